@@ -1,0 +1,163 @@
+"""TensorDataModule: a data set that is a pair of tensors, served fast to any Trainer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from datamodules.augment import Augmentation
+from datamodules.errors import DataError
+from datamodules.loader import Batch, BatchPlan, TensorLoader
+
+EVAL_BATCH = 512  # samples per evaluation batch: it changes the speed, not the figures
+
+
+def default_root() -> str:
+    """Where data lies: the environment variable ``ZOO_DATA``, else ``data``."""
+    return os.environ.get("ZOO_DATA", "data")
+
+
+class TensorDataModule(LightningDataModule):
+    """Images and labels as two tensors, with splits, augmentation and a device-resident loader.
+
+    A data set implements ``load(train)`` and the properties below; ``download`` where it has one.
+    Training batches are (x, y) with x float32 in [0, 1], (B, C, H, W), and y int64, (B,).
+
+    Properties that models ask for: ``input_shape``, ``num_classes``.
+
+    Args:
+        batch_size: training samples per batch and process, default 128.
+        val_size: validation samples cut from the training split: a count (≥ 1) or a fraction
+            (< 1), default 0.1.
+        seed: of the validation cut and of the order of batches, default 0.
+        augment: random changes to training images, default none.
+        root: folder of the data, default the environment variable ``ZOO_DATA``, else ``data``.
+        drop_last: leaves out a last training batch that is not full, default no.
+        resident: whether the data lives on the training device; by default it does when it takes
+            less than half of the free memory there.
+        num_workers: processes that fetch batches when the data is not resident, default 2.
+    """
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    #: value of a white pixel in what ``load`` returns
+    white = 255
+
+    def __init__(
+        self,
+        batch_size: int = 128,
+        val_size: float = 0.1,
+        seed: int = 0,
+        augment: Augmentation | None = None,
+        root: str | None = None,
+        drop_last: bool = False,
+        resident: bool | None = None,
+        num_workers: int = 2,
+    ) -> None:
+        super().__init__()
+        if val_size < 0:
+            raise ValueError(f"val_size must not be negative, got {val_size}")
+        self.batch_size = batch_size
+        self.val_size = val_size
+        self.seed = seed
+        self.augment = augment
+        self.root = Path(root or default_root())
+        self.drop_last = drop_last
+        self.resident = resident
+        self.num_workers = num_workers
+        self._splits: dict[str, Batch] = {}
+
+    # -- what a data set provides ---------------------------------------------------------------
+
+    def download(self) -> None:
+        """Makes the files be there; called on one process per machine."""
+
+    def load(self, train: bool) -> Batch:
+        """The official training or test split: x uint8 (N, C, H, W), y int64 (N,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no load(train)")
+
+    # -- Lightning ------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        self.download()
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage in ("fit", "validate", None) and "train" not in self._splits:
+            self._splits |= self._cut(self.load(train=True))
+        if stage in ("test", "predict", None) and "test" not in self._splits:
+            self._splits["test"] = self.load(train=False)
+
+    def _cut(self, split: Batch) -> dict[str, Batch]:
+        """Training and validation parts of the training split, by the seed."""
+        samples = len(split[0])
+        held_out = int(self.val_size if self.val_size >= 1 else round(self.val_size * samples))
+        if held_out >= samples:
+            raise DataError(f"val_size={self.val_size} leaves nothing of {samples} training samples")
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
+        train, val = order[held_out:].sort().values, order[:held_out].sort().values
+        return {
+            "train": tuple(t.index_select(0, train) for t in split),
+            "val": tuple(t.index_select(0, val) for t in split),
+        }
+
+    def train_dataloader(self) -> TensorLoader:
+        return self._loader("train")
+
+    def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
+        return self._loader("val") if len(self.split("val")[0]) else []
+
+    def test_dataloader(self) -> TensorLoader:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> TensorLoader:
+        return self._loader("test")
+
+    def split(self, name: str) -> Batch:
+        """The stored tensors of ``train``, ``val`` or ``test``, as they are kept."""
+        if name not in self._splits:
+            self.prepare_data()
+            self.setup("test" if name == "test" else "fit")
+        return self._splits[name]
+
+    def _loader(self, name: str) -> TensorLoader:
+        tensors = self.split(name)
+        training = name == "train"
+        trainer = self.trainer
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        plan = BatchPlan(
+            samples=len(tensors[0]),
+            batch_size=self.batch_size if training else max(self.batch_size, EVAL_BATCH),
+            shuffle=training,
+            seed=self.seed,
+            drop_last=self.drop_last,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        resident = _fits(tensors, device) if self.resident is None else self.resident
+        prepare = self._prepare_training if training else self._prepare_evaluation
+        return TensorLoader(tensors, plan, device, prepare, resident, self.num_workers)
+
+    def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
+        x, *rest = self._prepare_evaluation(batch, generator)
+        return (self.augment(x, generator) if self.augment else x, *rest)
+
+    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+        x, *rest = batch
+        return (to_float(x, self.white), *rest)
+
+
+def to_float(x: Tensor, white: int) -> Tensor:
+    """Stored pixels as float32 in [0, 1]."""
+    return x.float().div_(white)
+
+
+def _fits(tensors: Batch, device: torch.device) -> bool:
+    """Whether the data takes less than half of the device's free memory; on the CPU it is there."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(t.numel() * t.element_size() for t in tensors) < free / 2

@@ -1,0 +1,172 @@
+"""A user's own pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datamodules.augment import Augmentation
+from datamodules.base import TensorDataModule
+from datamodules.errors import DataError
+from datamodules.loader import Batch
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+class ImageFolder(TensorDataModule):
+    """Pictures from a folder, resized once and cached as one array.
+
+    Three layouts are read: ``path/train/CLASS/…`` with ``path/test/CLASS/…``; ``path/CLASS/…``;
+    pictures directly in ``path`` (no classes). Without a ``test`` folder, one tenth of the pictures,
+    drawn by ``seed``, is the test split; ``val_size`` is cut from the rest.
+
+    The cache, ``root/image_folder/<fingerprint>.npy``, is made anew when a file is added, removed
+    or changed, and is memory-mapped, so that it may be larger than memory.
+
+    Args:
+        path: the folder.
+        size: height and width of the resized picture in pixels, default 64: the shorter side is
+            scaled to it and the centre cut out.
+        channels: 3 for colour (default), 1 for grey.
+        val_size: default 2/9, which makes 70/20/10 together with the tenth for testing.
+        batch_size, seed, augment, root, drop_last, resident, num_workers: see
+            :class:`~datamodules.base.TensorDataModule`.
+
+    Raises:
+        DataError: no such folder, no pictures in it, a file that is no picture (named).
+    """
+
+    def __init__(
+        self,
+        path: str,
+        size: int = 64,
+        channels: int = 3,
+        batch_size: int = 128,
+        val_size: float = 2 / 9,
+        seed: int = 0,
+        augment: Augmentation | None = None,
+        root: str | None = None,
+        drop_last: bool = False,
+        resident: bool | None = None,
+        num_workers: int = 2,
+    ) -> None:
+        super().__init__(
+            batch_size, val_size, seed, augment, root, drop_last, resident, num_workers
+        )
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
+        if size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        self.path = Path(path)
+        self.size = size
+        self.channels = channels
+        self.input_shape = (channels, size, size)
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        if len(self.classes) < 2:
+            raise AttributeError(f"{self.path} has no class folders")
+        return len(self.classes)
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the class folders, sorted; empty when pictures lie directly in ``path``."""
+        return sorted(_folders(self.path / "train" if self._has_splits else self.path))
+
+    @property
+    def _has_splits(self) -> bool:
+        return (self.path / "train").is_dir() and (self.path / "test").is_dir()
+
+    def download(self) -> None:
+        for train in (True, False) if self._has_splits else (True,):
+            self._cache(self._files(train))
+
+    def load(self, train: bool) -> Batch:
+        files = self._files(train)
+        labels = torch.tensor([self._label(file) for file in files])
+        # copy on write: torch wants a writable array, the file stays as it is
+        pixels = torch.from_numpy(np.load(self._cache(files), mmap_mode="c"))
+        if self._has_splits:
+            return pixels, labels
+        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(self.seed))
+        held_out = max(1, len(files) // 10)
+        part = (order[held_out:] if train else order[:held_out]).sort().values
+        return pixels.index_select(0, part), labels.index_select(0, part)
+
+    def _label(self, file: Path) -> int:
+        return self.classes.index(file.parent.name) if self.classes else 0
+
+    def _files(self, train: bool) -> list[Path]:
+        if not self.path.is_dir():
+            raise DataError(f"there is no folder {self.path} (--data.path)")
+        top = self.path / ("train" if train else "test") if self._has_splits else self.path
+        unknown = sorted(set(_folders(top)) - set(self.classes))
+        if unknown:
+            raise DataError(f"{top} has class folders that {self.path / 'train'} lacks: {unknown}")
+        folders = [top / name for name in self.classes] if self.classes else [top]
+        files = [f for folder in folders if folder.is_dir() for f in sorted(folder.iterdir())]
+        files = [f for f in files if f.suffix.lower() in SUFFIXES]
+        if len(files) < 3:
+            raise DataError(
+                f"{top} holds {len(files)} pictures ({', '.join(sorted(SUFFIXES))}), directly or in "
+                "class folders; at least 3 are needed"
+            )
+        return files
+
+    def _cache(self, files: Sequence[Path]) -> Path:
+        """The array of all ``files``, made when it is not there yet."""
+        stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        text = json.dumps([self.size, self.channels, stats])
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        cache = self.root / "image_folder" / f"{fingerprint}.npy"
+        if cache.is_file():
+            return cache
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"cannot cache pictures in {cache.parent}: {error.strerror}") from error
+        partial = cache.with_suffix(f".{os.getpid()}.partial")
+        try:
+            shape = (len(files), *self.input_shape)
+            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            with ThreadPoolExecutor() as pool:
+                for row, pixels in enumerate(pool.map(self._read, files)):
+                    array[row] = pixels
+            array.flush()
+            partial.replace(cache)
+        finally:
+            partial.unlink(missing_ok=True)
+        return cache
+
+    def _read(self, file: Path) -> np.ndarray[Any, Any]:
+        """One picture as uint8 (C, size, size)."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(file) as picture:
+                picture = ImageOps.exif_transpose(picture)
+                picture = picture.convert("L" if self.channels == 1 else "RGB")
+                fitted = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)
+        except (OSError, SyntaxError) as error:
+            raise DataError(f"{file} is not a readable picture: {error}") from error
+        pixels = np.asarray(fitted)
+        return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _folders(path: Path) -> list[str]:
+    """Folders in ``path`` that hold at least one picture."""
+    if not path.is_dir():
+        return []
+    subfolders = [f for f in path.iterdir() if f.is_dir()]
+    return [
+        f.name for f in subfolders if any(p.suffix.lower() in SUFFIXES for p in f.iterdir())
+    ]

@@ -1,0 +1,223 @@
+"""A loader that slices tensors: on the training device, sharded by itself, resumable in mid-epoch.
+
+``torch.utils.data.DataLoader`` fetches samples one by one and collates them, which on small data
+costs many times the model. Here an epoch is one permutation and a batch is one indexing operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.errors import DataError
+
+Batch = tuple[Tensor, ...]
+Prepare = Callable[[Batch, torch.Generator], Batch]
+
+
+class BatchPlan:
+    """Which samples make up which batch of which epoch, on which process.
+
+    The same numbers give the same batches on every machine: the permutation of an epoch depends on
+    ``seed`` and the epoch's number alone.
+
+    Training (``shuffle=True``): a global batch of ``batch_size · world_size`` samples is dealt out
+    to the processes in turn, so that every process makes the same number of equally large steps and
+    no sample comes twice; at most ``world_size − 1`` samples of an epoch are left out.
+
+    Evaluation (``shuffle=False``): every sample comes exactly once on exactly one process, in
+    equally many batches on each.
+
+    Args:
+        samples: how many there are.
+        batch_size: samples per batch and process.
+        shuffle: see above.
+        seed: of the permutations, default 0.
+        drop_last: leaves out a last training batch that is not full, default no.
+        rank: number of this process, default 0.
+        world_size: number of processes, default 1.
+
+    Raises:
+        DataError: fewer samples than processes, or none left after ``drop_last``.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size must be at least 1, got {batch_size}")
+        if samples < world_size:
+            raise DataError(f"{samples} samples cannot be shared out to {world_size} processes")
+        self.samples, self.batch_size, self.shuffle, self.seed = samples, batch_size, shuffle, seed
+        self.drop_last, self.rank, self.world_size = drop_last, rank, world_size
+        self.epoch = 0
+        if len(self) == 0:
+            raise DataError(
+                f"{samples} samples make no full batch of {batch_size} on each of {world_size} "
+                "process(es): lower batch_size or leave drop_last off"
+            )
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.samples, self.batch_size * self.world_size)
+        if not self.shuffle:
+            return full + (rest > 0)
+        return full + (rest >= self.world_size and not self.drop_last)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def batches(self) -> list[Tensor]:
+        """Indices of this process's batches in the current epoch."""
+        if self.shuffle:
+            return self._training_batches()
+        indices = torch.arange(self.samples)
+        if self.world_size == 1:
+            return list(indices.split(self.batch_size))
+        # sizes differ by one at most, so that no process is left without a batch
+        return list(indices.tensor_split(len(self) * self.world_size))[self.rank :: self.world_size]
+
+    def _training_batches(self) -> list[Tensor]:
+        generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
+        order = torch.randperm(self.samples, generator=generator)
+        batches = []
+        for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
+            even = len(batch) - len(batch) % self.world_size
+            batches.append(batch[:even][self.rank :: self.world_size])
+        return batches
+
+
+class TensorLoader:
+    """Batches of aligned tensors, ready for a model.
+
+    Iterating starts at the current epoch of the plan, in the middle of it after
+    ``load_state_dict``; each complete pass moves on to the next epoch. Lightning sees ``sampler``
+    (to set the epoch) and ``state_dict``/``load_state_dict`` (to checkpoint the position).
+
+    Args:
+        tensors: equal first dimensions; kept as they are (uint8 stays uint8).
+        plan: which samples make up which batch.
+        device: where batches are wanted, default the CPU.
+        prepare: ``(batch, generator) → batch`` on the device: conversion to float, augmentation.
+            The generator (CPU) depends on seed, epoch, batch and process alone.
+        resident: True (default) moves all tensors to the device once; False leaves them where they
+            are and lets ``num_workers`` processes fetch the batches.
+        num_workers: of the ``DataLoader`` that serves when not resident, default 2.
+    """
+
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        plan: BatchPlan,
+        device: torch.device | str = "cpu",
+        prepare: Prepare | None = None,
+        resident: bool = True,
+        num_workers: int = 2,
+    ) -> None:
+        lengths = {len(t) for t in tensors}
+        if lengths != {plan.samples}:
+            raise DataError(f"tensors of {sorted(lengths)} samples, a plan for {plan.samples}")
+        self.device = torch.device(device)
+        self.tensors = tuple(t.to(self.device) if resident else t for t in tensors)
+        self.sampler = plan
+        self.prepare = prepare
+        self._next = 0  # batch of the current epoch
+        self._streams = None if resident else self._make_streams(num_workers)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._next >= len(self):
+            self._next = 0
+        generator = torch.Generator()
+        for batch in self._fetch():
+            position, self._next = self._next, self._next + 1
+            if self.prepare is not None:
+                plan = self.sampler
+                generator.manual_seed(_mix(plan.seed, plan.epoch, position, plan.rank))
+                batch = self.prepare(batch, generator)
+            yield batch
+        self._next = 0
+        self.sampler.epoch += 1
+
+    def _fetch(self) -> Iterator[Batch]:
+        if self._streams is not None:
+            for batch in self._streams:
+                yield tuple(t.to(self.device, non_blocking=True) for t in batch)
+            return
+        for indices in self.sampler.batches()[self._next :]:
+            indices = indices.to(self.device)
+            yield tuple(t.index_select(0, indices) for t in self.tensors)
+
+    def _make_streams(self, num_workers: int) -> DataLoader[Any]:
+        return DataLoader(
+            _Rows(self.tensors),
+            batch_sampler=_Remaining(self),
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=self.device.type == "cuda",
+            collate_fn=_identity,
+            generator=torch.Generator(),  # else each epoch would draw from the global one
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.sampler.epoch, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sampler.epoch, self._next = state["epoch"], state["next"]
+
+
+class _Rows(Dataset[Any]):
+    """Whole batches by their indices; memory-mapped tensors are read in the worker."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.tensors = tensors
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        rows = torch.as_tensor(indices)
+        return tuple(t.index_select(0, rows) for t in self.tensors)
+
+    def __getitem__(self, index: int) -> Batch:
+        return tuple(t[index] for t in self.tensors)
+
+
+class _Remaining:
+    """What is left of the current epoch, as the lists of indices that ``DataLoader`` wants."""
+
+    def __init__(self, loader: TensorLoader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for indices in self.loader.sampler.batches()[self.loader._next :]:
+            yield indices.tolist()
+
+
+def _identity(batch: Any) -> Any:
+    return batch
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers (the mixing step of SplitMix64)."""
+    mask = (1 << 64) - 1
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & mask
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & mask
+        state ^= state >> 31
+    return state >> 1

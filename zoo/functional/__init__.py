@@ -1,0 +1,1 @@
+"""Pure tensor functions: likelihoods, divergences, interpolation. No state, no Lightning."""

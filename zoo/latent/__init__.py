@@ -1,0 +1,1 @@
+"""Latent-variable models: everything here encodes, decodes, samples and interpolates."""

@@ -1,0 +1,5 @@
+"""Metrics that torchmetrics lacks."""
+
+from zoo.metrics.means import RunningMeans
+
+__all__ = ["RunningMeans"]

@@ -1,0 +1,7 @@
+"""Building blocks as plain ``nn.Module``; they know nothing of Lightning."""
+
+from zoo.networks.conv import ConvDecoder, ConvEncoder
+from zoo.networks.gaussian import RunningGaussian
+from zoo.networks.mlp import MLP, Unflatten, make_activation
+
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "RunningGaussian", "Unflatten", "make_activation"]

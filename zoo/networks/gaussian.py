@@ -1,0 +1,47 @@
+"""A Gaussian that follows a stream of vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningGaussian(nn.Module):
+    """Mean and covariance of a stream of vectors, as exponential moving averages in buffers.
+
+    m ← (1−a) m + a·mean(z),  C ← (1−a) C + a·mean[(z−m)(z−m)ᵀ]; the first batch sets both.
+
+    Args:
+        dim: length D of the vectors.
+        momentum: a, the weight of the newest batch, default 0.05.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    batches: Tensor
+
+    def __init__(self, dim: int, momentum: float = 0.05) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("covariance", torch.eye(dim))
+        self.register_buffer("batches", torch.tensor(0))
+
+    @torch.no_grad()
+    def update(self, z: Tensor) -> None:
+        """Takes in a batch of vectors, (B, D)."""
+        # a tensor, not a Python branch: reading the count would stop the device
+        weight = torch.where(self.batches == 0, 1.0, self.momentum).to(z.dtype)
+        self.mean.lerp_(z.mean(0).to(self.mean.dtype), weight)
+        centred = z - self.mean
+        self.covariance.lerp_((centred.T @ centred / len(z)).to(self.covariance.dtype), weight)
+        self.batches += 1
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` draws from N(m, C), (n, D)."""
+        noise = torch.randn(
+            n, len(self.mean), generator=generator, device=self.mean.device, dtype=self.mean.dtype
+        )
+        # the eigenvalues rather than Cholesky: a dead latent makes C singular
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return self.mean + (noise * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,0 +1,1 @@
+"""Supervised models: regression and classification of dense data."""
