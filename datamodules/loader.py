@@ -131,6 +131,7 @@ class TensorLoader:
         self.device = torch.device(device)
         self.tensors = tuple(t.to(self.device) if resident else t for t in tensors)
         self.sampler = plan
+        self.batch_sampler = None  # Lightning asks for it beside ``sampler``
         self.prepare = prepare
         self._next = 0  # batch of the current epoch
         self._streams = None if resident else self._make_streams(num_workers)

@@ -19,6 +19,7 @@ from zoo.metrics import RunningMeans
 from zoo.optim import make_optimizer, make_schedule
 
 FLUSH_EVERY = 50  # steps kept as references at most, where the Trainer does not log
+RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
 
 
 class Task(LightningModule):
@@ -135,6 +136,10 @@ class Task(LightningModule):
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
         if "train_means" in self._resume:
             self._train_means.load_state_dict(self._resume["train_means"], self.device)
+        # Lightning forgets the loader's state when the length of training was asked for before
+        # (Lightning #20550), so the position travels with the model
+        if "loader" in self._resume and hasattr(self.trainer.train_dataloader, "load_state_dict"):
+            self.trainer.train_dataloader.load_state_dict(self._resume["loader"])
         states = self._resume.get("random_state", [])
         if len(states) == self.trainer.world_size:
             set_random_state(states[self.global_rank])
@@ -196,9 +201,11 @@ class Task(LightningModule):
                 )
         checkpoint["train_means"] = self._train_means.state_dict()
         checkpoint["random_state"] = _gather(random_state(), self.trainer.world_size)
+        if hasattr(self.trainer.train_dataloader, "state_dict"):
+            checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._resume = {k: checkpoint[k] for k in ("train_means", "random_state") if k in checkpoint}
+        self._resume = {key: checkpoint[key] for key in RESUME_KEYS if key in checkpoint}
 
     # -- optimisation ---------------------------------------------------------------------------
 

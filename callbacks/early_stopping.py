@@ -1,0 +1,100 @@
+"""Early stopping that ends with the best weights and shows why it stopped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from torch import Tensor
+
+from callbacks.figures import save_figure
+from zoo import plots
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """Lightning's early stopping, which also restores the best weights and draws both errors.
+
+    The best weights are kept in memory on the CPU and in every checkpoint, so that a resumed run
+    restores the same ones. At the end of ``fit``, ``figures/early_stopping.png`` shows training
+    and validation error with the stopping point.
+
+    Args:
+        monitor: metric to watch, default ``val/loss``; ``train/…`` of the same name is drawn too.
+        patience: evaluations without improvement before stopping, default 10.
+        mode: ``min`` (default) or ``max``.
+        min_delta: smallest change that counts as an improvement, default 0.
+        restore_best_weights: whether training ends with the best weights, default yes.
+        **lightning: further arguments of Lightning's ``EarlyStopping``.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        patience: int = 10,
+        mode: str = "min",
+        min_delta: float = 0.0,
+        restore_best_weights: bool = True,
+        **lightning: Any,
+    ) -> None:
+        super().__init__(monitor, min_delta, patience, mode=mode, **lightning)
+        self.restore_best_weights = restore_best_weights
+        self.best_epoch = -1
+        self.best_weights: dict[str, Tensor] = {}
+        self.history: list[tuple[int, float, float]] = []  # epoch, training, validation
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._keep_best(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        self._keep_best(trainer, pl_module)
+        metrics = trainer.callback_metrics
+        training = "train/" + self.monitor.split("/", 1)[-1]
+        if training in metrics and self.monitor in metrics:
+            row = (float(metrics[training]), float(metrics[self.monitor]))
+            self.history.append((trainer.current_epoch, *row))
+
+    def _keep_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the weights when the check that has just run found an improvement."""
+        checked = trainer.state.fn == "fit" and not trainer.sanity_checking
+        improved = checked and self.wait_count == 0 and bool(self.best_score.isfinite())
+        if not improved or self.best_epoch == trainer.current_epoch:
+            return
+        self.best_epoch = trainer.current_epoch
+        if self.restore_best_weights:
+            self.best_weights = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in pl_module.state_dict().items()
+            }
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.best_weights:
+            pl_module.load_state_dict(self.best_weights)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.history or not trainer.is_global_zero or trainer.fast_dev_run:
+            return
+        epochs, train, val = map(list, zip(*self.history, strict=True))
+        best_epoch = self.best_epoch if self.best_epoch in epochs else epochs[-1]
+        stopped = self.stopped_epoch > 0
+        figure = plots.stopping_curves(
+            epochs, train, val, best_epoch, stopped, self.monitor.split("/", 1)[-1]
+        )
+        save_figure(trainer, figure, "early_stopping")
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+            "history": self.history,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best_epoch = state_dict["best_epoch"]
+        self.best_weights = state_dict["best_weights"]
+        self.history = [tuple(row) for row in state_dict["history"]]  # type: ignore[misc]
+
+

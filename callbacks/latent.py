@@ -1,0 +1,157 @@
+"""Pictures of a latent space, for any ``LatentModel``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from callbacks.figures import FigureCallback
+from zoo import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class LatentScatter(FigureCallback):
+    """Codes of evaluation inputs in the plane, coloured by class (through PCA beyond 2-D).
+
+    Args:
+        num_samples: inputs, default 2000.
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "latent_scatter"
+
+    def __init__(self, num_samples: int = 2000, every_n_epochs: int | None = None) -> None:
+        super().__init__(num_samples, every_n_epochs)
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        codes = model.encode(x)
+        title = f"{type(model).__name__}: codes of {len(x)} inputs, {codes.shape[1]} dimensions"
+        return plots.latent_scatter(codes, y, title)
+
+
+class LatentManifold(FigureCallback):
+    """Decoded grid over the percentiles of the model's density over codes.
+
+    Two latent axes run over their percentiles (of 10,000 codes from ``sample_latent``), the others
+    stay at their medians.
+
+    Args:
+        side: images along each axis, default 15.
+        axes: the two latent axes, default (0, 1).
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "latent_manifold"
+
+    def __init__(
+        self, side: int = 15, axes: tuple[int, int] = (0, 1), every_n_epochs: int | None = None
+    ) -> None:
+        super().__init__(1, every_n_epochs)
+        if side < 2:
+            raise ValueError(f"side must be at least 2, got {side}")
+        self.side = side
+        self.axes = axes
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        generator = torch.Generator(model.device).manual_seed(0)
+        codes = model.sample_latent(10_000, generator)  # (N, D)
+        horizontal, vertical = (min(axis, codes.shape[1] - 1) for axis in self.axes)
+        levels = torch.linspace(1, 99, self.side, device=codes.device)
+        grid = codes.median(0).values.repeat(self.side, self.side, 1)  # (side, side, D)
+        values = codes.quantile(levels / 100, dim=0)  # (side, D)
+        grid[:, :, vertical] = values[:, None, vertical]
+        grid[:, :, horizontal] = values[None, :, horizontal]
+        title = f"{type(model).__name__}: decoded grid over the density of codes"
+        names = (f"z{horizontal + 1}", f"z{vertical + 1}")
+        return plots.manifold(model.decode(grid.flatten(0, 1)), levels.tolist(), title, names)
+
+
+class LatentInterpolation(FigureCallback):
+    """Straight lines in latent space between inputs of different classes, decoded.
+
+    Args:
+        pairs: lines, default 5.
+        steps: images along each, both ends included, default 11.
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "latent_interpolation"
+
+    def __init__(self, pairs: int = 5, steps: int = 11, every_n_epochs: int | None = None) -> None:
+        super().__init__(40 * pairs, every_n_epochs)
+        self.pairs = pairs
+        self.steps = steps
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        first, second = _pairs(y, self.pairs)
+        path = model.interpolate(x[first], x[second], self.steps)  # (steps, pairs, ...)
+        rows = [torch.cat([x[i, None], path[:, p], x[j, None]]) for p, (i, j) in enumerate(
+            zip(first.tolist(), second.tolist(), strict=True)
+        )]
+        labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
+        title = (
+            f"{type(model).__name__}: decoded straight lines between codes (inputs at both ends)"
+        )
+        return plots.image_rows(rows, labels, title)
+
+
+class Reconstructions(FigureCallback):
+    """Inputs above their reconstructions.
+
+    Args:
+        num_samples: inputs, default 12.
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "reconstructions"
+
+    def __init__(self, num_samples: int = 12, every_n_epochs: int | None = None) -> None:
+        super().__init__(num_samples, every_n_epochs)
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        reconstructed = model.reconstruct(x)
+        error = (reconstructed - x).square().mean()
+        title = f"{type(model).__name__}: reconstructions, squared error per pixel {error:.4f}"
+        return plots.image_rows([x, reconstructed], ["input", "reconstruction"], title)
+
+
+class Samples(FigureCallback):
+    """New samples from the model, the same noise every time.
+
+    Args:
+        num_images: how many, default 64.
+        seed: of the noise, default 0.
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "samples"
+
+    def __init__(
+        self, num_images: int = 64, seed: int = 0, every_n_epochs: int | None = None
+    ) -> None:
+        super().__init__(1, every_n_epochs)
+        self.num_images = num_images
+        self.seed = seed
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        generator = torch.Generator(model.device).manual_seed(self.seed)
+        images = model.sample(self.num_images, generator=generator)
+        return plots.image_grid(images, f"{type(model).__name__}: samples")
+
+
+def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices of ``count`` pairs of inputs, of different classes where there are several."""
+    classes = labels.unique()
+    if len(classes) < 2:
+        indices = torch.arange(2 * count) % len(labels)
+        return indices[:count], indices[count:]
+    first, second = [], []
+    for pair in range(count):
+        for ends, position in ((first, 2 * pair), (second, 2 * pair + 1)):
+            members = (labels == classes[position % len(classes)]).nonzero()[:, 0]
+            ends.append(members[position // len(classes) % len(members)])
+    return torch.stack(first), torch.stack(second)

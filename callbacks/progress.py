@@ -1,0 +1,127 @@
+"""One progress bar for the whole of training, at no cost to small models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
+from tqdm.auto import tqdm
+
+LAYOUT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {rate_fmt}{postfix}"
+
+
+class ProgressBar(LightningProgressBar):
+    """A single line from the first step to the last, redrawn four times a second.
+
+    Lightning's own bars start anew each epoch and for each validation, and drawing them can cost
+    more than a step of a small model. Evaluation shows a bar only when it takes over two seconds.
+
+    Args:
+        interval: seconds between redraws, default 0.25.
+    """
+
+    def __init__(self, interval: float = 0.25) -> None:
+        super().__init__()
+        self.interval = interval
+        self._enabled = True
+        self._bar: tqdm[Any] | None = None
+        self._shown: dict[str, str] = {}
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def _open(self, name: str, total: float, done: int = 0, delay: float = 0.0) -> tqdm[Any]:
+        return tqdm(
+            desc=name,
+            total=int(total) if total < float("inf") else None,
+            initial=done,
+            mininterval=self.interval,
+            delay=delay,
+            disable=not self._enabled,
+            leave=delay == 0,
+            bar_format=LAYOUT if total < float("inf") else None,
+            unit="step",
+            dynamic_ncols=True,
+        )
+
+    # -- training -------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        total = float("inf")
+        if trainer.max_epochs not in (None, -1):
+            total = trainer.num_training_batches * trainer.max_epochs  # type: ignore[operator]
+        if trainer.max_steps != -1:
+            total = min(total, trainer.max_steps * trainer.accumulate_grad_batches)
+        self._shown = {}
+        self._bar = self._open("train", total, trainer.fit_loop.total_batch_idx + 1)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if self._bar is not None and self._bar.update(1):
+            self._show(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._shown = {"epoch": f"{trainer.current_epoch + 1}"}
+        if "val/loss" in trainer.callback_metrics:
+            self._shown["val"] = f"{trainer.callback_metrics['val/loss'].item():.4g}"
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._bar is not None:
+            self._show(trainer)
+        self._close()
+
+    def _show(self, trainer: Trainer) -> None:
+        losses = {name: f"{value:.4g}" for name, value in trainer.progress_bar_metrics.items()}
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown | losses, refresh=False)
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar = self._open("test", sum(trainer.num_test_batches), delay=2)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._bar = self._open("validate", sum(trainer.num_val_batches), delay=2)
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._bar = self._open("predict", sum(trainer.num_predict_batches), delay=2)
+
+    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._advance()
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        self._advance()
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *_: Any
+    ) -> None:
+        if trainer.state.fn == "validate":
+            self._advance()
+
+    def _advance(self) -> None:
+        if self._bar is not None:
+            self._bar.update(1)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._close()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._close()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

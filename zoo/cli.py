@@ -1,0 +1,98 @@
+"""The command line: LightningCLI with names for recipes, run folders and clear errors.
+
+``main`` decides what is asked for without importing torch, so that help and the catalogue come at
+once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from zoo import registry
+from zoo.arguments import SUBCOMMANDS, expand
+from zoo.errors import DivergedError, InputError
+
+HELP = """\
+usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
+       python train.py fit|validate|test|predict --model NAME [...]
+       python -m zoo list | reproduce RECIPE ... [--seeds N]
+
+Without a command: trains, then tests the best checkpoint.
+
+  --model NAME          {models},
+                        or a class of yours: package.module.Class
+  --data NAME           {data},
+                        or a class of yours; default: the recipe's own
+  --model.X, --data.X   any argument of the model or the data; --model.help CLASS lists them
+  --trainer.X           any argument of Lightning's Trainer (max_epochs, devices, precision, ...)
+  --logger NAME ...     csv (default), tensorboard, wandb; several allowed
+  --name NAME           of the run's folder, runs/NAME/<time>; default: the recipe's
+  --seed N              of everything random, default 0
+  --config FILE         settings from a YAML file, such as a run's config.yaml
+  --ckpt_path FILE      goes on from (fit) or evaluates (test) a checkpoint
+  --print_config        shows every setting and stops
+
+python train.py fit --help lists every option. ZOO_DEBUG=1 shows where an error came from.
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs a command line; exits with 2 after one clear line when the input is at fault.
+
+    Args:
+        args: default ``sys.argv[1:]``.
+    """
+    args = sys.argv[1:] if args is None else args
+    try:
+        _dispatch(args)
+    except InputError as error:
+        if os.environ.get("ZOO_DEBUG"):
+            raise
+        _fail(str(error), 2)
+    except DivergedError as error:
+        _fail(str(error), 1)
+
+
+def _dispatch(args: list[str]) -> None:
+    if not args or args[0] in ("-h", "--help"):
+        models, data = ", ".join(registry.list_models()), ", ".join(registry.DATA)
+        print(HELP.format(models=models, data=data))
+    elif args[0] == "list":
+        from zoo.catalogue import print_catalogue
+
+        print_catalogue(args[1:])
+    elif args[0] == "reproduce":
+        from zoo.results import reproduce
+
+        reproduce(args[1:])
+    else:
+        _check_own_packages()
+        if args == ["fit", "--help"] or (args[0] in SUBCOMMANDS and "--help" in args[1:2]):
+            args = [args[0], "--model", "vae", *args[1:]]
+        invocation = expand(args)
+        from zoo.runner import run
+
+        run(invocation)
+
+
+def _check_own_packages() -> None:
+    """A project's own ``callbacks`` or ``datamodules`` on the path would hide the zoo's."""
+    home = Path(__file__).resolve().parent.parent
+    for name in ("callbacks", "datamodules"):
+        spec = importlib.util.find_spec(name)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        found = places[0] if places else (spec.origin if spec else None)
+        if found is None or Path(found).resolve().parent != home:
+            raise InputError(
+                f"{found or 'nothing'} stands where the zoo's own package {name!r} should be "
+                f"({home / name}): rename it, or run from another folder"
+            )
+
+
+def _fail(message: str, code: int) -> None:
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,32 @@
+"""Colours and figures that all plots share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: ten colours that readers with any common colour blindness can tell apart, strongest first:
+#: Paul Tol's "muted" scheme and black; markers change with every ten classes
+COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#DDCC77",
+    "#88CCEE",
+    "#882255",
+    "#44AA99",
+    "#AA4499",
+    "#999933",
+    "#000000",
+)
+MARKERS = "osD^v"
+INK = "#222222"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches, apart from pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")

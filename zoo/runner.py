@@ -1,0 +1,374 @@
+"""LightningCLI as the zoo runs it: links from data to model, run folders, loggers, a closing table."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_summary import summarize
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
+from datamodules import DataError
+from zoo import checkpoints, registry
+from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
+from zoo.errors import InputError
+from zoo.messages import one_line
+from zoo.task import Task
+
+
+@dataclass
+class CheckpointSettings:
+    """What is kept of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
+
+    Args:
+        monitor: metric that makes a checkpoint the best one.
+        mode: ``min`` or ``max``.
+        every_n_train_steps: writes ``last.ckpt`` after every so many steps instead of each epoch.
+        upload: whether Weights & Biases gets the checkpoints as artifacts.
+    """
+
+    monitor: str = "val/loss"
+    mode: str = "min"
+    every_n_train_steps: int | None = None
+    upload: bool = False
+
+
+def run(invocation: Invocation) -> None:
+    """Runs what the command line asks for."""
+    _quieten()
+    try:
+        ZooCLI(invocation)
+    except (DataError, MisconfigurationException) as error:
+        raise InputError(str(error)) from error
+    except TrainingInterrupted as stop:
+        _say(str(stop))
+        sys.exit(130)
+
+
+class ZooParser(LightningArgumentParser):
+    """A parser whose errors are one line, with the nearest names."""
+
+    arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:  # type: ignore[override]
+        if not self.exit_on_error:  # a parser inside this one, which will say where it was
+            super().error(message, ex)
+        raise InputError(self.explain(message, ex)) from ex
+
+    def explain(self, message: str, ex: Exception | None = None) -> str:
+        """The message on one line."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        return one_line(message, parser._option_string_actions, self.arguments)
+
+
+class ZooCLI(LightningCLI):
+    """LightningCLI for the zoo's conventions.
+
+    Args:
+        invocation: see :func:`zoo.arguments.expand`.
+    """
+
+    def __init__(self, invocation: Invocation) -> None:
+        self.invocation = invocation
+        self.run_dir = Path()
+        ZooParser.arguments = {
+            key: registry.arguments_of(registry.import_class(path))
+            for key, path in invocation.classes.items()
+        }
+        super().__init__(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=SaveConfig,
+            parser_class=ZooParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            args=invocation.args,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # it would put code paths into checkpoints
+        )
+
+    # -- options --------------------------------------------------------------------------------
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed", type=int, default=0, help="of everything random")
+        parser.add_argument("--name", type=str | None, default=None, help="of the run's folder")
+        parser.add_argument(
+            "--logger", type=list[str], default=["csv"], help=f"any of {', '.join(LOGGERS)}"
+        )
+        parser.add_argument(
+            "--reference", type=dict | None, default=None, help="the figure to be reached"
+        )
+        parser.add_class_arguments(CheckpointSettings, "checkpoint")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        for name in registry.PROPERTIES:
+            parser.link_arguments(
+                "data",
+                f"model.init_args.{name}",
+                compute_fn=self._property(name),
+                apply_on="instantiate",
+            )
+
+    def _property(self, name: str) -> Callable[[Any], Any]:
+        """Reads a property of the data for the model."""
+
+        def read(data: Any) -> Any:
+            path = self._get(self.config, "model")["class_path"]
+            return registry.property_of(data, name, registry.import_class(path))
+
+        return read
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint's hyper-parameters hold where the command line does not say otherwise."""
+        config = self.config[self.config["subcommand"]]
+        path = config.get("ckpt_path")
+        if not path or path in CHECKPOINT_WORDS:
+            return
+        checkpoint = checkpoints.read(path)
+        model = config["model"]
+        written_by, wanted = checkpoint.get("class_path"), _canonical(model["class_path"])
+        if written_by is not None and written_by != wanted:
+            raise InputError(f"checkpoint {path} is of class {written_by}, not {wanted}")
+        settings = checkpoint.get("hyper_parameters", {})
+        for key, value in settings.items():
+            explicit = f"--model.{key}" in self.invocation.given
+            if key in model["init_args"] and not explicit:
+                model["init_args"][key] = value
+
+    def _set_seed(self) -> None:
+        from lightning.pytorch import seed_everything
+
+        seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except (ValueError, MisconfigurationException) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(self._parser(self.subcommand).explain(str(error))) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config = self._get(self.config_init, "trainer")
+        fast = config.get("fast_dev_run")
+        if not fast:
+            self.run_dir = self._make_run_dir(config.get("default_root_dir") or "runs")
+            kwargs["default_root_dir"] = str(self.run_dir)
+            if config.get("logger") is None:
+                kwargs["logger"] = [self._make_logger(n) for n in self._get(self.config, "logger")]
+        # one line says the size; --trainer.enable_model_summary true shows every layer
+        kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
+        kwargs["callbacks"] = [*self._make_callbacks(), *_as_list(config.get("callbacks"))]
+        plugins = _as_list(config.get("plugins"))
+        kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _make_run_dir(self, root: str) -> Path:
+        """A new folder ``root/NAME/TIME``; made by the first process only."""
+        name = self._get(self.config, "name") or type(self.model).__name__
+        parent = Path(root) / name
+        time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        if rank_zero_only.rank:
+            return parent / time
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for suffix in ["", *(f"-{i}" for i in range(2, 1000))]:
+                path = parent / (time + suffix)
+                try:
+                    path.mkdir()
+                except FileExistsError:  # another run began in the same second
+                    continue
+                return path
+        except OSError as error:
+            raise InputError(
+                f"cannot write the run's folder {parent}: {error.strerror}; "
+                "name another with --trainer.default_root_dir"
+            ) from error
+        raise InputError(f"no free name for a run in {parent}")
+
+    def _make_logger(self, kind: str) -> Logger:
+        root, name, time = self.run_dir.parent.parent, self.run_dir.parent.name, self.run_dir.name
+        try:
+            if kind == "csv":
+                return CSVLogger(root, name, time)
+            if kind == "tensorboard":
+                return TensorBoardLogger(root, name, time)
+            upload = self._get(self.config, "checkpoint")["upload"]
+            project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
+            return WandbLogger(
+                f"{name}/{time}", self.run_dir, project=project, log_model="all" if upload else False
+            )
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"logger {kind!r} is not installed: pip install lightning-model-zoo[{kind}]"
+            ) from error
+
+    def _make_callbacks(self) -> list[Callback]:
+        config = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = [Interrupt()]
+        if config.get("enable_progress_bar") is not False:
+            callbacks.append(ProgressBar())
+        if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
+            return callbacks
+        settings = self._get(self.config_init, "checkpoint")
+        folder = str(self.run_dir / "checkpoints")
+        every = settings.every_n_train_steps
+        callbacks.append(Checkpoint("last", every_n_train_steps=every, dirpath=folder))
+        if isinstance(self.model, Task):  # which promises val/loss
+            callbacks.append(Checkpoint("best", settings.monitor, settings.mode, dirpath=folder))
+        return callbacks
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        if subcommand in ("validate", "test"):
+            kwargs["verbose"] = False  # the closing table says it with units
+        return kwargs
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def before_fit(self) -> None:
+        weights = sum(p.numel() for p in self.model.parameters())
+        data = type(self.datamodule).__name__ if self.datamodule else "its own data"
+        device = self.trainer.strategy.root_device.type
+        count = f" × {self.trainer.world_size}" if self.trainer.world_size > 1 else ""
+        _say(f"{type(self.model).__name__} on {data}: {weights:,} parameters, {device}{count}")
+
+    def after_fit(self) -> None:
+        if self.invocation.test_after_fit:
+            fast = self.trainer.fast_dev_run
+            best = None if fast else self._best_checkpoint()
+            self.trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
+            self._close("test")
+        else:
+            self._close("val")
+
+    def after_validate(self) -> None:
+        self._close("val")
+
+    def after_test(self) -> None:
+        self._close("test")
+
+    def predict(self, **kwargs: Any) -> None:
+        """``predict`` of the Trainer, whose result goes to ``predictions.pt`` in the run's folder."""
+        batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
+        if self.trainer.fast_dev_run:
+            return
+        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
+        path = self.run_dir / f"predictions{rank}.pt"
+        torch.save(_join(batches), path)
+        _say(f"predictions   {path}")
+
+    def _best_checkpoint(self) -> str | None:
+        """Path of the best checkpoint, else of the newest."""
+        found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, Checkpoint)]
+        paths = {c.filename: c.best_model_path for c in found}
+        return paths.get("best") or paths.get("last")
+
+    def _close(self, stage: str) -> None:
+        """Prints the metrics of a stage, then where everything is."""
+        metrics = {
+            name.split("/", 1)[1]: float(value)
+            for name, value in self.trainer.callback_metrics.items()
+            if name.startswith(f"{stage}/")
+        }
+        notes = self.model.describe_metrics() if isinstance(self.model, Task) else {}
+        _say(_table(stage, metrics, notes))
+        if self.trainer.fast_dev_run:
+            return
+        best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
+        if best:
+            _say(f"checkpoint  {_short(best)}")
+        figures = sorted((self.run_dir / "figures").glob("*.png"))
+        if figures:
+            _say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
+        _say(f"run         {self.run_dir}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the complete settings to ``config.yaml`` and to every logger that takes settings."""
+
+    def __init__(self, parser: Any, config: Any, **kwargs: Any) -> None:
+        super().__init__(parser, config, save_to_log_dir=False, **kwargs)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        import yaml
+
+        text = self.parser.dump(self.config, skip_none=False)
+        path = Path(trainer.default_root_dir) / self.config_filename
+        path.write_text(text, encoding="utf-8")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                summary = str(summarize(pl_module, max_depth=3))
+                logger.log_hyperparams({"config": yaml.safe_load(text), "model_summary": summary})
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_text("config", f"```\n{text}\n```")
+
+
+def _canonical(class_path: str) -> str:
+    """Where a class is defined, by any path that leads to it."""
+    cls = registry.import_class(class_path)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _table(stage: str, metrics: dict[str, float], notes: dict[str, str]) -> str:
+    """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it."""
+    shown = {
+        name: value
+        for name, value in metrics.items()
+        if name != "loss" or value not in [v for n, v in metrics.items() if n != "loss"]
+    }
+    width = max([len(name) for name in shown], default=0) + len(stage) + 1
+    lines = [
+        f"{stage + '/' + name:<{width}}  {value:>10.5g}   {notes.get(name, '')}".rstrip()
+        for name, value in shown.items()
+    ]
+    rule = "─" * max([len(line) for line in lines], default=0)
+    return "\n".join(["", rule, *lines, rule])
+
+
+def _short(path: str | Path) -> str:
+    """Relative to the working folder where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _join(batches: Any) -> Any:
+    """Predictions of all batches as one: dictionaries of tensors are concatenated."""
+    if batches and isinstance(batches[0], dict):
+        return {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
+    return batches
+
+
+def _quieten() -> None:
+    """Silences what tells the user nothing: device lists, advertisements, known deprecations."""
+    import logging
+
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
