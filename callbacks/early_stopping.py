@@ -96,5 +96,3 @@ class EarlyStopping(LightningEarlyStopping):
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]
         self.history = [tuple(row) for row in state_dict["history"]]  # type: ignore[misc]
-
-

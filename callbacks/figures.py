@@ -37,7 +37,7 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
         return None
     path = run_dir(trainer) / "figures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(f"figures/{name}", [str(path)])

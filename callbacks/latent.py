@@ -89,9 +89,9 @@ class LatentInterpolation(FigureCallback):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         first, second = _pairs(y, self.pairs)
         path = model.interpolate(x[first], x[second], self.steps)  # (steps, pairs, ...)
-        rows = [torch.cat([x[i, None], path[:, p], x[j, None]]) for p, (i, j) in enumerate(
-            zip(first.tolist(), second.tolist(), strict=True)
-        )]
+        blank = torch.ones_like(x[:1])
+        ends = zip(first.tolist(), second.tolist(), path.unbind(1), strict=True)
+        rows = [torch.cat([x[i, None], blank, line, blank, x[j, None]]) for i, j, line in ends]
         labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
         title = (
             f"{type(model).__name__}: decoded straight lines between codes (inputs at both ends)"

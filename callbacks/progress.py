@@ -8,7 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from tqdm.auto import tqdm
 
-LAYOUT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {rate_fmt}{postfix}"
+LAYOUT = (
+    "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} "
+    "[{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+)
 
 
 class ProgressBar(LightningProgressBar):

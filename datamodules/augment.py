@@ -78,9 +78,7 @@ def crop(x: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return padded[images, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def rotate_and_zoom(
-    x: Tensor, degrees: float, zoom: float, generator: torch.Generator
-) -> Tensor:
+def rotate_and_zoom(x: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
     """Turns and scales each image about its centre, bilinear; zeros come in."""
     height, width = x.shape[-2:]
     angle = (torch.rand(len(x), generator=generator) * 2 - 1) * math.radians(degrees)

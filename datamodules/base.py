@@ -96,7 +96,9 @@ class TensorDataModule(LightningDataModule):
         samples = len(split[0])
         held_out = int(self.val_size if self.val_size >= 1 else round(self.val_size * samples))
         if held_out >= samples:
-            raise DataError(f"val_size={self.val_size} leaves nothing of {samples} training samples")
+            raise DataError(
+                f"val_size={self.val_size} leaves nothing of {samples} training samples"
+            )
         order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
         train, val = order[held_out:].sort().values, order[:held_out].sort().values
         return {

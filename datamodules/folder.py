@@ -26,7 +26,7 @@ class ImageFolder(TensorDataModule):
     """Pictures from a folder, resized once and cached as one array.
 
     Three layouts are read: ``path/train/CLASS/…`` with ``path/test/CLASS/…``; ``path/CLASS/…``;
-    pictures directly in ``path`` (no classes). Without a ``test`` folder, one tenth of the pictures,
+    pictures directly in ``path`` (no classes). Without a ``test`` folder, a tenth of the pictures,
     drawn by ``seed``, is the test split; ``val_size`` is cut from the rest.
 
     The cache, ``root/image_folder/<fingerprint>.npy``, is made anew when a file is added, removed
@@ -117,8 +117,8 @@ class ImageFolder(TensorDataModule):
         files = [f for f in files if f.suffix.lower() in SUFFIXES]
         if len(files) < 3:
             raise DataError(
-                f"{top} holds {len(files)} pictures ({', '.join(sorted(SUFFIXES))}), directly or in "
-                "class folders; at least 3 are needed"
+                f"{top} holds {len(files)} pictures ({', '.join(sorted(SUFFIXES))}), directly or "
+                "in class folders; at least 3 are needed"
             )
         return files
 
@@ -167,6 +167,4 @@ def _folders(path: Path) -> list[str]:
     if not path.is_dir():
         return []
     subfolders = [f for f in path.iterdir() if f.is_dir()]
-    return [
-        f.name for f in subfolders if any(p.suffix.lower() in SUFFIXES for p in f.iterdir())
-    ]
+    return [f.name for f in subfolders if any(p.suffix.lower() in SUFFIXES for p in f.iterdir())]

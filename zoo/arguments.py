@@ -95,9 +95,7 @@ def _take(args: list[str], *flags: str) -> tuple[str | None, list[str]]:
     return (values[-1] if values else None), rest
 
 
-def _take_all(
-    args: list[str], *flags: str, many: bool = True
-) -> tuple[list[str], list[str]]:
+def _take_all(args: list[str], *flags: str, many: bool = True) -> tuple[list[str], list[str]]:
     """All values of a flag (``--x a b``, ``--x=a,b``), and the arguments without it."""
     values: list[str] = []
     rest: list[str] = []

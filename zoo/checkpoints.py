@@ -97,11 +97,27 @@ def load(
     cls = model_class or find_class(checkpoint, path)
     hyper_parameters = dict(checkpoint.get("hyper_parameters", {}))
     model = build(cls, hyper_parameters, path)
-    try:
-        model.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise InputError(f"checkpoint {path} does not fit {cls.__qualname__}: {error}") from error
+    check_fit(model, checkpoint["state_dict"], path)
+    model.load_state_dict(checkpoint["state_dict"])
     return model.to(device).eval()
+
+
+def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path) -> None:
+    """Makes sure that a checkpoint's weights are those that a model has.
+
+    Raises:
+        InputError: names the first that is missing, unknown or of another shape.
+    """
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    wrong = sorted(name for name in shapes | found if shapes.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise InputError(
+            f"checkpoint {path} does not fit {type(model).__qualname__} with these settings: "
+            f"{name} is {found.get(name, 'missing')} there and {shapes.get(name, 'unknown')} here"
+            f"{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}"
+        )
 
 
 def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:

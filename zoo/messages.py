@@ -12,7 +12,10 @@ OPTION = re.compile(r"Option '([^']+)' is not accepted")
 UNRECOGNIZED = re.compile(r"unrecognized arguments: (--[^\s=]+)", re.IGNORECASE)
 EXPECTED = re.compile(r"Expected an? <class '([^']+)'>")
 GOT = re.compile(r"(?:Got value|Given value): (.+)")
-LEAF = re.compile(r"^\s*- (?!Expected an? <class 'NoneType'>)(?!Does not validate)(?!Parser key)(.+)")
+LINK = re.compile(r"^Call to compute_fn of link .* failed: ", re.DOTALL)
+LEAF = re.compile(
+    r"^\s*- (?!Expected an? <class 'NoneType'>)(?!Does not validate)(?!Parser key)(.+)"
+)
 
 
 def one_line(message: str, options: Collection[str], arguments: Mapping[str, set[str]]) -> str:
@@ -23,6 +26,7 @@ def one_line(message: str, options: Collection[str], arguments: Mapping[str, set
         options: all options of the parser, such as ``--trainer.max_epochs``.
         arguments: constructor arguments of the chosen classes, by ``model`` and ``data``.
     """
+    message = LINK.sub("", message)
     if found := UNRECOGNIZED.search(message):
         return f"unknown option {found[1]}{suggest(found[1], options)}"
     keys = [key for key in KEY.findall(message) if key != "config"]

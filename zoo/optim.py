@@ -165,7 +165,8 @@ def make_optimizer(
 
     Args:
         name: see above.
-        groups: parameter groups as ``torch.optim`` takes them.
+        groups: parameter groups as ``torch.optim`` takes them; one that does not say
+            ``weight_decay`` has none (``torch.optim.AdamW`` by itself has 0.01).
         lr: learning rate.
         options: further keyword arguments of the optimiser (``momentum`` and ``nesterov`` of SGD,
             ``betas``, …). SGD has momentum 0.9 and L-BFGS the strong-Wolfe line search unless
@@ -178,6 +179,8 @@ def make_optimizer(
     if name not in OPTIMIZERS:
         raise unknown("optimiser", name, OPTIMIZERS)
     kwargs: dict[str, Any] = {}
+    if name != "lbfgs":
+        kwargs["weight_decay"] = 0.0
     if name == "sgd":
         kwargs["momentum"] = 0.9
     if name in FUSED:

@@ -1,4 +1,4 @@
-"""LightningCLI as the zoo runs it: links from data to model, run folders, loggers, a closing table."""
+"""LightningCLI as the zoo runs it: data linked to model, run folders, loggers, a closing table."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class ZooCLI(LightningCLI):
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.run_dir = Path()
+        self._checkpoint: dict[str, Any] = {}  # the one that ckpt_path names, until it is checked
         ZooParser.arguments = {
             key: registry.arguments_of(registry.import_class(path))
             for key, path in invocation.classes.items()
@@ -126,8 +127,10 @@ class ZooCLI(LightningCLI):
         """Reads a property of the data for the model."""
 
         def read(data: Any) -> Any:
-            path = self._get(self.config, "model")["class_path"]
-            return registry.property_of(data, name, registry.import_class(path))
+            model = registry.import_class(self._get(self.config, "model")["class_path"])
+            if name not in registry.arguments_of(model):
+                return None  # asked all the same, and not used
+            return registry.property_of(data, name, model)
 
         return read
 
@@ -137,7 +140,7 @@ class ZooCLI(LightningCLI):
         path = config.get("ckpt_path")
         if not path or path in CHECKPOINT_WORDS:
             return
-        checkpoint = checkpoints.read(path)
+        self._checkpoint = checkpoint = checkpoints.read(path)
         model = config["model"]
         written_by, wanted = checkpoint.get("class_path"), _canonical(model["class_path"])
         if written_by is not None and written_by != wanted:
@@ -152,6 +155,12 @@ class ZooCLI(LightningCLI):
         from lightning.pytorch import seed_everything
 
         seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)
+
+    def after_instantiate_classes(self) -> None:
+        if self._checkpoint:
+            path = self._get(self.config, "ckpt_path")
+            checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
+            self._checkpoint = {}
 
     # -- objects --------------------------------------------------------------------------------
 
@@ -211,7 +220,10 @@ class ZooCLI(LightningCLI):
             upload = self._get(self.config, "checkpoint")["upload"]
             project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
             return WandbLogger(
-                f"{name}/{time}", self.run_dir, project=project, log_model="all" if upload else False
+                f"{name}/{time}",
+                self.run_dir,
+                project=project,
+                log_model="all" if upload else False,
             )
         except ModuleNotFoundError as error:
             raise InputError(
@@ -264,7 +276,7 @@ class ZooCLI(LightningCLI):
         self._close("test")
 
     def predict(self, **kwargs: Any) -> None:
-        """``predict`` of the Trainer, whose result goes to ``predictions.pt`` in the run's folder."""
+        """``predict`` of the Trainer; the result goes to ``predictions.pt`` in the run's folder."""
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
         if self.trainer.fast_dev_run:
             return
@@ -308,7 +320,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         import yaml
 
-        text = self.parser.dump(self.config, skip_none=False)
+        text = self.parser.dump(self.config, skip_unset=False)
         path = Path(trainer.default_root_dir) / self.config_filename
         path.write_text(text, encoding="utf-8")
         for logger in trainer.loggers:

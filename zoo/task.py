@@ -84,7 +84,7 @@ class Task(LightningModule):
         return len(batch[0])
 
     def describe_metrics(self) -> dict[str, str]:
-        """A line for each metric of the closing table: meaning, unit, settings that it depends on."""
+        """For each metric of the closing table: meaning, unit, settings that it depends on."""
         return {k: v for base in reversed(type(self).__mro__) for k, v in _notes(base).items()}
 
     @property
@@ -217,13 +217,20 @@ class Task(LightningModule):
             return [{"params": trainable}]
         matrices = [p for p in trainable if p.ndim >= 2]
         others = [p for p in trainable if p.ndim < 2]
-        groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0}]
+        groups = [
+            {"params": matrices, "weight_decay": decay},
+            {"params": others, "weight_decay": 0},
+        ]
         return [group for group in groups if group["params"]]
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
         optimizer = make_optimizer(
-            hp["optimizer"], self.parameter_groups(), hp["lr"], hp["optimizer_options"], self._fused()
+            hp["optimizer"],
+            self.parameter_groups(),
+            hp["lr"],
+            hp["optimizer_options"],
+            self._fused(),
         )
         total = self.trainer.estimated_stepping_batches
         schedule = make_schedule(
@@ -262,7 +269,9 @@ class Classifier(Task):
     def __init__(self, num_classes: int, label_smoothing: float = 0.0, **task: Any) -> None:
         super().__init__(**task)
         if num_classes < 2:
-            raise ValueError(f"a classifier needs at least two classes, got num_classes={num_classes}")
+            raise ValueError(
+                f"a classifier needs at least two classes, got num_classes={num_classes}"
+            )
         self.num_classes = num_classes
 
     def logits(self, x: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ NETWORKS = ("mlp", "conv")
 
 
 class LatentModel(Task):
-    """A task with a latent space: ``encode``, ``decode``, ``reconstruct``, ``sample``, ``interpolate``.
+    """A task with a latent space.
 
-    All five are plain functions of tensors without logging; ``encode`` and ``reconstruct`` are
-    deterministic.
+    ``encode``, ``decode``, ``reconstruct``, ``sample`` and ``interpolate`` are plain functions of
+    tensors without logging; ``encode`` and ``reconstruct`` are deterministic.
 
     Args:
         input_shape: shape of one sample, such as (1, 28, 28).

@@ -38,7 +38,7 @@ class RunningMeans:
         self._weights.append(weight)
 
     def first_nonfinite(self, name: str) -> int | None:
-        """Position, since the last flush, of the first value of ``name`` that is nan or infinite."""
+        """Position, since the last flush, of the first value of ``name`` that is not finite."""
         if not self._values:
             return None
         column = self.names.index(name)

@@ -20,7 +20,8 @@ def halvings(size: int, times: int) -> list[int]:
 def _check(input_shape: Sequence[int], channels: Sequence[int]) -> None:
     if len(input_shape) != 3:
         raise ValueError(
-            f"a convolutional network needs images (channels, height, width), got {tuple(input_shape)}"
+            "a convolutional network needs images (channels, height, width), "
+            f"got {tuple(input_shape)}"
         )
     smallest = min(input_shape[1:])
     if smallest < 2 ** (len(channels) - 1):

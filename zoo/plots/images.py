@@ -95,15 +95,15 @@ def manifold(
     """
     side = len(percentiles)
     upwards = images.unflatten(0, (side, side)).flip(0).flatten(0, 1)
-    pixels = tile(upwards, side, gap=0)
-    figure = new_figure(6, 6.2)
+    pixels = tile(upwards, side)
+    figure = new_figure(6.5, 6.7)
     axes = figure.subplots()
     _show(axes, pixels)
-    height, width = pixels.shape[0] / side, pixels.shape[1] / side
-    shown = range(0, side, max(1, (side - 1) // 4))
-    names_of_ticks = [f"{percentiles[i]:.0f}" for i in shown]
-    axes.set_xticks([width * (i + 0.5) for i in shown], names_of_ticks, fontsize=8)
-    axes.set_yticks([height * (side - i - 0.5) for i in shown], names_of_ticks, fontsize=8)
+    height, width = (pixels.shape[0] + 1) / side, (pixels.shape[1] + 1) / side
+    shown = sorted({round(i * (side - 1) / 4) for i in range(5)})
+    ticks = [f"{percentiles[i]:.0f}" for i in shown]
+    axes.set_xticks([width * (i + 0.5) - 1 for i in shown], ticks, fontsize=8)
+    axes.set_yticks([height * (side - i - 0.5) - 1 for i in shown], ticks, fontsize=8)
     axes.set_xlabel(f"{names[0]}, percentile", fontsize=9)
     axes.set_ylabel(f"{names[1]}, percentile", fontsize=9)
     axes.set_title(title, fontsize=10)

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from datamodules import DataError, ImageFolder
+
+
+def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(20):
+        picture(tmp_path / "pets" / "cats" / f"{number:02d}.png", (200, number, 0))
+        picture(tmp_path / "pets" / "dogs" / f"{number:02d}.png", (0, number, 200))
+    return tmp_path / "pets"
+
+
+def make(folder: Path, **options: object) -> ImageFolder:
+    return ImageFolder(str(folder), size=16, root=str(folder.parent / "root"), **options)  # type: ignore[arg-type]
+
+
+def test_classes_are_folders_and_the_split_is_70_20_10(folder: Path) -> None:
+    data = make(folder)
+    assert data.input_shape == (3, 16, 16)
+    assert data.num_classes == 2
+    assert [len(data.split(name)[0]) for name in ("train", "val", "test")] == [28, 8, 4]
+    x, y = next(iter(data.train_dataloader()))
+    red, blue = x[:, 0].mean((1, 2)), x[:, 2].mean((1, 2))
+    assert torch.equal(red > blue, y == 0)
+
+
+def test_splits_share_no_picture(folder: Path) -> None:
+    data = make(folder)
+    seen = [row.numpy().tobytes() for n in ("train", "val", "test") for row in data.split(n)[0]]
+    assert len(set(seen)) == len(seen) == 40
+
+
+def test_own_train_and_test_folders_are_kept_apart(tmp_path: Path) -> None:
+    for number in range(6):
+        for name, level in (("a", 10), ("b", 90)):
+            picture(tmp_path / "x/train" / name / f"{number}.png", (level, number, 0))
+            picture(tmp_path / "x/test" / name / f"{number}.png", (level + 100, number, 0))
+    data = make(tmp_path / "x")
+    assert len(data.split("test")[0]) == 12
+    assert (data.split("test")[0][:, 0] >= 110).all()
+    assert (data.split("train")[0][:, 0] < 110).all()
+
+
+def test_pictures_without_classes(tmp_path: Path) -> None:
+    for number in range(10):
+        picture(tmp_path / "x" / f"{number}.png", (number, 0, 0))
+    data = make(tmp_path / "x", channels=1)
+    assert data.split("train")[0].shape == (7, 1, 16, 16)
+    with pytest.raises(AttributeError, match="no class folders"):
+        data.num_classes  # noqa: B018
+
+
+def test_the_shorter_side_is_fitted_and_the_centre_cut_out(tmp_path: Path) -> None:
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 20:40] = 255
+    for number in range(3):
+        path = tmp_path / "x" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    data = ImageFolder(str(tmp_path / "x"), size=20, root=str(tmp_path), val_size=0)
+    assert (data.split("train")[0] == 255).all()
+
+
+def test_resized_once_and_again_only_when_a_file_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Path] = []
+    original = ImageFolder._read
+
+    def counting(self: ImageFolder, file: Path) -> np.ndarray:
+        reads.append(file)
+        return original(self, file)
+
+    monkeypatch.setattr(ImageFolder, "_read", counting)
+    make(folder).split("train")
+    assert len(reads) == 40
+    make(folder).split("test")
+    assert len(reads) == 40
+    picture(folder / "cats" / "00.png", (1, 2, 3))
+    make(folder).split("train")
+    assert len(reads) == 80
+
+
+def test_a_broken_picture_is_named_and_leaves_no_cache(folder: Path) -> None:
+    (folder / "cats" / "07.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"cats/07\.png is not a readable picture"):
+        make(folder).split("train")
+    assert list((folder.parent / "root" / "image_folder").iterdir()) == []
+
+
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere \(--data.path\)"):
+        make(tmp_path / "nowhere").prepare_data()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds 0 pictures"):
+        make(tmp_path / "empty").prepare_data()
+
+
+def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        picture(tmp_path / "x/train/a" / f"{number}.png", (1, 1, 1))
+        picture(tmp_path / "x/test/b" / f"{number}.png", (1, 1, 1))
+    with pytest.raises(DataError, match=r"class folders that .*train lacks: \['b'\]"):
+        make(tmp_path / "x").split("test")
+
+
+def test_the_array_may_be_served_by_workers(folder: Path) -> None:
+    data = make(folder, resident=False, num_workers=1, batch_size=8)
+    assert sum(len(y) for _, y in data.train_dataloader()) == 28

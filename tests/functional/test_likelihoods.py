@@ -1,0 +1,35 @@
+import torch
+from torch.distributions import Bernoulli, Normal
+
+from zoo.functional.likelihoods import bernoulli_log_prob, gaussian_log_prob
+
+
+def test_bernoulli_is_torchs_on_binary_pixels() -> None:
+    logits = 3 * torch.randn(5, 1, 4, 4, dtype=torch.float64)
+    x = torch.randint(0, 2, logits.shape).double()
+    expected = Bernoulli(logits=logits).log_prob(x).sum((1, 2, 3))
+    torch.testing.assert_close(bernoulli_log_prob(logits, x), expected, rtol=1e-12, atol=0)
+
+
+def test_bernoulli_on_grey_values_is_the_expectation_over_binary_images() -> None:
+    logits = torch.randn(1, 3, dtype=torch.float64)
+    grey = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
+    expected = torch.zeros(1, dtype=torch.float64)
+    for bits in torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3):
+        probability = torch.where(bits > 0, grey, 1 - grey).prod()
+        expected += probability * bernoulli_log_prob(logits, bits[None])
+    torch.testing.assert_close(bernoulli_log_prob(logits, grey), expected, rtol=1e-12, atol=0)
+
+
+def test_gaussian_is_torchs() -> None:
+    mean = torch.randn(5, 3, 2, dtype=torch.float64)
+    x = torch.randn_like(mean)
+    log_sigma = torch.tensor(-0.7, dtype=torch.float64)
+    expected = Normal(mean, log_sigma.exp()).log_prob(x).sum((1, 2))
+    torch.testing.assert_close(gaussian_log_prob(mean, log_sigma, x), expected, rtol=1e-12, atol=0)
+
+
+def test_sums_over_pixels_so_that_a_larger_image_costs_more() -> None:
+    small, large = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 8, 8)
+    ratio = bernoulli_log_prob(large, large) / bernoulli_log_prob(small, small)
+    torch.testing.assert_close(ratio, torch.tensor([4.0, 4.0]))

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from zoo.metrics import RunningMeans
+
+
+def test_means_are_weighted_by_count_not_by_batches() -> None:
+    means = RunningMeans()
+    means.update({"loss": torch.tensor(1.0)}, 30)
+    means.update({"loss": torch.tensor(4.0)}, 10)
+    assert means.compute()["loss"].item() == pytest.approx(1.75)
+
+
+def test_a_window_is_what_came_since_the_last_flush() -> None:
+    means = RunningMeans()
+    means.update({"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 1)
+    assert means.flush() == {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}
+    means.update({"b": torch.tensor(4.0), "a": torch.tensor(3.0)}, torch.tensor(1))
+    assert means.flush() == {"a": torch.tensor(3.0), "b": torch.tensor(4.0)}
+    assert means.flush() == {}
+    assert means.compute() == {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
+
+
+def test_processes_add_up_their_sums() -> None:
+    one, two = RunningMeans(), RunningMeans()
+    one.update({"loss": torch.tensor(1.0)}, 3)
+    two.update({"loss": torch.tensor(2.0)}, 1)
+    two.flush()
+    other = two._sums
+    assert other is not None
+    assert one.compute(lambda sums: sums + other)["loss"].item() == pytest.approx(1.25)
+
+
+def test_state_goes_on_in_the_middle() -> None:
+    means, resumed = RunningMeans(), RunningMeans()
+    means.update({"loss": torch.tensor(1.0)}, 3)
+    resumed.load_state_dict(means.state_dict(), torch.device("cpu"))
+    resumed.update({"loss": torch.tensor(2.0)}, 1)
+    assert resumed.compute()["loss"].item() == pytest.approx(1.25)
+
+
+def test_finds_the_first_value_that_is_not_finite() -> None:
+    means = RunningMeans()
+    for value in (1.0, 2.0, float("nan"), float("inf")):
+        means.update({"loss": torch.tensor(value)}, 1)
+    assert means.first_nonfinite("loss") == 2
+
+
+def test_steps_must_give_the_same_names() -> None:
+    means = RunningMeans()
+    means.update({"loss": torch.tensor(1.0)}, 1)
+    with pytest.raises(ValueError, match=r"a step gave \['kl'\], earlier ones \['loss'\]"):
+        means.update({"kl": torch.tensor(1.0)}, 1)

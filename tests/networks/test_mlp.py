@@ -1,0 +1,32 @@
+import pytest
+import torch
+from torch import nn
+
+from zoo.networks import MLP, make_activation
+
+
+def test_is_the_formula() -> None:
+    network = MLP([6, 4, 3], "tanh").double()
+    first, last = [layer for layer in network if isinstance(layer, nn.Linear)]
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    expected = (x.reshape(5, 6) @ first.weight.T + first.bias).tanh() @ last.weight.T + last.bias
+    torch.testing.assert_close(network(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_dropout_acts_on_input_and_hidden_layers_in_training_only() -> None:
+    network = MLP([100, 50, 50, 10], dropout=0.5, input_dropout=0.2)
+    rates = [layer.p for layer in network if isinstance(layer, nn.Dropout)]
+    assert rates == [0.2, 0.5, 0.5]
+    x = torch.randn(3, 100)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+def test_the_last_layer_is_linear() -> None:
+    assert isinstance(MLP([4, 3, 2])[-1], nn.Linear)
+
+
+def test_unknown_activation_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="unknown activation 'rleu'; choose from relu"):
+        make_activation("rleu")

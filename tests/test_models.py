@@ -1,0 +1,183 @@
+"""What must hold for every model of the zoo, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor
+
+import zoo
+from zoo import registry
+from zoo.registry import import_class, read_recipe
+from zoo.task import Classifier, Task
+
+MODELS = zoo.list_models()
+
+
+def make_data(name: str, **options: Any) -> Any:
+    data = read_recipe(name)["data"]
+    return import_class(data["class_path"])(**options)
+
+
+class Repeat:
+    """The same batch, again and again."""
+
+    def __init__(self, batch: Any, times: int = 1) -> None:
+        self.batch = batch
+        self.times = times
+
+    def __len__(self) -> int:
+        return self.times
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self.batch] * self.times)
+
+
+def make_batch(name: str, samples: int = 32) -> Any:
+    data = make_data(name, batch_size=samples)
+    data.setup("fit")
+    return next(iter(data.train_dataloader()))
+
+
+@pytest.fixture(params=MODELS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_forward_is_finite_and_has_its_shape(name: str) -> None:
+    model, (x, _) = zoo.create_model(name).eval(), make_batch(name)
+    output = model(x)
+    shape = (model.num_classes,) if isinstance(model, Classifier) else tuple(x.shape[1:])
+    assert output.shape == (len(x), *shape)
+    assert output.isfinite().all()
+
+
+def test_every_parameter_receives_a_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    model = zoo.create_model(name)
+    loss = model.step(make_batch(name))["loss"]
+    assert loss.isfinite()
+    loss.backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+#: how far one batch of 16 can be learned by heart, as a share of the first loss; the classifier's
+#: smoothed loss cannot fall below the entropy of its labels
+OVERFIT = {"vae": 0.86, "autoencoder": 0.1, "mlp": 0.05}
+
+
+def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> None:
+    options = {"dropout": 0.0, "input_dropout": 0.0, "label_smoothing": 0.0, "input_noise": 0.0}
+    known = registry.arguments_of(import_class(read_recipe(name)["model"]["class_path"]))
+    fixed = {key: value for key, value in options.items() if key in known}
+    model = zoo.create_model(name, lr=3e-3, schedule="constant", **fixed)
+    batch = make_batch(name, 16)
+    before = float(model.step(batch)["loss"].detach())
+    trainer(max_epochs=1).fit(model, Repeat(batch, 400))
+    assert float(model.step(batch)["loss"].detach()) < OVERFIT.get(name, 0.5) * before
+
+
+def test_checkpoint_round_trip(
+    name: str, trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    model, data = zoo.create_model(name), make_data(name)
+    fit = trainer(max_epochs=1, limit_train_batches=3, limit_val_batches=1)
+    fit.fit(model, data)
+    fit.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = zoo.load(tmp_path / "model.ckpt")
+    x, _ = make_batch(name)
+    assert type(loaded) is type(model)
+    assert torch.equal(loaded(x), model.eval()(x))
+    assert dict(loaded.hparams) == dict(model.hparams)
+
+
+def fit_twice(name: str, trainer: Callable[..., L.Trainer], seeds: tuple[int, int]) -> list[Task]:
+    models = []
+    for seed in seeds:
+        L.seed_everything(seed, verbose=False)
+        model = zoo.create_model(name)
+        trainer(max_epochs=1, limit_train_batches=5).fit(model, make_data(name))
+        models.append(model)
+    return models
+
+
+def same(one: Task, two: Task) -> bool:
+    values = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in values)
+
+
+def test_the_seed_decides_the_run(name: str, trainer: Callable[..., L.Trainer]) -> None:
+    assert same(*fit_twice(name, trainer, (1, 1)))
+    assert not same(*fit_twice(name, trainer, (1, 2)))
+
+
+def test_training_and_validation_are_on_one_scale(
+    name: str, trainer: Callable[..., L.Trainer]
+) -> None:
+    """The same batch, in evaluation mode with the same noise, has the same loss in both."""
+    model = zoo.create_model(name).eval()
+    batch = make_batch(name)
+    losses: list[Tensor] = []
+    for hook in ("validate", "test"):
+        (metrics,) = getattr(trainer(), hook)(model, Repeat(batch), verbose=False)
+        stage = "val" if hook == "validate" else "test"
+        losses.append(torch.tensor(metrics[f"{stage}/loss"]))
+    model.eval()
+    model._generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(model.step(batch)["loss"].detach(), losses[0])
+    torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_evaluating_twice_gives_the_same_numbers(
+    name: str, trainer: Callable[..., L.Trainer]
+) -> None:
+    model, data = zoo.create_model(name), make_data(name)
+    first, second = (trainer().test(model, data, verbose=False) for _ in range(2))
+    assert first == second
+
+
+def test_hyper_parameters_are_plain_values(name: str) -> None:
+    def plain(value: Any) -> bool:
+        if isinstance(value, tuple | list):
+            return all(map(plain, value))
+        if isinstance(value, dict):
+            return all(map(plain, value.values()))
+        return value is None or isinstance(value, bool | int | float | str)
+
+    hyper_parameters = zoo.create_model(name).hparams
+    assert {"lr", "optimizer", "schedule"} <= set(hyper_parameters)
+    assert all(map(plain, hyper_parameters.values()))
+
+
+def test_double_precision_works(name: str) -> None:
+    model = zoo.create_model(name).double()
+    x, y = make_batch(name)
+    assert model.step((x.double(), y))["loss"].dtype == torch.float64
+
+
+def test_a_class_says_what_its_metrics_mean(name: str) -> None:
+    model = zoo.create_model(name).eval()
+    parts = model.step(make_batch(name))
+    assert set(parts) - {"weight"} <= set(model.describe_metrics())
+
+
+def test_the_names_are_known_and_near_misses_suggested() -> None:
+    assert {"vae", "autoencoder", "mlp"} <= set(MODELS)
+    with pytest.raises(zoo.errors.InputError, match="unknown model 'vea'; did you mean 'vae'"):
+        zoo.create_model("vea")
+
+
+def test_create_model_takes_data_and_overrides() -> None:
+    model = zoo.create_model("vae", latent_dim=8)
+    assert model.latent_dim == 8
+    assert model.input_shape == (1, 8, 8)
+    assert zoo.create_model("vae", data="mnist").input_shape == (1, 28, 28)
+    assert zoo.create_model("vae", input_shape=(3, 5, 7)).input_shape == (3, 5, 7)

@@ -1,0 +1,162 @@
+"""``python -m zoo reproduce``: runs recipes and writes their figures beside the published ones."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, NoReturn
+
+from zoo import registry
+from zoo.errors import InputError
+
+PAGE = Path("docs/results.md")
+SECTION = "Recipes"
+HEADER = ("recipe", "metric", "mean ± std", "reference", "source", "budget", "runs", "command")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run: the figure it reached and what it took."""
+
+    figure: float
+    seconds: float
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"reproduce: {message}")
+
+
+def reproduce(args: list[str]) -> None:
+    """Runs recipes once per seed and writes one row for each into the results page.
+
+    Arguments: recipes by name, ``--seeds N`` (default 3: seeds 0, 1, 2), ``--page FILE`` (default
+    ``docs/results.md``); everything else goes to each run.
+    """
+    parser = _Parser(prog="python -m zoo reproduce", description=reproduce.__doc__)
+    parser.add_argument("recipes", nargs="+")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options, extra = parser.parse_known_args(args)
+    if options.seeds < 1:
+        raise InputError(f"reproduce: --seeds must be at least 1, got {options.seeds}")
+    for name in options.recipes:
+        registry.read_recipe(name)  # all names are right before the first run
+    for name in options.recipes:
+        trials = [_run(name, seed, extra) for seed in range(options.seeds)]
+        write_row(options.page, SECTION, HEADER, _row(name, trials, extra))
+        print(f"{name}: written to {options.page}")
+
+
+def _run(name: str, seed: int, extra: list[str]) -> Trial:
+    """Runs a recipe in a process and a folder of its own."""
+    metric = registry.read_recipe(name)["reference"]["metric"]
+    with tempfile.TemporaryDirectory() as folder:
+        root = f"--trainer.default_root_dir={folder}"
+        command = [sys.executable, "-m", "zoo", *_options(name), f"--seed={seed}", root, *extra]
+        start = time.perf_counter()
+        done = subprocess.run(command)
+        seconds = time.perf_counter() - start
+        if done.returncode:
+            raise InputError(f"{name}, seed {seed}: the run failed (exit code {done.returncode})")
+        (metrics,) = Path(folder).glob("*/*/metrics.csv")
+        return Trial(last_value(metrics, metric), seconds)
+
+
+def _options(name: str) -> list[str]:
+    """Recipe ``MODEL-DATA`` as command-line options."""
+    model, _, data = name.partition("-")
+    return [f"--model={model}", *([f"--data={data}"] if data else [])]
+
+
+def last_value(path: Path, metric: str) -> float:
+    """The last number in a column of a run's ``metrics.csv``.
+
+    Raises:
+        InputError: there is none.
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        values = [row[metric] for row in csv.DictReader(file) if row.get(metric)]
+    if not values:
+        raise InputError(f"{path} has no {metric}")
+    return float(values[-1])
+
+
+def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
+    reference = registry.read_recipe(name)["reference"]
+    figures = [trial.figure for trial in trials]
+    spread = f" ± {statistics.stdev(figures):.2g}" if len(figures) > 1 else ""
+    seconds = statistics.median(trial.seconds for trial in trials)
+    published = reference.get("value")
+    options = " ".join([*_options(name), *extra]).replace("=", " ")
+    return [
+        name,
+        reference["metric"],
+        f"{statistics.mean(figures):.4g}{spread}",
+        "–" if published is None else str(published),
+        reference["source"],
+        reference.get("budget", "–"),
+        f"{len(trials)} seeds, {seconds:.0f} s each (all of the command), {hardware()}, "
+        f"{date.today().isoformat()}",
+        f"`python train.py {options}`",
+    ]
+
+
+def hardware() -> str:
+    """The device that training takes here: GPU, else processor and its threads."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        found = re.search(r"model name\s*: (.+)", cpuinfo.read_text())
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str]) -> None:
+    """Puts a row into the table of a section; one with the same first cell is replaced.
+
+    Args:
+        page: a Markdown file; made when it is not there.
+        section: text of the ``## `` heading.
+        header: of the table, for a new section.
+        row: cells.
+    """
+    lines = page.read_text("utf-8").splitlines() if page.is_file() else ["# Results", ""]
+    heading = f"## {section}"
+    if heading not in lines:
+        lines += ["", heading, "", _line(header), _line(["---"] * len(header))]
+    start = lines.index(heading)
+    tables = (i for i in range(start, len(lines)) if lines[i].startswith("| ---"))
+    first = next(tables, None)
+    if first is None:
+        raise InputError(f"{page}: section {section!r} has no table")
+    end = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
+    same = [i for i in range(first + 1, end) if lines[i].startswith(f"| {row[0]} |")]
+    if same:
+        lines[same[0]] = _line(row)
+    else:
+        lines.insert(end, _line(row))
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
