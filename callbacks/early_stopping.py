@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -40,6 +41,7 @@ class EarlyStopping(LightningEarlyStopping):
         super().__init__(monitor, min_delta, patience, mode=mode, **lightning)
         self.restore_best_weights = restore_best_weights
         self.best_epoch = -1
+        self._kept_score = float("nan")  # the best score when the weights were kept
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[tuple[int, float, float]] = []  # epoch, training, validation
 
@@ -58,10 +60,10 @@ class EarlyStopping(LightningEarlyStopping):
 
     def _keep_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the weights when the check that has just run found an improvement."""
-        checked = trainer.state.fn == "fit" and not trainer.sanity_checking
-        improved = checked and self.wait_count == 0 and bool(self.best_score.isfinite())
-        if not improved or self.best_epoch == trainer.current_epoch:
+        score = float(self.best_score)
+        if score == self._kept_score or not math.isfinite(score):
             return
+        self._kept_score = score
         self.best_epoch = trainer.current_epoch
         if self.restore_best_weights:
             self.best_weights = {
@@ -93,6 +95,7 @@ class EarlyStopping(LightningEarlyStopping):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
+        self._kept_score = float(self.best_score)
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]
         self.history = [tuple(row) for row in state_dict["history"]]  # type: ignore[misc]

@@ -145,9 +145,7 @@ def test_predict_writes_its_result(run: Run) -> None:
     torch.testing.assert_close(predictions["probabilities"].sum(1), torch.ones(360))
 
 
-def test_print_config_shows_every_setting(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_print_config_shows_every_setting(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run("--model=vae", "--model.latent_dim=9", "--print_config")
     assert stop.value.code == 0
@@ -206,8 +204,14 @@ def test_help_names_models_and_data_at_once(capsys: pytest.CaptureFixture[str]) 
         ("fitt --model vae", "unknown command 'fitt'; did you mean 'fit'"),
         ("--model vae --logger foo", "unknown logger 'foo'; choose from csv, tensorboard, wandb"),
         ("--trainer.max_epochs 3", "say which model: --model NAME (autoencoder, mlp, vae)"),
-        ("--model vae --model.latnt_dim 8", "unknown option --model.latnt_dim; did you mean '--mod"),
-        ("--model vae --data.batchsize 8", "unknown option --data.batchsize; did you mean '--data."),
+        (
+            "--model vae --model.latnt_dim 8",
+            "unknown option --model.latnt_dim; did you mean '--mod",
+        ),
+        (
+            "--model vae --data.batchsize 8",
+            "unknown option --data.batchsize; did you mean '--data.",
+        ),
         ("--model vae --trainer.max_epocs 8", "unknown option --trainer.max_epocs; did you mean"),
         ("--model vae --data.augment.crp 1", "unknown option --data.augment.crp"),
         ("--model vae --trainer.max_epochs x", "--trainer.max_epochs must be of type int, got 'x'"),
@@ -300,7 +304,11 @@ def test_a_package_that_hides_the_zoos_own(tmp_path: Path, package: str) -> None
 
 
 def test_loggers_may_be_given_in_any_form() -> None:
-    forms = (["--logger", "csv", "wandb"], ["--logger=csv,wandb"], ["--logger=csv", "--logger=wandb"])
+    forms = (
+        ["--logger", "csv", "wandb"],
+        ["--logger=csv,wandb"],
+        ["--logger=csv", "--logger=wandb"],
+    )
     for form in forms:
         args = expand(["--model=vae", *form, "--trainer.max_epochs=1"]).args
         assert '--logger=["csv", "wandb"]' in args

@@ -18,6 +18,9 @@ from zoo.registry import model_classes
 if TYPE_CHECKING:
     from zoo.task import Task
 
+#: what torch says of a file that names functions or classes
+CODE_SIGNS = ("allowed global", "unrecognized function", "Unsupported class")
+
 ModelT = TypeVar("ModelT", bound="Task")
 
 
@@ -62,7 +65,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if any(sign in str(error) for sign in CODE_SIGNS):
             raise InputError(
                 f"checkpoint {path} holds Python objects, which could run code when read: it was "
                 "not opened (the zoo's own checkpoints hold tensors and plain values)"

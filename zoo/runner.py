@@ -34,13 +34,13 @@ class CheckpointSettings:
     """What is kept of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
     Args:
-        monitor: metric that makes a checkpoint the best one.
+        monitor: metric that makes a checkpoint the best one; null keeps the last one alone.
         mode: ``min`` or ``max``.
         every_n_train_steps: writes ``last.ckpt`` after every so many steps instead of each epoch.
         upload: whether Weights & Biases gets the checkpoints as artifacts.
     """
 
-    monitor: str = "val/loss"
+    monitor: str | None = "val/loss"
     mode: str = "min"
     every_n_train_steps: int | None = None
     upload: bool = False
@@ -241,7 +241,7 @@ class ZooCLI(LightningCLI):
         folder = str(self.run_dir / "checkpoints")
         every = settings.every_n_train_steps
         callbacks.append(Checkpoint("last", every_n_train_steps=every, dirpath=folder))
-        if isinstance(self.model, Task):  # which promises val/loss
+        if settings.monitor and isinstance(self.model, Task):  # which promises val/loss
             callbacks.append(Checkpoint("best", settings.monitor, settings.mode, dirpath=folder))
         return callbacks
 

@@ -6,6 +6,7 @@ validation and test all use it, so that their numbers are on one scale.
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any, ClassVar
 
@@ -177,15 +178,18 @@ class Task(LightningModule):
         strategy = self.trainer.strategy
         if strategy.reduce_boolean_decision(bad is not None, all=False):
             position = f"batch {self._window_start + bad}" if bad is not None else "a recent batch"
-            raise DivergedError(
-                f"the loss became nan or infinite at {position} of training (counted from 0, over "
-                f"all epochs; epoch {self.current_epoch}, learning rate {self._lr():.3g})"
-            )
+            raise self._diverged(f"the loss became nan or infinite at {position} of training")
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
         return self._train_means.flush()
 
-    def _lr(self) -> float:
-        return self.trainer.optimizers[0].param_groups[0]["lr"]
+    def _diverged(self, what: str) -> DivergedError:
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        saved = [getattr(c, "best_model_path", "") for c in self.trainer.checkpoint_callbacks]
+        newest = max(filter(os.path.isfile, saved), key=os.path.getmtime, default="none yet")
+        return DivergedError(
+            f"{what} (counted from 0; epoch {self.current_epoch}, learning rate {rate:.3g}); last "
+            f"good checkpoint: {newest}; a lower lr or trainer.gradient_clip_val may help"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what exact resumption needs; refuses to write a diverged model."""
@@ -193,12 +197,10 @@ class Task(LightningModule):
         if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
             return
         self._flush()
+        batch = self.trainer.fit_loop.total_batch_idx
         for name, p in self.named_parameters():
             if not bool(p.isfinite().all()):
-                raise DivergedError(
-                    f"weight {name} became nan or infinite by step {self.global_step} of training "
-                    f"(epoch {self.current_epoch}, learning rate {self._lr():.3g})"
-                )
+                raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
         checkpoint["train_means"] = self._train_means.state_dict()
         checkpoint["random_state"] = _gather(random_state(), self.trainer.world_size)
         if hasattr(self.trainer.train_dataloader, "state_dict"):
