@@ -41,6 +41,10 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
+        if self._every_n_train_steps:  # the parent would ask much before finding that it is not
+            super().on_train_batch_end(trainer, pl_module, *batch)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         # the parent forgets the best score when the folder has changed
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})

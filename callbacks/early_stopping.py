@@ -98,4 +98,4 @@ class EarlyStopping(LightningEarlyStopping):
         self._kept_score = float(self.best_score)
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]
-        self.history = [tuple(row) for row in state_dict["history"]]  # type: ignore[misc]
+        self.history = [tuple(row) for row in state_dict["history"]]

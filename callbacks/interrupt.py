@@ -34,10 +34,12 @@ class Interrupt(Callback):
 
     def __init__(self) -> None:
         self._asked = False
+        self._several = False
         self._previous: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._asked = False
+        self._several = trainer.world_size > 1
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._ask)
 
@@ -49,7 +51,7 @@ class Interrupt(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         asked = self._asked
-        if trainer.world_size > 1:  # all processes must stop after the same batch
+        if self._several:  # all processes must stop after the same batch
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if not asked:
             return

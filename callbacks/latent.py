@@ -149,7 +149,8 @@ def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if len(classes) < 2:
         indices = torch.arange(2 * count) % len(labels)
         return indices[:count], indices[count:]
-    first, second = [], []
+    first: list[Tensor] = []
+    second: list[Tensor] = []
     for pair in range(count):
         for ends, position in ((first, 2 * pair), (second, 2 * pair + 1)):
             members = (labels == classes[position % len(classes)]).nonzero()[:, 0]

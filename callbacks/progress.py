@@ -56,7 +56,7 @@ class ProgressBar(LightningProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total = float("inf")
         if trainer.max_epochs not in (None, -1):
-            total = trainer.num_training_batches * trainer.max_epochs  # type: ignore[operator]
+            total = trainer.num_training_batches * trainer.max_epochs
         if trainer.max_steps != -1:
             total = min(total, trainer.max_steps * trainer.accumulate_grad_batches)
         self._shown = {}

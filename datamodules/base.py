@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -117,6 +118,11 @@ class TensorDataModule(LightningDataModule):
 
     def predict_dataloader(self) -> TensorLoader:
         return self._loader("test")
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return batch  # the loader has put it there
 
     def split(self, name: str) -> Batch:
         """The stored tensors of ``train``, ``val`` or ``test``, as they are kept."""

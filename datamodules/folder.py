@@ -152,9 +152,9 @@ class ImageFolder(TensorDataModule):
         from PIL import Image, ImageOps
 
         try:
-            with Image.open(file) as picture:
-                picture = ImageOps.exif_transpose(picture)
-                picture = picture.convert("L" if self.channels == 1 else "RGB")
+            with Image.open(file) as opened:
+                upright = ImageOps.exif_transpose(opened)
+                picture = upright.convert("L" if self.channels == 1 else "RGB")
                 fitted = ImageOps.fit(picture, (self.size, self.size), Image.Resampling.BILINEAR)
         except (OSError, SyntaxError) as error:
             raise DataError(f"{file} is not a readable picture: {error}") from error

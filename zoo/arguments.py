@@ -53,18 +53,19 @@ def expand(args: list[str]) -> Invocation:
     data, rest = _take(rest, "--data")
     loggers, rest = _take_all(rest, "--logger")
     checkpoint, _ = _take(rest, "--ckpt_path")
-    configs, _ = _take_all(rest, "--config", "-c")
+    configs, rest = _take_all(rest, "--config", "-c", many=False)
     for name in registry.PROPERTIES:
         if given & {f"--model.{name}", f"--model.init_args.{name}"}:
             raise InputError(f"--model.{name} comes from the data: choose other --data instead")
     front = []
-    classes = {}
+    classes: dict[str, str] = {}
     if model:
         recipe = _recipe(model, data)
         classes = {k: recipe[k]["class_path"] for k in ("model", "data") if k in recipe}
         front.append(f"--config={json.dumps(recipe)}")
     elif not configs:
         front.append(f"--config={_config_beside(checkpoint)}")
+    front += [f"--config={path}" for path in configs]
     if data and not model:
         front.append(f"--data={registry.data_class(data)}")
     if loggers:

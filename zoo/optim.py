@@ -90,7 +90,8 @@ class Muon(Optimizer):
         split = []
         for group in groups:
             rest = {k: v for k, v in group.items() if k not in ("params", "muon")}
-            matrices, others = [], []
+            matrices: list[Tensor] = []
+            others: list[Tensor] = []
             for p in group["params"]:
                 (matrices if p.ndim >= 2 and group.get("muon", True) else others).append(p)
             for members, muon, rate in ((matrices, True, lr), (others, False, adam_lr)):
@@ -99,7 +100,7 @@ class Muon(Optimizer):
         return split
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -40,7 +40,7 @@ def stopping_curves(
         (best_epoch, best),
         xytext=(0, 14),
         textcoords="offset points",
-        ha="right" if best_epoch > sum(epochs[:1] + epochs[-1:]) / 2 else "left",
+        ha="right" if best_epoch > (epochs[0] + epochs[-1]) / 2 else "left",
         fontsize=9,
         color=INK,
     )

@@ -46,7 +46,8 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Figure:
         names = (first, second)
     figure = new_figure(6, 5.2)
     axes = figure.subplots()
-    groups = [(None, torch.ones(len(points), dtype=torch.bool))]
+    everyone = torch.ones(len(points), dtype=torch.bool)
+    groups: list[tuple[int | None, Tensor]] = [(None, everyone)]
     if labels is not None:
         groups = [(int(c), labels.cpu() == c) for c in labels.unique()]
     for index, (name, members) in enumerate(groups):

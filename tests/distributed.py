@@ -1,0 +1,137 @@
+"""What each process of a two-process run does; started by test_distributed.py.
+
+Usage: python -m tests.distributed JOB FOLDER PROCESSES
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from callbacks import Checkpoint, Samples
+from datamodules import Augmentation, Digits
+from tests.test_resume import _KeepFirst
+from zoo import VAE, Autoencoder, MLPClassifier
+from zoo.checkpoints import AtomicCheckpointIO
+
+
+class Recorder(Autoencoder):
+    """Remembers which samples it saw; every image carries its own number as its label."""
+
+    def __init__(self, **autoencoder: Any) -> None:
+        super().__init__(**autoencoder)
+        self.seen: dict[str, list[Tensor]] = {"train": [], "val": [], "test": []}
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        stage = "train" if self.training else "test" if self.trainer.testing else "val"
+        if not self.trainer.sanity_checking:
+            self.seen[stage].append(batch[1])
+        # the mean of the samples' numbers: its average is exact only if each counts once
+        return super().step(batch) | {"number": batch[1].float().mean()}
+
+
+class NumberedDigits(Digits):
+    def load(self, train: bool) -> tuple[Tensor, ...]:
+        x, _ = super().load(train)
+        return x, torch.arange(len(x))
+
+
+class NanOnOne(VAE):
+    """Diverges on the second process only."""
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        parts = super().step(batch)
+        if self.training and self.global_rank == 1 and self.global_step == 3:
+            parts["loss"] = parts["loss"] * float("nan")
+        return parts
+
+
+def make_trainer(processes: int, folder: Path, **options: Any) -> L.Trainer:
+    return L.Trainer(
+        **{
+            "accelerator": "cpu",
+            "devices": processes,
+            "strategy": "ddp" if processes > 1 else "auto",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "default_root_dir": folder,
+            "plugins": [AtomicCheckpointIO()],
+        }
+        | options
+    )
+
+
+def gradients(folder: Path, processes: int) -> None:
+    """Three steps of plain gradient descent in double precision on the same global batches."""
+    for name, make in (
+        ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
+        ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
+    ):
+        torch.manual_seed(0)
+        model = make()
+        data = Digits(batch_size=96 // processes)
+        trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
+        trainer.fit(model, data)
+        if trainer.is_global_zero:
+            torch.save(dict(model.named_parameters()), folder / f"{name}-{processes}.pt")
+
+
+SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.5, "optimizer_options": {"momentum": 0.0}}
+
+
+def samples(folder: Path, processes: int) -> None:
+    """Two epochs and a test; every process writes which samples it saw."""
+    torch.manual_seed(0)
+    model = Recorder(input_shape=(1, 8, 8), hidden=(8,))
+    trainer = make_trainer(processes, folder, max_epochs=2)
+    data = NumberedDigits(batch_size=50, val_size=101)
+    trainer.fit(model, data)
+    metrics = {k: v.item() for k, v in trainer.callback_metrics.items()}
+    trainer.test(model, data, verbose=False)
+    metrics |= {k: v.item() for k, v in trainer.callback_metrics.items()}
+    rank = trainer.global_rank
+    torch.save({"seen": model.seen, "metrics": metrics}, folder / f"seen-{rank}.pt")
+
+
+def files(folder: Path, processes: int) -> None:
+    """Checkpoints and figures."""
+    saver = Checkpoint("last", dirpath=str(folder / "checkpoints"))
+    trainer = make_trainer(
+        processes, folder, max_epochs=1, enable_checkpointing=True, callbacks=[saver, Samples()]
+    )
+    trainer.fit(VAE((1, 8, 8), hidden=(8,)), Digits(batch_size=200))
+
+
+def resume(folder: Path, processes: int) -> None:
+    """A whole run, then one that goes on from its seventh step: noise differs by process."""
+    states = []
+    for name, ckpt_path in (("whole", None), ("resumed", folder / "whole" / "kept.ckpt")):
+        torch.manual_seed(0)
+        model = VAE((1, 8, 8), hidden=(8,), schedule="cosine", warmup=2)
+        data = Digits(batch_size=65, augment=Augmentation(noise=0.1))
+        keep = _KeepFirst(7, folder / name)
+        trainer = make_trainer(processes, folder, max_epochs=2, callbacks=[keep])
+        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        states.append({k: v.clone() for k, v in model.state_dict().items()})
+    if trainer.is_global_zero:
+        torch.save(states, folder / "states.pt")
+
+
+def nan(folder: Path, processes: int) -> None:
+    """One process diverges: all must stop."""
+    trainer = make_trainer(processes, folder, max_epochs=50, log_every_n_steps=5)
+    trainer.fit(NanOnOne((1, 8, 8), hidden=(8,)), Digits(batch_size=65))
+
+
+if __name__ == "__main__":
+    job, target, count = sys.argv[1:]
+    {"gradients": gradients, "samples": samples, "files": files, "resume": resume, "nan": nan}[job](
+        Path(target), int(count)
+    )

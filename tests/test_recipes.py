@@ -1,0 +1,84 @@
+"""Every recipe is complete and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from datamodules import MNIST, Digits
+from tests.conftest import zoo_data
+from zoo import registry
+from zoo.registry import arguments_of, import_class, list_recipes, read_recipe
+from zoo.results import last_value
+
+RECIPES = list_recipes()
+TINY = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
+
+
+@pytest.fixture
+def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets that would have to be downloaded are random images of their shape."""
+
+    def load(self: Any, train: bool) -> tuple[torch.Tensor, ...]:
+        x = torch.randint(0, 256, (300, *self.input_shape), dtype=torch.uint8)
+        return x, torch.arange(300) % self.num_classes
+
+    for cls in set(map(import_class, registry.DATA.values())) - {Digits}:
+        if "num_classes" in vars(cls) or issubclass(cls, MNIST):
+            monkeypatch.setattr(cls, "load", load)
+            monkeypatch.setattr(cls, "download", lambda self: None)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> None:
+    model, _, data = name.partition("-")
+    options = ["--data.val_size=20"] if data else []
+    folder = run(f"--model={model}", *([f"--data={data}"] if data else []), *options, *TINY)
+    reference = read_recipe(name)["reference"]
+    value = last_value(folder / "metrics.csv", reference["metric"])
+    assert value == value  # not nan
+    assert folder.parent.name == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_says_what_it_should_reach(name: str) -> None:
+    recipe = read_recipe(name)
+    assert set(recipe["reference"]) == {"metric", "value", "source", "budget"}
+    assert recipe["reference"]["metric"].startswith("test/")
+    for part in ("model", "data"):
+        cls = import_class(recipe[part]["class_path"])
+        assert set(recipe[part].get("init_args", {})) <= arguments_of(cls)
+
+
+def test_names_of_data_lead_to_classes() -> None:
+    for name, path in registry.DATA.items():
+        assert isinstance(import_class(path), type), name
+
+
+# -- the published figures, on real data ---------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("autoencoder", 0.55 * 0.02489),  # 45 % below PCA of 8 components
+        ("mlp", -0.95),
+        ("vae-mnist", 105.0),
+        ("mlp-mnist", -0.984),
+    ],
+)
+def test_reaches_its_figure(
+    name: str, limit: float, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _, data = name.partition("-")
+    if data:
+        monkeypatch.setenv("ZOO_DATA", zoo_data("MNIST/raw"))
+    folder = run(f"--model={model}", *([f"--data={data}"] if data else []))
+    metric = read_recipe(name)["reference"]["metric"]
+    value = last_value(folder / "metrics.csv", metric)
+    assert (-value if metric == "test/accuracy" else value) <= limit
