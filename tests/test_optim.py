@@ -41,6 +41,14 @@ def test_one_cycle_is_torchs() -> None:
     assert seen.index(max(seen)) == 24
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "muon", "lbfgs"])
+def test_one_cycle_works_with_every_optimiser(name: str) -> None:
+    optimizer = make_optimizer(name, [{"params": [nn.Parameter(torch.zeros(2, 2))]}], 0.1)
+    schedule = make_schedule("one_cycle", optimizer, 10)
+    assert schedule is not None
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 25)
+
+
 @pytest.mark.parametrize("name", [*SCHEDULES, "constant"])
 @pytest.mark.parametrize("warmup", [10, 0.1])
 def test_warm_up_rises_linearly_to_the_full_rate(name: str, warmup: float) -> None:

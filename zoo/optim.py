@@ -267,7 +267,8 @@ def make_schedule(
             if warmup:
                 raise InputError("schedule 'one_cycle' warms up by itself (option pct_start)")
             rates = [group["lr"] for group in optimizer.param_groups]
-            return OneCycleLR(optimizer, rates, total_steps=int(total_steps), **options)
+            cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}
+            return OneCycleLR(optimizer, rates, int(total_steps), **(cycles | options))
         decay = SCHEDULES.get(name, lambda t: 1.0)
         decay(0.0, **options)
     except TypeError as error:
