@@ -62,7 +62,7 @@ class LatentManifold(FigureCallback):
         horizontal, vertical = (min(axis, codes.shape[1] - 1) for axis in self.axes)
         levels = torch.linspace(1, 99, self.side, device=codes.device)
         grid = codes.median(0).values.repeat(self.side, self.side, 1)  # (side, side, D)
-        values = codes.quantile(levels / 100, dim=0)  # (side, D)
+        values = codes.float().quantile(levels / 100, dim=0).to(codes)  # (side, D)
         grid[:, :, vertical] = values[:, None, vertical]
         grid[:, :, horizontal] = values[None, :, horizontal]
         title = f"{type(model).__name__}: decoded grid over the density of codes"

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from datamodules.augment import Augmentation
 from datamodules.base import TensorDataModule
 from datamodules.errors import DataError
 from datamodules.loader import Batch
@@ -38,30 +37,16 @@ class ImageFolder(TensorDataModule):
             scaled to it and the centre cut out.
         channels: 3 for colour (default), 1 for grey.
         val_size: default 2/9, which makes 70/20/10 together with the tenth for testing.
-        batch_size, seed, augment, root, drop_last, resident, num_workers: see
-            :class:`~datamodules.base.TensorDataModule`.
+        **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
         DataError: no such folder, no pictures in it, a file that is no picture (named).
     """
 
     def __init__(
-        self,
-        path: str,
-        size: int = 64,
-        channels: int = 3,
-        batch_size: int = 128,
-        val_size: float = 2 / 9,
-        seed: int = 0,
-        augment: Augmentation | None = None,
-        root: str | None = None,
-        drop_last: bool = False,
-        resident: bool | None = None,
-        num_workers: int = 2,
+        self, path: str, size: int = 64, channels: int = 3, val_size: float = 2 / 9, **data: Any
     ) -> None:
-        super().__init__(
-            batch_size, val_size, seed, augment, root, drop_last, resident, num_workers
-        )
+        super().__init__(val_size=val_size, **data)
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
         if size < 1:

@@ -139,7 +139,7 @@ def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
 
 def test_predict_writes_its_result(run: Run) -> None:
     trained = run("fit", "--model=mlp", *SHORT)
-    folder = run("predict", "--model=mlp", f"--ckpt_path={trained / 'checkpoints/best.ckpt'}")
+    folder = run("predict", "--model=mlp", f"--ckpt_path={trained / 'checkpoints/last.ckpt'}")
     predictions = torch.load(folder / "predictions.pt", weights_only=True)
     assert predictions["class"].shape == (360,)
     torch.testing.assert_close(predictions["probabilities"].sum(1), torch.ones(360))

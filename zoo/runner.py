@@ -29,6 +29,7 @@ from zoo import checkpoints, registry
 from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
 from zoo.errors import InputError
 from zoo.messages import one_line
+from zoo.report import join, say, short, table
 from zoo.task import Task
 
 
@@ -57,7 +58,7 @@ def run(invocation: Invocation) -> None:
     except (DataError, MisconfigurationException) as error:
         raise InputError(str(error)) from error
     except TrainingInterrupted as stop:
-        _say(str(stop))
+        say(str(stop))
         sys.exit(130)
 
 
@@ -293,7 +294,7 @@ class ZooCLI(LightningCLI):
         data = type(self.datamodule).__name__ if self.datamodule else "its own data"
         device = self.trainer.strategy.root_device.type
         count = f" × {self.trainer.world_size}" if self.trainer.world_size > 1 else ""
-        _say(f"{type(self.model).__name__} on {data}: {weights:,} parameters, {device}{count}")
+        say(f"{type(self.model).__name__} on {data}: {weights:,} parameters, {device}{count}")
 
     def after_fit(self) -> None:
         if self._get(self.config_init, "checkpoint").upload:
@@ -319,8 +320,8 @@ class ZooCLI(LightningCLI):
             return
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         path = self.run_dir / f"predictions{rank}.pt"
-        torch.save(_join(batches), path)
-        _say(f"predictions   {path}")
+        torch.save(join(batches), path)
+        say(f"predictions   {path}")
 
     def _best_checkpoint(self) -> str | None:
         """Path of the best checkpoint, else of the newest."""
@@ -347,16 +348,16 @@ class ZooCLI(LightningCLI):
             if name.startswith(f"{stage}/")
         }
         notes = self.model.describe_metrics() if isinstance(self.model, Task) else {}
-        _say(_table(stage, metrics, notes))
+        say(table(stage, metrics, notes))
         if self.trainer.fast_dev_run:
             return
         best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
         if best:
-            _say(f"checkpoint  {_short(best)}")
+            say(f"checkpoint  {short(best)}")
         figures = sorted((self.run_dir / "figures").glob("*.png"))
         if figures:
-            _say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
-        _say(f"run         {self.run_dir}")
+            say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
+        say(f"run         {self.run_dir}")
 
 
 def _canonical(class_path: str) -> str:
@@ -365,43 +366,10 @@ def _canonical(class_path: str) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _table(stage: str, metrics: dict[str, float], notes: dict[str, str]) -> str:
-    """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it."""
-    shown = {
-        name: value
-        for name, value in metrics.items()
-        if name != "loss" or value not in [v for n, v in metrics.items() if n != "loss"]
-    }
-    width = max([len(name) for name in shown], default=0) + len(stage) + 1
-    lines = [
-        f"{stage + '/' + name:<{width}}  {value:>10.5g}   {notes.get(name, '')}".rstrip()
-        for name, value in shown.items()
-    ]
-    rule = "─" * max([len(line) for line in lines], default=0)
-    return "\n".join(["", rule, *lines, rule])
-
-
-def _short(path: str | Path) -> str:
-    """Relative to the working folder where that is shorter."""
-    return min(str(path), os.path.relpath(path), key=len)
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, flush=True)
-
-
 def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _join(batches: Any) -> Any:
-    """Predictions of all batches as one: dictionaries of tensors are concatenated."""
-    if batches and isinstance(batches[0], dict):
-        return {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
-    return batches
 
 
 def _quieten() -> None:
