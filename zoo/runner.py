@@ -53,6 +53,10 @@ class CheckpointSettings:
 def run(invocation: Invocation) -> None:
     """Runs what the command line asks for."""
     _quieten()
+    if not torch.cuda.is_available():
+        # Lightning has torch look for a GPU's library in a way that, without one, costs each
+        # optimiser step as much as a tiny model
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         ZooCLI(invocation)
     except (DataError, MisconfigurationException) as error:
