@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import InputError
-from zoo.results import last_value, reproduce, write_row
+from zoo.results import INTRODUCTION, last_value, reproduce, write_row
 
 HEADER = ("recipe", "figure")
 
@@ -16,8 +16,7 @@ def test_a_row_is_added_then_replaced_and_the_rest_stays(tmp_path: Path) -> None
     page.write_text(page.read_text() + "\nA remark.\n")
     write_row(page, "Recipes", HEADER, ["vae", "23"])
     assert page.read_text() == (
-        "# Results\n"
-        "\n"
+        INTRODUCTION + "\n"
         "\n## Recipes\n\n"
         "| recipe | figure |\n| --- | --- |\n| vae | 23 |\n| mlp | 0.96 \\| 0.95 |\n"
         "\n## Speed\n\n"
@@ -47,9 +46,9 @@ def test_reproduce_writes_mean_spread_reference_and_command(
     assert 0.05 < mean < 0.2
     assert spread > 0
     assert cells[3] == "≤ 0.0137"
-    assert "2 seeds" in cells[6]
-    assert "threads" in cells[6]
-    assert cells[7] == "`python train.py --model autoencoder --trainer.max_epochs 1`"
+    assert "2 seeds of 1 epochs" in cells[5]
+    assert "threads" in cells[5]
+    assert cells[6] == "`python train.py --model autoencoder --trainer.max_epochs 1`"
     assert not (tmp_path / "runs").exists()
 
 

@@ -16,12 +16,20 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from zoo import registry
 from zoo.errors import InputError
 
 PAGE = Path("docs/results.md")
 SECTION = "Recipes"
-HEADER = ("recipe", "metric", "mean ± std", "reference", "source", "budget", "runs", "command")
+HEADER = ("recipe", "metric", "mean ± std", "reference", "its source", "runs", "command")
+INTRODUCTION = """\
+# Results
+
+Every row is written by the command it names: `python -m zoo reproduce RECIPE … --seeds N` trains a
+recipe once per seed and puts its test figure beside the reference; the benchmarks write theirs.\
+"""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Trial:
     """One run: the figure it reached and what it took."""
 
     figure: float
+    epochs: int
     seconds: float
 
 
@@ -70,7 +79,8 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
         if done.returncode:
             raise InputError(f"{name}, seed {seed}: the run failed (exit code {done.returncode})")
         (metrics,) = Path(folder).glob("*/*/metrics.csv")
-        return Trial(last_value(metrics, metric), seconds)
+        config = yaml.safe_load((metrics.parent / "config.yaml").read_text("utf-8"))
+        return Trial(last_value(metrics, metric), config["trainer"]["max_epochs"], seconds)
 
 
 def _options(name: str) -> list[str]:
@@ -104,10 +114,9 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         reference["metric"],
         f"{statistics.mean(figures):.4g}{spread}",
         "–" if published is None else str(published),
-        reference["source"],
-        reference.get("budget", "–"),
-        f"{len(trials)} seeds, {seconds:.0f} s each (all of the command), {hardware()}, "
-        f"{date.today().isoformat()}",
+        f"{reference['source']} ({reference['budget']})",
+        f"{len(trials)} seeds of {trials[0].epochs} epochs, {seconds:.0f} s each (start to end of "
+        f"the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
 
@@ -139,7 +148,8 @@ def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str])
         header: of the table, for a new section.
         row: cells.
     """
-    lines = page.read_text("utf-8").splitlines() if page.is_file() else ["# Results", ""]
+    lines = page.read_text("utf-8").splitlines() if page.is_file() else []
+    lines = lines or INTRODUCTION.splitlines()
     heading = f"## {section}"
     if heading not in lines:
         lines += ["", heading, "", _line(header), _line(["---"] * len(header))]
