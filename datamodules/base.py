@@ -70,7 +70,7 @@ class TensorDataModule(LightningDataModule):
         self.drop_last = drop_last
         self.resident = resident
         self.num_workers = num_workers
-        self._splits: dict[str, Batch] = {}
+        self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and the rows that belong
 
     # -- what a data set provides ---------------------------------------------------------------
 
@@ -81,6 +81,10 @@ class TensorDataModule(LightningDataModule):
         """The official training or test split: x uint8 (N, C, H, W), y int64 (N,)."""
         raise NotImplementedError(f"{type(self).__name__} has no load(train)")
 
+    def rows(self, train: bool, samples: int) -> Tensor:
+        """Which of the ``samples`` that ``load(train)`` returns make up the split: all of them."""
+        return torch.arange(samples)
+
     # -- Lightning ------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
@@ -88,30 +92,29 @@ class TensorDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
-            self._splits |= self._cut(self.load(train=True))
+            tensors = self.load(train=True)
+            train, val = self._cut(self.rows(True, len(tensors[0])))
+            self._splits |= {"train": (tensors, train), "val": (tensors, val)}
         if stage in ("test", "predict", None) and "test" not in self._splits:
-            self._splits["test"] = self.load(train=False)
+            tensors = self.load(train=False)
+            self._splits["test"] = tensors, self.rows(False, len(tensors[0]))
 
-    def _cut(self, split: Batch) -> dict[str, Batch]:
-        """Training and validation parts of the training split, by the seed."""
-        samples = len(split[0])
+    def _cut(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Training and validation rows of the training split, by the seed."""
+        samples = len(rows)
         held_out = int(self.val_size if self.val_size >= 1 else round(self.val_size * samples))
         if held_out >= samples:
             raise DataError(
                 f"val_size={self.val_size} leaves nothing of {samples} training samples"
             )
         order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
-        train, val = order[held_out:].sort().values, order[:held_out].sort().values
-        return {
-            "train": tuple(t.index_select(0, train) for t in split),
-            "val": tuple(t.index_select(0, val) for t in split),
-        }
+        return rows[order[held_out:].sort().values], rows[order[:held_out].sort().values]
 
     def train_dataloader(self) -> TensorLoader:
         return self._loader("train")
 
     def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
-        return self._loader("val") if len(self.split("val")[0]) else []
+        return self._loader("val") if len(self._stored("val")[1]) else []
 
     def test_dataloader(self) -> TensorLoader:
         return self._loader("test")
@@ -125,19 +128,23 @@ class TensorDataModule(LightningDataModule):
         return batch  # the loader has put it there
 
     def split(self, name: str) -> Batch:
-        """The stored tensors of ``train``, ``val`` or ``test``, as they are kept."""
+        """The samples of ``train``, ``val`` or ``test`` as they are kept: pixels are uint8."""
+        tensors, rows = self._stored(name)
+        return tuple(t.index_select(0, rows) for t in tensors)
+
+    def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:
             self.prepare_data()
             self.setup("test" if name == "test" else "fit")
         return self._splits[name]
 
     def _loader(self, name: str) -> TensorLoader:
-        tensors = self.split(name)
+        tensors, rows = self._stored(name)
         training = name == "train"
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         plan = BatchPlan(
-            samples=len(tensors[0]),
+            samples=len(rows),
             batch_size=self.batch_size if training else max(self.batch_size, EVAL_BATCH),
             shuffle=training,
             seed=self.seed,
@@ -147,7 +154,7 @@ class TensorDataModule(LightningDataModule):
         )
         resident = _fits(tensors, device) if self.resident is None else self.resident
         prepare = self._prepare_training if training else self._prepare_evaluation
-        return TensorLoader(tensors, plan, device, prepare, resident, self.num_workers)
+        return TensorLoader(tensors, plan, device, prepare, rows, resident, self.num_workers)
 
     def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, *rest = self._prepare_evaluation(batch, generator)
@@ -164,8 +171,11 @@ def to_float(x: Tensor, white: int) -> Tensor:
 
 
 def _fits(tensors: Batch, device: torch.device) -> bool:
-    """Whether the data takes less than half of the device's free memory; on the CPU it is there."""
-    if device.type != "cuda":
+    """Whether the data takes less than half of the device's free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+    elif hasattr(os, "sysconf"):
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:  # Windows does not say; what was loaded is there
         return True
-    free, _ = torch.cuda.mem_get_info(device)
     return sum(t.numel() * t.element_size() for t in tensors) < free / 2

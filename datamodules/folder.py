@@ -80,12 +80,14 @@ class ImageFolder(TensorDataModule):
         labels = torch.tensor([self._label(file) for file in files])
         # copy on write: torch wants a writable array, the file stays as it is
         pixels = torch.from_numpy(np.load(self._cache(files), mmap_mode="c"))
+        return pixels, labels
+
+    def rows(self, train: bool, samples: int) -> torch.Tensor:
         if self._has_splits:
-            return pixels, labels
-        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(self.seed))
-        held_out = max(1, len(files) // 10)
-        part = (order[held_out:] if train else order[:held_out]).sort().values
-        return pixels.index_select(0, part), labels.index_select(0, part)
+            return torch.arange(samples)
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
+        held_out = max(1, samples // 10)
+        return (order[held_out:] if train else order[:held_out]).sort().values
 
     def _label(self, file: Path) -> int:
         return self.classes.index(file.parent.name) if self.classes else 0

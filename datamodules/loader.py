@@ -111,8 +111,9 @@ class TensorLoader:
         device: where batches are wanted, default the CPU.
         prepare: ``(batch, generator) → batch`` on the device: conversion to float, augmentation.
             The generator (CPU) depends on seed, epoch, batch and process alone.
-        resident: True (default) moves all tensors to the device once; False leaves them where they
-            are and lets ``num_workers`` processes fetch the batches.
+        rows: of the tensors that the plan's numbers stand for, default all.
+        resident: True (default) moves those rows to the device once; False leaves the tensors
+            where they are, memory-mapped maybe, and lets ``num_workers`` processes fetch batches.
         num_workers: of the ``DataLoader`` that serves when not resident, default 2.
     """
 
@@ -122,14 +123,20 @@ class TensorLoader:
         plan: BatchPlan,
         device: torch.device | str = "cpu",
         prepare: Prepare | None = None,
+        rows: Tensor | None = None,
         resident: bool = True,
         num_workers: int = 2,
     ) -> None:
         lengths = {len(t) for t in tensors}
-        if lengths != {plan.samples}:
-            raise DataError(f"tensors of {sorted(lengths)} samples, a plan for {plan.samples}")
+        if len(lengths) != 1:
+            raise DataError(f"tensors of {sorted(lengths)} samples do not belong together")
+        self.rows = torch.arange(lengths.pop()) if rows is None else rows
+        if len(self.rows) != plan.samples:
+            raise DataError(f"{len(self.rows)} samples, but a plan for {plan.samples}")
         self.device = torch.device(device)
-        self.tensors = tuple(t.to(self.device) if resident else t for t in tensors)
+        self.tensors = tuple(tensors)
+        if resident:
+            self.tensors = tuple(t.index_select(0, self.rows).to(self.device) for t in tensors)
         self.sampler = plan
         self.batch_sampler = None  # Lightning asks for it beside ``sampler``
         self.prepare = prepare
@@ -205,7 +212,7 @@ class _Remaining:
 
     def __iter__(self) -> Iterator[list[int]]:
         for indices in self.loader.sampler.batches()[self.loader._next :]:
-            yield indices.tolist()
+            yield self.loader.rows[indices].tolist()
 
 
 def _identity(batch: Any) -> Any:

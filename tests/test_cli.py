@@ -248,6 +248,21 @@ def test_data_that_cannot_be_had(fails: Fails, monkeypatch: pytest.MonkeyPatch) 
     assert "ZOO_DATA" in message
 
 
+@pytest.mark.parametrize("kind", ["wandb", "tensorboard"])
+def test_a_logger_that_is_not_installed(
+    fails: Fails, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zoo import runner
+
+    def missing(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError(kind)
+
+    monkeypatch.setattr(runner, "WandbLogger", missing)
+    monkeypatch.setattr(runner, "TensorBoardLogger", missing)
+    message = fails("--model=vae", f"--logger={kind}")
+    assert f"--logger {kind} needs its package: pip install {kind}" in message
+
+
 def test_a_model_and_data_that_do_not_fit(
     fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

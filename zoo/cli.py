@@ -94,5 +94,5 @@ def _check_own_packages() -> None:
 
 def _fail(message: str, code: int) -> None:
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

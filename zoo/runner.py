@@ -243,9 +243,7 @@ class ZooCLI(LightningCLI):
             # absolute: its service process may have started in another folder
             return WandbLogger(f"{name}/{time}", self.run_dir.absolute(), project=project)
         except ModuleNotFoundError as error:
-            raise InputError(
-                f"logger {kind!r} is not installed: pip install lightning-model-zoo[{kind}]"
-            ) from error
+            raise InputError(f"--logger {kind} needs its package: pip install {kind}") from error
 
     def _make_callbacks(self) -> list[Callback]:
         config = self._get(self.config_init, "trainer")

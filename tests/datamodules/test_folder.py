@@ -117,4 +117,18 @@ def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
 
 def test_the_array_may_be_served_by_workers(folder: Path) -> None:
     data = make(folder, resident=False, num_workers=1, batch_size=8)
-    assert sum(len(y) for _, y in data.train_dataloader()) == 28
+    streamed = [
+        batch for loader in (data.train_dataloader(), data.test_dataloader()) for batch in loader
+    ]
+    assert sum(len(y) for _, y in streamed) == 28 + 4
+    sliced = make(folder, resident=True, batch_size=8).train_dataloader()
+    for (a, _), (b, _) in zip(streamed, sliced, strict=False):
+        assert torch.equal(a, b)
+
+
+def test_a_cache_that_is_not_resident_stays_on_disk(folder: Path) -> None:
+    data = make(folder, resident=False)
+    loaders = [data.train_dataloader(), data.val_dataloader(), data.test_dataloader()]
+    places = {loader.tensors[0].untyped_storage().data_ptr() for loader in loaders[:2]}
+    assert len(places) == 1  # one mapping of the whole file, no copies of its parts
+    assert all(loader.tensors[0].shape == (40, 3, 16, 16) for loader in loaders)

@@ -159,5 +159,17 @@ def test_impossible_plans_say_why(samples: int, options: dict[str, int], message
 
 
 def test_unequal_tensors_are_refused() -> None:
-    with pytest.raises(DataError, match=r"tensors of \[3, 4\] samples, a plan for 4"):
+    with pytest.raises(DataError, match=r"tensors of \[3, 4\] samples do not belong together"):
         TensorLoader([torch.zeros(4), torch.zeros(3)], BatchPlan(4, 2, True))
+    with pytest.raises(DataError, match="3 samples, but a plan for 4"):
+        TensorLoader([torch.zeros(3)], BatchPlan(4, 2, True))
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_loader_may_serve_some_rows_only(resident: bool) -> None:
+    values, rows = torch.arange(100) * 10, torch.tensor([5, 7, 50, 51, 99])
+    plan = BatchPlan(5, 2, True)
+    source = TensorLoader([values], plan, rows=rows, resident=resident, num_workers=0)
+    assert sorted(chain(*epoch_of_one(source))) == [50, 70, 500, 510, 990]
+    # what is not resident is not copied
+    assert (source.tensors[0].data_ptr() == values.data_ptr()) is not resident
