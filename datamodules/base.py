@@ -154,7 +154,10 @@ class TensorDataModule(LightningDataModule):
         )
         resident = _fits(tensors, device) if self.resident is None else self.resident
         prepare = self._prepare_training if training else self._prepare_evaluation
-        return TensorLoader(tensors, plan, device, prepare, rows, resident, self.num_workers)
+        random = training and self.augment is not None
+        return TensorLoader(
+            tensors, plan, device, prepare, rows, resident, self.num_workers, random
+        )
 
     def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, *rest = self._prepare_evaluation(batch, generator)

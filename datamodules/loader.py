@@ -115,6 +115,7 @@ class TensorLoader:
         resident: True (default) moves those rows to the device once; False leaves the tensors
             where they are, memory-mapped maybe, and lets ``num_workers`` processes fetch batches.
         num_workers: of the ``DataLoader`` that serves when not resident, default 2.
+        random: whether ``prepare`` draws from its generator, default yes.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class TensorLoader:
         rows: Tensor | None = None,
         resident: bool = True,
         num_workers: int = 2,
+        random: bool = True,
     ) -> None:
         lengths = {len(t) for t in tensors}
         if len(lengths) != 1:
@@ -140,6 +142,7 @@ class TensorLoader:
         self.sampler = plan
         self.batch_sampler = None  # Lightning asks for it beside ``sampler``
         self.prepare = prepare
+        self.random = random
         self._next = 0  # batch of the current epoch
         self._streams = None if resident else self._make_streams(num_workers)
 
@@ -152,9 +155,10 @@ class TensorLoader:
         generator = torch.Generator()
         for batch in self._fetch():
             position, self._next = self._next, self._next + 1
-            if self.prepare is not None:
+            if self.random:
                 plan = self.sampler
                 generator.manual_seed(_mix(plan.seed, plan.epoch, position, plan.rank))
+            if self.prepare is not None:
                 batch = self.prepare(batch, generator)
             yield batch
         self._next = 0
@@ -165,8 +169,12 @@ class TensorLoader:
             for batch in self._streams:
                 yield tuple(t.to(self.device, non_blocking=True) for t in batch)
             return
-        for indices in self.sampler.batches()[self._next :]:
-            indices = indices.to(self.device)
+        batches = self.sampler.batches()[self._next :]
+        if not batches:
+            return
+        # one transfer for the epoch, not one for each batch
+        epoch = torch.cat(batches).to(self.device)
+        for indices in epoch.split([len(batch) for batch in batches]):
             yield tuple(t.index_select(0, indices) for t in self.tensors)
 
     def _make_streams(self, num_workers: int) -> DataLoader[Any]:

@@ -32,6 +32,12 @@ def test_fit_then_test_leaves_a_complete_run_folder(
 ) -> None:
     folder = run("--model", "vae", "--trainer.max_epochs", "2")
     assert folder.parent.name == "vae"
+    assert {p.name for p in folder.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "figures",
+        "metrics.csv",
+    }
     assert {p.name for p in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert {p.stem for p in (folder / "figures").iterdir()} == {
         "latent_scatter",
@@ -137,6 +143,29 @@ def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
     assert "val/neg_elbo" in capsys.readouterr().out
 
 
+def test_any_lightning_module_trains(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that knows nothing of the zoo: no validation, no test, no hyper-parameters."""
+    (tmp_path / "foreign.py").write_text(
+        "import lightning.pytorch as L, torch\n"
+        "class Net(L.LightningModule):\n"
+        "    def __init__(self, num_classes: int, width: int = 4):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(64, num_classes)\n"
+        "    def training_step(self, batch, batch_idx):\n"
+        "        x, y = batch\n"
+        "        return torch.nn.functional.cross_entropy(self.layer(x.flatten(1)), y)\n"
+        "    def configure_optimizers(self):\n"
+        "        return torch.optim.SGD(self.parameters(), 0.1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = run("--model=foreign.Net", "--data=digits", "--model.width=3", *SHORT)
+    assert [p.name for p in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert state["layer.weight"].shape == (10, 64)
+
+
 def test_predict_writes_its_result(run: Run) -> None:
     trained = run("fit", "--model=mlp", *SHORT)
     folder = run("predict", "--model=mlp", f"--ckpt_path={trained / 'checkpoints/last.ckpt'}")
@@ -163,6 +192,20 @@ def test_fast_dev_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_half_precision_runs(run: Run) -> None:
     folder = run("--model=vae", "--trainer.precision=bf16-mixed", *SHORT)
     assert (folder / "checkpoints/best.ckpt").is_file()
+
+
+def test_a_resumed_run_knows_the_best_score_so_far(run: Run) -> None:
+    first = run("fit", "--model=vae", "--trainer.max_epochs=2")
+    last = torch.load(first / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    best = torch.load(first / "checkpoints/best.ckpt", weights_only=True)["callbacks"]
+    scores = [
+        float(state["best_model_score"])
+        for callbacks in (last, best)
+        for key, state in callbacks.items()
+        if "val/loss" in key
+    ]
+    assert len(scores) == 2
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("clip", ["--trainer.gradient_clip_val=1", "--model.lr=0.1"])

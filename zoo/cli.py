@@ -70,8 +70,8 @@ def _dispatch(args: list[str]) -> None:
         reproduce(args[1:])
     else:
         _check_own_packages()
-        if args == ["fit", "--help"] or (args[0] in SUBCOMMANDS and "--help" in args[1:2]):
-            args = [args[0], "--model", "vae", *args[1:]]
+        if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):
+            args = [args[0], "--model", registry.list_models()[0], *args[1:]]
         invocation = expand(args)
         from zoo.runner import run
 

@@ -20,6 +20,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary import summarize
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -64,6 +65,13 @@ def run(invocation: Invocation) -> None:
     except TrainingInterrupted as stop:
         say(str(stop))
         sys.exit(130)
+
+
+class MetricsFile(CSVLogger):
+    """``metrics.csv`` and nothing beside it: ``config.yaml`` holds the settings."""
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        pass
 
 
 class NoProfiler(PassThroughProfiler):
@@ -236,7 +244,7 @@ class ZooCLI(LightningCLI):
         root, name, time = self.run_dir.parent.parent, self.run_dir.parent.name, self.run_dir.name
         try:
             if kind == "csv":
-                return CSVLogger(root, name, time)
+                return MetricsFile(root, name, time)
             if kind == "tensorboard":
                 return TensorBoardLogger(root, name, time)
             project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
@@ -254,10 +262,11 @@ class ZooCLI(LightningCLI):
             return callbacks
         settings = self._get(self.config_init, "checkpoint")
         folder = str(self.run_dir / "checkpoints")
-        every = settings.every_n_train_steps
-        callbacks.append(Checkpoint("last", every_n_train_steps=every, dirpath=folder))
+        # the best one first, so that the last one knows its newest score
         if settings.monitor and isinstance(self.model, Task):  # which promises val/loss
             callbacks.append(Checkpoint("best", settings.monitor, settings.mode, dirpath=folder))
+        every = settings.every_n_train_steps
+        callbacks.append(Checkpoint("last", every_n_train_steps=every, dirpath=folder))
         return callbacks
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -301,7 +310,7 @@ class ZooCLI(LightningCLI):
     def after_fit(self) -> None:
         if self._get(self.config_init, "checkpoint").upload:
             self._upload_checkpoints()
-        if self.invocation.test_after_fit:
+        if self.invocation.test_after_fit and is_overridden("test_step", self.model):
             fast = self.trainer.fast_dev_run
             best = None if fast else self._best_checkpoint()
             self.trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)

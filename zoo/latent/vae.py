@@ -32,7 +32,8 @@ class VAE(LatentModel):
             standard deviation for all pixels.
         binarization: what a Bernoulli likelihood is given. ``none`` (default): grey values as
             probabilities; ``threshold``: x > ½; ``stochastic``: a fresh draw from the grey values
-            each time an image is seen. The bounds of the three are not comparable.
+            each time an image is seen, while ``encode`` takes the grey values themselves. The
+            bounds of the three are not comparable.
         **latent: ``network``, ``hidden``, ``activation`` and the settings of
             :class:`zoo.task.Task`.
 
