@@ -16,6 +16,7 @@ from datamodules import Digits
 from zoo.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = os.environ.get("ZOO_DATA")  # before the tests hide it from each other
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
 
@@ -88,7 +89,6 @@ def newest_run(folder: Path) -> Path:
 
 def zoo_data(*needed: str) -> str:
     """The folder of real data, or a skip that says what is missing."""
-    root = os.environ.get("ZOO_DATA_FOR_TESTS") or os.environ.get("ZOO_DATA")
-    if not root or not all((Path(root) / name).exists() for name in needed):
+    if not REAL_DATA or not all((Path(REAL_DATA) / name).exists() for name in needed):
         pytest.skip(f"ZOO_DATA is not set to a folder with {', '.join(needed)}")
-    return root
+    return REAL_DATA
