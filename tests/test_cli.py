@@ -236,6 +236,27 @@ def test_help_names_models_and_data_at_once(capsys: pytest.CaptureFixture[str]) 
     assert "fashion_mnist" in out
 
 
+@pytest.mark.parametrize("args", [["--model.help=zoo.VAE"], ["fit", "--model.help", "zoo.VAE"]])
+def test_help_on_a_class_lists_its_arguments(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(args)
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    for argument in ("latent_dim", "binarization", "activation", "schedule"):
+        assert f"--model.{argument}" in out or f".{argument} " in out
+
+
+def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "--trainer.max_epochs" in out
+    assert "--checkpoint.every_n_train_steps" in out
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 

@@ -63,7 +63,7 @@ def expand(args: list[str]) -> Invocation:
         recipe = _recipe(model, data)
         classes = {k: recipe[k]["class_path"] for k in ("model", "data") if k in recipe}
         front.append(f"--config={json.dumps(recipe)}")
-    elif not configs:
+    elif not configs and not given & {"--model.help", "--data.help"}:
         front.append(f"--config={_config_beside(checkpoint)}")
     front += [f"--config={path}" for path in configs]
     if data and not model:
