@@ -18,6 +18,7 @@ from datamodules import Augmentation, Digits
 from tests.test_resume import _KeepFirst
 from zoo import VAE, Autoencoder, MLPClassifier
 from zoo.checkpoints import AtomicCheckpointIO
+from zoo.processes import leave_processes
 
 
 class Recorder(Autoencoder):
@@ -135,3 +136,4 @@ if __name__ == "__main__":
     {"gradients": gradients, "samples": samples, "files": files, "resume": resume, "nan": nan}[job](
         Path(target), int(count)
     )
+    leave_processes()

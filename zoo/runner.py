@@ -30,6 +30,7 @@ from zoo import checkpoints, registry
 from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
 from zoo.errors import InputError
 from zoo.messages import one_line
+from zoo.processes import leave_processes
 from zoo.report import join, say, short, table
 from zoo.task import Task
 
@@ -60,10 +61,12 @@ def run(invocation: Invocation) -> None:
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         ZooCLI(invocation)
+        leave_processes()
     except (DataError, MisconfigurationException) as error:
         raise InputError(str(error)) from error
     except TrainingInterrupted as stop:
         say(str(stop))
+        leave_processes()
         sys.exit(130)
 
 
