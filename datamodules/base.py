@@ -125,7 +125,9 @@ class TensorDataModule(LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        return batch  # the loader has put it there
+        if batch[0].device == device:  # the zoo's loader has put it there
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def split(self, name: str) -> Batch:
         """The samples of ``train``, ``val`` or ``test`` as they are kept: pixels are uint8."""

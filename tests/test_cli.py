@@ -210,7 +210,10 @@ def test_a_resumed_run_knows_the_best_score_so_far(run: Run) -> None:
 
 @pytest.mark.parametrize("clip", ["--trainer.gradient_clip_val=1", "--model.lr=0.1"])
 def test_gradient_clipping_works_with_mixed_precision(run: Run, clip: str) -> None:
-    run("--model=mlp", "--trainer.precision=bf16-mixed", clip, *SHORT)
+    folder = run("--model=mlp", "--trainer.precision=bf16-mixed", clip, *SHORT)
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert state["global_step"] == 3
+    assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
 # -- the catalogue and help ----------------------------------------------------------------------

@@ -84,7 +84,11 @@ def test_accumulated_batches_are_one_row(trainer: Callable[..., L.Trainer], tmp_
 
 def test_barebones_and_no_validation_run() -> None:
     run = L.Trainer(barebones=True, max_epochs=1, accelerator="cpu")
-    run.fit(MLPClassifier((1, 8, 8), 10, (8,)), Digits(val_size=0))
+    model = MLPClassifier((1, 8, 8), 10, (8,))
+    before = [p.detach().clone() for p in model.parameters()]
+    run.fit(model, Digits(val_size=0))
+    assert run.global_step == 12  # 1,437 samples in batches of 128
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
 def test_the_batch_size_is_graphs_or_rows() -> None:
