@@ -14,7 +14,8 @@ from torch import Tensor
 import zoo
 from zoo import registry
 from zoo.registry import import_class, read_recipe
-from zoo.task import Classifier, Task
+from zoo.prediction import Classifier
+from zoo.task import Task
 
 MODELS = zoo.list_models()
 

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from datamodules import Digits
 from zoo import MLPClassifier
 from zoo.errors import InputError
-from zoo.task import Task, random_state, set_random_state
+from zoo.processes import random_state, set_random_state
+from zoo.task import Task
 
 
 class Counting(Task):

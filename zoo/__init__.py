@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from zoo.registry import create_model as create_model
     from zoo.registry import list_models as list_models
     from zoo.supervised.mlp import MLPClassifier as MLPClassifier
-    from zoo.task import Classifier as Classifier
+    from zoo.prediction import Classifier as Classifier
+    from zoo.prediction import Regressor as Regressor
+    from zoo.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
+    from zoo.supervised.cnn import CNN as CNN
+    from zoo.supervised.cnn import ResNet as ResNet
+    from zoo.supervised.ensembles import DeepEnsemble as DeepEnsemble
+    from zoo.supervised.ensembles import DeepEnsembleRegressor as DeepEnsembleRegressor
+    from zoo.supervised.ensembles import MCDropout as MCDropout
+    from zoo.supervised.ensembles import MCDropoutRegressor as MCDropoutRegressor
+    from zoo.supervised.linear import LinearRegression as LinearRegression
+    from zoo.supervised.linear import PolynomialRegression as PolynomialRegression
+    from zoo.supervised.linear import LogisticRegression as LogisticRegression
+    from zoo.supervised.mlp import MLPRegressor as MLPRegressor
     from zoo.task import Task as Task
 
 _HOMES = {
@@ -26,8 +38,20 @@ _HOMES = {
     "create_model": "zoo.registry",
     "load": "zoo.checkpoints",
     "Task": "zoo.task",
-    "Classifier": "zoo.task",
+    "Classifier": "zoo.prediction",
+    "Regressor": "zoo.prediction",
     "MLPClassifier": "zoo.supervised.mlp",
+    "CNN": "zoo.supervised.cnn",
+    "ResNet": "zoo.supervised.cnn",
+    "TorchvisionClassifier": "zoo.supervised.backbones",
+    "DeepEnsemble": "zoo.supervised.ensembles",
+    "DeepEnsembleRegressor": "zoo.supervised.ensembles",
+    "MCDropout": "zoo.supervised.ensembles",
+    "MCDropoutRegressor": "zoo.supervised.ensembles",
+    "LinearRegression": "zoo.supervised.linear",
+    "PolynomialRegression": "zoo.supervised.linear",
+    "LogisticRegression": "zoo.supervised.linear",
+    "MLPRegressor": "zoo.supervised.mlp",
     "LatentModel": "zoo.latent.base",
     "VAE": "zoo.latent.vae",
     "Autoencoder": "zoo.latent.autoencoders",

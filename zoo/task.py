@@ -7,17 +7,20 @@ validation and test all use it, so that their numbers are on one scale.
 from __future__ import annotations
 
 import os
-import random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from zoo.errors import DivergedError
 from zoo.metrics import RunningMeans
 from zoo.optim import make_optimizer, make_schedule
+from zoo.processes import gather, random_state, set_random_state
+from zoo.regularization import Strength, clip_units, penalty
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 FLUSH_EVERY = 50  # steps kept as references at most, where the Trainer does not log
 RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
@@ -41,13 +44,25 @@ class Task(LightningModule):
             ``one_cycle``; see :func:`zoo.optim.make_schedule`.
         warmup: steps (≥ 1) or fraction of training (< 1) of linear warm-up, default 0.
         schedule_options: keyword arguments of the schedule.
+        l1, l2, lp: strengths λ of the penalties λ Σ|w|, λ Σ w² and λ Σ|w|^p, added to the loss as
+            the part ``penalty``, default 0. A number holds for all weights of two or more
+            dimensions; ``{pattern: λ}`` for the parameters whose name matches, such as
+            ``{"network.1.*": 1e-4}``. Unlike ``weight_decay`` they are part of the loss, whatever
+            the optimiser.
+        p: exponent of ``lp``, default 0.5.
+        max_norm: largest Euclidean norm of a unit's incoming weights; longer ones are scaled back
+            after every step (Srivastava et al. 2014, section 5.1). A number or ``{pattern:
+            limit}``, default none.
 
     Metrics: ``train/X`` (mean over the epoch), ``train/X_step`` (mean since the last row),
     ``val/X`` and ``test/X`` for every X in the dictionary that ``step`` returns.
     """
 
     #: what each part of ``step`` means, with its unit, for tables
-    metric_notes: ClassVar[dict[str, str]] = {"loss": "what training minimises"}
+    metric_notes: ClassVar[dict[str, str]] = {
+        "loss": "what training minimises",
+        "penalty": "norm penalties on weights, part of the loss",
+    }
 
     def __init__(
         self,
@@ -58,11 +73,19 @@ class Task(LightningModule):
         schedule: str = "constant",
         warmup: float = 0.0,
         schedule_options: dict[str, Any] | None = None,
+        l1: Strength = 0.0,
+        l2: Strength = 0.0,
+        lp: Strength = 0.0,
+        p: float = 0.5,
+        max_norm: Strength | None = None,
     ) -> None:
         super().__init__()
+        if p <= 0:
+            raise ValueError(f"p must be positive, got {p}")
         self.save_hyperparameters()  # of the whole chain of constructors, subclasses included
         self._train_means = RunningMeans()
         self._eval_means = RunningMeans()
+        self._metrics: dict[str, Metric] = {}
         self._window_start = 0
         self._last_logged = -1
         self._generator: torch.Generator | None = None
@@ -82,9 +105,14 @@ class Task(LightningModule):
         """One batch's loss and named parts: scalars, means over the batch.
 
         The key ``weight``, where present, is the number of elements the means were taken over
-        (tokens, nodes); otherwise it is ``batch_size(batch)``.
+        (tokens, nodes); otherwise it is ``batch_size(batch)``. The key ``outputs``, where present,
+        is a pair (prediction, target) for the metrics of ``make_metrics``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no step(batch)")
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Evaluation metrics that are no means over samples, by name."""
+        return {}
 
     def batch_size(self, batch: Any) -> int:
         """Samples in a batch: graphs of a PyG batch, rows of dense data."""
@@ -105,7 +133,7 @@ class Task(LightningModule):
     # -- loops ----------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        parts = self.step(batch)
+        parts = self._penalized(self.step(batch))
         self.record(parts, batch)
         return parts["loss"]
 
@@ -117,6 +145,7 @@ class Task(LightningModule):
 
     def record(self, parts: dict[str, Tensor], batch: Any) -> None:
         """Takes the numbers of a training step; writes their means every ``log_every_n_steps``."""
+        parts.pop("outputs", None)
         weight = parts.pop("weight", None)
         self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
         step = self.global_step
@@ -133,9 +162,12 @@ class Task(LightningModule):
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(batch_idx * self.trainer.world_size + self.global_rank)
         try:
-            parts = self.step(batch)
+            parts = self._penalized(self.step(batch))
         finally:
             self._generator = None
+        outputs = parts.pop("outputs", None)
+        for metric in self._metrics.values():
+            metric.update(*outputs)
         weight = parts.pop("weight", None)
         self._eval_means.update(parts, self.batch_size(batch) if weight is None else weight)
         if len(self._eval_means._values) >= FLUSH_EVERY:
@@ -158,20 +190,37 @@ class Task(LightningModule):
         self._flush()
         self._log_means("train", self._train_means)
 
-    def on_validation_epoch_start(self) -> None:
+    def _penalized(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Adds the norm penalties, where there are any, to the loss."""
+        hp = self.hparams
+        norms = [(hp["l1"], 1.0), (hp["l2"], 2.0), (hp["lp"], hp["p"])]
+        terms = [penalty(self, strength, p) for strength, p in norms if strength]
+        if not terms:
+            return parts
+        total = torch.stack(terms).sum()
+        return parts | {"loss": parts["loss"] + total, "penalty": total}
+
+    def _begin_evaluation(self) -> None:
         self._eval_means.reset()
+        self._metrics = {name: m.to(self.device) for name, m in self.make_metrics().items()}
+
+    def on_validation_epoch_start(self) -> None:
+        self._begin_evaluation()
 
     def on_validation_epoch_end(self) -> None:
-        self._log_means("val", self._eval_means)
+        self._log_means("val", self._eval_means, self._metrics)
 
     def on_test_epoch_start(self) -> None:
-        self._eval_means.reset()
+        self._begin_evaluation()
 
     def on_test_epoch_end(self) -> None:
-        self._log_means("test", self._eval_means)
+        self._log_means("test", self._eval_means, self._metrics)
 
-    def _log_means(self, stage: str, means: RunningMeans) -> None:
+    def _log_means(
+        self, stage: str, means: RunningMeans, metrics: dict[str, Metric] | None = None
+    ) -> None:
         values = means.compute(self._sum_over_processes)
+        values |= {name: metric.compute().float() for name, metric in (metrics or {}).items()}
         means.reset()
         self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, sync_dist=True)
 
@@ -210,7 +259,7 @@ class Task(LightningModule):
             if not bool(p.isfinite().all()):
                 raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
         checkpoint["train_means"] = self._train_means.state_dict()
-        checkpoint["random_state"] = _gather(random_state(), self.trainer.world_size)
+        checkpoint["random_state"] = gather(random_state(), self.trainer.world_size)
         if hasattr(self.trainer.train_dataloader, "state_dict"):
             checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
 
@@ -250,6 +299,11 @@ class Task(LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.hparams["max_norm"]:
+            clip_units(self, self.hparams["max_norm"])
+
     def _fused(self) -> bool:
         """Fused kernels where they exist; a gradient scaler cannot clip through them."""
         clips_scaled = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
@@ -258,78 +312,5 @@ class Task(LightningModule):
         return floats and kinds <= {"cpu", "cuda"} and not clips_scaled
 
 
-class Classifier(Task):
-    """A task whose network gives one score per class: cross-entropy and accuracy.
-
-    Loss: −Σ_k q_k log softmax(logits)_k, with q the one-hot label smoothed by ``label_smoothing``.
-
-    Args:
-        num_classes: K.
-        label_smoothing: mass spread evenly over all classes in the training loss, default 0.
-        **task: see :class:`Task`.
-
-    Batch: (x, y) with y int64 class indices, (B,).
-    """
-
-    metric_notes: ClassVar[dict[str, str]] = {
-        "nll": "cross-entropy, nats",
-        "accuracy": "fraction of samples classified correctly",
-    }
-
-    def __init__(self, num_classes: int, label_smoothing: float = 0.0, **task: Any) -> None:
-        super().__init__(**task)
-        if num_classes < 2:
-            raise ValueError(
-                f"a classifier needs at least two classes, got num_classes={num_classes}"
-            )
-        self.num_classes = num_classes
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Scores before the softmax, (B, ...) → (B, K): no logging, no state, differentiable."""
-        raise NotImplementedError(f"{type(self).__name__} has no logits(x)")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits(x)
-
-    def step(self, batch: Any) -> dict[str, Tensor]:
-        x, y = batch
-        logits = self.logits(x)  # (B, K)
-        nll = F.cross_entropy(logits, y)
-        smoothing = self.hparams["label_smoothing"]
-        loss = F.cross_entropy(logits, y, label_smoothing=smoothing) if smoothing else nll
-        return {"loss": loss, "nll": nll, "accuracy": (logits.argmax(1) == y).float().mean()}
-
-    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        logits = self.logits(batch[0])
-        return {"class": logits.argmax(1), "probabilities": logits.softmax(1)}
-
-
 def _notes(cls: type) -> dict[str, str]:
     return cls.__dict__.get("metric_notes", {})
-
-
-def random_state() -> dict[str, Any]:
-    """State of the global random generators that training draws from, on this process's devices."""
-    version, internal, gauss = random.getstate()
-    state = {"python": [version, list(internal), gauss], "torch": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """The inverse of :func:`random_state`."""
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
-
-
-def _gather(value: Any, world_size: int) -> list[Any]:
-    """``value`` of every process, in the order of their ranks."""
-    if world_size == 1:
-        return [value]
-    values: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(values, value)
-    return values

@@ -3,5 +3,14 @@
 from zoo.networks.conv import ConvDecoder, ConvEncoder
 from zoo.networks.gaussian import RunningGaussian
 from zoo.networks.mlp import MLP, Unflatten, make_activation
+from zoo.networks.norms import Normalize
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "RunningGaussian", "Unflatten", "make_activation"]
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Normalize",
+    "RunningGaussian",
+    "Unflatten",
+    "make_activation",
+]

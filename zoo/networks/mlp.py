@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+from zoo.networks.norms import removes_bias, vector_norm
+
+
+class ScaledSigmoid(nn.Module):
+    """σ(a x) with a learnable slope a > 0, one for the layer: a = exp(log_slope), first 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_slope = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.log_slope.exp() * x)
+
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -14,6 +29,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "scaled_sigmoid": ScaledSigmoid,
+    "softplus": nn.Softplus,
     "identity": nn.Identity,
 }
 
@@ -26,36 +43,47 @@ def make_activation(name: str) -> nn.Module:
 
 
 class MLP(nn.Sequential):
-    """Linear layers with a nonlinearity between them: h ← dropout(φ(W h + b)), last layer linear.
+    """Linear layers with a nonlinearity between them: h ← dropout(φ(norm(W h + b))).
 
-    Inputs of any shape are flattened first.
+    The last layer is linear. Inputs of any shape are flattened first. b is left out where the
+    normalisation removes it.
 
     Args:
         sizes: widths from input to output, at least two.
         activation: name of φ, default ``relu``.
-        dropout: probability after each hidden nonlinearity, default 0.
+        dropout: probability after each hidden nonlinearity, or one for each; default 0.
         input_dropout: probability on the input, default 0.
+        normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``.
 
     Shapes:
         (B, ...) with ``sizes[0]`` values per sample → (B, ``sizes[-1]``).
+
+    Raises:
+        ValueError: fewer than two sizes, unknown names, not one dropout for each hidden layer.
     """
 
     def __init__(
         self,
         sizes: Sequence[int],
         activation: str = "relu",
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         input_dropout: float = 0.0,
+        normalization: str = "none",
     ) -> None:
         if len(sizes) < 2:
             raise ValueError(f"an MLP needs an input and an output width, got sizes={tuple(sizes)}")
+        hidden = len(sizes) - 2
+        rates = [dropout] * hidden if isinstance(dropout, float | int) else list(dropout)
+        if len(rates) != hidden:
+            raise ValueError(f"{len(rates)} dropout rates for {hidden} hidden layers")
         layers: list[nn.Module] = [nn.Flatten()]
         if input_dropout:
             layers.append(nn.Dropout(input_dropout))
-        for fan_in, width in zip(sizes[:-2], sizes[1:-1], strict=True):
-            layers += [nn.Linear(fan_in, width), make_activation(activation)]
-            if dropout:
-                layers.append(nn.Dropout(dropout))
+        for fan_in, width, rate in zip(sizes[:-2], sizes[1:-1], rates, strict=True):
+            layers.append(nn.Linear(fan_in, width, bias=not removes_bias(normalization, False)))
+            layers += [*vector_norm(normalization, width), make_activation(activation)]
+            if rate:
+                layers.append(nn.Dropout(rate))
         layers.append(nn.Linear(sizes[-2], sizes[-1]))
         super().__init__(*layers)
 

@@ -1,14 +1,15 @@
-"""Multi-layer perceptron classifier."""
+"""Multi-layer perceptrons: classifier and regressor."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.networks import MLP
-from zoo.task import Classifier
+from zoo.prediction import Classifier, Regressor
 
 
 class MLPClassifier(Classifier):
@@ -19,9 +20,11 @@ class MLPClassifier(Classifier):
         num_classes: classes.
         hidden: widths of the hidden layers, default (512, 512).
         activation: φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
-        dropout: probability after each hidden layer, default 0.5.
+        dropout: probability after each hidden layer, or one for each layer; default 0.5.
         input_dropout: probability on the pixels, default 0.2 (both as Srivastava et al. 2014, A.1).
-        **classifier: ``label_smoothing`` and the settings of :class:`zoo.task.Task`.
+        normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``, before
+            each nonlinearity.
+        **classifier: see :class:`zoo.prediction.Classifier`.
 
     Shapes: (B, *input_shape) → logits (B, num_classes).
     """
@@ -32,8 +35,9 @@ class MLPClassifier(Classifier):
         num_classes: int,
         hidden: tuple[int, ...] = (512, 512),
         activation: str = "relu",
-        dropout: float = 0.5,
+        dropout: float | tuple[float, ...] = 0.5,
         input_dropout: float = 0.2,
+        normalization: str = "none",
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
@@ -41,9 +45,66 @@ class MLPClassifier(Classifier):
 
     def make_network(self) -> nn.Module:
         """The map from input to logits."""
-        hp = self.hparams
-        sizes = [math.prod(hp["input_shape"]), *hp["hidden"], hp["num_classes"]]
-        return MLP(sizes, hp["activation"], hp["dropout"], hp["input_dropout"])
+        return _make_mlp(self.hparams, self.hparams["num_classes"])
 
     def logits(self, x: Tensor) -> Tensor:
         return self.network(x)
+
+
+class MLPRegressor(Regressor):
+    """Fully connected layers on flattened input: ŷ = m + s · (W_L φ(… φ(W_1 x + b_1) …) + b_L).
+
+    The network works in standard deviations of the targets, and so does its loss, (1/BT) Σ ((ŷ −
+    y)/s)²; predictions and ``mse`` are in the targets' own units.
+
+    Args:
+        input_shape: shape of one sample.
+        num_targets: T, numbers per sample, default 1.
+        target_mean, target_std: m and s, one number or one for each target; from the training data
+            where it says them, default 0 and 1.
+        hidden, activation, dropout, input_dropout, normalization: as in :class:`MLPClassifier`;
+            defaults (64, 64), ``relu``, 0, 0, ``none``.
+        **regressor: see :class:`zoo.prediction.Regressor`.
+
+    Shapes: (B, *input_shape) → (B, T).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int = 1,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: str = "relu",
+        dropout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        normalization: str = "none",
+        **regressor: Any,
+    ) -> None:
+        super().__init__(num_targets, **regressor)
+        self.register_buffer("mean", torch.tensor(target_mean), persistent=False)
+        self.register_buffer("std", torch.tensor(target_std), persistent=False)
+        if not bool((self.std > 0).all()):
+            raise ValueError(f"target_std must be positive, got {target_std}")
+        self.network = self.make_network()
+
+    def make_network(self) -> nn.Module:
+        """The map from input to standardised targets."""
+        return _make_mlp(self.hparams, self.hparams["num_targets"])
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.mean + self.std * self.network(x)
+
+    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return ((prediction - y) / self.std).square().mean()
+
+
+def _make_mlp(hp: Any, outputs: int) -> MLP:
+    sizes = [math.prod(hp["input_shape"]), *hp["hidden"], outputs]
+    return MLP(
+        sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"]
+    )

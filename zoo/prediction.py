@@ -1,0 +1,160 @@
+"""Classifier and Regressor: the tasks that predict a label or numbers from an input."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassCalibrationError
+
+from zoo.metrics.regression import R2
+from zoo.task import Task
+
+
+class Classifier(Task):
+    """A task whose network gives one score per class: cross-entropy and accuracy.
+
+    Loss: −Σ_k q_k log softmax(logits)_k, with q the one-hot label smoothed by ``label_smoothing``.
+
+    Args:
+        num_classes: K.
+        label_smoothing: mass spread evenly over all classes in the loss, default 0.
+        mixup: α of the share λ ~ Beta(α, α) by which each training input is mixed with another of
+            its batch, x̃ = λ x + (1−λ) x′, and the loss likewise; default 0, none (Zhang et al.,
+            2018).
+        **task: see :class:`Task`.
+
+    Batch: (x, y) with y int64 class indices, (B,).
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "nll": "cross-entropy, nats",
+        "accuracy": "fraction of samples classified correctly",
+        "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
+    }
+
+    def __init__(
+        self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
+    ) -> None:
+        super().__init__(**task)
+        if num_classes < 2:
+            raise ValueError(
+                f"a classifier needs at least two classes, got num_classes={num_classes}"
+            )
+        if mixup < 0:
+            raise ValueError(f"mixup must not be negative, got {mixup}")
+        self.num_classes = num_classes
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores before the softmax, (B, ...) → (B, K): no logging, no state, differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} has no logits(x)")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What ``parts`` is computed from: the logits; an ensemble has one set for each member."""
+        return self.logits(x)
+
+    def parts(self, scores: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Loss and named parts from scores and classes."""
+        nll = F.cross_entropy(scores, y)
+        smoothing = self.hparams["label_smoothing"]
+        loss = F.cross_entropy(scores, y, label_smoothing=smoothing) if smoothing else nll
+        return {"loss": loss, "nll": nll, "accuracy": (scores.argmax(1) == y).float().mean()}
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Class probabilities, (B, K)."""
+        return scores.softmax(1)
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        x, y = batch
+        alpha = self.hparams["mixup"]
+        if self.training and alpha:
+            return self._mixed_step(x, y, alpha)
+        scores = self.scores(x)
+        parts: dict[str, Any] = self.parts(scores, y)
+        if not self.training:
+            parts["outputs"] = (self.probabilities(scores.detach()), y)
+        return parts
+
+    def _mixed_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
+        share = torch.distributions.Beta(alpha, alpha).sample().to(x)
+        partner = torch.randperm(len(x), device=x.device)
+        scores = self.scores(torch.lerp(x[partner], x, share))
+        one, other = self.parts(scores, y), self.parts(scores, y[partner])
+        return {name: torch.lerp(other[name], one[name], share.to(one[name])) for name in one}
+
+    def make_metrics(self) -> dict[str, Metric]:
+        return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        probabilities = self.probabilities(self.scores(batch[0]))
+        return {"class": probabilities.argmax(1), "probabilities": probabilities}
+
+
+class Regressor(Task):
+    """A task whose network gives numbers: mean squared error.
+
+    Loss: (1/BT) Σ (ŷ − y)².
+
+    Args:
+        num_targets: T, numbers per sample, default 1.
+        **task: see :class:`Task`.
+
+    Batch: (x, y) with y float, (B, T), or (B,) for one target.
+
+    Raises:
+        ValueError: targets of another shape than the predictions.
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "mse": "squared error, mean over samples and targets, in the targets' units²",
+        "mae": "absolute error, mean over samples and targets, in the targets' units",
+        "r2": "share of the targets' variance that is explained",
+    }
+
+    def __init__(self, num_targets: int = 1, **task: Any) -> None:
+        super().__init__(**task)
+        if num_targets < 1:
+            raise ValueError(f"a regressor needs a target, got num_targets={num_targets}")
+        self.num_targets = num_targets
+
+    def predict(self, x: Tensor) -> Tensor:
+        """(B, ...) → (B, T): no logging, no state, differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict(x)")
+
+    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """What training minimises, without the penalties."""
+        return F.mse_loss(prediction, y)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predict(x)
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        prediction = self.predict(batch[0])
+        y = self._targets(batch[1], prediction)
+        error = prediction - y
+        return {
+            "loss": self.loss(prediction, y),
+            "mse": error.square().mean(),
+            "mae": error.abs().mean(),
+            "outputs": (prediction.detach(), y),
+        }
+
+    @staticmethod
+    def _targets(y: Tensor, prediction: Tensor) -> Tensor:
+        """Targets in the shape of the predictions; broadcasting here would be a silent error."""
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape != prediction.shape:
+            raise ValueError(f"targets {tuple(y.shape)} for predictions {tuple(prediction.shape)}")
+        return y.to(prediction)
+
+    def make_metrics(self) -> dict[str, Metric]:
+        return {"r2": R2()}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        return {"prediction": self.predict(batch[0])}

@@ -1,0 +1,302 @@
+"""Ensembles: several networks' predictions as one, and what they disagree on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.networks.members import dropout_passes, vectorized
+from zoo.prediction import Classifier, Regressor
+from zoo.registry import create_model
+from zoo.task import Task
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+class EnsembleClassifier(Classifier):
+    """A classifier whose prediction is the mean of several members': p(k|x) = (1/M) Σ_m p_m(k|x).
+
+    A subclass provides ``member_outputs``. ``logits`` is log p(k|x), so that an attack or a
+    calibration diagram sees the ensemble as one classifier.
+
+    Args:
+        num_classes: K.
+        **classifier: see :class:`zoo.prediction.Classifier`.
+
+    Source: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using
+    deep ensembles, 2017, section 2.4.
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "loss": "sum of the members' losses",
+        "nll": "cross-entropy of the mean prediction, nats",
+        "accuracy": "fraction classified correctly by the mean prediction",
+        "brier": "Σ_k (p_k − [y = k])², mean over samples",
+        "entropy": "entropy of the mean prediction, nats",
+        "member_nll": "cross-entropy of a member, mean over members, nats",
+        "member_accuracy": "accuracy of a member, mean over members",
+    }
+
+    def member_outputs(self, x: Tensor) -> Tensor:
+        """Logits of every member, (B, ...) → (M, B, K)."""
+        raise NotImplementedError(f"{type(self).__name__} has no member_outputs(x)")
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.member_outputs(x).log_softmax(2)
+
+    def logits(self, x: Tensor) -> Tensor:
+        return mean_log_prob(self.scores(x))
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        return mean_log_prob(scores).exp()
+
+    def parts(self, scores: Tensor, y: Tensor) -> dict[str, Tensor]:
+        members = len(scores)
+        every = scores.flatten(0, 1)  # (M·B, K)
+        target = y.repeat(members)
+        smoothing = self.hparams["label_smoothing"]
+        loss = members * F.cross_entropy(every, target, label_smoothing=smoothing)
+        log_mean = mean_log_prob(scores)  # (B, K)
+        p = log_mean.exp()
+        return {
+            "loss": loss,
+            "nll": F.nll_loss(log_mean, y),
+            "accuracy": (log_mean.argmax(1) == y).float().mean(),
+            "brier": (p - F.one_hot(y, self.num_classes)).square().sum(1).mean(),
+            "entropy": -torch.special.xlogy(p, p).sum(1).mean(),
+            "member_nll": F.nll_loss(every, target),
+            "member_accuracy": (every.argmax(1) == target).float().mean(),
+        }
+
+
+class EnsembleRegressor(Regressor):
+    """A regressor whose prediction is the mean of several members'.
+
+    Args:
+        num_targets: T.
+        **regressor: see :class:`zoo.prediction.Regressor`.
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "loss": "sum of the members' losses",
+        "spread": "standard deviation among the members, mean over samples and targets",
+        "member_mse": "squared error of a member, mean over members",
+    }
+
+    def member_outputs(self, x: Tensor) -> Tensor:
+        """Predictions of every member, (B, ...) → (M, B, T)."""
+        raise NotImplementedError(f"{type(self).__name__} has no member_outputs(x)")
+
+    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        """A member's loss, the mean over a batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no member_loss(prediction, y)")
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.member_outputs(x).mean(0)
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        every = self.member_outputs(batch[0])  # (M, B, T)
+        mean = every.mean(0)
+        y = self._targets(batch[1], mean)
+        return {
+            "loss": torch.stack([self.member_loss(prediction, y) for prediction in every]).sum(),
+            "mse": (mean - y).square().mean(),
+            "mae": (mean - y).abs().mean(),
+            "spread": every.std(0, correction=0).mean(),
+            "member_mse": (every - y).square().mean(),
+            "outputs": (mean.detach(), y),
+        }
+
+
+class _Members(Task):
+    """K models of one kind, trained side by side."""
+
+    def make_members(self, needs: dict[str, Any]) -> nn.ModuleList:
+        """The members, each with its own initial weights."""
+        hp = self.hparams
+        if hp["num_members"] < 1:
+            raise ValueError(f"num_members must be at least 1, got {hp['num_members']}")
+        return nn.ModuleList(_make_member(hp, needs) for _ in range(hp["num_members"]))
+
+    def member_outputs(self, x: Tensor) -> Tensor:
+        return vectorized(self.members, x)
+
+
+class DeepEnsemble(_Members, EnsembleClassifier):
+    """K classifiers of the zoo with different initial weights, trained in one vectorised step.
+
+    Each step computes all members at once (``torch.func.vmap`` over their stacked weights) on the
+    same batch; the loss is the sum of the members' own, so that each is trained exactly as it
+    would be alone. ``members[k]`` is an ordinary model.
+
+    Args:
+        input_shape, num_classes: of the data.
+        member: name of a classifier of the zoo, default ``mlp``.
+        member_settings: its arguments; what concerns training (loss, optimiser, schedule) is the
+            ensemble's own.
+        num_members: K, default 5.
+        **classifier: see :class:`zoo.prediction.Classifier`.
+
+    Raises:
+        ValueError: a member that is no classifier.
+
+    Source: Lakshminarayanan et al., 2017.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        member: str = "mlp",
+        member_settings: dict[str, Any] | None = None,
+        num_members: int = 5,
+        **classifier: Any,
+    ) -> None:
+        super().__init__(num_classes, **classifier)
+        needs = {"input_shape": tuple(input_shape), "num_classes": num_classes}
+        self.members = self.make_members(needs)
+        _check_kind(self.members[0], Classifier)
+
+
+class DeepEnsembleRegressor(_Members, EnsembleRegressor):
+    """K regressors of the zoo with different initial weights, trained in one vectorised step.
+
+    Args:
+        input_shape, num_targets, target_mean, target_std: of the data.
+        member: name of a regressor of the zoo, default ``mlp_regressor``.
+        member_settings, num_members: as in :class:`DeepEnsemble`.
+        **regressor: see :class:`zoo.prediction.Regressor`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int = 1,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        member: str = "mlp_regressor",
+        member_settings: dict[str, Any] | None = None,
+        num_members: int = 5,
+        **regressor: Any,
+    ) -> None:
+        super().__init__(num_targets, **regressor)
+        self.members = self.make_members(_regression_needs(self.hparams))
+        _check_kind(self.members[0], Regressor)
+
+    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.members[0].loss(prediction, y)  # type: ignore[operator, union-attr]
+
+
+class _Dropped(Task):
+    """One model, evaluated several times with its dropout at work."""
+
+    def make_model(self, needs: dict[str, Any]) -> Task:
+        """The model.
+
+        Raises:
+            ValueError: it has no dropout, so that all passes would be the same.
+        """
+        hp = self.hparams
+        if hp["num_passes"] < 1:
+            raise ValueError(f"num_passes must be at least 1, got {hp['num_passes']}")
+        model = _make_member(hp, needs)
+        if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in model.modules()):
+            raise ValueError(
+                f"MC dropout needs a model with dropout, and {hp['member']} with these settings "
+                "has none: set its dropout in member_settings"
+            )
+        return model
+
+    def member_outputs(self, x: Tensor) -> Tensor:
+        if self.training:
+            return self.model(x)[None]  # type: ignore[operator]
+        seed = self.generator.initial_seed() if self.generator else self.hparams["seed"]
+        return dropout_passes(self.model, x, self.hparams["num_passes"], DROPOUTS, seed)  # type: ignore[arg-type]
+
+
+class MCDropout(_Dropped, EnsembleClassifier):
+    """A classifier with dropout at work in evaluation too: the mean over random masks.
+
+    The same input in the same place of a batch meets the same masks every time.
+
+    Args:
+        input_shape, num_classes: of the data.
+        member: name of a classifier of the zoo with dropout, default ``mlp``.
+        member_settings: its arguments, but for what concerns training.
+        num_passes: evaluation passes, default 20.
+        seed: of the masks outside of Lightning's loops, default 0.
+        **classifier: see :class:`zoo.prediction.Classifier`.
+
+    Raises:
+        ValueError: a model without dropout, or one that is no classifier.
+
+    Source: Gal and Ghahramani, Dropout as a Bayesian approximation, 2016.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        member: str = "mlp",
+        member_settings: dict[str, Any] | None = None,
+        num_passes: int = 20,
+        seed: int = 0,
+        **classifier: Any,
+    ) -> None:
+        super().__init__(num_classes, **classifier)
+        self.model = self.make_model(
+            {"input_shape": tuple(input_shape), "num_classes": num_classes}
+        )
+        _check_kind(self.model, Classifier)
+
+
+class MCDropoutRegressor(_Dropped, EnsembleRegressor):
+    """A regressor with dropout at work in evaluation too: the mean over random masks.
+
+    Args:
+        input_shape, num_targets, target_mean, target_std: of the data.
+        member, member_settings, num_passes, seed: as in :class:`MCDropout`.
+        **regressor: see :class:`zoo.prediction.Regressor`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int = 1,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        member: str = "mlp_regressor",
+        member_settings: dict[str, Any] | None = None,
+        num_passes: int = 20,
+        seed: int = 0,
+        **regressor: Any,
+    ) -> None:
+        super().__init__(num_targets, **regressor)
+        self.model = self.make_model(_regression_needs(self.hparams))
+        _check_kind(self.model, Regressor)
+
+    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+        return self.model.loss(prediction, y)  # type: ignore[operator]
+
+
+def mean_log_prob(log_probs: Tensor) -> Tensor:
+    """log of the members' mean probability: (M, B, K) → (B, K)."""
+    return log_probs.logsumexp(0) - math.log(len(log_probs))
+
+
+def _make_member(hp: Any, needs: dict[str, Any]) -> Task:
+    return create_model(hp["member"], **{**(hp["member_settings"] or {}), **needs})
+
+
+def _regression_needs(hp: Any) -> dict[str, Any]:
+    names = ("input_shape", "num_targets", "target_mean", "target_std")
+    return {name: hp[name] for name in names}
+
+
+def _check_kind(member: nn.Module, kind: type) -> None:
+    if not isinstance(member, kind):
+        raise ValueError(f"member must be a {kind.__name__}, {type(member).__name__} is none")
