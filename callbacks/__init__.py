@@ -11,19 +11,40 @@ from callbacks.latent import (
     Reconstructions,
     Samples,
 )
+from callbacks.learning import LearningCurves
+from callbacks.predictions import Calibration, ConfusionMatrix, DecisionBoundary, FittedCurve
 from callbacks.progress import ProgressBar
+from callbacks.pruning import SensitivityPruning
+from callbacks.weights import (
+    Attributions,
+    FeatureMaps,
+    Filters,
+    MaximizingInputs,
+    WeightHistograms,
+)
 
 __all__ = [
+    "Attributions",
+    "Calibration",
     "Checkpoint",
+    "ConfusionMatrix",
+    "DecisionBoundary",
     "EarlyStopping",
+    "FeatureMaps",
     "FigureCallback",
+    "Filters",
+    "FittedCurve",
     "Interrupt",
     "LatentInterpolation",
     "LatentManifold",
     "LatentScatter",
+    "LearningCurves",
+    "MaximizingInputs",
     "ProgressBar",
     "Reconstructions",
     "Samples",
+    "SensitivityPruning",
     "TrainingInterrupted",
+    "WeightHistograms",
     "save_figure",
 ]

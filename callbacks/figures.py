@@ -81,6 +81,7 @@ class FigureCallback(Callback):
         self._stage: str | None = None
         self._inputs: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self.data: Any = None  # the data module while drawing: names of classes, a known truth
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         """The figure; the model is in evaluation mode, without gradients."""
@@ -132,6 +133,7 @@ class FigureCallback(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run or not self._inputs:
             return
         x, y = torch.cat(self._inputs).to(pl_module.device), torch.cat(self._labels)
+        self.data = getattr(trainer, "datamodule", None)
         with evaluating(pl_module):
             figure = self.draw(pl_module, x, y)
         save_figure(trainer, figure, name)

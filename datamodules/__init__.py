@@ -2,20 +2,35 @@
 
 from datamodules.augment import Augmentation
 from datamodules.base import TensorDataModule
+from datamodules.csv_file import CSV
 from datamodules.errors import DataError
 from datamodules.folder import ImageFolder
 from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
 from datamodules.loader import BatchPlan, TensorLoader
+from datamodules.pictures import Anscombe, Datasaurus
+from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
+from datamodules.toys import Toy2D, ToyCurves
 
 __all__ = [
     "CIFAR10",
+    "CSV",
     "MNIST",
+    "Anscombe",
     "Augmentation",
     "BatchPlan",
+    "BreastCancer",
     "DataError",
+    "Datasaurus",
+    "Diabetes",
     "Digits",
     "FashionMNIST",
     "ImageFolder",
+    "Iris",
+    "Table",
+    "TableDataModule",
     "TensorDataModule",
     "TensorLoader",
+    "Toy2D",
+    "ToyCurves",
+    "Wine",
 ]

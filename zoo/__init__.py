@@ -15,11 +15,10 @@ if TYPE_CHECKING:
     from zoo.latent.autoencoders import Autoencoder as Autoencoder
     from zoo.latent.base import LatentModel as LatentModel
     from zoo.latent.vae import VAE as VAE
-    from zoo.registry import create_model as create_model
-    from zoo.registry import list_models as list_models
-    from zoo.supervised.mlp import MLPClassifier as MLPClassifier
     from zoo.prediction import Classifier as Classifier
     from zoo.prediction import Regressor as Regressor
+    from zoo.registry import create_model as create_model
+    from zoo.registry import list_models as list_models
     from zoo.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
     from zoo.supervised.cnn import CNN as CNN
     from zoo.supervised.cnn import ResNet as ResNet
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
     from zoo.supervised.ensembles import MCDropout as MCDropout
     from zoo.supervised.ensembles import MCDropoutRegressor as MCDropoutRegressor
     from zoo.supervised.linear import LinearRegression as LinearRegression
-    from zoo.supervised.linear import PolynomialRegression as PolynomialRegression
     from zoo.supervised.linear import LogisticRegression as LogisticRegression
+    from zoo.supervised.linear import PolynomialRegression as PolynomialRegression
+    from zoo.supervised.mlp import MLPClassifier as MLPClassifier
     from zoo.supervised.mlp import MLPRegressor as MLPRegressor
     from zoo.task import Task as Task
 

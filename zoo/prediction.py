@@ -102,7 +102,7 @@ class Regressor(Task):
     Loss: (1/BT) Σ (ŷ − y)².
 
     Args:
-        num_targets: T, numbers per sample, default 1.
+        num_targets: T, numbers per sample.
         **task: see :class:`Task`.
 
     Batch: (x, y) with y float, (B, T), or (B,) for one target.
@@ -117,7 +117,7 @@ class Regressor(Task):
         "r2": "share of the targets' variance that is explained",
     }
 
-    def __init__(self, num_targets: int = 1, **task: Any) -> None:
+    def __init__(self, num_targets: int, **task: Any) -> None:
         super().__init__(**task)
         if num_targets < 1:
             raise ValueError(f"a regressor needs a target, got num_targets={num_targets}")

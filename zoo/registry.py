@@ -26,10 +26,19 @@ DATA = {
     "fashion_mnist": "datamodules.FashionMNIST",
     "cifar10": "datamodules.CIFAR10",
     "image_folder": "datamodules.ImageFolder",
+    "toy_curves": "datamodules.ToyCurves",
+    "toy_2d": "datamodules.Toy2D",
+    "anscombe": "datamodules.Anscombe",
+    "datasaurus": "datamodules.Datasaurus",
+    "diabetes": "datamodules.Diabetes",
+    "breast_cancer": "datamodules.BreastCancer",
+    "wine": "datamodules.Wine",
+    "iris": "datamodules.Iris",
+    "csv": "datamodules.CSV",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
-PROPERTIES = ("input_shape", "num_classes")
+PROPERTIES = ("input_shape", "num_classes", "num_targets", "target_mean", "target_std")
 
 
 def list_models() -> list[str]:
@@ -134,15 +143,24 @@ def create_model(name: str, data: str | None = None, **overrides: Any) -> Task:
 def property_of(data_module: Any, name: str, model_class: type) -> Any:
     """What the data says under ``name``.
 
+    Where it does not say it, the model's own default holds.
+
     Raises:
         InputError: the data does not say it, and the model needs it.
     """
     try:
         return getattr(data_module, name)
-    except AttributeError:
+    except AttributeError as error:
+        if name in (defaults := defaults_of(model_class)):
+            return defaults[name]
+        reason = (
+            str(error)
+            if hasattr(type(data_module), name)
+            else "choose other data, or give the data module that property"
+        )
         raise InputError(
             f"{type(data_module).__name__} has no {name}, which {model_class.__name__} needs: "
-            "choose other data, or give the data module that property"
+            f"{reason}"
         ) from None
 
 
@@ -158,6 +176,18 @@ def arguments_of(cls: type) -> set[str]:
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
     return names - {"self"}
+
+
+def defaults_of(cls: type) -> dict[str, Any]:
+    """Default values of the constructor arguments that have one, the nearest class's first."""
+    import inspect
+
+    defaults: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in base.__dict__:
+            parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+            defaults |= {p.name: p.default for p in parameters if p.default is not p.empty}
+    return defaults
 
 
 def import_class(path: str) -> Any:

@@ -101,7 +101,7 @@ class Task(LightningModule):
 
     # -- what a family provides -----------------------------------------------------------------
 
-    def step(self, batch: Any) -> dict[str, Tensor]:
+    def step(self, batch: Any) -> dict[str, Any]:
         """One batch's loss and named parts: scalars, means over the batch.
 
         The key ``weight``, where present, is the number of elements the means were taken over
@@ -143,7 +143,7 @@ class Task(LightningModule):
     def test_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx)
 
-    def record(self, parts: dict[str, Tensor], batch: Any) -> None:
+    def record(self, parts: dict[str, Any], batch: Any) -> None:
         """Takes the numbers of a training step; writes their means every ``log_every_n_steps``."""
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
@@ -165,7 +165,7 @@ class Task(LightningModule):
             parts = self._penalized(self.step(batch))
         finally:
             self._generator = None
-        outputs = parts.pop("outputs", None)
+        outputs = parts.pop("outputs", ())
         for metric in self._metrics.values():
             metric.update(*outputs)
         weight = parts.pop("weight", None)
@@ -190,7 +190,7 @@ class Task(LightningModule):
         self._flush()
         self._log_means("train", self._train_means)
 
-    def _penalized(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _penalized(self, parts: dict[str, Any]) -> dict[str, Any]:
         """Adds the norm penalties, where there are any, to the loss."""
         hp = self.hparams
         norms = [(hp["l1"], 1.0), (hp["l2"], 2.0), (hp["lp"], hp["p"])]

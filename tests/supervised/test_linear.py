@@ -74,7 +74,7 @@ def test_ridge_equals_scikit_learn(fit: Fit) -> None:
 
 def test_lasso_equals_scikit_learn_zeros_included(fit: Fit) -> None:
     x, y = regression(targets=1)
-    model = LinearRegression((6,), l1=0.5, solver="fista")
+    model = LinearRegression((6,), 1, l1=0.5, solver="fista")
     fit(model, x, y)
     oracle = linear_model.Lasso(alpha=0.25, tol=1e-14, max_iter=100_000).fit(x, y[:, 0])
     found = weights(model)[0][0]
@@ -85,7 +85,7 @@ def test_lasso_equals_scikit_learn_zeros_included(fit: Fit) -> None:
 
 def test_elastic_net_equals_scikit_learn(fit: Fit) -> None:
     x, y = regression(targets=1)
-    model = LinearRegression((6,), l1=0.4, l2=0.3, solver="fista")
+    model = LinearRegression((6,), 1, l1=0.4, l2=0.3, solver="fista")
     fit(model, x, y)
     # alpha·ratio = l1/2 and alpha·(1 − ratio)/2 = l2/2
     oracle = linear_model.ElasticNet(alpha=0.5, l1_ratio=0.4, tol=1e-14, max_iter=100_000)
@@ -116,8 +116,8 @@ def test_an_lp_penalty_by_gradient_finds_less_than_least_squares(fit: Fit) -> No
         return float((model(x) - y).detach().square().mean() + 0.5 * w.abs().sqrt().sum())
 
     exact, penalized = (
-        LinearRegression((6,)),
-        LinearRegression((6,), solver="gradient", lp=0.5, p=0.5, lr=0.02, schedule="linear"),
+        LinearRegression((6,), 1),
+        LinearRegression((6,), 1, solver="gradient", lp=0.5, p=0.5, lr=0.02, schedule="linear"),
     )
     fit(exact, x, y)
     fitting = fit(penalized, x, y, epochs=400, size=50)
@@ -139,7 +139,7 @@ def test_dependent_columns_give_the_minimum_norm_with_a_warning(fit: Fit) -> Non
 
 def test_fewer_samples_than_features(fit: Fit) -> None:
     x, y = regression(samples=5, features=9, targets=1)
-    model = LinearRegression((9,))
+    model = LinearRegression((9,), 1)
     with pytest.warns(UserWarning, match="5 samples determine 4 of 9 directions"):
         fit(model, x, y)
     assert torch.allclose(model(x), y, atol=1e-8)
@@ -183,7 +183,7 @@ def test_nan_in_a_column_is_named(fit: Fit) -> None:
 )
 def test_what_a_solver_cannot_do(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LinearRegression((6,), **options)
+        LinearRegression((6,), 1, **options)
 
 
 def test_targets_of_another_shape_do_not_broadcast() -> None:
@@ -230,7 +230,7 @@ def test_fista_on_a_diagonal_problem_is_soft_thresholding() -> None:
 def test_a_polynomial_is_recovered(fit: Fit, basis: str) -> None:
     x = torch.linspace(-1, 1, 40).double()[:, None]
     y = 1 - 2 * x + 3 * x**3
-    model = PolynomialRegression((1,), degree=3, basis=basis)
+    model = PolynomialRegression((1,), 1, degree=3, basis=basis)
     fit(model, x, y)
     torch.testing.assert_close(model(x), y, atol=1e-10, rtol=0)
     if basis == "raw":
@@ -243,11 +243,11 @@ def test_both_bases_give_the_same_function(fit: Fit) -> None:
     y = (x[:, :1] * x[:, 1:]).sin()
     fitted = []
     for basis in ("raw", "orthogonal"):
-        model = PolynomialRegression((2,), degree=4, basis=basis, interval=(1.0, 5.0))
+        model = PolynomialRegression((2,), 1, degree=4, basis=basis, interval=(1.0, 5.0))
         fit(model, x, y)
         fitted.append(model(x).detach())
     torch.testing.assert_close(*fitted, atol=1e-7, rtol=0)
-    features = PolynomialRegression((2,), degree=4, basis="raw").features(x)
+    features = PolynomialRegression((2,), 1, degree=4, basis="raw").features(x)
     assert features.shape == (60, 14)  # C(6, 4) − 1
     torch.testing.assert_close(features[:, 3], x[:, 0] * x[:, 1])
 
@@ -262,8 +262,8 @@ def test_the_orthogonal_basis_is_orthonormal() -> None:
 def test_a_degree_of_as_many_as_the_points(fit: Fit) -> None:
     x = torch.linspace(-1, 1, 11).double()[:, None]
     y = x.sin()
+    model = PolynomialRegression((1,), 1, degree=15)
     with pytest.warns(UserWarning, match="11 samples determine 10 of 15 directions"):
-        model = PolynomialRegression((1,), degree=15)
         fit(model, x, y)
     assert torch.allclose(model(x), y, atol=1e-9)
 
@@ -279,7 +279,7 @@ def test_a_degree_of_as_many_as_the_points(fit: Fit) -> None:
 )
 def test_bad_polynomials(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        PolynomialRegression((64,), **options)
+        PolynomialRegression((64,), 1, **options)
 
 
 # -- logistic regression -------------------------------------------------------------------------

@@ -48,9 +48,7 @@ class InstanceNormVector(nn.Module):
 def check_normalization(name: str) -> None:
     """Raises ValueError for an unknown name."""
     if name not in NORMALIZATIONS:
-        raise ValueError(
-            f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}"
-        )
+        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
 
 
 def groups_for(width: int) -> int:

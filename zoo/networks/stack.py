@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from zoo.networks.norms import image_norm, removes_bias
 
 PADDINGS = ("valid", "same", "full")
 POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
-T = TypeVar("T")
 
 
 class ConvStack(nn.Sequential):
@@ -70,40 +69,40 @@ class ConvStack(nn.Sequential):
         if padding_mode not in ("zeros", "circular"):
             raise ValueError(f"unknown padding_mode {padding_mode!r}; choose from zeros, circular")
         count = len(channels)
-        settings = zip(
-            each("kernel_size", kernel_size, count),
-            each("stride", stride, count),
-            each("padding", padding, count),
-            each("pool_size", pool_size, count),
-            each("dropout", dropout, count),
-            strict=True,
-        )
+        kernels = each("kernel_size", kernel_size, count)
+        strides = each("stride", stride, count)
+        edges = each("padding", padding, count)
+        pools = each("pool_size", pool_size, count)
+        rates = each("dropout", dropout, count)
         bias = not removes_bias(normalization, image=True)
         layers: list[nn.Module] = []
         width = input_shape[0]
-        for out, (kernel, step, edge, pool, rate) in zip(channels, settings, strict=True):
-            margin = padding_of(edge, kernel)
+        for i, out in enumerate(channels):
+            margin = padding_of(edges[i], kernels[i])
             layers.append(
-                nn.Conv2d(width, out, kernel, step, margin, bias=bias, padding_mode=padding_mode)
-            )
-            if pool > 1:
-                layers.append(POOLINGS[pooling](pool))
+                nn.Conv2d(
+                    width, out, kernels[i], strides[i], margin, bias=bias,
+                    padding_mode=padding_mode,  # type: ignore[arg-type]
+                )
+            )  # fmt: skip
+            if pools[i] > 1:
+                layers.append(POOLINGS[pooling](pools[i]))
             layers += [*image_norm(normalization, out), make_activation(activation)]
-            if rate:
-                layers.append(nn.Dropout2d(rate))
+            if rates[i]:
+                layers.append(nn.Dropout2d(rates[i]))
             width = out
         super().__init__(*layers)
         self.output_shape = output_shape(self, input_shape)
 
 
-def each(name: str, value: T | Sequence[T], count: int) -> list[T]:
+def each(name: str, value: Any, count: int) -> list[Any]:
     """One value for all layers, or one for each, as a list.
 
     Raises:
         ValueError: neither one nor ``count`` values.
     """
     if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value] * count  # type: ignore[list-item]
+        return [value] * count
     if len(value) != count:
         raise ValueError(f"{name} has {len(value)} values for {count} layers")
     return list(value)

@@ -1,7 +1,35 @@
 """Pure functions from data to a matplotlib ``Figure``; nothing is shown, written or kept."""
 
-from zoo.plots.curves import stopping_curves
+from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
+from zoo.plots.curves import learning_curves, stopping_curves
 from zoo.plots.images import image_grid, image_rows, manifold
 from zoo.plots.latent import latent_scatter
+from zoo.plots.regression import fitted_curve, predicted_against_true
+from zoo.plots.weights import (
+    feature_maps,
+    filters,
+    image_and_signed_rows,
+    labelled_images,
+    pruning_curve,
+    weight_histograms,
+)
 
-__all__ = ["image_grid", "image_rows", "latent_scatter", "manifold", "stopping_curves"]
+__all__ = [
+    "calibration",
+    "confusion_matrix",
+    "decision_boundary",
+    "feature_maps",
+    "filters",
+    "fitted_curve",
+    "image_and_signed_rows",
+    "image_grid",
+    "image_rows",
+    "labelled_images",
+    "latent_scatter",
+    "learning_curves",
+    "manifold",
+    "predicted_against_true",
+    "pruning_curve",
+    "stopping_curves",
+    "weight_histograms",
+]

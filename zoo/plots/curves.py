@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zoo.plots.style import COLOURS, INK, new_figure
@@ -48,6 +49,35 @@ def stopping_curves(
     axes.set_ylabel(ylabel)
     ending = f"stopped after epoch {epochs[-1]}" if stopped else f"ran to epoch {epochs[-1]}"
     axes.set_title(f"{ylabel}: {ending}, best weights restored", fontsize=10)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.legend(frameon=False)
+    return figure
+
+
+def learning_curves(
+    epochs: Sequence[int], curves: Mapping[str, Sequence[float]], ylabel: str, title: str
+) -> Figure:
+    """A metric by epoch for several splits.
+
+    Args:
+        epochs: numbers of the epochs.
+        curves: label → one value per epoch; nan where it was not measured.
+        ylabel: what is drawn.
+        title: above.
+    """
+    figure = new_figure(6, 3.8)
+    axes = figure.subplots()
+    for index, (label, values) in enumerate(curves.items()):
+        known = [(e, v) for e, v in zip(epochs, values, strict=True) if math.isfinite(v)]
+        style = "--" if index == 0 else "-"
+        axes.plot(*zip(*known, strict=True), color=COLOURS[index], linestyle=style, label=label)
+    positive = [v for values in curves.values() for v in values if math.isfinite(v)]
+    if min(positive) > 0 and max(positive) > 30 * min(positive):
+        axes.set_yscale("log")
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.legend(frameon=False)
     return figure

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.networks.members import dropout_passes, vectorized
 from zoo.prediction import Classifier, Regressor
-from zoo.registry import create_model
+from zoo.registry import create_model, import_class, recipe_for
 from zoo.task import Task
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -115,12 +115,12 @@ class EnsembleRegressor(Regressor):
 class _Members(Task):
     """K models of one kind, trained side by side."""
 
-    def make_members(self, needs: dict[str, Any]) -> nn.ModuleList:
+    def make_members(self, kind: type, needs: dict[str, Any]) -> nn.ModuleList:
         """The members, each with its own initial weights."""
         hp = self.hparams
         if hp["num_members"] < 1:
             raise ValueError(f"num_members must be at least 1, got {hp['num_members']}")
-        return nn.ModuleList(_make_member(hp, needs) for _ in range(hp["num_members"]))
+        return nn.ModuleList(_make_member(hp, kind, needs) for _ in range(hp["num_members"]))
 
     def member_outputs(self, x: Tensor) -> Tensor:
         return vectorized(self.members, x)
@@ -158,8 +158,7 @@ class DeepEnsemble(_Members, EnsembleClassifier):
     ) -> None:
         super().__init__(num_classes, **classifier)
         needs = {"input_shape": tuple(input_shape), "num_classes": num_classes}
-        self.members = self.make_members(needs)
-        _check_kind(self.members[0], Classifier)
+        self.members = self.make_members(Classifier, needs)
 
 
 class DeepEnsembleRegressor(_Members, EnsembleRegressor):
@@ -175,7 +174,7 @@ class DeepEnsembleRegressor(_Members, EnsembleRegressor):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        num_targets: int = 1,
+        num_targets: int,
         target_mean: float | tuple[float, ...] = 0.0,
         target_std: float | tuple[float, ...] = 1.0,
         member: str = "mlp_regressor",
@@ -184,17 +183,16 @@ class DeepEnsembleRegressor(_Members, EnsembleRegressor):
         **regressor: Any,
     ) -> None:
         super().__init__(num_targets, **regressor)
-        self.members = self.make_members(_regression_needs(self.hparams))
-        _check_kind(self.members[0], Regressor)
+        self.members = self.make_members(Regressor, _regression_needs(self.hparams))
 
     def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return self.members[0].loss(prediction, y)  # type: ignore[operator, union-attr]
+        return self.members[0].loss(prediction, y)  # type: ignore[operator]
 
 
 class _Dropped(Task):
     """One model, evaluated several times with its dropout at work."""
 
-    def make_model(self, needs: dict[str, Any]) -> Task:
+    def make_model(self, kind: type, needs: dict[str, Any]) -> Task:
         """The model.
 
         Raises:
@@ -203,7 +201,7 @@ class _Dropped(Task):
         hp = self.hparams
         if hp["num_passes"] < 1:
             raise ValueError(f"num_passes must be at least 1, got {hp['num_passes']}")
-        model = _make_member(hp, needs)
+        model = _make_member(hp, kind, needs)
         if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in model.modules()):
             raise ValueError(
                 f"MC dropout needs a model with dropout, and {hp['member']} with these settings "
@@ -213,9 +211,9 @@ class _Dropped(Task):
 
     def member_outputs(self, x: Tensor) -> Tensor:
         if self.training:
-            return self.model(x)[None]  # type: ignore[operator]
+            return self.model(x)[None]
         seed = self.generator.initial_seed() if self.generator else self.hparams["seed"]
-        return dropout_passes(self.model, x, self.hparams["num_passes"], DROPOUTS, seed)  # type: ignore[arg-type]
+        return dropout_passes(self.model, x, self.hparams["num_passes"], DROPOUTS, seed)
 
 
 class MCDropout(_Dropped, EnsembleClassifier):
@@ -249,9 +247,8 @@ class MCDropout(_Dropped, EnsembleClassifier):
     ) -> None:
         super().__init__(num_classes, **classifier)
         self.model = self.make_model(
-            {"input_shape": tuple(input_shape), "num_classes": num_classes}
+            Classifier, {"input_shape": tuple(input_shape), "num_classes": num_classes}
         )
-        _check_kind(self.model, Classifier)
 
 
 class MCDropoutRegressor(_Dropped, EnsembleRegressor):
@@ -266,7 +263,7 @@ class MCDropoutRegressor(_Dropped, EnsembleRegressor):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        num_targets: int = 1,
+        num_targets: int,
         target_mean: float | tuple[float, ...] = 0.0,
         target_std: float | tuple[float, ...] = 1.0,
         member: str = "mlp_regressor",
@@ -276,11 +273,10 @@ class MCDropoutRegressor(_Dropped, EnsembleRegressor):
         **regressor: Any,
     ) -> None:
         super().__init__(num_targets, **regressor)
-        self.model = self.make_model(_regression_needs(self.hparams))
-        _check_kind(self.model, Regressor)
+        self.model = self.make_model(Regressor, _regression_needs(self.hparams))
 
     def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return self.model.loss(prediction, y)  # type: ignore[operator]
+        return self.model.loss(prediction, y)
 
 
 def mean_log_prob(log_probs: Tensor) -> Tensor:
@@ -288,15 +284,19 @@ def mean_log_prob(log_probs: Tensor) -> Tensor:
     return log_probs.logsumexp(0) - math.log(len(log_probs))
 
 
-def _make_member(hp: Any, needs: dict[str, Any]) -> Task:
+def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Task:
+    """A fresh model of the zoo with the recipe's settings, those given, and what the data says.
+
+    Raises:
+        ValueError: it is not of that kind.
+    """
+    _, recipe = recipe_for(hp["member"])
+    cls = import_class(recipe["model"]["class_path"])
+    if not issubclass(cls, kind):
+        raise ValueError(f"member must be a {kind.__name__}, {cls.__name__} is none")
     return create_model(hp["member"], **{**(hp["member_settings"] or {}), **needs})
 
 
 def _regression_needs(hp: Any) -> dict[str, Any]:
     names = ("input_shape", "num_targets", "target_mean", "target_std")
     return {name: hp[name] for name in names}
-
-
-def _check_kind(member: nn.Module, kind: type) -> None:
-    if not isinstance(member, kind):
-        raise ValueError(f"member must be a {kind.__name__}, {type(member).__name__} is none")

@@ -68,7 +68,7 @@ class PassSolver(Task):
             if self.trainer.is_last_batch:
                 parts, samples = self.solve()
                 self.record(parts | {"weight": torch.tensor(float(samples))}, batch)
-                self.optimizers().step()  # type: ignore[union-attr]
+                self.optimizers().step()
         return None
 
     def configure_optimizers(self) -> Any:
@@ -95,7 +95,7 @@ class LinearRegression(PassSolver, Regressor):
 
     Args:
         input_shape: shape of one sample; flattened to P features.
-        num_targets: T, default 1.
+        num_targets: T.
         solver: ``closed_form`` (default: normal equations; l2), ``fista`` (proximal gradient on
             the same sums; l1 and l2) or ``gradient`` (any optimiser, any penalty).
         intercept: whether there is b, default yes.
@@ -109,7 +109,7 @@ class LinearRegression(PassSolver, Regressor):
         ValueError: unknown solver, or one that cannot do the penalties asked for.
         InputError: nan or infinite values in the training data.
 
-    Source: Hastie, Tibshirani and Friedman, The elements of statistical learning, sections 3.2, 3.4.
+    Source: Hastie, Tibshirani and Friedman, The elements of statistical learning, 3.2 and 3.4.
     """
 
     solvers = ("closed_form", "fista", "gradient")
@@ -117,7 +117,7 @@ class LinearRegression(PassSolver, Regressor):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        num_targets: int = 1,
+        num_targets: int,
         solver: str = "closed_form",
         intercept: bool = True,
         **regressor: Any,
@@ -202,9 +202,9 @@ class LinearRegression(PassSolver, Regressor):
 class PolynomialRegression(LinearRegression):
     """Least squares on all monomials of the features up to a degree.
 
-    ŷ = b + Σ_α W_α Π_i b_{α_i}(x_i) over exponents 1 ≤ Σ α_i ≤ degree, with b_k(x) = x^k, or √(2k+1)
-    times the Legendre polynomial of degree k on ``interval``. Both bases give the same function;
-    the second one's equations stay well conditioned at any degree.
+    ŷ = b + Σ_α W_α Π_i b_{α_i}(x_i) over exponents 1 ≤ Σ α_i ≤ degree, with b_k(x) = x^k, or
+    √(2k+1) times the Legendre polynomial of degree k on ``interval``. Both bases give the same
+    function; the second one's equations stay well conditioned at any degree.
 
     Args:
         input_shape, num_targets: of the data.
@@ -223,7 +223,7 @@ class PolynomialRegression(LinearRegression):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        num_targets: int = 1,
+        num_targets: int,
         degree: int = 3,
         basis: str = "orthogonal",
         interval: tuple[float, float] = (-1.0, 1.0),

@@ -59,7 +59,7 @@ class MLPRegressor(Regressor):
 
     Args:
         input_shape: shape of one sample.
-        num_targets: T, numbers per sample, default 1.
+        num_targets: T, numbers per sample.
         target_mean, target_std: m and s, one number or one for each target; from the training data
             where it says them, default 0 and 1.
         hidden, activation, dropout, input_dropout, normalization: as in :class:`MLPClassifier`;
@@ -75,7 +75,7 @@ class MLPRegressor(Regressor):
     def __init__(
         self,
         input_shape: tuple[int, ...],
-        num_targets: int = 1,
+        num_targets: int,
         target_mean: float | tuple[float, ...] = 0.0,
         target_std: float | tuple[float, ...] = 1.0,
         hidden: tuple[int, ...] = (64, 64),
@@ -105,6 +105,4 @@ class MLPRegressor(Regressor):
 
 def _make_mlp(hp: Any, outputs: int) -> MLP:
     sizes = [math.prod(hp["input_shape"]), *hp["hidden"], outputs]
-    return MLP(
-        sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"]
-    )
+    return MLP(sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])
