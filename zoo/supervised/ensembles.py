@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.networks.grouped import can_group, grouped
 from zoo.networks.members import dropout_passes, vectorized
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import create_model, import_class, recipe_for
+from zoo.supervised.cnn import ConvClassifier
+from zoo.supervised.mlp import MLPClassifier
 from zoo.task import Task
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -123,15 +126,23 @@ class _Members(Task):
         return nn.ModuleList(_make_member(hp, kind, needs) for _ in range(hp["num_members"]))
 
     def member_outputs(self, x: Tensor) -> Tensor:
+        member = self.members[0]
+        # a model of the user's may compute its logits otherwise than by its network alone
+        plain = getattr(type(member), "logits", None) in (
+            MLPClassifier.logits,
+            ConvClassifier.logits,
+        )
+        if plain and can_group(member.network):
+            return grouped([m.network for m in self.members], x)
         return vectorized(self.members, x)
 
 
 class DeepEnsemble(_Members, EnsembleClassifier):
     """K classifiers of the zoo with different initial weights, trained in one vectorised step.
 
-    Each step computes all members at once (``torch.func.vmap`` over their stacked weights) on the
-    same batch; the loss is the sum of the members' own, so that each is trained exactly as it
-    would be alone. ``members[k]`` is an ordinary model.
+    Each step computes all members at once on the same batch: ``torch.func.vmap`` over their stacked
+    weights, or, for chains of common layers, grouped convolutions and batched matrix products. The
+    loss is the sum of the members' own, so that each is trained exactly as it would be alone. ``members[k]`` is an ordinary model.
 
     Args:
         input_shape, num_classes: of the data.

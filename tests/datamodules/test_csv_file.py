@@ -1,0 +1,153 @@
+"""A user's own table: types, gaps, and errors that name line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules import CSV, DataError
+
+Make = Callable[..., CSV]
+
+HOUSES = """area,rooms,town,price
+50,2,Ulm,100
+80,3,Bonn,180
+65,,Ulm,130
+120,5,Kiel,300
+95,4,Bonn,220
+"""
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A CSV of some text, everything in training."""
+
+    def call(text: str = HOUSES, target: Any = "price", **options: Any) -> CSV:
+        path = tmp_path / "t.csv"
+        path.write_text(text, encoding="utf-8")
+        whole = {"val_size": 0, "test_size": 0, "standardize": False}
+        return CSV(str(path), target, **(whole | options))
+
+    return call
+
+
+def test_numbers_categories_and_gaps(make: Make) -> None:
+    data = make()
+    assert data.feature_names == ["area", "rooms", "rooms missing", "town=Kiel", "town=Ulm"]
+    x, y = data.split("train")
+    expected = [
+        [50, 2, 0, 0, 1],
+        [80, 3, 0, 0, 0],
+        [65, 3.5, 1, 0, 1],  # the mean of the others
+        [120, 5, 0, 1, 0],
+        [95, 4, 0, 0, 0],
+    ]
+    torch.testing.assert_close(x, torch.tensor(expected))
+    assert y[:, 0].tolist() == [100, 180, 130, 300, 220]
+    assert data.num_targets == 1
+    assert data.target_mean == (186.0,)
+
+
+def test_words_are_classes_and_numbers_on_request(make: Make) -> None:
+    data = make(target="town")
+    assert data.classes == ["Bonn", "Kiel", "Ulm"]
+    assert data.split("train")[1].tolist() == [2, 0, 2, 1, 0]
+    with pytest.raises(AttributeError, match=r"price holds numbers.*--data.task classification"):
+        _ = make().num_classes
+    numbers = make(HOUSES.replace(",,", ",2,"), target="rooms", task="classification")
+    assert numbers.classes == ["2", "3", "4", "5"]
+
+
+def test_several_targets(make: Make) -> None:
+    data = make(target=["price", "area"])
+    assert data.num_targets == 2
+    assert data.split("train")[1][1].tolist() == [180, 80]
+    assert "area" not in data.feature_names
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_separators_quotes_and_byte_order_marks(make: Make, separator: str) -> None:
+    text = "﻿name,size,y\n'a','1','2'\n'b','3','4'\n'a','5','6'\n"
+    text = text.replace("'", '"').replace(",", separator)
+    data = make(text, target="y")
+    assert data.feature_names == ["name=b", "size"]
+    assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
+
+
+def test_policies_for_missing_values(make: Make) -> None:
+    assert len(make(missing="drop").split("train")[0]) == 4
+    with pytest.raises(DataError, match=r"line 4: column 'rooms' is missing; --data.missing drop"):
+        make(missing="error").split("train")
+    words = make(HOUSES.replace("Kiel", "?"))
+    assert words.feature_names[-2:] == ["town=Bonn", "town=Ulm"]
+
+
+def test_ignored_columns_do_not_matter(make: Make) -> None:
+    data = make(ignore=["rooms", "town"], missing="error")
+    assert data.feature_names == ["area"]
+
+
+def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
+    text = "x,y\n" + "".join(f"{i},{2 * i}\n" for i in range(50))
+    data = make(text, target="y", val_size=0.2, test_size=0.1, standardize=True)
+    x, _ = data.split("train")
+    assert float(x.mean()) == pytest.approx(0, abs=1e-6)
+    both = torch.cat([data.split(s)[0] for s in ("val", "test")])
+    raw = make(text, target="y", val_size=0.2, test_size=0.1)
+    train = raw.split("train")[0].double()
+    rest = torch.cat([raw.split(s)[0] for s in ("val", "test")]).double()
+    expected = (rest - train.mean()) / train.std(correction=0)
+    np.testing.assert_allclose(both.numpy(), expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (HOUSES, {"target": "prize"}, "t.csv has no column 'prize'; did you mean 'price'"),
+        (HOUSES, {"ignore": ["zip"]}, "has no column 'zip'; it has area, rooms, town, price"),
+        (HOUSES.replace("100", ""), {}, "line 2: column 'price' is missing"),
+        (HOUSES.replace("180", "a lot"), {"task": "regression"}, "'price' holds words"),
+        (HOUSES + "1,2\n", {}, "line 7: 2 values, but the header has 4"),
+        (HOUSES.replace("80", "inf"), {}, "line 3: column 'area' is infinite"),
+        ("", {}, "holds no rows under its header"),
+        ("a,price\n", {}, "holds no rows under its header"),
+        ("1,2\n3,4\n", {}, "begins with numbers: its first line must name the columns"),
+        ("a,a,price\n1,2,3\n", {}, "more than one column 'a'"),
+        ("a,price\n,1\n,2\n,3\n", {}, "column 'a' holds no values; leave it out with"),
+        ("price\n1\n2\n3\n", {}, "no columns beside the target"),
+        ("a,price\n1,x\n2,x\n3,x\n", {}, "target 'price' has one class only, 'x'"),
+        ("a,price\n" + "".join(f"w{i},{i}\n" for i in range(200)), {}, "holds 200 different words"),
+        ("a,price\n" + "".join(f"{i},w{i}\n" for i in range(200)), {}, "too many for classes"),
+        (
+            "a,price\n" + "".join(f"{i},{i}\n" for i in range(50)) + "7o,8\n",
+            {},
+            "line 52: column 'a' holds '7o', where all but a few values are numbers",
+        ),
+        (HOUSES, {"target": ["town", "price"]}, r"several targets \(town, price\) must all be num"),
+    ],
+)
+def test_errors_name_file_line_and_column(
+    make: Make, text: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        make(text, **options).split("train")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no file no.csv"):
+        CSV("no.csv", "y").setup()
+    (tmp_path / "latin.csv").write_bytes("a,y\nMünchen,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match="cannot be read as UTF-8 text"):
+        CSV(str(tmp_path / "latin.csv"), "y").setup()
+
+
+def test_unknown_settings() -> None:
+    with pytest.raises(ValueError, match="unknown missing 'guess'; choose from impute, drop, err"):
+        CSV("t.csv", "y", missing="guess")
+    with pytest.raises(ValueError, match="unknown task 'ranking'; choose from auto"):
+        CSV("t.csv", "y", task="ranking")
