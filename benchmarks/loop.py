@@ -71,14 +71,14 @@ class Stopwatch(L.Callback):
 
 
 @contextlib.contextmanager
-def elsewhere() -> Iterator[None]:
+def elsewhere() -> Iterator[io.StringIO]:
     """A temporary working folder, output kept to itself as a terminal would take it."""
-    before = Path.cwd()
+    before, output = Path.cwd(), io.StringIO()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(Terminal()):
-                yield
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(Terminal()):
+                yield output
         finally:
             os.chdir(before)
 

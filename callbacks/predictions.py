@@ -9,6 +9,7 @@ from torch import Tensor
 
 from callbacks.figures import FigureCallback
 from zoo import plots
+from zoo.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ class DecisionBoundary(PredictionFigure):
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         if x[0].numel() != 2:
-            raise ValueError(
+            raise InputError(
                 f"DecisionBoundary needs two features, the data has {x[0].numel()}: "
                 "leave the callback out"
             )

@@ -14,6 +14,7 @@ from torch.nn.utils import prune
 
 from callbacks.figures import save_figure
 from zoo import plots
+from zoo.errors import InputError
 
 
 class SensitivityPruning(Callback):
@@ -37,7 +38,8 @@ class SensitivityPruning(Callback):
         metric: what is recorded, default ``val/accuracy``.
 
     Raises:
-        ValueError: sparsities that do not rise from 0 to below 1; no weight of that name.
+        ValueError: sparsities that do not rise from 0 to below 1.
+        InputError: no weight of that name; no such metric.
 
     Source: Mozer and Smolensky, Skeletonization, 1989; Molchanov et al., 2017, for the criterion.
     """
@@ -76,7 +78,7 @@ class SensitivityPruning(Callback):
                 if p.ndim >= 2 and fnmatchcase(full, self.parameters):
                     chosen.append((full, module, plain))
         if not chosen:
-            raise ValueError(f"SensitivityPruning: no weight is called {self.parameters!r}")
+            raise InputError(f"SensitivityPruning: no weight is called {self.parameters!r}")
         return chosen
 
     @staticmethod
@@ -119,7 +121,7 @@ class SensitivityPruning(Callback):
     def _record(self, trainer: Trainer) -> None:
         if self.metric not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics))
-            raise ValueError(f"SensitivityPruning: there is no {self.metric!r} among {known}")
+            raise InputError(f"SensitivityPruning: there is no {self.metric!r} among {known}")
         sparsity = self.sparsities[self.rounds - 1] if self.rounds else 0.0
         value = float(trainer.callback_metrics[self.metric])
         self.history.append((sparsity, value))

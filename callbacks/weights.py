@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from callbacks.figures import FigureCallback
 from zoo import plots
+from zoo.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ class WeightHistograms(FigureCallback):
             if fnmatchcase(name, self.parameters) and p.ndim >= 2
         }  # fmt: skip
         if not weights:
-            raise ValueError(f"no weight is called {self.parameters!r} (WeightHistograms)")
+            raise InputError(f"no weight is called {self.parameters!r} (WeightHistograms)")
         settings = model.hparams
         penalties = {}
         for key, p in (("l1", 1.0), ("l2", 2.0), ("lp", settings.get("p"))):
@@ -73,7 +74,7 @@ class Filters(FigureCallback):
         weight = layer.weight
         if isinstance(layer, nn.Linear):
             if x.ndim != 4 or weight.shape[1] != x[0].numel():
-                raise ValueError(f"Filters needs images, the data has shape {tuple(x.shape[1:])}")
+                raise InputError(f"Filters needs images, the data has shape {tuple(x.shape[1:])}")
             weight = weight.unflatten(1, x.shape[1:])
         count = min(len(weight), plots.weights.MAX_MAPS)
         title = f"{type(model).__name__}: {name}, {count} of {len(weight)} units"
@@ -118,7 +119,7 @@ class FeatureMaps(FigureCallback):
             for handle in handles:
                 handle.remove()
         if not maps:
-            raise ValueError(f"no layer called {self.layers or 'Conv2d'!r} makes feature maps")
+            raise InputError(f"no layer called {self.layers or 'Conv2d'!r} makes feature maps")
         title = f"{type(model).__name__}: feature maps, first {self.channels} channels"
         return plots.feature_maps(x[0], maps, title, self.channels)
 
@@ -189,7 +190,7 @@ class Attributions(FigureCallback):
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Raises:
-        ValueError: captum is not installed, or has no such method.
+        InputError: captum is not installed, or has no such method.
     """
 
     name = "attributions"
@@ -204,9 +205,9 @@ class Attributions(FigureCallback):
         try:
             import captum.attr
         except ModuleNotFoundError:
-            raise ValueError('Attributions needs captum: pip install "captum"') from None
+            raise InputError('Attributions needs captum: pip install "captum"') from None
         if not hasattr(captum.attr, method):
-            raise ValueError(f"captum.attr has no {method!r}")
+            raise InputError(f"captum.attr has no {method!r}")
         self.method = method
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:

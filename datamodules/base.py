@@ -72,6 +72,10 @@ class TensorDataModule(LightningDataModule):
         self.num_workers = num_workers
         self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and the rows that belong
 
+    def __str__(self) -> str:
+        # Lightning's own asks loaders for their length, and fails on ours
+        return f"{type(self).__name__}()"
+
     # -- what a data set provides ---------------------------------------------------------------
 
     def download(self) -> None:

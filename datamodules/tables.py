@@ -133,9 +133,10 @@ class TableDataModule(TensorDataModule):
             )
 
     def _numbers_note(self) -> str:
+        names = ", ".join(map(repr, self._table.targets))
         return (
-            f"the target {', '.join(self._table.targets)} holds numbers: choose a model for "
-            "regression, such as linear_regression or mlp_regressor"
+            f"the target {names} holds numbers: choose a model for regression, such as "
+            "linear_regression or mlp_regressor"
         )
 
     # -- splits ---------------------------------------------------------------------------------

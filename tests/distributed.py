@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from torch import Tensor
 
 from callbacks import Checkpoint, Samples
-from datamodules import Augmentation, Digits
+from datamodules import Augmentation, Digits, Table, TableDataModule
 from tests.test_resume import _KeepFirst
-from zoo import VAE, Autoencoder, MLPClassifier
+from zoo import VAE, Autoencoder, LinearRegression, LogisticRegression, MLPClassifier
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.processes import leave_processes
 
@@ -125,6 +126,33 @@ def resume(folder: Path, processes: int) -> None:
         torch.save(states, folder / "states.pt")
 
 
+class Plane(TableDataModule):
+    """A linear function with noise, or which side of its mean a point lies on."""
+
+    def __init__(self, classes: tuple[str, ...] = ()) -> None:
+        super().__init__(batch_size=7, val_size=0, test_size=0)
+        self.names = classes
+
+    def table(self) -> Table:
+        random = np.random.default_rng(0)
+        x = random.normal(10, 1, (60, 4))
+        y = x @ np.arange(4.0)[:, None] + random.normal(0, 1, (60, 1))
+        target = (y[:, 0] > y.mean()).astype(np.int64) if self.names else y
+        return Table(x, target, list("abcd"), self.names)
+
+
+def exact(folder: Path, processes: int) -> None:
+    """Solutions from sums over all processes."""
+    for name, model, data in (
+        ("linear", LinearRegression((4,), 1), Plane()),
+        ("logistic", LogisticRegression((4,), 2, l2=0.01), Plane(("below", "above"))),
+    ):
+        trainer = make_trainer(processes, folder, max_epochs=25, precision="64-true")
+        trainer.fit(model, data)
+        if trainer.is_global_zero:
+            torch.save(dict(model.named_parameters()), folder / f"{name}-{processes}.pt")
+
+
 def nan(folder: Path, processes: int) -> None:
     """One process diverges: all must stop."""
     trainer = make_trainer(processes, folder, max_epochs=50, log_every_n_steps=5)
@@ -133,7 +161,6 @@ def nan(folder: Path, processes: int) -> None:
 
 if __name__ == "__main__":
     job, target, count = sys.argv[1:]
-    {"gradients": gradients, "samples": samples, "files": files, "resume": resume, "nan": nan}[job](
-        Path(target), int(count)
-    )
+    jobs = {f.__name__: f for f in (gradients, samples, files, resume, exact, nan)}
+    jobs[job](Path(target), int(count))
     leave_processes()

@@ -40,6 +40,16 @@ def test_the_same_global_batch_gives_the_same_gradients(tmp_path: Path) -> None:
             torch.testing.assert_close(value, two[key], rtol=0, atol=1e-10, msg=f"{name}: {key}")
 
 
+def test_exact_solvers_add_up_the_sums_of_all_processes(tmp_path: Path) -> None:
+    work("exact", tmp_path, 1)
+    work("exact", tmp_path, 2)
+    for name in ("linear", "logistic"):
+        one, two = (torch.load(tmp_path / f"{name}-{n}.pt", weights_only=True) for n in (1, 2))
+        for key, value in one.items():
+            assert value.abs().max() > 0.01
+            torch.testing.assert_close(value, two[key], rtol=0, atol=1e-8, msg=f"{name}: {key}")
+
+
 def test_samples_are_shared_out_exactly(tmp_path: Path) -> None:
     work("samples", tmp_path)
     ranks = [torch.load(tmp_path / f"seen-{rank}.pt", weights_only=True) for rank in (0, 1)]

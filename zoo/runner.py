@@ -30,6 +30,7 @@ from zoo import checkpoints, registry
 from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
 from zoo.errors import InputError
 from zoo.messages import one_line
+from zoo.networks.norms import BatchOfOneError
 from zoo.processes import leave_processes
 from zoo.report import join, say, short, table
 from zoo.task import Task
@@ -62,7 +63,7 @@ def run(invocation: Invocation) -> None:
     try:
         ZooCLI(invocation)
         leave_processes()
-    except (DataError, MisconfigurationException) as error:
+    except (DataError, MisconfigurationException, BatchOfOneError) as error:
         raise InputError(str(error)) from error
     except TrainingInterrupted as stop:
         say(str(stop))

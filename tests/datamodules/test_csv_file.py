@@ -57,7 +57,7 @@ def test_words_are_classes_and_numbers_on_request(make: Make) -> None:
     data = make(target="town")
     assert data.classes == ["Bonn", "Kiel", "Ulm"]
     assert data.split("train")[1].tolist() == [2, 0, 2, 1, 0]
-    with pytest.raises(AttributeError, match=r"price holds numbers.*--data.task classification"):
+    with pytest.raises(AttributeError, match=r"'price' holds numbers.*--data.task classification"):
         _ = make().num_classes
     numbers = make(HOUSES.replace(",,", ",2,"), target="rooms", task="classification")
     assert numbers.classes == ["2", "3", "4", "5"]
@@ -139,7 +139,7 @@ def test_errors_name_file_line_and_column(
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no file no.csv"):
+    with pytest.raises(DataError, match=r"there is no file no\.csv"):
         CSV("no.csv", "y").setup()
     (tmp_path / "latin.csv").write_bytes("a,y\nMünchen,1\n".encode("latin-1"))
     with pytest.raises(DataError, match="cannot be read as UTF-8 text"):

@@ -79,7 +79,7 @@ def test_rows_are_in_one_split_each_and_the_seed_chooses_them() -> None:
         return [data.split(name)[0][:, 0].tolist() for name in ("train", "val", "test")]
 
     first, again, other = rows(0), rows(0), rows(1)
-    assert sorted(sum(first, [])) == list(range(100))
+    assert sorted(row for part in first for row in part) == list(range(100))
     assert first == again
     assert first != other
 
@@ -203,7 +203,7 @@ def statistics(points: np.ndarray) -> list[float]:
 
 
 def test_anscombes_quartet_has_equal_statistics_and_lines() -> None:
-    """To two decimals: means 9 and 7.50, deviations 3.32 and 2.03, correlation 0.82, y = 3 + x/2."""
+    """Means 9 and 7.50, deviations 3.32 and 2.03, correlation 0.82, y = 3 + x/2."""
     for points in Anscombe.sets.values():
         assert points.shape == (11, 2)
         np.testing.assert_allclose(statistics(points), [9, 7.5, 3.32, 2.03, 0.816], atol=0.005)

@@ -134,16 +134,16 @@ def _linear(layers: Sequence[nn.Module], state: _State) -> Tensor:
 def _batch_norm(layers: Sequence[nn.Module], h: Tensor) -> Tensor:
     """Batch normalisation of (B, M·C, …); the running statistics go back to their owners."""
     first: nn.BatchNorm2d = layers[0]  # type: ignore[assignment]
-    join = [torch.cat([getattr(layer, n) for layer in layers]) for n in ("weight", "bias")]
-    mean, var = (
-        torch.cat([getattr(layer, n) for layer in layers]) for n in ("running_mean", "running_var")
+    weight, bias, mean, var = (
+        torch.cat([getattr(layer, name) for layer in layers])
+        for name in ("weight", "bias", "running_mean", "running_var")
     )
-    h = F.batch_norm(h, mean, var, *join, first.training, first.momentum or 0.0, first.eps)
+    h = F.batch_norm(h, mean, var, weight, bias, first.training, first.momentum or 0.0, first.eps)
     if first.training:
         size = first.num_features
         for index, layer in enumerate(layers):
             part = slice(index * size, (index + 1) * size)
-            layer.running_mean.copy_(mean[part])  # type: ignore[operator, union-attr]
-            layer.running_var.copy_(var[part])  # type: ignore[operator, union-attr]
+            layer.running_mean.copy_(mean[part])  # type: ignore[operator]
+            layer.running_var.copy_(var[part])  # type: ignore[operator]
             layer.num_batches_tracked += 1  # type: ignore[operator, assignment]
     return h

@@ -142,7 +142,8 @@ class DeepEnsemble(_Members, EnsembleClassifier):
 
     Each step computes all members at once on the same batch: ``torch.func.vmap`` over their stacked
     weights, or, for chains of common layers, grouped convolutions and batched matrix products. The
-    loss is the sum of the members' own, so that each is trained exactly as it would be alone. ``members[k]`` is an ordinary model.
+    loss is the sum of the members' own, so that each is trained exactly as it would be alone.
+    ``members[k]`` is an ordinary model.
 
     Args:
         input_shape, num_classes: of the data.
