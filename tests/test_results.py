@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from zoo import registry
 from zoo.errors import InputError
 from zoo.results import INTRODUCTION, last_value, reproduce, write_row
 
@@ -38,11 +39,16 @@ def test_reproduce_writes_mean_spread_reference_and_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    recipe = registry.read_recipe("autoencoder")
+    recipe["reference"]["also"] = ["val/mse"]
+    monkeypatch.setattr(registry, "read_recipe", lambda name: recipe)
     reproduce(["autoencoder", "--seeds", "2", "--page", "r.md", "--trainer.max_epochs=1"])
     row = (tmp_path / "r.md").read_text().splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:2] == ["autoencoder", "test/mse"]
-    mean, spread = map(float, cells[2].split(" ± "))
+    first, other = cells[2].split("; val/mse ")
+    mean, spread = map(float, first.split(" ± "))
+    assert 0.05 < float(other.split(" ± ")[0]) < 0.2
     assert 0.05 < mean < 0.2
     assert spread > 0
     assert cells[3] == "≤ 0.0137"

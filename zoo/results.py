@@ -34,9 +34,9 @@ recipe once per seed and puts its test figure beside the reference; the benchmar
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: the figure it reached and what it took."""
+    """One run: the figures it reached, the recipe's metric first, and what it took."""
 
-    figure: float
+    figures: dict[str, float]
     epochs: int
     seconds: float
 
@@ -69,7 +69,8 @@ def reproduce(args: list[str]) -> None:
 
 def _run(name: str, seed: int, extra: list[str]) -> Trial:
     """Runs a recipe in a process and a folder of its own."""
-    metric = registry.read_recipe(name)["reference"]["metric"]
+    reference = registry.read_recipe(name)["reference"]
+    wanted = [reference["metric"], *reference.get("also", [])]
     with tempfile.TemporaryDirectory() as folder:
         root = f"--trainer.default_root_dir={folder}"
         command = [sys.executable, "-m", "zoo", *_options(name), f"--seed={seed}", root, *extra]
@@ -80,7 +81,8 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             raise InputError(f"{name}, seed {seed}: the run failed (exit code {done.returncode})")
         (metrics,) = Path(folder).glob("*/*/metrics.csv")
         config = yaml.safe_load((metrics.parent / "config.yaml").read_text("utf-8"))
-        return Trial(last_value(metrics, metric), config["trainer"]["max_epochs"], seconds)
+        figures = {metric: last_value(metrics, metric) for metric in wanted}
+        return Trial(figures, config["trainer"]["max_epochs"], seconds)
 
 
 def _options(name: str) -> list[str]:
@@ -104,21 +106,28 @@ def last_value(path: Path, metric: str) -> float:
 
 def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
     reference = registry.read_recipe(name)["reference"]
-    figures = [trial.figure for trial in trials]
-    spread = f" ± {statistics.stdev(figures):.2g}" if len(figures) > 1 else ""
+    first, *others = (_mean(trials, metric) for metric in trials[0].figures)
+    also = zip(reference.get("also", []), others, strict=True)
     seconds = statistics.median(trial.seconds for trial in trials)
     published = reference.get("value")
     options = " ".join([*_options(name), *extra]).replace("=", " ")
     return [
         name,
         reference["metric"],
-        f"{statistics.mean(figures):.4g}{spread}",
+        "; ".join([first, *(f"{metric} {mean}" for metric, mean in also)]),
         "–" if published is None else str(published),
         f"{reference['source']} ({reference['budget']})",
         f"{len(trials)} seeds of {trials[0].epochs} epochs, {seconds:.0f} s each (start to end of "
         f"the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
+
+
+def _mean(trials: list[Trial], metric: str) -> str:
+    """Mean ± standard deviation over the runs."""
+    values = [trial.figures[metric] for trial in trials]
+    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4g}{spread}"
 
 
 def hardware() -> str:

@@ -30,3 +30,22 @@ def test_the_last_layer_is_linear() -> None:
 def test_unknown_activation_lists_the_known() -> None:
     with pytest.raises(ValueError, match="unknown activation 'rleu'; choose from relu"):
         make_activation("rleu")
+
+
+def test_the_sigmoids_slope_is_learned_and_stays_positive() -> None:
+    layer = make_activation("scaled_sigmoid").double()
+    x = torch.randn(9, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), torch.sigmoid(x))
+    with torch.no_grad():
+        layer.log_slope.fill_(torch.tensor(3.0).log())
+    torch.testing.assert_close(layer(x), torch.sigmoid(3 * x))
+    layer(x).sum().backward()
+    assert layer.log_slope.grad is not None
+    assert layer.log_slope.grad.abs() > 0
+
+
+def test_dropout_for_each_layer() -> None:
+    network = MLP([10, 8, 6, 4, 2], dropout=(0.1, 0.0, 0.5))
+    assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.1, 0.5]
+    with pytest.raises(ValueError, match="2 dropout rates for 3 hidden layers"):
+        MLP([10, 8, 6, 4, 2], dropout=(0.1, 0.5))
