@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from callbacks.figures import save_figure
 from zoo import plots
 from zoo.errors import InputError
+from zoo.report import say
 
 
 class SensitivityPruning(Callback):
@@ -26,8 +26,9 @@ class SensitivityPruning(Callback):
     pruned (``torch.nn.utils.prune``) up to the next of ``sparsities``.
 
     ``history`` has (sparsity, metric) at the end of each round's fine-tuning, the unpruned model
-    first; ``figures/pruning.png`` draws it and the log prints it. Checkpoints hold plain weights,
-    zeros included, so that they load without this callback; masks are part of its own state.
+    first; the end of ``fit`` prints it and ``figures/pruning.png`` draws it. A run must last
+    ``start + every_n_epochs · len(sparsities)`` epochs for all rounds. Checkpoints hold plain
+    weights, zeros included, so that they load without this callback; masks are its own state.
 
     Args:
         sparsities: shares of the weights that are zero after each round, rising, below 1.
@@ -123,9 +124,7 @@ class SensitivityPruning(Callback):
             known = ", ".join(sorted(trainer.callback_metrics))
             raise InputError(f"SensitivityPruning: there is no {self.metric!r} among {known}")
         sparsity = self.sparsities[self.rounds - 1] if self.rounds else 0.0
-        value = float(trainer.callback_metrics[self.metric])
-        self.history.append((sparsity, value))
-        rank_zero_info(f"pruning: {self.metric} {value:.4f} with {sparsity:.0%} of weights at zero")
+        self.history.append((sparsity, float(trainer.callback_metrics[self.metric])))
 
     def _prune(self, trainer: Trainer, model: LightningModule, sparsity: float) -> None:
         chosen = self._chosen(model)
@@ -160,6 +159,8 @@ class SensitivityPruning(Callback):
         sparsities, values = zip(*self.history, strict=True)
         figure = plots.pruning_curve(sparsities, values, self.metric, title)
         save_figure(trainer, figure, "pruning")
+        rows = [f"{sparsity:>8.0%}   {value:.4f}" for sparsity, value in self.history]
+        say("\n".join([f"\n  pruned   {self.metric}", *rows]))
 
     # -- checkpoints ----------------------------------------------------------------------------
 

@@ -153,6 +153,16 @@ def exact(folder: Path, processes: int) -> None:
             torch.save(dict(model.named_parameters()), folder / f"{name}-{processes}.pt")
 
 
+def metrics(folder: Path, processes: int) -> None:
+    """A classifier's test figures, those that are no means of batches included."""
+    torch.manual_seed(0)
+    model = MLPClassifier((1, 8, 8), 10, (16,))
+    trainer = make_trainer(processes, folder)
+    (found,) = trainer.test(model, Digits(), verbose=False)
+    if trainer.is_global_zero:
+        torch.save(found, folder / f"metrics-{processes}.pt")
+
+
 def nan(folder: Path, processes: int) -> None:
     """One process diverges: all must stop."""
     trainer = make_trainer(processes, folder, max_epochs=50, log_every_n_steps=5)
@@ -161,6 +171,6 @@ def nan(folder: Path, processes: int) -> None:
 
 if __name__ == "__main__":
     job, target, count = sys.argv[1:]
-    jobs = {f.__name__: f for f in (gradients, samples, files, resume, exact, nan)}
+    jobs = {f.__name__: f for f in (gradients, samples, files, resume, exact, metrics, nan)}
     jobs[job](Path(target), int(count))
     leave_processes()

@@ -50,6 +50,14 @@ def test_exact_solvers_add_up_the_sums_of_all_processes(tmp_path: Path) -> None:
             torch.testing.assert_close(value, two[key], rtol=0, atol=1e-8, msg=f"{name}: {key}")
 
 
+def test_figures_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
+    for processes in (1, 2):
+        work("metrics", tmp_path, processes)
+    one, two = (torch.load(tmp_path / f"metrics-{n}.pt", weights_only=True) for n in (1, 2))
+    assert {"test/nll", "test/accuracy", "test/ece"} <= set(one)
+    assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_samples_are_shared_out_exactly(tmp_path: Path) -> None:
     work("samples", tmp_path)
     ranks = [torch.load(tmp_path / f"seen-{rank}.pt", weights_only=True) for rank in (0, 1)]

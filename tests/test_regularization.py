@@ -158,9 +158,11 @@ def pruned(trainer: Trainer, folder: Path | None = None, epochs: int = 7, **opti
 
 
 def test_pruning_reaches_its_sparsity_and_reports_accuracy(
-    trainer: Trainer, tmp_path: Path
+    trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, callback, _ = pruned(trainer)
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in table if "%" in line] == ["0%", "50%", "90%"]
     weights = torch.cat([m.weight.flatten() for m in (model.network[1], model.network[3])])
     assert float((weights == 0).float().mean()) == pytest.approx(0.9, abs=1e-3)
     assert "network.1.weight" in model.state_dict()  # no masks are left
