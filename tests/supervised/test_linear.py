@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -13,6 +14,7 @@ from sklearn import linear_model
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from datamodules import BreastCancer, Diabetes
 from zoo import LinearRegression, LogisticRegression, PolynomialRegression
 from zoo.errors import InputError
 from zoo.functional.linear import fista, legendre, logistic_sums, solve_normal_equations
@@ -366,3 +368,40 @@ def test_newton_refuses_what_would_not_fit() -> None:
         LogisticRegression((1, 28, 28), 10)
     with pytest.raises(ValueError, match="mixup need solver='gradient'"):
         LogisticRegression((5,), 2, mixup=0.2)
+
+
+# -- resuming ------------------------------------------------------------------------------------
+
+
+class KeepAt(L.Callback):
+    """Saves after a given batch of a given epoch."""
+
+    def __init__(self, path: Path, epoch: int, batch: int) -> None:
+        self.path, self.epoch, self.batch = path, epoch, batch
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if (trainer.current_epoch, batch_idx) == (self.epoch, self.batch):
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize(
+    ("make", "data", "epoch"),
+    [
+        (lambda: LinearRegression((10,), 1), Diabetes, 0),
+        (lambda: LogisticRegression((30,), 2, l2=0.001), BreastCancer, 2),
+    ],
+)
+def test_a_pass_that_was_cut_off_goes_on(
+    make: Any, data: Any, epoch: int, trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    whole, resumed = make(), make().double()  # Lightning restores before it converts
+    keep = KeepAt(tmp_path / "kept.ckpt", epoch, 4)
+    options = {"max_epochs": 6, "precision": "64-true"}
+    trainer(callbacks=[keep], **options).fit(whole, data())
+    fit = trainer(**options)
+    fit.fit(resumed, data(), ckpt_path=tmp_path / "kept.ckpt", weights_only=True)
+    for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)

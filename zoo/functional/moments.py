@@ -30,10 +30,10 @@ class Moments:
         return cls(len(rows), mean, centred.mT @ centred)
 
     def merge(self, other: Moments) -> Moments:
-        """Of both sets of rows together."""
+        """Of both sets of rows together, where this one lies."""
         n = self.n + other.n
-        delta = other.mean - self.mean
-        scatter = self.scatter + other.scatter
+        delta = other.mean.to(self.mean) - self.mean
+        scatter = self.scatter + other.scatter.to(self.scatter)
         scatter = scatter + torch.outer(delta, delta) * (self.n * other.n / n)
         return Moments(n, self.mean + delta * (other.n / n), scatter)
 
@@ -45,5 +45,5 @@ class Moments:
         return {"n": torch.tensor(self.n), "mean": self.mean, "scatter": self.scatter}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], device: torch.device) -> Moments:
-        return cls(int(state["n"]), state["mean"].to(device), state["scatter"].to(device))
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> Moments:
+        return cls(int(state["n"]), state["mean"], state["scatter"])

@@ -146,7 +146,7 @@ class LinearRegression(PassSolver, Regressor):
         columns = self.features(x)
         target = self._targets(y, columns.new_empty(len(x), self.num_targets))
         batch = Moments.of(torch.cat([columns, target], dim=1))
-        self._moments = batch if self._moments is None else self._moments.merge(batch)
+        self._moments = batch if self._moments is None else batch.merge(self._moments)
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
         moments, self._moments = self._of_all_processes(), None
@@ -180,7 +180,7 @@ class LinearRegression(PassSolver, Regressor):
             return self._moments
         state = {name: self.all_gather(t) for name, t in self._moments.state_dict().items()}
         parts = [
-            Moments.from_state_dict({name: t[rank] for name, t in state.items()}, self.device)
+            Moments.from_state_dict({name: t[rank] for name, t in state.items()})
             for rank in range(self.trainer.world_size)
         ]
         total = parts[0]
@@ -196,7 +196,7 @@ class LinearRegression(PassSolver, Regressor):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if "moments" in checkpoint:
-            self._moments = Moments.from_state_dict(checkpoint["moments"], self.device)
+            self._moments = Moments.from_state_dict(checkpoint["moments"])
 
 
 class PolynomialRegression(LinearRegression):
@@ -338,7 +338,7 @@ class LogisticRegression(PassSolver, Classifier):
             "hessian": hessian,
             "right": right.to(exact),
         }
-        self._sums = {k: v + self._sums[k] if self._sums else v for k, v in batch.items()}
+        self._sums = {k: v + self._sums[k].to(v) if self._sums else v for k, v in batch.items()}
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
         reduce = self.trainer.strategy.reduce
@@ -354,7 +354,7 @@ class LogisticRegression(PassSolver, Classifier):
         parts = {"loss": nll + penalty, "nll": nll, "accuracy": sums["right"] / n}
         if l2:
             parts["penalty"] = penalty
-        accepted = self._accepted
+        accepted = {name: value.to(weights) for name, value in self._accepted.items()}
         if accepted and float(parts["loss"]) > float(accepted["loss"]) * (1 + 1e-12):
             halfway = (accepted["weights"] + weights) / 2  # the step was too long
             if torch.equal(halfway.to(self.network.weight.dtype).to(halfway), accepted["weights"]):
@@ -392,5 +392,4 @@ class LogisticRegression(PassSolver, Classifier):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         state = checkpoint.get("newton", {"sums": {}, "accepted": {}})
-        self._sums = {k: v.to(self.device) for k, v in state["sums"].items()}
-        self._accepted = {k: v.to(self.device) for k, v in state["accepted"].items()}
+        self._sums, self._accepted = dict(state["sums"]), dict(state["accepted"])
