@@ -152,7 +152,7 @@ def ensembles() -> None:
     for what, member, settings, data, shape, epochs, steps in cases:
 
         def together() -> float:
-            model = DeepEnsemble(shape, 10, member, settings, MEMBERS)  # noqa: B023
+            model = DeepEnsemble(shape, 10, MEMBERS, member=member, member_settings=settings)  # noqa: B023
             return fit_seconds(model, data(), epochs, steps)  # noqa: B023
 
         def one_by_one() -> float:

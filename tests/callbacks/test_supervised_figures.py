@@ -107,7 +107,7 @@ def test_an_ensembles_band(trainer: Trainer, tmp_path: Path) -> None:
 
     data = ToyCurves()
     model = DeepEnsembleRegressor(
-        (1,), 1, data.target_mean, data.target_std, member_settings={"hidden": (8,)}, num_members=2
+        (1,), 1, 2, target_mean=data.target_mean, member_settings={"hidden": (8,)}
     )
     trainer(max_epochs=1, callbacks=[callbacks.FittedCurve()]).fit(model, data)
     assert names(tmp_path) == {"fitted_curve"}

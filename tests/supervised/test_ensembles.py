@@ -33,7 +33,7 @@ def test_the_vectorised_step_equals_separate_runs(
 ) -> None:
     """Ten steps of Adam: each member's weights are those it would have had alone."""
     training = {"lr": 0.01, "schedule": "constant", "label_smoothing": 0.1}
-    ensemble = DeepEnsemble((1, 8, 8), 10, member, settings, num_members=3, **training)
+    ensemble = DeepEnsemble((1, 8, 8), 10, 3, member=member, member_settings=settings, **training)
     alone = []
     for one in ensemble.members:
         own = {"channels_last": False} if member == "cnn" else {}
@@ -53,7 +53,7 @@ def test_the_vectorised_step_equals_separate_runs(
 
 
 def test_predictions_are_the_mean_of_the_members() -> None:
-    ensemble = DeepEnsemble((1, 8, 8), 10, "mlp", MEMBER, num_members=4).eval()
+    ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=4).eval()
     x, y = torch.rand(6, 1, 8, 8), torch.arange(6)
     every = torch.stack([m(x).softmax(1) for m in ensemble.members])
     mean = every.mean(0)
@@ -71,27 +71,27 @@ def test_predictions_are_the_mean_of_the_members() -> None:
 
 
 def test_members_start_apart() -> None:
-    ensemble = DeepEnsemble((1, 8, 8), 10, "mlp", MEMBER, num_members=2)
+    ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=2)
     first, second = (m.network[1].weight for m in ensemble.members)
     assert not torch.equal(first, second)
 
 
 def test_dropout_differs_between_members_and_one_member_is_itself() -> None:
     settings = {"hidden": (64,), "dropout": 0.5, "input_dropout": 0.0}
-    ensemble = DeepEnsemble((1, 8, 8), 10, "mlp", settings, num_members=2).train()
+    ensemble = DeepEnsemble((1, 8, 8), 10, 2, member_settings=settings).train()
     ensemble.members[1].load_state_dict(ensemble.members[0].state_dict())
     first, second = vectorized(ensemble.members, torch.rand(3, 1, 8, 8))
     assert not torch.equal(first, second)
     x = torch.rand(3, 1, 8, 8)
-    single = DeepEnsemble((1, 8, 8), 10, "mlp", MEMBER, num_members=1).eval()
+    single = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=1).eval()
     torch.testing.assert_close(single(x).softmax(1), single.members[0](x).softmax(1))
 
 
 def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
     data = ToyCurves(noise=0.05)
     model = DeepEnsembleRegressor(
-        data.input_shape, data.num_targets, data.target_mean, data.target_std,
-        member_settings={"hidden": (32,)}, num_members=3, lr=0.02,
+        data.input_shape, data.num_targets, 3, target_mean=data.target_mean,
+        target_std=data.target_std, member_settings={"hidden": (32,)}, lr=0.02,
     )  # fmt: skip
     fit = trainer(max_epochs=60)
     fit.fit(model, data)
@@ -102,7 +102,7 @@ def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
 
 
 def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> None:
-    ensemble = DeepEnsemble((1, 8, 8), 10, "mlp", MEMBER, num_members=2)
+    ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=2)
     fit = trainer(max_steps=2)
     fit.fit(ensemble, Digits())
     fit.save_checkpoint(tmp_path / "ensemble.ckpt")
@@ -114,12 +114,12 @@ def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DeepEnsemble((4,), 3, "mlp", MEMBER, 0), "num_members must be at least 1, got 0"),
-        (lambda: DeepEnsemble((4,), 3, "vae"), "member must be a Classifier, VAE is none"),
-        (lambda: DeepEnsemble((4,), 3, "mpl"), "unknown model 'mpl'; did you mean 'mlp'"),
-        (lambda: MCDropout((4,), 3, "mlp", MEMBER), "needs a model with dropout, and mlp"),
-        (lambda: MCDropout((4,), 3, "mlp", None, 0), "num_passes must be at least 1"),
-        (lambda: MCDropoutRegressor((4,), 1, member="mlp_regressor"), "needs a model with dropout"),
+        (lambda: DeepEnsemble((4,), 3, 0), "num_members must be at least 1, got 0"),
+        (lambda: DeepEnsemble((4,), 3, member="vae"), "member must be a Classifier, VAE is none"),
+        (lambda: DeepEnsemble((4,), 3, member="mpl"), "unknown model 'mpl'; did you mean 'mlp'"),
+        (lambda: MCDropout((4,), 3, member_settings=MEMBER), "needs a model with dropout, and mlp"),
+        (lambda: MCDropout((4,), 3, 0), "num_passes must be at least 1"),
+        (lambda: MCDropoutRegressor((4,), 1), "needs a model with dropout"),
     ],
 )
 def test_bad_members(make: Callable[[], Any], message: str) -> None:

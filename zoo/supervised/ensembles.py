@@ -27,8 +27,14 @@ class EnsembleClassifier(Classifier):
     calibration diagram sees the ensemble as one classifier.
 
     Args:
-        num_classes: K.
+        input_shape, num_classes: of the data.
+        member: name of a classifier of the zoo, default ``mlp``.
+        member_settings: its arguments; what concerns training (loss, optimiser, schedule) is the
+            ensemble's own.
         **classifier: see :class:`zoo.prediction.Classifier`.
+
+    Raises:
+        ValueError: a member that is no classifier.
 
     Source: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using
     deep ensembles, 2017, section 2.4.
@@ -43,6 +49,22 @@ class EnsembleClassifier(Classifier):
         "member_nll": "cross-entropy of a member, mean over members, nats",
         "member_accuracy": "accuracy of a member, mean over members",
     }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        member: str = "mlp",
+        member_settings: dict[str, Any] | None = None,
+        **classifier: Any,
+    ) -> None:
+        super().__init__(num_classes, **classifier)
+        self.input_shape = tuple(input_shape)
+
+    def make_member(self) -> Classifier:
+        """A member with its own initial weights."""
+        needs = {"input_shape": self.input_shape, "num_classes": self.num_classes}
+        return _make_member(self.hparams, Classifier, needs)
 
     def member_outputs(self, x: Tensor) -> Tensor:
         """Logits of every member, (B, ...) → (M, B, K)."""
@@ -79,9 +101,16 @@ class EnsembleClassifier(Classifier):
 class EnsembleRegressor(Regressor):
     """A regressor whose prediction is the mean of several members'.
 
+    A subclass provides ``member_outputs``.
+
     Args:
-        num_targets: T.
+        input_shape, num_targets, target_mean, target_std: of the data.
+        member: name of a regressor of the zoo, default ``mlp_regressor``.
+        member_settings: its arguments, but for what concerns training.
         **regressor: see :class:`zoo.prediction.Regressor`.
+
+    Raises:
+        ValueError: a member that is no regressor.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
@@ -89,6 +118,24 @@ class EnsembleRegressor(Regressor):
         "spread": "standard deviation among the members, mean over samples and targets",
         "member_mse": "squared error of a member, mean over members",
     }
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        member: str = "mlp_regressor",
+        member_settings: dict[str, Any] | None = None,
+        **regressor: Any,
+    ) -> None:
+        super().__init__(num_targets, **regressor)
+        self.input_shape = tuple(input_shape)
+
+    def make_member(self) -> Regressor:
+        """A member with its own initial weights."""
+        names = ("input_shape", "num_targets", "target_mean", "target_std")
+        return _make_member(self.hparams, Regressor, {name: self.hparams[name] for name in names})
 
     def member_outputs(self, x: Tensor) -> Tensor:
         """Predictions of every member, (B, ...) → (M, B, T)."""
@@ -115,15 +162,16 @@ class EnsembleRegressor(Regressor):
         }
 
 
-class _Members(Task):
-    """K models of one kind, trained side by side."""
+class _Together(Task):
+    """Several models, computed together."""
 
-    def make_members(self, kind: type, needs: dict[str, Any]) -> nn.ModuleList:
-        """The members, each with its own initial weights."""
-        hp = self.hparams
-        if hp["num_members"] < 1:
-            raise ValueError(f"num_members must be at least 1, got {hp['num_members']}")
-        return nn.ModuleList(_make_member(hp, kind, needs) for _ in range(hp["num_members"]))
+    members: nn.ModuleList
+
+    def _check_count(self, name: str) -> int:
+        count = self.hparams[name]
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+        return count
 
     def member_outputs(self, x: Tensor) -> Tensor:
         member = self.members[0]
@@ -132,12 +180,14 @@ class _Members(Task):
             MLPClassifier.logits,
             ConvClassifier.logits,
         )
-        if plain and can_group(member.network):
-            return grouped([m.network for m in self.members], x)
+        if plain:
+            networks: list[Any] = [m.network for m in self.members]
+            if can_group(networks[0]):
+                return grouped(networks, x)
         return vectorized(self.members, x)
 
 
-class DeepEnsemble(_Members, EnsembleClassifier):
+class DeepEnsemble(_Together, EnsembleClassifier):
     """K classifiers of the zoo with different initial weights, trained in one vectorised step.
 
     Each step computes all members at once on the same batch: ``torch.func.vmap`` over their stacked
@@ -147,55 +197,35 @@ class DeepEnsemble(_Members, EnsembleClassifier):
 
     Args:
         input_shape, num_classes: of the data.
-        member: name of a classifier of the zoo, default ``mlp``.
-        member_settings: its arguments; what concerns training (loss, optimiser, schedule) is the
-            ensemble's own.
         num_members: K, default 5.
-        **classifier: see :class:`zoo.prediction.Classifier`.
-
-    Raises:
-        ValueError: a member that is no classifier.
+        **ensemble: see :class:`EnsembleClassifier`.
 
     Source: Lakshminarayanan et al., 2017.
     """
 
     def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        num_classes: int,
-        member: str = "mlp",
-        member_settings: dict[str, Any] | None = None,
-        num_members: int = 5,
-        **classifier: Any,
+        self, input_shape: tuple[int, ...], num_classes: int, num_members: int = 5, **ensemble: Any
     ) -> None:
-        super().__init__(num_classes, **classifier)
-        needs = {"input_shape": tuple(input_shape), "num_classes": num_classes}
-        self.members = self.make_members(Classifier, needs)
+        super().__init__(input_shape, num_classes, **ensemble)
+        count = self._check_count("num_members")
+        self.members = nn.ModuleList(self.make_member() for _ in range(count))
 
 
-class DeepEnsembleRegressor(_Members, EnsembleRegressor):
+class DeepEnsembleRegressor(_Together, EnsembleRegressor):
     """K regressors of the zoo with different initial weights, trained in one vectorised step.
 
     Args:
-        input_shape, num_targets, target_mean, target_std: of the data.
-        member: name of a regressor of the zoo, default ``mlp_regressor``.
-        member_settings, num_members: as in :class:`DeepEnsemble`.
-        **regressor: see :class:`zoo.prediction.Regressor`.
+        input_shape, num_targets: of the data.
+        num_members: K, default 5.
+        **ensemble: see :class:`EnsembleRegressor`.
     """
 
     def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        num_targets: int,
-        target_mean: float | tuple[float, ...] = 0.0,
-        target_std: float | tuple[float, ...] = 1.0,
-        member: str = "mlp_regressor",
-        member_settings: dict[str, Any] | None = None,
-        num_members: int = 5,
-        **regressor: Any,
+        self, input_shape: tuple[int, ...], num_targets: int, num_members: int = 5, **ensemble: Any
     ) -> None:
-        super().__init__(num_targets, **regressor)
-        self.members = self.make_members(Regressor, _regression_needs(self.hparams))
+        super().__init__(input_shape, num_targets, **ensemble)
+        count = self._check_count("num_members")
+        self.members = nn.ModuleList(self.make_member() for _ in range(count))
 
     def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         return self.members[0].loss(prediction, y)  # type: ignore[operator]
@@ -204,22 +234,17 @@ class DeepEnsembleRegressor(_Members, EnsembleRegressor):
 class _Dropped(Task):
     """One model, evaluated several times with its dropout at work."""
 
-    def make_model(self, kind: type, needs: dict[str, Any]) -> Task:
-        """The model.
+    model: Task
 
-        Raises:
-            ValueError: it has no dropout, so that all passes would be the same.
-        """
+    def _check_dropout(self) -> None:
         hp = self.hparams
         if hp["num_passes"] < 1:
             raise ValueError(f"num_passes must be at least 1, got {hp['num_passes']}")
-        model = _make_member(hp, kind, needs)
-        if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in model.modules()):
+        if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in self.model.modules()):
             raise ValueError(
                 f"MC dropout needs a model with dropout, and {hp['member']} with these settings "
                 "has none: set its dropout in member_settings"
             )
-        return model
 
     def member_outputs(self, x: Tensor) -> Tensor:
         if self.training:
@@ -235,14 +260,12 @@ class MCDropout(_Dropped, EnsembleClassifier):
 
     Args:
         input_shape, num_classes: of the data.
-        member: name of a classifier of the zoo with dropout, default ``mlp``.
-        member_settings: its arguments, but for what concerns training.
         num_passes: evaluation passes, default 20.
         seed: of the masks outside of Lightning's loops, default 0.
-        **classifier: see :class:`zoo.prediction.Classifier`.
+        **ensemble: see :class:`EnsembleClassifier`; the member is the model with dropout.
 
     Raises:
-        ValueError: a model without dropout, or one that is no classifier.
+        ValueError: a model without dropout.
 
     Source: Gal and Ghahramani, Dropout as a Bayesian approximation, 2016.
     """
@@ -251,41 +274,35 @@ class MCDropout(_Dropped, EnsembleClassifier):
         self,
         input_shape: tuple[int, ...],
         num_classes: int,
-        member: str = "mlp",
-        member_settings: dict[str, Any] | None = None,
         num_passes: int = 20,
         seed: int = 0,
-        **classifier: Any,
+        **ensemble: Any,
     ) -> None:
-        super().__init__(num_classes, **classifier)
-        self.model = self.make_model(
-            Classifier, {"input_shape": tuple(input_shape), "num_classes": num_classes}
-        )
+        super().__init__(input_shape, num_classes, **ensemble)
+        self.model = self.make_member()
+        self._check_dropout()
 
 
 class MCDropoutRegressor(_Dropped, EnsembleRegressor):
     """A regressor with dropout at work in evaluation too: the mean over random masks.
 
     Args:
-        input_shape, num_targets, target_mean, target_std: of the data.
-        member, member_settings, num_passes, seed: as in :class:`MCDropout`.
-        **regressor: see :class:`zoo.prediction.Regressor`.
+        input_shape, num_targets: of the data.
+        num_passes, seed: as in :class:`MCDropout`.
+        **ensemble: see :class:`EnsembleRegressor`.
     """
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         num_targets: int,
-        target_mean: float | tuple[float, ...] = 0.0,
-        target_std: float | tuple[float, ...] = 1.0,
-        member: str = "mlp_regressor",
-        member_settings: dict[str, Any] | None = None,
         num_passes: int = 20,
         seed: int = 0,
-        **regressor: Any,
+        **ensemble: Any,
     ) -> None:
-        super().__init__(num_targets, **regressor)
-        self.model = self.make_model(Regressor, _regression_needs(self.hparams))
+        super().__init__(input_shape, num_targets, **ensemble)
+        self.model = self.make_member()
+        self._check_dropout()
 
     def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         return self.model.loss(prediction, y)
@@ -296,7 +313,7 @@ def mean_log_prob(log_probs: Tensor) -> Tensor:
     return log_probs.logsumexp(0) - math.log(len(log_probs))
 
 
-def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Task:
+def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Any:
     """A fresh model of the zoo with the recipe's settings, those given, and what the data says.
 
     Raises:
@@ -307,8 +324,3 @@ def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Task:
     if not issubclass(cls, kind):
         raise ValueError(f"member must be a {kind.__name__}, {cls.__name__} is none")
     return create_model(hp["member"], **{**(hp["member_settings"] or {}), **needs})
-
-
-def _regression_needs(hp: Any) -> dict[str, Any]:
-    names = ("input_shape", "num_targets", "target_mean", "target_std")
-    return {name: hp[name] for name in names}
