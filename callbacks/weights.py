@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -130,14 +131,18 @@ class FeatureMaps(FigureCallback):
 
 
 class MaximizingInputs(FigureCallback):
-    """Images that a classifier gives the highest scores to, one for each class.
+    """Images that chosen units answer most strongly to: by default one for each class's logit.
 
-    x ← argmax_x logit_k(x) − λ TV(x) over [0, 1] by Adam, from grey noise; TV is the mean absolute
-    difference of neighbouring pixels, without which the image is noise to the eye.
+    x ← argmax_x a_u(x) − λ TV(x) over [0, 1] by Adam, from grey noise; a_u is a unit's activation,
+    the mean over its map for a convolution; TV is the mean absolute difference of neighbouring
+    pixels, relative to |a_u|, without which the image is noise to the eye.
 
     Args:
+        layer: name of the module whose units are meant, such as ``network.1.4``; by default the
+            model's logits.
+        units: their numbers; by default the first 10.
         steps: of gradient ascent, default 200.
-        smoothness: λ relative to the logit, default 2.
+        smoothness: λ, default 2.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Source: Erhan et al., Visualizing higher-layer features of a deep network, 2009.
@@ -146,38 +151,69 @@ class MaximizingInputs(FigureCallback):
     name = "maximizing_inputs"
 
     def __init__(
-        self, steps: int = 200, smoothness: float = 2.0, every_n_epochs: int | None = None
+        self,
+        layer: str | None = None,
+        units: Sequence[int] | None = None,
+        steps: int = 200,
+        smoothness: float = 2.0,
+        every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(1, every_n_epochs)
+        self.layer = layer
+        self.units = units
         self.steps = steps
         self.smoothness = smoothness
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        classes = model.num_classes
         with torch.inference_mode(False), torch.enable_grad():
-            images, scores = self._ascend(model, x[:1].clone(), classes)
-        names = getattr(self.data, "classes", None) or [str(k) for k in range(classes)]
-        labels = [f"{n}: {float(s):.1f}" for n, s in zip(names, scores, strict=True)]
-        title = f"{type(model).__name__}: inputs of the highest logit, found by gradient ascent"
+            images, answers, units = self.ascend(model, x[:1].clone())
+        names = [str(unit) for unit in units]
+        if self.layer is None:
+            classes = getattr(self.data, "classes", None) or []
+            names = [classes[u] if u < len(classes) else str(u) for u in units]
+        labels = [f"{n}: {float(a):.1f}" for n, a in zip(names, answers, strict=True)]
+        what = self.layer or "logits"
+        title = f"{type(model).__name__}: inputs that maximise units of {what}"
         return plots.labelled_images(images, labels, title)
 
-    def _ascend(self, model: Any, like: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    def ascend(self, model: Any, like: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+        """Images (U, *like.shape[1:]), the units' answers (U,), and the units."""
+        width = self._activations(model, like).shape[1]
+        units = list(range(min(10, width))) if self.units is None else list(self.units)
+        if max(units) >= width:
+            raise InputError(f"there is no unit {max(units)} among {width} (MaximizingInputs)")
+        count = len(units)
         generator = torch.Generator().manual_seed(0)
-        noise = torch.rand(classes, *like.shape[1:], generator=generator).to(like)
+        noise = torch.rand(count, *like.shape[1:], generator=generator).to(like)
         free = (0.5 + 0.05 * (noise - 0.5)).logit().detach().requires_grad_(True)
         optimizer = torch.optim.Adam([free], lr=0.1)
-        own = torch.arange(classes, device=like.device)
+        own = torch.arange(count, device=like.device), torch.tensor(units, device=like.device)
         for _ in range(self.steps):
             images = free.sigmoid()
-            scores = model.logits(images)[own, own]
-            rough = (images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()) * classes
-            (gradient,) = torch.autograd.grad(
-                self.smoothness * scores.detach().abs().mean() * rough - scores.sum(), free
-            )
-            free.grad = gradient  # the model's own gradients stay as they are
+            answers = self._activations(model, images)[own]
+            rough = (images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()) * count
+            scale = self.smoothness * answers.detach().abs().mean()
+            # the model's own gradients stay as they are
+            (free.grad,) = torch.autograd.grad(scale * rough - answers.sum(), free)
             optimizer.step()
         images = free.detach().sigmoid()
-        return images, model.logits(images)[own, own].detach()
+        return images, self._activations(model, images)[own].detach(), units
+
+    def _activations(self, model: Any, images: Tensor) -> Tensor:
+        """(B, units): of the layer, means over its maps, or the logits."""
+        if self.layer is None:
+            return model.logits(images)
+        try:
+            module = model.get_submodule(self.layer)
+        except AttributeError:
+            raise InputError(f"no layer is called {self.layer!r} (MaximizingInputs)") from None
+        kept: list[Tensor] = []
+        handle = module.register_forward_hook(lambda m, i, output: kept.append(output))
+        try:
+            model(images)
+        finally:
+            handle.remove()
+        return kept[0].flatten(2).mean(2) if kept[0].ndim > 2 else kept[0]
 
 
 class Attributions(FigureCallback):

@@ -14,6 +14,7 @@ import callbacks
 from callbacks.weights import MaximizingInputs
 from datamodules import Diabetes, Digits, Toy2D, ToyCurves
 from zoo import CNN, LinearRegression, MLPClassifier, PolynomialRegression, create_model
+from zoo.errors import InputError
 
 Trainer = Callable[..., L.Trainer]
 
@@ -66,16 +67,40 @@ def test_learning_curves_pair_each_epoch_with_its_own_numbers(
     assert again.history == curves.history
 
 
-def test_maximizing_inputs_raise_their_logits_and_leave_the_model_alone() -> None:
+@pytest.mark.parametrize("layer", [None, "network.1.0", "network.2.0.1"])
+def test_maximizing_inputs_raise_their_units_and_leave_the_model_alone(layer: str | None) -> None:
     torch.manual_seed(0)
     model = CNN((1, 8, 8), 10, (4, 8)).eval()
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     x = torch.rand(1, 1, 8, 8)
-    few, many = (MaximizingInputs(steps, 0.0)._ascend(model, x, 10) for steps in (1, 60))
+    units = None if layer is None else [3, 1]
+    few, many = (MaximizingInputs(layer, units, steps, 0.0).ascend(model, x) for steps in (1, 60))
+    assert many[2] == (units or list(range(10)))
     assert (many[1] > few[1]).all()
     assert 0 <= float(many[0].min()) <= float(many[0].max()) <= 1
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+
+
+def test_a_unit_of_a_convolution_wants_its_own_kernel() -> None:
+    """The mean answer of a linear filter is largest where each pixel takes the sign's end."""
+    model = CNN((1, 8, 8), 10, (4,), normalization="none").eval()
+    with torch.no_grad():
+        kernel = torch.zeros(1, 3, 3)
+        kernel[0, 1, 1] = 1.0
+        model.network[1][0].weight[2] = -kernel
+    images, _, _ = MaximizingInputs("network.1.0", [2], 200, 0.0).ascend(
+        model, torch.rand(1, 1, 8, 8)
+    )
+    assert images.max() < 0.1  # a negative identity wants black
+
+
+def test_units_and_layers_that_do_not_exist() -> None:
+    model, x = CNN((1, 8, 8), 10, (4, 8)).eval(), torch.rand(1, 1, 8, 8)
+    with pytest.raises(InputError, match="there is no unit 12 among 10"):
+        MaximizingInputs(units=[12]).ascend(model, x)
+    with pytest.raises(InputError, match=r"no layer is called 'network\.9'"):
+        MaximizingInputs("network.9").ascend(model, x)
 
 
 def test_smoothness_makes_smoother_images() -> None:
@@ -83,8 +108,8 @@ def test_smoothness_makes_smoother_images() -> None:
     model = CNN((1, 8, 8), 10, (4, 8)).eval()
     x = torch.rand(1, 1, 8, 8)
     rough, smooth = (
-        MaximizingInputs(60, smoothness)._ascend(model, x, 10)[0].diff(dim=-1).abs().mean()
-        for smoothness in (0.0, 20.0)
+        MaximizingInputs(steps=60, smoothness=s).ascend(model, x)[0].diff(dim=-1).abs().mean()
+        for s in (0.0, 20.0)
     )
     assert smooth < 0.7 * rough
 
