@@ -1,8 +1,9 @@
 """How soon the supervised family is done.
 
-1. MNIST to 99 % test accuracy: the ``cnn`` recipe, one epoch, against the recipe of
-   pytorch/examples (two convolutions, Adadelta, batches of 64 from a DataLoader that converts image
-   by image), both from reading the files to a test accuracy of 99 %.
+1. MNIST to 99 % test accuracy: the ``cnn`` recipe with fewer channels, one epoch and no
+   augmentation, against the recipe of pytorch/examples (two convolutions, Adadelta, batches of 64
+   from a DataLoader that converts image by image), both from reading the files to a test accuracy
+   of 99 %.
 2. MNIST to 99.5 %: the whole ``cnn`` recipe.
 3. Ten members trained in one vectorised step against ten trainings one after another, the same
    Trainer and the same batches.
@@ -97,14 +98,17 @@ def example(goal: float, max_epochs: int = 6) -> tuple[float, float, int]:
     return time.perf_counter() - start, accuracy, epoch
 
 
+QUICK = ("--trainer.max_epochs=1", "--model.channels=[16,32,64]", "--data.augment=null")
+
+
 def to_99() -> None:
-    recipe("--trainer.max_epochs=1", "--trainer.limit_train_batches=2")  # warm
-    runs = [recipe("--trainer.max_epochs=1", f"--seed={seed}") for seed in range(3)]
+    recipe(*QUICK, "--trainer.limit_train_batches=2")  # warm
+    runs = [recipe(*QUICK, f"--seed={seed}") for seed in range(3)]
     seconds, accuracies = zip(*runs, strict=True)
     theirs, accuracy, epochs = example(0.99)
     ours = sorted(seconds)[1]
     record(
-        "MNIST to 99 %: pytorch/examples / cnn recipe with max_epochs 1",
+        f"MNIST to 99 %: pytorch/examples / cnn recipe with {' '.join(QUICK)}",
         f"{theirs / ours:.1f} ({theirs:.0f} s, {accuracy:.2%}, {epochs} epochs / {ours:.1f} s, "
         f"{min(accuracies):.2%} to {max(accuracies):.2%} over 3 seeds)",
         "≥ 25",
