@@ -145,7 +145,7 @@ def fit_seconds(model: Any, data: Any, epochs: int, steps: int) -> float:
 
 
 def ensembles() -> None:
-    lenet = {"padding": ("same", "valid")}
+    lenet = {"padding": ("same", "valid"), "pool_size": 2}
     small = {"hidden": (64, 64), "dropout": 0.2, "input_dropout": 0.0}
     cases: list[tuple[str, str, Any, Callable[[], Any], tuple[int, ...], int, int]] = [
         ("LeNet-5 on MNIST, batch 128", "lenet5", lenet, lambda: MNIST(128, root=ROOT),
