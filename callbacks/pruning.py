@@ -34,8 +34,8 @@ class SensitivityPruning(Callback):
         sparsities: shares of the weights that are zero after each round, rising, below 1.
         start: epochs of training before the first round.
         every_n_epochs: of fine-tuning after each round.
-        parameters: pattern of the weights' names, default ``*weight``; those of one dimension
-            (norms) are never pruned.
+        parameters: pattern of the weights' names, default ``*weight``; frozen weights and those of
+            one dimension (norms) are never pruned.
         metric: what is recorded, default ``val/accuracy``.
 
     Raises:
@@ -76,7 +76,7 @@ class SensitivityPruning(Callback):
             for name, p in module.named_parameters(recurse=False):
                 plain = name.removesuffix("_orig")
                 full = f"{path}.{plain}" if path else plain
-                if p.ndim >= 2 and fnmatchcase(full, self.parameters):
+                if p.requires_grad and p.ndim >= 2 and fnmatchcase(full, self.parameters):
                     chosen.append((full, module, plain))
         if not chosen:
             raise InputError(f"SensitivityPruning: no weight is called {self.parameters!r}")

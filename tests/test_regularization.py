@@ -102,6 +102,10 @@ def test_max_norm_limits_each_unit_and_leaves_short_ones(trainer: Trainer) -> No
     torch.testing.assert_close(weight, torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
     kernel = torch.ones(2, 3, 2, 2)
     assert clip_unit_norms_(kernel, 2.0).flatten(1).norm(dim=1) == pytest.approx([2.0, 2.0])
+    rows = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+    plain = rows.clone(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(clip_unit_norms_(rows, 1.0), clip_unit_norms_(plain, 1.0))
+    assert rows.is_contiguous(memory_format=torch.channels_last)
     model, free = make(max_norm=0.4, lr=1.0), make(lr=1.0)
     for one in (model, free):
         train(one, trainer, steps=20)
@@ -218,6 +222,17 @@ def test_a_pruned_run_resumes_exactly(trainer: Trainer, tmp_path: Path) -> None:
 def test_bad_pruning(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SensitivityPruning(**options)
+
+
+def test_frozen_weights_are_not_pruned(trainer: Trainer) -> None:
+    torch.manual_seed(0)
+    model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0)
+    model.network[1].requires_grad_(False)
+    frozen = model.network[1].weight.clone()
+    callback = SensitivityPruning([0.5], start=1, every_n_epochs=1)
+    trainer(max_epochs=2, callbacks=[callback]).fit(model, Digits(batch_size=64))
+    assert torch.equal(model.network[1].weight, frozen)
+    assert float((model.network[3].weight == 0).float().mean()) == pytest.approx(0.5, abs=0.01)
 
 
 def test_pruning_nothing_is_an_error(trainer: Trainer) -> None:

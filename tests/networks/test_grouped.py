@@ -30,6 +30,12 @@ NETWORKS: dict[str, Make] = {
         GlobalPool("avg"),
         MLP([6, 3]),
     ),
+    "norm first": lambda: nn.Sequential(
+        nn.BatchNorm2d(2), stack(), nn.Flatten(), nn.BatchNorm1d(24), nn.Linear(24, 3)
+    ),
+    "norm of flat input": lambda: nn.Sequential(
+        nn.Flatten(), nn.BatchNorm1d(162), nn.Linear(162, 3)
+    ),
     "strided": lambda: nn.Sequential(
         stack(stride=2, padding="full", pooling="avg"), GlobalPool("max"), nn.Linear(6, 3, False)
     ),
@@ -64,6 +70,12 @@ def test_members_drop_different_units_of_the_same_input() -> None:
     members = [network, copy.deepcopy(network)]
     first, second = grouped(members, torch.ones(20, 8))
     assert not torch.equal(first, second)
+    maps = nn.Sequential(nn.Dropout2d(0.5), nn.Conv2d(8, 3, 3), nn.Flatten(), nn.Linear(108, 2))
+    first, second = grouped([maps, copy.deepcopy(maps)], torch.ones(20, 8, 8, 8))
+    assert not torch.equal(first, second)
+    members = [maps.eval(), copy.deepcopy(maps).eval()]
+    first, second = grouped(members, torch.ones(20, 8, 8, 8))
+    assert torch.equal(first, second)
 
 
 def test_what_cannot_be_grouped_is_left_to_vmap() -> None:

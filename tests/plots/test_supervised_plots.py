@@ -58,6 +58,10 @@ def test_one_class_everywhere_has_no_boundary() -> None:
         grid, grid, probabilities, torch.zeros(1, 2), torch.zeros(1), ["a", "b"], "title"
     )
     draw(figure)
+    axes = figure.axes[0]
+    assert len(axes.collections) == 2  # the points of two classes, and no contour
+    colours = axes.images[0].get_array()
+    np.testing.assert_allclose(colours, np.broadcast_to(colours[0, 0], colours.shape))
 
 
 def test_fitted_curve_draws_residuals() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,9 @@ def test_nan_in_a_column_is_named(fit: Fit) -> None:
     x[3, 2] = float("nan")
     with pytest.raises(InputError, match=r"feature\(s\) 2 .* hold nan"):
         fit(LinearRegression((6,), 2), x, y)
+    y[4, 1] = float("inf")
+    with pytest.raises(InputError, match=r"target\(s\) 1 .* hold nan or infinite"):
+        fit(LinearRegression((6,), 2), torch.ones(50, 6).double(), y)
     with pytest.raises(InputError, match=r"feature\(s\) 2 .* hold nan"):
         fit(LogisticRegression((6,), 2), x, (y[:, 0] > y[:, 0].mean()).long())
 
@@ -220,9 +224,18 @@ def test_normal_equations_of_badly_scaled_columns() -> None:
 
 def test_fista_on_a_diagonal_problem_is_soft_thresholding() -> None:
     cross = torch.tensor([[3.0], [-0.2], [0.5]]).double()
-    w, _ = fista(torch.eye(3).double(), cross, l1=1.0)
+    w, settled = fista(torch.eye(3).double(), cross, l1=1.0)
+    assert settled
     expected = torch.tensor([[2.5], [0.0], [0.0]]).double()
     torch.testing.assert_close(w, expected)
+
+
+def test_fista_says_when_it_has_not_settled(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = regression(targets=1)
+    short = functools.partial(fista, max_iterations=3)
+    monkeypatch.setattr("zoo.supervised.linear.fista", short)
+    with pytest.warns(UserWarning, match="FISTA stopped at its last iteration"):
+        fit(LinearRegression((6,), 1, l1=0.1, solver="fista"), x, y)
 
 
 # -- polynomials ---------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def fista(
     l2: float = 0.0,
     tolerance: float = 1e-12,
     max_iterations: int = 100_000,
-) -> tuple[Tensor, int]:
+) -> tuple[Tensor, bool]:
     """argmin_w wᵀG w − 2 cᵀw + λ₁ ‖w‖₁ + λ₂ ‖w‖² by accelerated proximal gradient.
 
     w⁺ = soft(v − ∇f(v)/L, λ₁/L) with v the extrapolated point; the momentum starts anew whenever it
@@ -69,16 +69,16 @@ def fista(
         max_iterations: stops then at the latest.
 
     Returns:
-        w (P, T) and the iterations taken.
+        w (P, T), and whether it settled within the iterations.
 
     Source: Beck and Teboulle, 2009; restarts: O'Donoghue and Candès, 2015, section 3.2.
     """
     lipschitz = 2 * (float(torch.linalg.eigvalsh(gram)[-1]) + l2)
     w = torch.zeros_like(cross)
     if lipschitz <= 0:
-        return w, 0
+        return w, True
     extrapolated, momentum = w, 1.0
-    for iteration in range(1, max_iterations + 1):
+    for _ in range(max_iterations):
         gradient = 2 * (gram @ extrapolated - cross + l2 * extrapolated)
         following = soft_threshold(extrapolated - gradient / lipschitz, l1 / lipschitz)
         moved = following - w
@@ -88,8 +88,8 @@ def fista(
         extrapolated = following + (momentum - 1) / accelerated * moved
         w, momentum = following, accelerated
         if float(moved.abs().max()) <= tolerance * max(float(w.abs().max()), 1e-300):
-            return w, iteration
-    return w, max_iterations
+            return w, True
+    return w, False
 
 
 def logistic_sums(design: Tensor, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

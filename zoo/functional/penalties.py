@@ -36,7 +36,6 @@ def clip_unit_norms_(weight: Tensor, limit: float) -> Tensor:
 
     Source: Srivastava et al., Dropout, JMLR 2014, section 5.1.
     """
-    rows = weight.view(len(weight), -1)
-    norms = rows.norm(dim=1, keepdim=True)
-    rows.mul_((limit / norms.clamp(min=1e-12)).clamp(max=1))
-    return weight
+    norms = weight.flatten(1).norm(dim=1)
+    factors = (limit / norms.clamp(min=1e-12)).clamp(max=1)
+    return weight.mul_(factors.view(-1, *[1] * (weight.ndim - 1)))  # in any memory layout

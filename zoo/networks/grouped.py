@@ -18,9 +18,10 @@ from zoo.networks.norms import Normalize
 from zoo.networks.stack import GlobalPool
 
 POINTWISE = tuple(kind for kind in ACTIVATIONS.values() if kind is not ScaledSigmoid)
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.Dropout2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+DROPOUTS = (nn.Dropout, nn.Dropout2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-OTHERS = (nn.Conv2d, nn.Linear, nn.Flatten, nn.Dropout, Normalize, GlobalPool)
+OTHERS = (nn.Conv2d, nn.Linear, nn.Flatten, Normalize, GlobalPool)
 
 
 @dataclass
@@ -34,6 +35,14 @@ class _State:
     values: Tensor
     form: str
     members: int
+
+    def apart(self) -> _State:
+        """The same with values of their own for each member."""
+        if self.form != "shared":
+            return self
+        if self.values.ndim == 4:
+            return _State(self.values.repeat(1, self.members, 1, 1), "channels", self.members)
+        return _State(self.stacked(), "stacked", self.members)
 
     def stacked(self) -> Tensor:
         """As (M, B, F)."""
@@ -52,7 +61,7 @@ def can_group(network: nn.Module) -> bool:
         return network.groups == 1
     if isinstance(network, NORMS):
         return network.track_running_stats and network.momentum is not None
-    return isinstance(network, (*POINTWISE, *POOLS, *OTHERS))
+    return isinstance(network, (*POINTWISE, *POOLS, *DROPOUTS, *OTHERS))
 
 
 def grouped(networks: Sequence[nn.Module], x: Tensor) -> Tensor:
@@ -78,7 +87,10 @@ def _chain(network: nn.Module) -> list[nn.Module]:
 
 def _apply(layers: Sequence[nn.Module], state: _State) -> _State:
     """One layer of all members."""
-    layer, h, members = layers[0], state.values, state.members
+    layer, members = layers[0], state.members
+    if isinstance(layer, NORMS) or (isinstance(layer, DROPOUTS) and layer.training):
+        state = state.apart()  # each member has its own statistics, and drops its own units
+    h = state.values
     if isinstance(layer, nn.Conv2d):
         return _State(_convolve(layers, state), "channels", members)
     if isinstance(layer, nn.Linear):
@@ -95,10 +107,6 @@ def _apply(layers: Sequence[nn.Module], state: _State) -> _State:
         return _State(state.stacked(), "stacked", members)
     if isinstance(layer, GlobalPool):
         return _State(_State(layer(h), "channels", members).stacked(), "stacked", members)
-    if isinstance(layer, nn.Dropout) and state.form == "shared":
-        if not layer.training:
-            return state
-        return _State(layer(state.stacked()), "stacked", members)  # each member drops its own
     return _State(layer(h), state.form, members)
 
 

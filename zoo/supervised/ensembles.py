@@ -167,11 +167,12 @@ class _Together(Task):
 
     members: nn.ModuleList
 
-    def _check_count(self, name: str) -> int:
-        count = self.hparams[name]
+    def make_members(self) -> nn.ModuleList:
+        """``num_members`` members, each with its own initial weights."""
+        count = self.hparams["num_members"]
         if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-        return count
+            raise ValueError(f"num_members must be at least 1, got {count}")
+        return nn.ModuleList(self.make_member() for _ in range(count))
 
     def member_outputs(self, x: Tensor) -> Tensor:
         member = self.members[0]
@@ -207,8 +208,7 @@ class DeepEnsemble(_Together, EnsembleClassifier):
         self, input_shape: tuple[int, ...], num_classes: int, num_members: int = 5, **ensemble: Any
     ) -> None:
         super().__init__(input_shape, num_classes, **ensemble)
-        count = self._check_count("num_members")
-        self.members = nn.ModuleList(self.make_member() for _ in range(count))
+        self.members = self.make_members()
 
 
 class DeepEnsembleRegressor(_Together, EnsembleRegressor):
@@ -224,8 +224,7 @@ class DeepEnsembleRegressor(_Together, EnsembleRegressor):
         self, input_shape: tuple[int, ...], num_targets: int, num_members: int = 5, **ensemble: Any
     ) -> None:
         super().__init__(input_shape, num_targets, **ensemble)
-        count = self._check_count("num_members")
-        self.members = nn.ModuleList(self.make_member() for _ in range(count))
+        self.members = self.make_members()
 
     def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
         return self.members[0].loss(prediction, y)  # type: ignore[operator]

@@ -1,8 +1,4 @@
-"""Linear models: least squares, polynomials, logistic regression, each with an exact solver.
-
-The exact solvers look at the data in whole passes: every batch adds to sums, the last batch of an
-epoch adds up those of all processes and solves. Memory depends on the number of features alone.
-"""
+"""Linear models: least squares, polynomials, logistic regression, each with an exact solver."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
-from zoo.errors import InputError
 from zoo.functional.linear import (
     fista,
     legendre,
@@ -25,65 +20,7 @@ from zoo.functional.linear import (
 )
 from zoo.functional.moments import Moments
 from zoo.prediction import Classifier, Regressor
-from zoo.task import Task
-
-
-class PassSolver(Task):
-    """A task that may be solved by sums over whole passes instead of by an optimiser.
-
-    With ``solver="gradient"`` it trains as any task does. Otherwise ``gather`` takes each batch and
-    ``solve`` runs after the last one of an epoch; each solution counts as one step.
-    """
-
-    solvers: tuple[str, ...] = ("gradient",)
-
-    def _choose(self, solver: str, allowed: dict[str, tuple[str, ...]]) -> None:
-        """Checks a solver's name and that it can do the penalties asked for."""
-        if solver not in self.solvers:
-            raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(self.solvers)}")
-        self.automatic_optimization = solver == "gradient"
-        if self.automatic_optimization:
-            return
-        able = allowed[solver]
-        for name in ("l1", "l2", "lp", "max_norm"):
-            value = self.hparams[name]
-            if value and name not in able:
-                raise ValueError(f"solver={solver!r} cannot do {name}: choose solver='gradient'")
-            if isinstance(value, dict):
-                raise ValueError(f"solver={solver!r} takes one number for {name}, got {value}")
-
-    def gather(self, x: Tensor, y: Tensor) -> None:
-        """Adds a batch to the sums."""
-        raise NotImplementedError(f"{type(self).__name__} has no gather(x, y)")
-
-    def solve(self) -> tuple[dict[str, Tensor], int]:
-        """Sets the weights from the sums; the training loss, its parts, and the sample count."""
-        raise NotImplementedError(f"{type(self).__name__} has no solve()")
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
-        if self.automatic_optimization:
-            return super().training_step(batch, batch_idx)
-        with torch.no_grad():
-            self.gather(*batch)
-            if self.trainer.is_last_batch:
-                parts, samples = self.solve()
-                self.record(parts | {"weight": torch.tensor(float(samples))}, batch)
-                self.optimizers().step()
-        return None
-
-    def configure_optimizers(self) -> Any:
-        if self.automatic_optimization:
-            return super().configure_optimizers()
-        return torch.optim.SGD(self.parameters(), lr=1.0)  # it only counts the solutions
-
-    def _check_finite(self, sums: Tensor) -> None:
-        """Names the features that hold nan or infinite values; ``sums`` has one for each."""
-        bad = (~sums.isfinite()).nonzero()[:, 0].tolist()
-        if bad:
-            raise InputError(
-                f"feature(s) {', '.join(map(str, bad))} (counted from 0) hold nan or infinite "
-                "values in the training data: clean them, or leave those columns out"
-            )
+from zoo.supervised.solver import PassSolver
 
 
 class LinearRegression(PassSolver, Regressor):
@@ -150,13 +87,19 @@ class LinearRegression(PassSolver, Regressor):
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
         moments, self._moments = self._of_all_processes(), None
-        self._check_finite(moments.mean)
         features, hp = self.num_features(), self.hparams
+        self._check_finite(moments.mean[:features])
+        self._check_finite(moments.mean[features:], "target")
         scatter = moments.scatter if hp["intercept"] else moments.about_zero()
         gram, cross = scatter[:features, :features], scatter[:features, features:]
         terms = moments.n * self.num_targets
         if hp["solver"] == "fista":
-            weights, _ = fista(gram / terms, cross / terms, hp["l1"], hp["l2"])
+            weights, converged = fista(gram / terms, cross / terms, hp["l1"], hp["l2"])
+            if not converged:
+                rank_zero_warn(
+                    "FISTA stopped at its last iteration before the weights had settled: the "
+                    "columns nearly depend on each other; scale them, or add l2"
+                )
         else:
             weights, rank = solve_normal_equations(gram, cross, terms * hp["l2"])
             if rank < features:
