@@ -86,7 +86,8 @@ class DecisionBoundary(PredictionFigure):
 
 class FittedCurve(PredictionFigure):
     """A regressor's function of one feature with data and residuals; of several features,
-    predictions against true values. The first target is drawn; an ensemble's members give a band.
+    predictions against true values. The first target is drawn, with a band of two standard
+    deviations where the model predicts them, else of an ensemble's members.
     """
 
     name = "fitted_curve"
@@ -101,15 +102,24 @@ class FittedCurve(PredictionFigure):
         low, high = float(x_flat.min()), float(x_flat.max())
         grid = torch.linspace(low, high, 400, device=x.device, dtype=x.dtype)
         inputs = grid.view(-1, *x.shape[1:])
-        curve, band = model.predict(inputs)[:, 0].cpu(), None
-        if hasattr(model, "member_outputs"):
-            band = 2 * model.member_outputs(inputs)[..., 0].std(0, correction=0).cpu()
+        curve, band = _curve_and_band(model, inputs)
         truth = None
         if hasattr(self.data, "truth"):
             truth = torch.as_tensor(self.data.truth(grid.cpu().numpy()))
         return plots.fitted_curve(
             x_flat[:, 0], target, prediction, grid.cpu(), curve, title, band, truth
         )
+
+
+def _curve_and_band(model: Any, x: Tensor) -> tuple[Tensor, tuple[str, Tensor] | None]:
+    """A regressor's first target, and what is known of how far it may be off."""
+    moments = model.moments(x)[:, 0].cpu()  # (G, 1 or 2)
+    if moments.shape[1] == 2:
+        return moments[:, 0], ("± 2 standard deviations, predicted", 2 * moments[:, 1].sqrt())
+    if not hasattr(model, "member_outputs"):
+        return moments[:, 0], None
+    spread = model.member_outputs(x)[:, :, 0, 0].std(0, correction=0).cpu()
+    return moments[:, 0], ("± 2 standard deviations among members", 2 * spread)
 
 
 def _logits(model: Any, x: Tensor, chunk: int = 2_000) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
+from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.metrics.regression import R2
 from zoo.task import Task
 
@@ -97,9 +98,12 @@ class Classifier(Task):
 
 
 class Regressor(Task):
-    """A task whose network gives numbers: mean squared error.
+    """A task whose network gives numbers, and perhaps how far they may be off.
 
-    Loss: (1/BT) Σ (ŷ − y)².
+    Loss: (1/BT) Σ (ŷ − y)², or, for a model that predicts variances too, −log N(y; ŷ, σ²) summed
+    over the targets, mean over the batch.
+
+    A subclass provides ``predict``, or ``moments`` where it predicts variances.
 
     Args:
         num_targets: T, numbers per sample.
@@ -114,6 +118,7 @@ class Regressor(Task):
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error, mean over samples and targets, in the targets' units²",
         "mae": "absolute error, mean over samples and targets, in the targets' units",
+        "nll": "−log N(y; mean, variance), nats per sample, summed over targets",
         "r2": "share of the targets' variance that is explained",
     }
 
@@ -127,23 +132,31 @@ class Regressor(Task):
         """(B, ...) → (B, T): no logging, no state, differentiable."""
         raise NotImplementedError(f"{type(self).__name__} has no predict(x)")
 
-    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        """What training minimises, without the penalties."""
-        return F.mse_loss(prediction, y)
-
     def forward(self, x: Tensor) -> Tensor:
         return self.predict(x)
 
-    def step(self, batch: Any) -> dict[str, Any]:
-        prediction = self.predict(batch[0])
-        y = self._targets(batch[1], prediction)
-        error = prediction - y
-        return {
-            "loss": self.loss(prediction, y),
-            "mse": error.square().mean(),
-            "mae": error.abs().mean(),
-            "outputs": (prediction.detach(), y),
+    def moments(self, x: Tensor) -> Tensor:
+        """Mean alone, (B, ...) → (B, T, 1), or mean and variance of each target, (B, T, 2)."""
+        return self.predict(x)[..., None]
+
+    def loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        """What training minimises, without the penalties."""
+        return gaussian_nll(moments, y) if _has_variance(moments) else _mse(moments, y)
+
+    def parts(self, moments: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Loss and named parts from moments and targets."""
+        parts = {
+            "loss": self.loss(moments, y),
+            "mse": _mse(moments, y),
+            "mae": (moments[..., 0] - y).abs().mean(),
         }
+        return parts | ({"nll": gaussian_nll(moments, y)} if _has_variance(moments) else {})
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        moments = self.moments(batch[0])
+        prediction = moments[..., 0]
+        y = self._targets(batch[1], prediction)
+        return {**self.parts(moments, y), "outputs": (prediction.detach(), y)}
 
     @staticmethod
     def _targets(y: Tensor, prediction: Tensor) -> Tensor:
@@ -157,4 +170,25 @@ class Regressor(Task):
         return {"r2": R2()}
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        return {"prediction": self.predict(batch[0])}
+        moments = self.moments(batch[0])
+        spread = {"variance": moments[..., 1]} if _has_variance(moments) else {}
+        return {"prediction": moments[..., 0], **spread}
+
+
+def gaussian_nll(moments: Tensor, y: Tensor) -> Tensor:
+    """−log N(y; mean, variance) in nats, summed over targets, mean over the batch.
+
+    Args:
+        moments: mean and variance, (B, T, 2).
+        y: targets, (B, T).
+    """
+    mean, variance = moments.unbind(-1)
+    return -gaussian_log_prob(mean, 0.5 * variance.log(), y).mean()
+
+
+def _mse(moments: Tensor, y: Tensor) -> Tensor:
+    return F.mse_loss(moments[..., 0], y)
+
+
+def _has_variance(moments: Tensor) -> bool:
+    return moments.shape[-1] == 2

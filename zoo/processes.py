@@ -1,11 +1,27 @@
-"""Several processes: what they share, and how they part."""
+"""Processes: their memory, what several of them share, and how they part."""
 
 from __future__ import annotations
 
+import ctypes
 import random
+import sys
 from typing import Any
 
 import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
+
+
+def keep_memory() -> None:
+    """Keeps the memory of freed tensors for the next step, where the C library is glibc.
+
+    It would hand large blocks back to the system and fetch them anew in every step, page by page:
+    a fifth of a step of a wide convolutional network on a CPU, half of it for ten networks at
+    once. The price is that a process never shrinks below its peak.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)  # no blocks outside the heap, which go back at once
+        libc.mallopt(M_TRIM_THRESHOLD, -1)  # and the heap is never cut
 
 
 def leave_processes() -> None:

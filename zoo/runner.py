@@ -31,7 +31,7 @@ from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
 from zoo.errors import InputError
 from zoo.messages import one_line
 from zoo.networks.norms import BatchOfOneError
-from zoo.processes import leave_processes
+from zoo.processes import keep_memory, leave_processes
 from zoo.report import join, say, short, table
 from zoo.task import Task
 
@@ -60,6 +60,7 @@ def run(invocation: Invocation) -> None:
         # Lightning has torch look for a GPU's library in a way that, without one, costs each
         # optimiser step as much as a tiny model
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+        keep_memory()
     try:
         ZooCLI(invocation)
         leave_processes()

@@ -36,6 +36,20 @@ NETWORKS: dict[str, Make] = {
     "norm of flat input": lambda: nn.Sequential(
         nn.Flatten(), nn.BatchNorm1d(162), nn.Linear(162, 3)
     ),
+    "averaged": lambda: nn.Sequential(
+        stack(pooling="avg", pool_size=(2, 3), padding="full", padding_mode="circular"),
+        nn.Flatten(),
+        nn.Linear(24, 3),
+    ),
+    "overlapping averages": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 2), nn.AvgPool2d(3, 2), nn.Flatten(), nn.Linear(36, 3)
+    ),
+    "averages that do not merge": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 2, padding="same"),
+        nn.AvgPool2d(2, padding=1),
+        nn.Flatten(),
+        nn.Linear(100, 3),
+    ),
     "strided": lambda: nn.Sequential(
         stack(stride=2, padding="full", pooling="avg"), GlobalPool("max"), nn.Linear(6, 3, False)
     ),

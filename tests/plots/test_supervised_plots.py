@@ -69,12 +69,19 @@ def test_fitted_curve_draws_residuals() -> None:
     y, prediction = x**2, x**2 - 0.1
     grid = torch.linspace(-1, 1, 50)
     figure = plots.fitted_curve(
-        x, y, prediction, grid, grid**2, "title", band=torch.full((50,), 0.1), truth=grid**2
+        x,
+        y,
+        prediction,
+        grid,
+        grid**2,
+        "title",
+        band=("± 0.1", torch.full((50,), 0.1)),
+        truth=grid**2,
     )
     draw(figure)
     above, below = figure.axes
     labels = [t.get_text() for t in above.get_legend().get_texts()]
-    assert labels == ["data", "truth", "± 2 standard deviations among members", "fit"]
+    assert labels == ["data", "truth", "± 0.1", "fit"]
     np.testing.assert_allclose(below.lines[0].get_ydata(), 0.1, atol=1e-6)
     draw(plots.predicted_against_true(y, prediction, "title"))
 

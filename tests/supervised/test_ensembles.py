@@ -101,6 +101,62 @@ def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
     assert 0 < metrics["test/spread"] < 0.1
 
 
+@pytest.mark.parametrize("num_targets", [1, 3])
+def test_regressors_with_variances_are_a_mixture_of_gaussians(num_targets: int) -> None:
+    """Moments of the mixture against samples' exact sums, losses against torch.distributions."""
+    settings = {"hidden": (16,), "predict_variance": True}
+    scale = {"target_mean": (5.0,) * num_targets, "target_std": (2.0,) * num_targets}
+    model = DeepEnsembleRegressor((4,), num_targets, 3, member_settings=settings, **scale).double()
+    x, y = torch.randn(7, 4).double(), 5 + 2 * torch.randn(7, num_targets).double()
+    every = torch.stack([member.moments(x) for member in model.members])  # (3, 7, T, 2)
+    torch.testing.assert_close(model.member_outputs(x), every, atol=1e-12, rtol=0)
+    means, variances = every.unbind(-1)
+    mean = means.mean(0)
+    second = (variances + means.square()).mean(0)
+    torch.testing.assert_close(model.predict(x), mean, atol=1e-12, rtol=0)
+    variance = second - mean.square()
+    torch.testing.assert_close(model.moments(x)[..., 1], variance, atol=1e-10, rtol=0)
+    assert (variance > variances.mean(0)).all()  # disagreement only adds
+    parts = model.step((x, y))
+    nll = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).sum(1).mean()
+    torch.testing.assert_close(parts["nll"], nll, atol=1e-10, rtol=0)
+    of_members = -torch.distributions.Normal(means, variances.sqrt()).log_prob(y).sum(2).mean()
+    torch.testing.assert_close(parts["member_nll"], of_members, atol=1e-10, rtol=0)
+    # in standard deviations of the targets a density is s times as high
+    loss = 3 * (of_members - num_targets * torch.tensor(2.0).double().log())
+    torch.testing.assert_close(parts["loss"], loss, atol=1e-10, rtol=0)
+
+
+def test_vectorised_regressors_with_variances_equal_separate_runs(trainer: Trainer) -> None:
+    data = ToyCurves(batch_size=32)
+    settings = {"hidden": (8,), "predict_variance": True}
+    needs = {"target_mean": data.target_mean, "target_std": data.target_std, "lr": 0.01}
+    ensemble = DeepEnsembleRegressor(
+        data.input_shape, data.num_targets, 3, member_settings=settings, **needs
+    )
+    alone = [
+        zoo.MLPRegressor(data.input_shape, data.num_targets, activation="tanh", **settings, **needs)
+        for _ in ensemble.members
+    ]
+    for copy, one in zip(alone, ensemble.members, strict=True):
+        copy.load_state_dict(one.state_dict())
+    for model in (ensemble, *alone):
+        trainer(max_steps=10, precision="64-true").fit(model, ToyCurves(batch_size=32))
+    for together, single in zip(ensemble.members, alone, strict=True):
+        for p, q in zip(together.parameters(), single.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
+
+
+def test_dropout_passes_of_a_regressor_with_variances() -> None:
+    settings = {"hidden": (16,), "dropout": 0.5, "predict_variance": True}
+    model = MCDropoutRegressor((4,), 2, 7, member_settings=settings).eval()
+    x, y = torch.randn(5, 4), torch.randn(5, 2)
+    assert model.member_outputs(x).shape == (7, 5, 2, 2)
+    parts = model.step((x, y))
+    assert parts["nll"] <= parts["member_nll"]
+    assert model.train().member_outputs(x).shape == (1, 5, 2, 2)
+
+
 def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> None:
     ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=2)
     fit = trainer(max_steps=2)

@@ -74,8 +74,14 @@ def grouped(networks: Sequence[nn.Module], x: Tensor) -> Tensor:
         x: the input.
     """
     state = _State(x, "shared", len(networks))
-    for layers in zip(*(_chain(network) for network in networks), strict=True):
-        state = _apply(layers, state)
+    rest = list(zip(*(_chain(network) for network in networks), strict=True))
+    while rest:
+        layers, *rest = rest
+        if rest and _merges(layers[0], rest[0][0]):
+            pool, *rest = rest
+            state = _State(_convolve(layers, state, pool[0]), "channels", len(networks))
+        else:
+            state = _apply(layers, state)
     return state.stacked()
 
 
@@ -110,11 +116,31 @@ def _apply(layers: Sequence[nn.Module], state: _State) -> _State:
     return _State(layer(h), state.form, members)
 
 
-def _convolve(layers: Sequence[nn.Module], state: _State) -> Tensor:
+def _merges(layer: nn.Module, following: nn.Module) -> bool:
+    """Whether the two are one convolution: the mean of its outputs is that of shifted kernels."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and isinstance(following, nn.AvgPool2d)
+        and {*layer.stride, *layer.dilation} == {1}
+        and not isinstance(layer.padding, str)
+        and isinstance(following.kernel_size, int)
+        and (following.padding, following.ceil_mode, following.divisor_override) == (0, False, None)
+    )
+
+
+def _convolve(layers: Sequence[nn.Module], state: _State, pool: nn.Module | None = None) -> Tensor:
+    """A convolution, together with the average pooling after it where there is one.
+
+    The maps before the pooling, the largest tensors of a step, then never exist.
+    """
     first: nn.Conv2d = layers[0]  # type: ignore[assignment]
     weight = torch.cat([layer.weight for layer in layers])  # type: ignore[misc]
     bias = None if first.bias is None else torch.cat([layer.bias for layer in layers])  # type: ignore[misc]
     h, padding = state.values, first.padding
+    stride: int | tuple[int, ...] = first.stride
+    if isinstance(pool, nn.AvgPool2d):
+        side, stride = int(pool.kernel_size), pool.stride  # type: ignore[arg-type]
+        weight = F.avg_pool2d(F.pad(weight, [side - 1] * 4), side, stride=1)
     if first.padding_mode == "circular":
         h = F.pad(h, first._reversed_padding_repeated_twice, mode="circular")
         padding = (0, 0)
@@ -124,7 +150,7 @@ def _convolve(layers: Sequence[nn.Module], state: _State) -> Tensor:
     channels, height, width = h.shape[1:]
     h = h.as_strided(h.shape, (height * width * channels, 1, width * channels, channels))
     groups = 1 if state.form == "shared" else state.members
-    return F.conv2d(h, weight, bias, first.stride, padding, first.dilation, groups)
+    return F.conv2d(h, weight, bias, stride, padding, first.dilation, groups)
 
 
 def _linear(layers: Sequence[nn.Module], state: _State) -> Tensor:

@@ -11,7 +11,20 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 
-def vectorized(members: Sequence[nn.Module] | nn.ModuleList, x: Tensor) -> Tensor:
+class _Method(nn.Module):
+    """A method of a module as a module of its own, for ``functional_call``."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        super().__init__()
+        self.module, self.name = module, name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(self.module, self.name)(x)
+
+
+def vectorized(
+    members: Sequence[nn.Module] | nn.ModuleList, x: Tensor, method: str = "forward"
+) -> Tensor:
     """Outputs of all members for the same input, (B, ...) → (M, B, ...), in one vectorised pass.
 
     Gradients reach each member's own parameters, statistics of normalisation its own buffers.
@@ -19,19 +32,21 @@ def vectorized(members: Sequence[nn.Module] | nn.ModuleList, x: Tensor) -> Tenso
     Args:
         members: of one architecture, all in training or all in evaluation mode.
         x: the input.
+        method: of the members, which gives their outputs.
     """
-    if len(members) == 1:
-        return members[0](x)[None]
-    parameters = _stack([dict(m.named_parameters()) for m in members])
-    buffers = _stack([dict(m.named_buffers()) for m in members])
+    calls = [_Method(member, method) for member in members]
+    if len(calls) == 1:
+        return calls[0](x)[None]
+    parameters = _stack([dict(c.named_parameters()) for c in calls])
+    buffers = _stack([dict(c.named_buffers()) for c in calls])
 
     def one(weights: Any, statistics: Any) -> Tensor:
-        return functional_call(members[0], (weights, statistics), (x,))
+        return functional_call(calls[0], (weights, statistics), (x,))
 
     outputs = vmap(one, randomness="different")(parameters, buffers)
     if members[0].training:
-        for index, member in enumerate(members):
-            for name, buffer in member.named_buffers():
+        for index, call in enumerate(calls):
+            for name, buffer in call.named_buffers():
                 buffer.copy_(buffers[name][index])
     return outputs
 
@@ -41,7 +56,12 @@ def _stack(tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def dropout_passes(
-    network: nn.Module, x: Tensor, passes: int, kinds: tuple[type[nn.Module], ...], seed: int
+    network: nn.Module,
+    x: Tensor,
+    passes: int,
+    kinds: tuple[type[nn.Module], ...],
+    seed: int,
+    method: str = "forward",
 ) -> Tensor:
     """Outputs of several passes with random masks, (B, ...) → (passes, B, ...).
 
@@ -53,11 +73,12 @@ def dropout_passes(
         passes: how many.
         kinds: classes of layers that drop.
         seed: of the masks.
+        method: of the network, which gives its outputs.
     """
     devices = [x.device] if x.is_cuda else []
     with _training(network, kinds), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        return torch.stack([network(x) for _ in range(passes)])
+        return torch.stack([getattr(network, method)(x) for _ in range(passes)])
 
 
 @contextmanager

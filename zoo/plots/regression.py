@@ -19,7 +19,7 @@ def fitted_curve(
     grid: Tensor,
     curve: Tensor,
     title: str,
-    band: Tensor | None = None,
+    band: tuple[str, Tensor] | None = None,
     truth: Tensor | None = None,
 ) -> Figure:
     """A fitted function of one variable with its data; the residuals below.
@@ -28,7 +28,7 @@ def fitted_curve(
         x, y, prediction: data and the function at x, (N,).
         grid, curve: the function on a fine grid, (G,).
         title: above.
-        band: half the width of a band around the curve, (G,).
+        band: what a band around the curve shows, and half its width, (G,).
         truth: the true function on the grid, (G,).
     """
     figure = new_figure(6, 5)
@@ -37,9 +37,10 @@ def fitted_curve(
     if truth is not None:
         above.plot(grid, truth, color=INK, linewidth=1, linestyle="--", label="truth")
     if band is not None:
+        label, width = band
         above.fill_between(
-            grid, curve - band, curve + band, color=COLOURS[1], alpha=0.25, linewidth=0,
-            label="± 2 standard deviations among members",
+            grid, curve - width, curve + width, color=COLOURS[1], alpha=0.25, linewidth=0,
+            label=label,
         )  # fmt: skip
     above.plot(grid, curve, color=COLOURS[1], linewidth=1.8, label="fit")
     spread = float(y.max() - y.min()) or 1.0

@@ -101,6 +101,10 @@ class EnsembleClassifier(Classifier):
 class EnsembleRegressor(Regressor):
     """A regressor whose prediction is the mean of several members'.
 
+    Members that predict a variance make a mixture of Gaussians, (1/M) Σ_m N(μ_m, σ_m²), which is
+    taken as the Gaussian of its mean μ = (1/M) Σ μ_m and variance (1/M) Σ (σ_m² + μ_m²) − μ²: what
+    the members say of the noise, and what they disagree on.
+
     A subclass provides ``member_outputs``.
 
     Args:
@@ -111,12 +115,16 @@ class EnsembleRegressor(Regressor):
 
     Raises:
         ValueError: a member that is no regressor.
+
+    Source: Lakshminarayanan et al., 2017, section 2.4.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
         "loss": "sum of the members' losses",
-        "spread": "standard deviation among the members, mean over samples and targets",
+        "nll": "−log N(y; mean, variance) of the mixture, nats per sample, summed over targets",
+        "spread": "standard deviation among the members' means, mean over samples and targets",
         "member_mse": "squared error of a member, mean over members",
+        "member_nll": "−log N(y; mean, variance) of a member, mean over members",
     }
 
     def __init__(
@@ -138,27 +146,36 @@ class EnsembleRegressor(Regressor):
         return _make_member(self.hparams, Regressor, {name: self.hparams[name] for name in names})
 
     def member_outputs(self, x: Tensor) -> Tensor:
-        """Predictions of every member, (B, ...) → (M, B, T)."""
+        """Moments of every member, (B, ...) → (M, B, T, 1 or 2)."""
         raise NotImplementedError(f"{type(self).__name__} has no member_outputs(x)")
 
-    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
+    def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
         """A member's loss, the mean over a batch."""
-        raise NotImplementedError(f"{type(self).__name__} has no member_loss(prediction, y)")
+        raise NotImplementedError(f"{type(self).__name__} has no member_loss(moments, y)")
+
+    def moments(self, x: Tensor) -> Tensor:
+        return mix_moments(self.member_outputs(x))
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.member_outputs(x).mean(0)
+        return self.moments(x)[..., 0]
 
     def step(self, batch: Any) -> dict[str, Any]:
-        every = self.member_outputs(batch[0])  # (M, B, T)
-        mean = every.mean(0)
-        y = self._targets(batch[1], mean)
+        every = self.member_outputs(batch[0])  # (M, B, T, 1 or 2)
+        mixture = mix_moments(every)
+        prediction = mixture[..., 0]
+        y = self._targets(batch[1], prediction)
+        members = [self.parts(moments, y) for moments in every]
+        of_members = {
+            f"member_{name}": torch.stack([parts[name] for parts in members]).mean()
+            for name in ("mse", "nll")
+            if name in members[0]
+        }
         return {
-            "loss": torch.stack([self.member_loss(prediction, y) for prediction in every]).sum(),
-            "mse": (mean - y).square().mean(),
-            "mae": (mean - y).abs().mean(),
-            "spread": every.std(0, correction=0).mean(),
-            "member_mse": (every - y).square().mean(),
-            "outputs": (mean.detach(), y),
+            **self.parts(mixture, y),
+            **of_members,
+            "loss": torch.stack([self.member_loss(moments, y) for moments in every]).sum(),
+            "spread": every[..., 0].std(0, correction=0).mean(),
+            "outputs": (prediction.detach(), y),
         }
 
 
@@ -176,6 +193,8 @@ class _Together(Task):
 
     def member_outputs(self, x: Tensor) -> Tensor:
         member = self.members[0]
+        if isinstance(member, Regressor):
+            return vectorized(self.members, x, "moments")
         # a model of the user's may compute its logits otherwise than by its network alone
         plain = getattr(type(member), "logits", None) in (
             MLPClassifier.logits,
@@ -226,8 +245,8 @@ class DeepEnsembleRegressor(_Together, EnsembleRegressor):
         super().__init__(input_shape, num_targets, **ensemble)
         self.members = self.make_members()
 
-    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return self.members[0].loss(prediction, y)  # type: ignore[operator]
+    def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        return self.members[0].loss(moments, y)  # type: ignore[operator]
 
 
 class _Dropped(Task):
@@ -246,10 +265,12 @@ class _Dropped(Task):
             )
 
     def member_outputs(self, x: Tensor) -> Tensor:
+        method = "moments" if isinstance(self.model, Regressor) else "logits"
         if self.training:
-            return self.model(x)[None]
+            return getattr(self.model, method)(x)[None]
         seed = self.generator.initial_seed() if self.generator else self.hparams["seed"]
-        return dropout_passes(self.model, x, self.hparams["num_passes"], DROPOUTS, seed)
+        passes = self.hparams["num_passes"]
+        return dropout_passes(self.model, x, passes, DROPOUTS, seed, method)
 
 
 class MCDropout(_Dropped, EnsembleClassifier):
@@ -303,13 +324,23 @@ class MCDropoutRegressor(_Dropped, EnsembleRegressor):
         self.model = self.make_member()
         self._check_dropout()
 
-    def member_loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return self.model.loss(prediction, y)
+    def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        return self.model.loss(moments, y)
 
 
 def mean_log_prob(log_probs: Tensor) -> Tensor:
     """log of the members' mean probability: (M, B, K) → (B, K)."""
     return log_probs.logsumexp(0) - math.log(len(log_probs))
+
+
+def mix_moments(moments: Tensor) -> Tensor:
+    """Mean, and variance where there is one, of the members' mixture: (M, ..., P) → (..., P)."""
+    mean = moments[..., 0].mean(0)
+    if moments.shape[-1] == 1:
+        return mean[..., None]
+    # the variance of the means is not the difference of two large numbers
+    variance = moments[..., 1].mean(0) + moments[..., 0].var(0, correction=0)
+    return torch.stack([mean, variance], dim=-1)
 
 
 def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Any:

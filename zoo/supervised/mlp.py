@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.networks import MLP
@@ -54,8 +55,9 @@ class MLPClassifier(Classifier):
 class MLPRegressor(Regressor):
     """Fully connected layers on flattened input: ŷ = m + s · (W_L φ(… φ(W_1 x + b_1) …) + b_L).
 
-    The network works in standard deviations of the targets, and so does its loss, (1/BT) Σ ((ŷ −
-    y)/s)²; predictions and ``mse`` are in the targets' own units.
+    The network works in standard deviations of the targets, and so does its loss: (1/BT) Σ ((ŷ −
+    y)/s)², or with ``predict_variance``, where a second output gives σ² = s² softplus(·), the
+    negative log-likelihood of y/s. Predictions and metrics are in the targets' own units.
 
     Args:
         input_shape: shape of one sample.
@@ -64,11 +66,15 @@ class MLPRegressor(Regressor):
             where it says them, default 0 and 1.
         hidden, activation, dropout, input_dropout, normalization: as in :class:`MLPClassifier`;
             defaults (64, 64), ``relu``, 0, 0, ``none``.
+        predict_variance: whether the noise around ŷ is predicted too, as a function of x; default
+            no (Nix and Weigend, Estimating the mean and variance of the target probability
+            distribution, 1994).
         **regressor: see :class:`zoo.prediction.Regressor`.
 
     Shapes: (B, *input_shape) → (B, T).
     """
 
+    smallest = 1e-6  # of a predicted variance, in units of s²
     mean: Tensor
     std: Tensor
 
@@ -83,6 +89,7 @@ class MLPRegressor(Regressor):
         dropout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
         normalization: str = "none",
+        predict_variance: bool = False,
         **regressor: Any,
     ) -> None:
         super().__init__(num_targets, **regressor)
@@ -93,14 +100,24 @@ class MLPRegressor(Regressor):
         self.network = self.make_network()
 
     def make_network(self) -> nn.Module:
-        """The map from input to standardised targets."""
-        return _make_mlp(self.hparams, self.hparams["num_targets"])
+        """The map from input to standardised targets, their variances after them."""
+        count = 2 if self.hparams["predict_variance"] else 1
+        return _make_mlp(self.hparams, count * self.hparams["num_targets"])
 
     def predict(self, x: Tensor) -> Tensor:
-        return self.mean + self.std * self.network(x)
+        return self.moments(x)[..., 0]
 
-    def loss(self, prediction: Tensor, y: Tensor) -> Tensor:
-        return ((prediction - y) / self.std).square().mean()
+    def moments(self, x: Tensor) -> Tensor:
+        outputs = self.network(x)
+        mean = self.mean + self.std * outputs[:, : self.num_targets]
+        if not self.hparams["predict_variance"]:
+            return mean[..., None]
+        variance = F.softplus(outputs[:, self.num_targets :]) + self.smallest
+        return torch.stack([mean, self.std.square() * variance], dim=-1)
+
+    def loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        scale = torch.stack([self.std, self.std.square()], dim=-1)[..., : moments.shape[-1]]
+        return super().loss(moments / scale, y / self.std)
 
 
 def _make_mlp(hp: Any, outputs: int) -> MLP:
