@@ -26,7 +26,8 @@ class SensitivityPruning(Callback):
     pruned (``torch.nn.utils.prune``) up to the next of ``sparsities``.
 
     ``history`` has (sparsity, metric) at the end of each round's fine-tuning, the unpruned model
-    first; the end of ``fit`` prints it and ``figures/pruning.png`` draws it. A run must last
+    first; the end of ``fit`` prints it, ``figures/pruning.png`` draws it, and the loggers get it as
+    ``pruned/SPARSITY``. A run must last
     ``start + every_n_epochs · len(sparsities)`` epochs for all rounds. Checkpoints hold plain
     weights, zeros included, so that they load without this callback; masks are its own state.
 
@@ -114,17 +115,19 @@ class SensitivityPruning(Callback):
             return
         if done // self.every_n_epochs != self.rounds or self.rounds > len(self.sparsities):
             return
-        self._record(trainer)
+        self._record(trainer, pl_module)
         if self.rounds < len(self.sparsities):
             self._prune(trainer, pl_module, self.sparsities[self.rounds])
         self.rounds += 1
 
-    def _record(self, trainer: Trainer) -> None:
+    def _record(self, trainer: Trainer, model: LightningModule) -> None:
         if self.metric not in trainer.callback_metrics:
             known = ", ".join(sorted(trainer.callback_metrics))
             raise InputError(f"SensitivityPruning: there is no {self.metric!r} among {known}")
         sparsity = self.sparsities[self.rounds - 1] if self.rounds else 0.0
-        self.history.append((sparsity, float(trainer.callback_metrics[self.metric])))
+        value = float(trainer.callback_metrics[self.metric])
+        self.history.append((sparsity, value))
+        model.log(f"pruned/{sparsity:g}", value, rank_zero_only=True)
 
     def _prune(self, trainer: Trainer, model: LightningModule, sparsity: float) -> None:
         chosen = self._chosen(model)

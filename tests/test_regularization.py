@@ -164,7 +164,7 @@ def pruned(trainer: Trainer, folder: Path | None = None, epochs: int = 7, **opti
 def test_pruning_reaches_its_sparsity_and_reports_accuracy(
     trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, callback, _ = pruned(trainer)
+    model, callback, fit = pruned(trainer)
     table = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in table if "%" in line] == ["0%", "50%", "90%"]
     weights = torch.cat([m.weight.flatten() for m in (model.network[1], model.network[3])])
@@ -174,6 +174,8 @@ def test_pruning_reaches_its_sparsity_and_reports_accuracy(
     assert sparsities == (0.0, 0.5, 0.9)
     assert min(accuracies) > 0.8
     assert accuracies[1] > accuracies[0] - 0.05
+    logged = [fit.callback_metrics[f"pruned/{name}"] for name in ("0", "0.5", "0.9")]
+    assert [float(value) for value in logged] == pytest.approx(accuracies)
     assert (tmp_path / "figures" / "pruning.png").is_file()
 
 
