@@ -21,9 +21,9 @@ class SensitivityPruning(Callback):
     """Sets the weights that matter least to zero, in rounds, and trains the others on.
 
     The sensitivity of a weight is |w · ∂L/∂w|, the first-order change of the loss when it is
-    removed, averaged over the batches since the last round. At the end of epoch ``start`` and of
-    every ``every_n_epochs`` after it, the least sensitive weights of all chosen layers together are
-    pruned (``torch.nn.utils.prune``) up to the next of ``sparsities``.
+    removed, averaged over the batches of an epoch. At the end of epoch ``start`` and of every
+    ``every_n_epochs`` after it, the weights of all chosen layers together that were least sensitive
+    in that epoch are pruned (``torch.nn.utils.prune``) up to the next of ``sparsities``.
 
     ``history`` has (sparsity, metric) at the end of each round's fine-tuning, the unpruned model
     first; the end of ``fit`` prints it, ``figures/pruning.png`` draws it, and the loggers get it as
@@ -101,6 +101,8 @@ class SensitivityPruning(Callback):
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
     ) -> None:
+        if self.rounds == len(self.sparsities) or not self._due(trainer):
+            return
         for full, module, name in self._chosen(pl_module):
             p = self._trained(module, name)
             if p.grad is None:
@@ -110,15 +112,19 @@ class SensitivityPruning(Callback):
             self._sensitivity[full] = change if known is None else change.add_(known.to(change))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        done = trainer.current_epoch + 1 - self.start
-        if done < 0 or done % self.every_n_epochs:
-            return
-        if done // self.every_n_epochs != self.rounds or self.rounds > len(self.sparsities):
+        if not self._due(trainer):
             return
         self._record(trainer, pl_module)
         if self.rounds < len(self.sparsities):
             self._prune(trainer, pl_module, self.sparsities[self.rounds])
         self.rounds += 1
+
+    def _due(self, trainer: Trainer) -> bool:
+        """Whether a round ends with this epoch."""
+        done = trainer.current_epoch + 1 - self.start
+        if done < 0 or done % self.every_n_epochs:
+            return False
+        return done // self.every_n_epochs == self.rounds <= len(self.sparsities)
 
     def _record(self, trainer: Trainer, model: LightningModule) -> None:
         if self.metric not in trainer.callback_metrics:

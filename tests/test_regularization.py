@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -183,9 +184,11 @@ def test_what_is_pruned_first_is_what_matters_least() -> None:
     """The sensitivity is |w · ∂L/∂w|, to first order the change of the loss without w."""
     torch.manual_seed(0)
     model = make(optimizer_options=None)
-    callback = SensitivityPruning()
+    callback = SensitivityPruning(start=2)
     model.step(batch())["loss"].backward()
-    callback.on_before_optimizer_step(None, model, None)  # type: ignore[arg-type]
+    for epoch in (0, 1):  # the second alone is looked at
+        at = SimpleNamespace(current_epoch=epoch)
+        callback.on_before_optimizer_step(at, model, None)  # type: ignore[arg-type]
     weight = model.network[1].weight
     expected = (weight * weight.grad).abs()
     torch.testing.assert_close(callback._sensitivity["network.1.weight"], expected.detach())
