@@ -70,12 +70,12 @@ class ExampleNet(nn.Module):
         return self.layers(x)
 
 
-def example(goal: float, max_epochs: int = 6) -> tuple[float, float, int]:
+def example(goal: float, seed: int, max_epochs: int = 6) -> tuple[float, float, int]:
     """Seconds, test accuracy and epochs until the goal is reached, tested after each epoch."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     start = time.perf_counter()
     convert = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
@@ -107,16 +107,19 @@ QUICK = ("--trainer.max_epochs=1", "--model.channels=[16,32,64]", "--data.augmen
 
 def to_99() -> None:
     recipe(*QUICK, "--trainer.limit_train_batches=2")  # warm
-    runs = [recipe(*QUICK, f"--seed={seed}") for seed in range(3)]
-    seconds, accuracies = zip(*runs, strict=True)
-    theirs, accuracy, epochs = example(0.99)
-    ours = sorted(seconds)[1]
+    ours, theirs = [], []
+    for seed in range(3):
+        ours.append(recipe(*QUICK, f"--seed={seed}"))
+        theirs.append(example(0.99, seed))
+    quick, accuracies = zip(*ours, strict=True)
+    slow, accuracy, epochs = sorted(theirs)[1]
+    seconds = sorted(quick)[1]
     record(
         f"MNIST to 99 %: pytorch/examples / cnn recipe with {' '.join(QUICK)}",
-        f"{theirs / ours:.1f} ({theirs:.0f} s, {accuracy:.2%}, {epochs} epochs / {ours:.1f} s, "
-        f"{min(accuracies):.2%} to {max(accuracies):.2%} over 3 seeds)",
+        f"{slow / seconds:.1f} ({slow:.0f} s, {accuracy:.2%}, {epochs} epochs / {seconds:.1f} s, "
+        f"{min(accuracies):.2%} to {max(accuracies):.2%})",
         "≥ 25",
-        1,
+        3,
         f"{MODULE} 1",
     )
 
