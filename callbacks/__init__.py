@@ -5,6 +5,7 @@ from callbacks.early_stopping import EarlyStopping
 from callbacks.figures import FigureCallback, save_figure
 from callbacks.interrupt import Interrupt, TrainingInterrupted
 from callbacks.latent import (
+    ExplainedVariance,
     LatentInterpolation,
     LatentManifold,
     LatentScatter,
@@ -30,6 +31,7 @@ __all__ = [
     "ConfusionMatrix",
     "DecisionBoundary",
     "EarlyStopping",
+    "ExplainedVariance",
     "FeatureMaps",
     "FigureCallback",
     "Filters",

@@ -99,6 +99,20 @@ class LatentInterpolation(FigureCallback):
         return plots.image_rows(rows, labels, title)
 
 
+class ExplainedVariance(FigureCallback):
+    """How much of the data's variance each principal component explains, for ``PCA``."""
+
+    name = "explained_variance"
+
+    def __init__(self, every_n_epochs: int | None = None) -> None:
+        super().__init__(1, every_n_epochs)
+
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        ratios = model.explained_variance_ratio
+        title = f"{type(model).__name__}: {len(ratios)} components explain {ratios.sum():.1%}"
+        return plots.explained_variance(ratios, title)
+
+
 class Reconstructions(FigureCallback):
     """Inputs above their reconstructions.
 

@@ -28,7 +28,7 @@ class TensorDataModule(LightningDataModule):
     A data set implements ``load(train)`` and the properties below; ``download`` where it has one.
     Training batches are (x, y) with x float32 in [0, 1], (B, C, H, W), and y int64, (B,).
 
-    Properties that models ask for: ``input_shape``, ``num_classes``.
+    Properties that models ask for: ``input_shape``, ``num_classes``, ``levels``.
 
     Args:
         batch_size: training samples per batch and process, default 128.
@@ -47,6 +47,11 @@ class TensorDataModule(LightningDataModule):
     num_classes: int
     #: value of a white pixel in what ``load`` returns
     white = 255
+
+    @property
+    def levels(self) -> int:
+        """Grey levels of a pixel."""
+        return self.white + 1
 
     def __init__(
         self,
@@ -137,6 +142,10 @@ class TensorDataModule(LightningDataModule):
         """The samples of ``train``, ``val`` or ``test`` as they are kept: pixels are uint8."""
         tensors, rows = self._stored(name)
         return tuple(t.index_select(0, rows) for t in tensors)
+
+    def evaluation_samples(self, name: str) -> Batch:
+        """The samples of a split as evaluation batches bring them: pixels are floats in [0, 1]."""
+        return self._prepare_evaluation(self.split(name), torch.Generator())
 
     def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:

@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.checkpoints import load as load
     from zoo.latent.autoencoders import Autoencoder as Autoencoder
+    from zoo.latent.autoencoders import ContractiveAutoencoder as ContractiveAutoencoder
+    from zoo.latent.autoencoders import DenoisingAutoencoder as DenoisingAutoencoder
+    from zoo.latent.autoencoders import SparseAutoencoder as SparseAutoencoder
     from zoo.latent.base import LatentModel as LatentModel
+    from zoo.latent.bounds import IWAE as IWAE
+    from zoo.latent.bounds import VampPriorVAE as VampPriorVAE
+    from zoo.latent.pca import PCA as PCA
     from zoo.latent.vae import VAE as VAE
+    from zoo.latent.vae import BetaVAE as BetaVAE
+    from zoo.latent.vae import ConditionalVAE as ConditionalVAE
+    from zoo.latent.vqvae import VQVAE as VQVAE
     from zoo.prediction import Classifier as Classifier
     from zoo.prediction import Regressor as Regressor
     from zoo.registry import create_model as create_model
@@ -55,6 +64,15 @@ _HOMES = {
     "LatentModel": "zoo.latent.base",
     "VAE": "zoo.latent.vae",
     "Autoencoder": "zoo.latent.autoencoders",
+    "ContractiveAutoencoder": "zoo.latent.autoencoders",
+    "DenoisingAutoencoder": "zoo.latent.autoencoders",
+    "SparseAutoencoder": "zoo.latent.autoencoders",
+    "PCA": "zoo.latent.pca",
+    "BetaVAE": "zoo.latent.vae",
+    "ConditionalVAE": "zoo.latent.vae",
+    "IWAE": "zoo.latent.bounds",
+    "VampPriorVAE": "zoo.latent.bounds",
+    "VQVAE": "zoo.latent.vqvae",
 }
 
 __all__ = sorted(_HOMES)

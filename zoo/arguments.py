@@ -6,19 +6,43 @@ line comes after it and therefore overrides it.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from zoo import registry
 from zoo.errors import InputError, suggest
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
+OWN_COMMANDS = ("list", "reproduce", "evaluate", "interpolate", "traverse", "arithmetic", "compare")
 LOGGERS = ("csv", "tensorboard", "wandb")
 CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments of a command of the zoo's own; what is wrong with them is one line.
+
+    Args:
+        command: its name.
+        description: for ``--help``.
+    """
+
+    def __init__(self, command: str, description: str | None) -> None:
+        self.command = command
+        # options are written out: --data would otherwise stand for --data.root
+        super().__init__(
+            f"python -m zoo {command}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.command}: {message}")
 
 
 @dataclass
@@ -83,7 +107,7 @@ def _subcommand(args: list[str]) -> tuple[str | None, list[str]]:
     if args and args[0] in SUBCOMMANDS:
         return args[0], args[1:]
     if args and not args[0].startswith("-"):
-        hint = suggest(args[0], [*SUBCOMMANDS, "list", "reproduce"])
+        hint = suggest(args[0], [*SUBCOMMANDS, *OWN_COMMANDS])
         raise InputError(
             f"unknown command {args[0]!r}{hint or '; known: ' + ', '.join(SUBCOMMANDS)}"
         )

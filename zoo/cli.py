@@ -19,6 +19,8 @@ HELP = """\
 usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
        python train.py fit|validate|test|predict --model NAME [...]
        python -m zoo list | reproduce RECIPE ... [--seeds N]
+       python -m zoo evaluate CKPT [--draws K] [--samples N] [--sampler NAME]
+       python -m zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
 
 Without a command: trains, then tests the best checkpoint.
 
@@ -68,6 +70,14 @@ def _dispatch(args: list[str]) -> None:
         from zoo.results import reproduce
 
         reproduce(args[1:])
+    elif args[0] == "evaluate":
+        from zoo.evaluation import evaluate
+
+        evaluate(args[1:])
+    elif args[0] in ("interpolate", "traverse", "arithmetic", "compare"):
+        from zoo import latent_figures
+
+        getattr(latent_figures, args[0])(args[1:])
     else:
         _check_own_packages()
         if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):

@@ -54,3 +54,17 @@ def _leaf(leaf: str, message: str, keys: list[str]) -> str:
         text = f"{text} {reason}"
     text = text.replace("Problem with given class_path", "cannot use")
     return f"--{'.'.join(keys)}: {text}" if keys else text
+
+
+def quieten() -> None:
+    """Silences what tells the user nothing: device lists, advertisements, known deprecations."""
+    import logging
+    import warnings
+
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not")
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    warnings.filterwarnings("ignore", message="`weights_only` was not set")

@@ -38,7 +38,7 @@ DATA = {
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
-PROPERTIES = ("input_shape", "num_classes", "num_targets", "target_mean", "target_std")
+PROPERTIES = ("input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels")
 
 
 def list_models() -> list[str]:

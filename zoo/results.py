@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import platform
 import re
@@ -14,11 +13,12 @@ import time
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from zoo import registry
+from zoo.arguments import Parser
 from zoo.errors import InputError
 
 PAGE = Path("docs/results.md")
@@ -41,18 +41,13 @@ class Trial:
     seconds: float
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"reproduce: {message}")
-
-
 def reproduce(args: list[str]) -> None:
     """Runs recipes once per seed and writes one row for each into the results page.
 
     Arguments: recipes by name, ``--seeds N`` (default 3: seeds 0, 1, 2), ``--page FILE`` (default
     ``docs/results.md``); everything else goes to each run.
     """
-    parser = _Parser(prog="python -m zoo reproduce", description=reproduce.__doc__)
+    parser = Parser("reproduce", reproduce.__doc__)
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page", type=Path, default=PAGE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +28,7 @@ from datamodules import DataError
 from zoo import checkpoints, registry
 from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
 from zoo.errors import InputError
-from zoo.messages import one_line
+from zoo.messages import one_line, quieten
 from zoo.networks.norms import BatchOfOneError
 from zoo.processes import keep_memory, leave_processes
 from zoo.report import join, say, short, table
@@ -55,7 +54,7 @@ class CheckpointSettings:
 
 def run(invocation: Invocation) -> None:
     """Runs what the command line asks for."""
-    _quieten()
+    quieten()
     if not torch.cuda.is_available():
         # Lightning has torch look for a GPU's library in a way that, without one, costs each
         # optimiser step as much as a tiny model
@@ -386,14 +385,3 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _quieten() -> None:
-    """Silences what tells the user nothing: device lists, advertisements, known deprecations."""
-    import logging
-
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
-    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not")
-    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")

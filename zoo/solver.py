@@ -6,12 +6,14 @@ Memory depends on the number of features alone.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.errors import InputError
+from zoo.functional.moments import Moments
 from zoo.task import Task
 
 
@@ -71,3 +73,39 @@ class PassSolver(Task):
                 f"{what}(s) {', '.join(map(str, bad))} (counted from 0) hold nan or infinite "
                 "values in the training data: clean them, or leave those columns out"
             )
+
+
+class MomentSolver(PassSolver):
+    """A solver whose sums are the moments of rows: they merge over batches, processes and, through
+    checkpoints, over an interruption in the middle of a pass."""
+
+    sums: type[Moments] = Moments
+    _moments: Moments | None = None
+
+    def take(self, rows: Tensor) -> None:
+        """Adds the rows of a batch, (B, Q)."""
+        batch = self.sums.of(rows)
+        self._moments = batch if self._moments is None else batch.merge(self._moments)
+
+    def taken(self) -> Moments:
+        """The moments of all rows on all processes; the next pass begins anew."""
+        own, self._moments = self._moments, None
+        assert own is not None
+        if self.trainer.world_size == 1:
+            return own
+        state = {name: self.all_gather(t) for name, t in own.state_dict().items()}
+        parts = [
+            self.sums.from_state_dict({name: t[rank] for name, t in state.items()})
+            for rank in range(self.trainer.world_size)
+        ]
+        return reduce(lambda one, other: one.merge(other), parts)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        if self._moments is not None:  # in the middle of a pass
+            checkpoint["moments"] = self._moments.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if "moments" in checkpoint:
+            self._moments = self.sums.from_state_dict(checkpoint["moments"])

@@ -7,6 +7,8 @@ validation and test all use it, so that their numbers are on one scale.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -130,6 +132,16 @@ class Task(LightningModule):
         restarts with every batch, so that evaluating twice gives the same numbers."""
         return self._generator
 
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Draws the noise of ``step`` from a generator of its own, on the model's device."""
+        before, self._generator = self._generator, torch.Generator(self.device)
+        self._generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            self._generator = before
+
     # -- loops ----------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -159,12 +171,8 @@ class Task(LightningModule):
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
-        self._generator = torch.Generator(self.device)
-        self._generator.manual_seed(batch_idx * self.trainer.world_size + self.global_rank)
-        try:
+        with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
             parts = self._penalized(self.step(batch))
-        finally:
-            self._generator = None
         outputs = parts.pop("outputs", ())
         for metric in self._metrics.values():
             metric.update(*outputs)

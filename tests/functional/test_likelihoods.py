@@ -1,7 +1,12 @@
 import torch
-from torch.distributions import Bernoulli, Normal
+from torch.distributions import Bernoulli, Categorical, Normal
 
-from zoo.functional.likelihoods import bernoulli_log_prob, gaussian_log_prob
+from zoo.functional.likelihoods import (
+    bernoulli_log_prob,
+    categorical_log_prob,
+    gaussian_log_prob,
+    log_mean_exp,
+)
 
 
 def test_bernoulli_is_torchs_on_binary_pixels() -> None:
@@ -33,3 +38,20 @@ def test_sums_over_pixels_so_that_a_larger_image_costs_more() -> None:
     small, large = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 8, 8)
     ratio = bernoulli_log_prob(large, large) / bernoulli_log_prob(small, small)
     torch.testing.assert_close(ratio, torch.tensor([4.0, 4.0]))
+
+
+def test_categorical_is_torchs_at_every_grey_level() -> None:
+    logits = torch.randn(5, 17, 1, 4, 4).double()
+    levels = torch.randint(0, 17, (5, 1, 4, 4))
+    expected = Categorical(logits=logits.movedim(1, -1)).log_prob(levels).sum((1, 2, 3))
+    x = levels.float() / 16  # as images come: single precision
+    torch.testing.assert_close(categorical_log_prob(logits, x), expected, rtol=1e-12, atol=0)
+
+
+def test_log_mean_exp_does_not_overflow() -> None:
+    values = torch.tensor([[1000.0, -1000.0], [1001.0, -1002.0]]).double()
+    expected = (
+        torch.tensor([1000, -1000]).double()
+        + ((torch.tensor([0.0, 0.0]).exp() + torch.tensor([1.0, -2.0]).exp()) / 2).double().log()
+    )
+    torch.testing.assert_close(log_mean_exp(values), expected)

@@ -38,3 +38,22 @@ def gaussian_log_prob(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tensor:
     """
     squared = ((x - mean) * torch.exp(-log_sigma)).square()
     return -0.5 * (squared + 2 * log_sigma + math.log(2 * math.pi)).flatten(1).sum(1)
+
+
+def categorical_log_prob(logits: Tensor, x: Tensor) -> Tensor:
+    """log p(x) = Σ log softmax(l)_x, for grey values k / (K − 1), k = 0 … K − 1.
+
+    Args:
+        logits: l, (B, K, ...): one score for each of K levels of every pixel.
+        x: pixels in [0, 1], (B, ...), taken to the nearest level.
+
+    Returns:
+        (B,) nats.
+    """
+    level = (x * (logits.shape[1] - 1)).round().long()
+    return -F.cross_entropy(logits, level, reduction="none").flatten(1).sum(1)
+
+
+def log_mean_exp(values: Tensor, dim: int = 0) -> Tensor:
+    """log (1/n) Σ exp(v) along a dimension, without overflow."""
+    return values.logsumexp(dim) - math.log(values.shape[dim])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -47,3 +49,48 @@ class Moments:
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Tensor]) -> Moments:
         return cls(int(state["n"]), state["mean"], state["scatter"])
+
+
+class Triangle(Moments):
+    """The same moments with S as RᵀR, R upper triangular: half the digits of S are never lost.
+
+    Batches are merged by the QR decomposition of both R on top of each other with the row
+    √(n n_b / (n + n_b)) δᵀ.
+
+    Source: Ross et al., Incremental learning for robust visual tracking, 2008, section 3, with R in
+    place of the singular values.
+    """
+
+    def __init__(self, n: int, mean: Tensor, factor: Tensor) -> None:
+        self.n, self.mean, self.factor = n, mean, factor
+
+    @property
+    def scatter(self) -> Tensor:  # type: ignore[override]
+        return self.factor.mT @ self.factor
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Triangle:
+        rows = rows if rows.device.type == "mps" else rows.double()
+        mean = rows.mean(0)
+        return cls(len(rows), mean, _triangle(rows - mean))
+
+    def merge(self, other: Moments) -> Triangle:
+        assert isinstance(other, Triangle)
+        n = self.n + other.n
+        delta = other.mean.to(self.mean) - self.mean
+        row = delta * math.sqrt(self.n * other.n / n)
+        stacked = torch.cat([self.factor, other.factor.to(self.factor), row[None]])
+        return Triangle(n, self.mean + delta * (other.n / n), _triangle(stacked))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"n": torch.tensor(self.n), "mean": self.mean, "factor": self.factor}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> Triangle:
+        return cls(int(state["n"]), state["mean"], state["factor"])
+
+
+def _triangle(rows: Tensor) -> Tensor:
+    """R of the QR decomposition, (Q, Q): with rows of zeros where there are fewer than Q."""
+    factor = torch.linalg.qr(rows, mode="r").R
+    return F.pad(factor, (0, 0, 0, rows.shape[1] - len(factor)))

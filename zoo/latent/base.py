@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from zoo.networks import MLP, ConvDecoder, ConvEncoder, Unflatten
+from zoo.functional.paths import path
+from zoo.networks import (
+    MLP,
+    ConvDecoder,
+    ConvEncoder,
+    ResidualDecoder,
+    ResidualEncoder,
+    Unflatten,
+)
 from zoo.task import Task
 
-NETWORKS = ("mlp", "conv")
+NETWORKS = ("mlp", "conv", "residual")
+ENCODERS = {"conv": ConvEncoder, "residual": ResidualEncoder}
+DECODERS = {"conv": ConvDecoder, "residual": ResidualDecoder}
+
+
+class Sampler(Protocol):
+    """A density over codes; see :mod:`zoo.latent.samplers`."""
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` codes, (n, latent_dim)."""
+        ...
 
 
 class LatentModel(Task):
@@ -23,17 +41,22 @@ class LatentModel(Task):
     Args:
         input_shape: shape of one sample, such as (1, 28, 28).
         latent_dim: D, dimensions of a code.
-        network: ``mlp`` (default; any input) or ``conv`` (images of any size).
-        hidden: widths of the MLP's hidden layers, or channels of the convolutions (each halves the
-            image), from input to code; the decoder mirrors them. Default (256, 256).
+        network: ``mlp`` (default; any input), ``conv`` or ``residual`` (images of any size).
+        hidden: widths of the MLP's hidden layers, or channels after each halving of the image, from
+            input to code; the decoder mirrors them. Default (256, 256).
         activation: nonlinearity, default ``relu``.
         **task: see :class:`zoo.task.Task`.
 
     Batch: (x, y), x in [0, 1]; y is ignored.
 
     Raises:
-        ValueError: unknown network, or one that does not fit ``input_shape``.
+        ValueError: unknown network, or one that does not fit ``input_shape``; as many latent
+            dimensions as a sample has numbers, in a model that nothing else keeps from copying
+            its input.
     """
+
+    #: whether the codes may have as many dimensions as the data, or more
+    overcomplete: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -47,6 +70,12 @@ class LatentModel(Task):
         super().__init__(**task)
         if latent_dim < 1:
             raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        size = math.prod(input_shape)
+        if latent_dim >= size and not self.overcomplete:
+            raise ValueError(
+                f"latent_dim={latent_dim} is no smaller than a sample, which has {size} numbers: "
+                "nothing would be left to learn; choose a smaller latent_dim"
+            )
         if network not in NETWORKS:
             raise ValueError(f"unknown network {network!r}; choose from {', '.join(NETWORKS)}")
         self.input_shape = tuple(input_shape)
@@ -57,17 +86,28 @@ class LatentModel(Task):
     def make_encoder_network(self, out_features: int) -> nn.Module:
         """(B, *input_shape) → (B, out_features), by the ``network`` argument."""
         hp = self.hparams
-        if hp["network"] == "conv":
-            return ConvEncoder(self.input_shape, hp["hidden"], out_features, hp["activation"])
-        return MLP([math.prod(self.input_shape), *hp["hidden"], out_features], hp["activation"])
+        if hp["network"] == "mlp":
+            return MLP([math.prod(self.input_shape), *hp["hidden"], out_features], hp["activation"])
+        make = ENCODERS[hp["network"]]
+        return make(self.input_shape, hp["hidden"], out_features, hp["activation"])
 
-    def make_decoder_network(self) -> nn.Module:
-        """(B, latent_dim) → (B, *input_shape), by the ``network`` argument."""
+    def make_decoder_network(self, in_features: int | None = None, values: int = 1) -> nn.Module:
+        """(B, in_features) → (B, *input_shape), by the ``network`` argument.
+
+        Args:
+            in_features: default ``latent_dim``.
+            values: numbers for each pixel; several come as (B, values, *input_shape).
+        """
         hp = self.hparams
-        if hp["network"] == "conv":
-            return ConvDecoder(self.input_shape, hp["hidden"], self.latent_dim, hp["activation"])
-        sizes = [self.latent_dim, *reversed(hp["hidden"]), math.prod(self.input_shape)]
-        return nn.Sequential(MLP(sizes, hp["activation"]), Unflatten(self.input_shape))
+        size = self.latent_dim if in_features is None else in_features
+        shape = self.input_shape if values == 1 else (values, *self.input_shape)
+        if hp["network"] == "mlp":
+            sizes = [size, *reversed(hp["hidden"]), math.prod(shape)]
+            return nn.Sequential(MLP(sizes, hp["activation"]), Unflatten(shape))
+        channels, *sides = self.input_shape
+        make = DECODERS[hp["network"]]
+        decoder = make((values * channels, *sides), hp["hidden"], size, hp["activation"])
+        return decoder if values == 1 else nn.Sequential(decoder, Unflatten((values, channels)))
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -76,7 +116,7 @@ class LatentModel(Task):
         raise NotImplementedError(f"{type(self).__name__} has no encode(x)")
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, latent_dim) → (B, *input_shape) in [0, 1]; the mean, for a distribution of images."""
+        """(B, latent_dim) → (B, *input_shape); the mean, for a distribution of images."""
         raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -84,26 +124,40 @@ class LatentModel(Task):
         return self.decode(self.encode(x))
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes from the model's density over codes, (n, latent_dim)."""
+        """``n`` codes from the model's own density over codes, (n, latent_dim)."""
         raise NotImplementedError(f"{type(self).__name__} has no sample_latent(n)")
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        sampler: Sampler | None = None,
+    ) -> Tensor:
         """``n`` new samples, (n, *input_shape).
 
         Args:
             n: how many.
             generator: on the model's device; the global one by default.
+            sampler: of the codes, such as a mixture fitted to those of the training data
+                (:func:`zoo.latent.samplers.fit_sampler`); default the model's own density.
         """
-        return self.decode(self.sample_latent(n, generator))
+        if sampler is None:
+            return self.decode(self.sample_latent(n, generator))
+        return self.decode(sampler.sample(n, generator).to(self.device, self.dtype))
 
-    def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 10) -> Tensor:
-        """Decoded points of the straight line between two codes, both ends included.
+    def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 10, kind: str = "linear") -> Tensor:
+        """Decoded points of a path between two codes, both ends included.
 
-        Shapes: two (B, *input_shape) → (steps, B, *input_shape).
+        Args:
+            x0, x1: where it begins and ends, (B, *input_shape) each.
+            steps: points along it, default 10.
+            kind: ``linear`` (default) or ``spherical``; see :mod:`zoo.functional.paths`.
+
+        Returns:
+            (steps, B, *input_shape).
         """
-        z0, z1 = self.encode(x0), self.encode(x1)
-        weights = torch.linspace(0, 1, steps, device=z0.device, dtype=z0.dtype)
-        return torch.stack([self.decode(torch.lerp(z0, z1, t)) for t in weights])
+        codes = path(kind, self.encode(x0), self.encode(x1), steps)
+        return torch.stack([self.decode(z) for z in codes])
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reconstruct(x)

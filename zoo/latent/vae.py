@@ -1,21 +1,20 @@
-"""Variational autoencoders."""
+"""Variational autoencoders: plain, β, conditional."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import InputError
 from zoo.functional.divergences import kl_standard_normal
-from zoo.functional.likelihoods import bernoulli_log_prob, gaussian_log_prob
-from zoo.latent.base import LatentModel
-
-BINARIZATIONS = ("none", "threshold", "stochastic")
+from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.latent.pixels import PixelModel
 
 
-class VAE(LatentModel):
+class VAE(PixelModel):
     """Variational autoencoder: a decoder p(x|z) with prior N(0, I) and an encoder q(z|x).
 
     Minimises the negative evidence lower bound, in nats per sample, summed over pixels and latent
@@ -23,119 +22,239 @@ class VAE(LatentModel):
 
         −ELBO = −E_q[log p(x|z)] + KL(q(z|x) ‖ N(0, I)),   q(z|x) = N(μ(x), diag σ²(x)),
 
-    with one draw z = μ + σ ε of the expectation.
+    with one draw z = μ + σ ε of the expectation. ``neg_elbo`` is always this number; the options
+    below change what training minimises.
 
     Args:
         input_shape: shape of one sample.
         latent_dim: D, default 2.
-        likelihood: ``bernoulli`` (default) for pixels in [0, 1], or ``gaussian`` with one learned
-            standard deviation for all pixels.
-        binarization: what a Bernoulli likelihood is given. ``none`` (default): grey values as
-            probabilities; ``threshold``: x > ½; ``stochastic``: a fresh draw from the grey values
-            each time an image is seen, while ``encode`` takes the grey values themselves. The
-            bounds of the three are not comparable.
-        **latent: ``network``, ``hidden``, ``activation`` and the settings of
-            :class:`zoo.task.Task`.
+        kl_warmup: steps (≥ 1) or fraction of training (< 1) over which the weight of the KL grows
+            from 0 to 1, default 0 (Bowman et al., 2016).
+        free_bits: nats of KL that each latent dimension has for free, as a mean over the batch:
+            Σ_d max(free_bits, KL_d); default 0 (Kingma et al., 2016, appendix C.8).
+        **pixels: ``likelihood`` and ``binarization``, see :class:`zoo.latent.pixels.PixelModel`;
+            ``network``, ``hidden``, ``activation`` and the settings of :class:`zoo.task.Task`.
 
     Shapes: x (B, *input_shape), z (B, latent_dim).
 
     Raises:
-        ValueError: unknown likelihood or binarisation; binarised pixels with a Gaussian.
+        ValueError: a negative ``kl_warmup`` or ``free_bits``.
 
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, 2014, section 3 and appendix C.
     """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "kl": "KL(q(z|x) ‖ prior), nats per image",
+        "loss": "the reconstruction and the KL as training weighs them",
+    }
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 2,
-        likelihood: str = "bernoulli",
-        binarization: str = "none",
-        **latent: Any,
+        kl_warmup: float = 0.0,
+        free_bits: float = 0.0,
+        **pixels: Any,
     ) -> None:
-        super().__init__(input_shape, latent_dim, **latent)
-        if likelihood not in ("bernoulli", "gaussian"):
-            raise ValueError(f"unknown likelihood {likelihood!r}; choose from bernoulli, gaussian")
-        if binarization not in BINARIZATIONS:
-            raise ValueError(
-                f"unknown binarization {binarization!r}; choose from {', '.join(BINARIZATIONS)}"
-            )
-        if likelihood == "gaussian" and binarization != "none":
-            raise ValueError("binarised pixels need likelihood='bernoulli'")
+        super().__init__(input_shape, latent_dim, **pixels)
+        for name, value in (("kl_warmup", kl_warmup), ("free_bits", free_bits)):
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
-        if likelihood == "gaussian":
-            self.log_sigma = nn.Parameter(torch.zeros(()))
 
     def make_encoder(self) -> nn.Module:
         """x (B, *input_shape) → μ and log σ² of q(z|x), side by side: (B, 2·latent_dim)."""
         return self.make_encoder_network(2 * self.latent_dim)
 
     def make_decoder(self) -> nn.Module:
-        """z (B, latent_dim) → logits (Bernoulli) or means (Gaussian), (B, *input_shape)."""
-        return self.make_decoder_network()
+        """z (B, latent_dim) → logits or means of the pixels, (B, *input_shape)."""
+        return self.make_decoder_network(values=self.values_per_pixel())
+
+    # -- distributions --------------------------------------------------------------------------
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """μ(x) and log σ²(x) of q(z|x), each (B, latent_dim)."""
         mean, log_var = self.encoder(x).chunk(2, dim=1)
         return mean, log_var
 
-    def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """log p(x|z) in nats, (B,), from the decoder's output."""
-        if self.hparams["likelihood"] == "gaussian":
-            return gaussian_log_prob(decoded, self.log_sigma, x)
-        return bernoulli_log_prob(decoded, x)
+    def draw(self, mean: Tensor, log_var: Tensor) -> Tensor:
+        """z = μ + σ ε."""
+        noise = torch.empty_like(mean).normal_(generator=self.generator)
+        return mean + (0.5 * log_var).exp() * noise
+
+    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+        """KL(q(z|x) ‖ p(z)) of each latent dimension, (B, D), or in one piece, (B, 1)."""
+        return kl_standard_normal(mean, log_var)
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        """log p(z) in nats, (B,)."""
+        return gaussian_log_prob(torch.zeros_like(z), z.new_zeros(()), z)
+
+    def log_weights(self, x: Tensor, label: Tensor | None = None, draws: int = 1) -> Tensor:
+        """log w = log p(x, z) − log q(z|x) for draws of z, (draws, B).
+
+        The mean over draws estimates the ELBO; log (1/K) Σ w estimates log p(x) from below.
+
+        Args:
+            x: pixels, binarised where the model has them so, (B, *input_shape).
+            label: classes, (B,), of a conditional model.
+            draws: for each x, default 1.
+        """
+        mean, log_var = (t.repeat(draws, 1) for t in self.posterior(x))  # (draws·B, D)
+        z = self.draw(mean, log_var)
+        log_q = gaussian_log_prob(mean, 0.5 * log_var, z)
+        label = label if label is None else label.repeat(draws)
+        log_px = self.log_prob(x.repeat(draws, *[1] * (x.ndim - 1)), self.decode_draw(z, label))
+        return (log_px + self.log_prior(z) - log_q).view(draws, len(x))
+
+    # -- the contract ---------------------------------------------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
-        if self.hparams["binarization"] == "threshold":
-            x = (x > 0.5).to(x.dtype)
-        return self.posterior(x)[0]
+        return self.posterior(self.encoder_input(x))[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        decoded = self.decoder(z)
-        if self.hparams["likelihood"] == "gaussian":
-            return decoded.clamp(0, 1)
-        return decoded.sigmoid()
+        return self.mean_pixels(self.decoder(z))
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         shape = (n, self.latent_dim)
         return torch.randn(shape, generator=generator, device=self.device, dtype=self.dtype)
 
-    def binarize(self, x: Tensor) -> Tensor:
-        """The pixels whose likelihood is taken, by the ``binarization`` argument."""
-        kind = self.hparams["binarization"]
-        if kind == "none":
-            return x
-        if kind == "threshold":
-            return (x > 0.5).to(x.dtype)
-        return torch.bernoulli(x, generator=self.generator)
+    # -- training -------------------------------------------------------------------------------
+
+    def kl_weight(self) -> float:
+        """Weight of the KL in the loss: 1, or what the warm-up has reached in training."""
+        warmup = self.hparams["kl_warmup"]
+        if not self.training or not warmup:
+            return 1.0
+        steps = warmup if warmup >= 1 else warmup * self.trainer.estimated_stepping_batches
+        return min(1.0, self.global_step / max(steps, 1))
+
+    def decode_draw(self, z: Tensor, label: Any) -> Tensor:
+        """The decoder's output for draws of the codes of images with these labels."""
+        return self.decoder(z)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         grey = batch[0]
         x = self.binarize(grey)
         mean, log_var = self.posterior(x)  # (B, D)
-        noise = torch.empty_like(mean).normal_(generator=self.generator)
-        z = mean + (0.5 * log_var).exp() * noise
-        reconstruction = -self.log_prob(x, self.decoder(z)).mean()
-        kl = kl_standard_normal(mean, log_var).mean()
-        loss = reconstruction + kl
-        parts = {"loss": loss, "neg_elbo": loss, "reconstruction": reconstruction, "kl": kl}
+        z = self.draw(mean, log_var)
+        reconstruction = -self.log_prob(x, self.decode_draw(z, _label(batch))).mean()
+        kl = self.kl(mean, log_var, z).mean(0)  # (D,)
+        neg_elbo = reconstruction + kl.sum()
+        free = self.hparams["free_bits"]
+        counted = kl.clamp(min=free).sum() if free else kl.sum()
+        loss = reconstruction + self.kl_weight() * counted
+        parts = {
+            "loss": loss, "neg_elbo": neg_elbo, "reconstruction": reconstruction, "kl": kl.sum(),
+        }  # fmt: skip
         if not self.training:
-            parts["mse"] = F.mse_loss(self.reconstruct(grey), grey)
+            parts |= {
+                "bits_per_dim": self.bits_per_dim(neg_elbo),
+                "mse": F.mse_loss(self.reconstruct(grey), grey),
+            }
         return parts
 
-    def describe_metrics(self) -> dict[str, str]:
-        hp = self.hparams
-        pixels = {
-            "none": "grey values as probabilities",
-            "threshold": "pixels binarised at ½",
-            "stochastic": "pixels binarised by a fresh draw",
-        }[hp["binarization"]]
-        if hp["likelihood"] == "gaussian":
-            pixels = "one learned σ"
-        return super().describe_metrics() | {
-            "neg_elbo": f"−ELBO, nats per image ({hp['likelihood'].title()} likelihood, {pixels})",
-            "reconstruction": "−E[log p(x|z)], nats per image",
-            "kl": "KL(q(z|x) ‖ N(0, I)), nats per image",
-            "mse": "squared error per pixel of decode(encode(x))",
-        }
+
+class BetaVAE(VAE):
+    """A VAE whose KL weighs β in the loss: E_q[−log p(x|z)] + β KL.
+
+    β > 1 trades likelihood for codes whose dimensions are independent and few; ``neg_elbo`` stays
+    that of β = 1.
+
+    Args:
+        input_shape: shape of one sample.
+        latent_dim: D, default 2.
+        beta: β, default 4.
+        **vae: see :class:`VAE`.
+
+    Raises:
+        ValueError: a negative beta.
+
+    Source: Higgins et al., β-VAE, 2017.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], latent_dim: int = 2, beta: float = 4.0, **vae: Any
+    ) -> None:
+        super().__init__(input_shape, latent_dim, **vae)
+        if beta < 0:
+            raise ValueError(f"beta must not be negative, got {beta}")
+
+    def kl_weight(self) -> float:
+        return self.hparams["beta"] * super().kl_weight()
+
+
+class ConditionalVAE(VAE):
+    """A VAE of images given their class: decoder p(x|z, y), prior N(0, I) for z, uniform for y.
+
+    z holds what the class does not say. A code is z with the class behind it as K weights of one,
+    (B, D + K): ``decode`` takes mixtures of classes too, so that a line between two codes leads
+    from class to class. ``encode`` without labels finds the class by Bayes' rule, the y with the
+    largest p(x|z, y), z the posterior mean.
+
+    Args:
+        input_shape: shape of one sample.
+        num_classes: K.
+        latent_dim: D, default 2.
+        **vae: see :class:`VAE`.
+
+    Batch: (x, y) with y int64 classes, (B,).
+
+    Raises:
+        InputError: a batch without labels.
+
+    Source: Kingma et al., Semi-supervised learning with deep generative models, 2014, section 3
+    (the model M2 with all labels known); Sohn et al., 2015.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], num_classes: int, latent_dim: int = 2, **vae: Any
+    ) -> None:
+        self.num_classes = num_classes
+        super().__init__(input_shape, latent_dim, **vae)
+
+    def make_decoder(self) -> nn.Module:
+        """(z, weights of the classes), (B, D + K) → the pixels' distribution."""
+        size = self.latent_dim + self.hparams["num_classes"]
+        return self.make_decoder_network(size, values=self.values_per_pixel())
+
+    def one_hot(self, y: Tensor) -> Tensor:
+        """Classes as weights: (B,) → (B, K)."""
+        return F.one_hot(y, self.hparams["num_classes"]).to(self.device, self.dtype)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior mean and the class, given or found: (B, D + K)."""
+        x = self.encoder_input(x)
+        z = self.posterior(x)[0]
+        return torch.cat([z, self.one_hot(self.classify(x, z) if y is None else y)], dim=1)
+
+    def classify(self, x: Tensor, z: Tensor) -> Tensor:
+        """argmax_y p(x|z, y), (B,)."""
+        every = torch.arange(self.hparams["num_classes"], device=z.device)
+        scores = [
+            self.log_prob(x, self.decoder(torch.cat([z, self.one_hot(y.expand(len(z)))], dim=1)))
+            for y in every
+        ]
+        return torch.stack(scores).argmax(0)
+
+    def sample_latent(
+        self, n: int, generator: torch.Generator | None = None, y: Tensor | None = None
+    ) -> Tensor:
+        """``n`` codes, (n, D + K), of the classes ``y``, (n,), or of all in turn."""
+        z = super().sample_latent(n, generator)
+        if y is None:
+            y = torch.arange(n, device=z.device) % self.hparams["num_classes"]
+        return torch.cat([z, self.one_hot(y.to(z.device))], dim=1)
+
+    def decode_draw(self, z: Tensor, label: Any) -> Tensor:
+        if not isinstance(label, Tensor) or label.is_floating_point() or label.ndim != 1:
+            raise InputError(
+                "a conditional model needs a class for each image, and the data has none: choose "
+                "data with classes"
+            )
+        return self.decoder(torch.cat([z, self.one_hot(label)], dim=1))
+
+
+def _label(batch: Any) -> Any:
+    return batch[1] if len(batch) > 1 else None

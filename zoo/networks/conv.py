@@ -17,7 +17,7 @@ def halvings(size: int, times: int) -> list[int]:
     return sizes
 
 
-def _check(input_shape: Sequence[int], channels: Sequence[int]) -> None:
+def check_images(input_shape: Sequence[int], channels: Sequence[int]) -> None:
     if len(input_shape) != 3:
         raise ValueError(
             "a convolutional network needs images (channels, height, width), "
@@ -54,7 +54,7 @@ class ConvEncoder(nn.Sequential):
         out_features: int,
         activation: str = "relu",
     ) -> None:
-        _check(input_shape, channels)
+        check_images(input_shape, channels)
         widths = [input_shape[0], *channels]
         layers: list[nn.Module] = []
         for fan_in, width in zip(widths[:-1], widths[1:], strict=True):
@@ -90,7 +90,7 @@ class ConvDecoder(nn.Sequential):
         in_features: int,
         activation: str = "relu",
     ) -> None:
-        _check(output_shape, channels)
+        check_images(output_shape, channels)
         heights, widths = (halvings(side, len(channels)) for side in output_shape[1:])
         start = (channels[-1], heights[-1], widths[-1])
         layers: list[nn.Module] = [

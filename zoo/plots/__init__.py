@@ -2,8 +2,8 @@
 
 from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
 from zoo.plots.curves import learning_curves, stopping_curves
-from zoo.plots.images import image_grid, image_rows, manifold
-from zoo.plots.latent import latent_scatter
+from zoo.plots.images import equation, image_grid, image_rows, manifold
+from zoo.plots.latent import Panel, explained_variance, latent_comparison, latent_scatter
 from zoo.plots.regression import fitted_curve, predicted_against_true
 from zoo.plots.weights import (
     feature_maps,
@@ -15,9 +15,12 @@ from zoo.plots.weights import (
 )
 
 __all__ = [
+    "Panel",
     "calibration",
     "confusion_matrix",
     "decision_boundary",
+    "equation",
+    "explained_variance",
     "feature_maps",
     "filters",
     "fitted_curve",
@@ -25,6 +28,7 @@ __all__ = [
     "image_grid",
     "image_rows",
     "labelled_images",
+    "latent_comparison",
     "latent_scatter",
     "learning_curves",
     "manifold",

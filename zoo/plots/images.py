@@ -43,7 +43,8 @@ def tile(images: Tensor, columns: int, gap: int = 1) -> np.ndarray[Any, Any]:
     return pixels[..., 0] if channels == 1 else pixels
 
 
-def _show(axes: Axes, pixels: np.ndarray[Any, Any]) -> None:
+def show_image(axes: Axes, pixels: np.ndarray[Any, Any]) -> None:
+    """An image without axes; grey values from 0, black, to 1, white."""
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -56,7 +57,7 @@ def image_grid(images: Tensor, title: str, columns: int = 8) -> Figure:
     width = 0.7 * columns
     figure = new_figure(width, width * pixels.shape[0] / pixels.shape[1] + 0.5)
     axes = figure.subplots()
-    _show(axes, pixels)
+    show_image(axes, pixels)
     axes.set_title(title, fontsize=10)
     return figure
 
@@ -74,7 +75,7 @@ def image_rows(rows: Sequence[Tensor], labels: Sequence[str], title: str) -> Fig
     width = 0.62 * columns + 1.3
     figure = new_figure(width, 0.62 * columns * pixels.shape[0] / pixels.shape[1] + 0.55)
     axes = figure.subplots()
-    _show(axes, pixels)
+    show_image(axes, pixels)
     side = (pixels.shape[0] + 1) / len(rows)
     axes.set_yticks([side * (row + 0.5) - 1 for row in range(len(rows))], list(labels), fontsize=9)
     axes.tick_params(left=False)
@@ -98,7 +99,7 @@ def manifold(
     pixels = tile(upwards, side)
     figure = new_figure(6.5, 6.7)
     axes = figure.subplots()
-    _show(axes, pixels)
+    show_image(axes, pixels)
     height, width = (pixels.shape[0] + 1) / side, (pixels.shape[1] + 1) / side
     shown = sorted({round(i * (side - 1) / 4) for i in range(5)})
     ticks = [f"{percentiles[i]:.0f}" for i in shown]
@@ -107,4 +108,25 @@ def manifold(
     axes.set_xlabel(f"{names[0]}, percentile", fontsize=9)
     axes.set_ylabel(f"{names[1]}, percentile", fontsize=9)
     axes.set_title(title, fontsize=10)
+    return figure
+
+
+def equation(images: Tensor, signs: Sequence[str], names: Sequence[str], title: str) -> Figure:
+    """Images in a row with signs between them, such as a − b + c = d.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        signs: N − 1, each before the next image.
+        names: one below each image.
+        title: above.
+    """
+    figure = new_figure(1.9 * len(images), 2.3)
+    row = figure.subplots(1, len(images), squeeze=False)[0]
+    for index, axes in enumerate(row):
+        show_image(axes, tile(images[index : index + 1], 1))
+        axes.set_xlabel(names[index], fontsize=9)
+        if index:
+            axes.text(-0.12, 0.5, signs[index - 1], transform=axes.transAxes, fontsize=20,
+                      ha="center", va="center")  # fmt: skip
+    figure.suptitle(title, fontsize=10)
     return figure

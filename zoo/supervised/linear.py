@@ -18,12 +18,11 @@ from zoo.functional.linear import (
     powers,
     solve_normal_equations,
 )
-from zoo.functional.moments import Moments
 from zoo.prediction import Classifier, Regressor
-from zoo.supervised.solver import PassSolver
+from zoo.solver import MomentSolver, PassSolver
 
 
-class LinearRegression(PassSolver, Regressor):
+class LinearRegression(MomentSolver, Regressor):
     """ŷ = W φ(x) + b by least squares, with or without penalties.
 
     Minimises (1/nT) Σ (ŷ − y)² + l1 Σ|W| + l2 Σ W² (+ lp Σ|W|^p); the intercept b is free.
@@ -66,7 +65,6 @@ class LinearRegression(PassSolver, Regressor):
         if not self.automatic_optimization:
             for parameter in self.network.parameters():
                 nn.init.zeros_(parameter)
-        self._moments: Moments | None = None
 
     def num_features(self) -> int:
         """Length of ``features(x)``."""
@@ -82,11 +80,10 @@ class LinearRegression(PassSolver, Regressor):
     def gather(self, x: Tensor, y: Tensor) -> None:
         columns = self.features(x)
         target = self._targets(y, columns.new_empty(len(x), self.num_targets))
-        batch = Moments.of(torch.cat([columns, target], dim=1))
-        self._moments = batch if self._moments is None else batch.merge(self._moments)
+        self.take(torch.cat([columns, target], dim=1))
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
-        moments, self._moments = self._of_all_processes(), None
+        moments = self.taken()
         features, hp = self.num_features(), self.hparams
         self._check_finite(moments.mean[:features])
         self._check_finite(moments.mean[features:], "target")
@@ -116,30 +113,6 @@ class LinearRegression(PassSolver, Regressor):
         mse = error.diagonal().sum() / terms
         self.trainer.should_stop = True  # another pass would give the same
         return self._penalized({"loss": mse, "mse": mse}), moments.n
-
-    def _of_all_processes(self) -> Moments:
-        assert self._moments is not None
-        if self.trainer.world_size == 1:
-            return self._moments
-        state = {name: self.all_gather(t) for name, t in self._moments.state_dict().items()}
-        parts = [
-            Moments.from_state_dict({name: t[rank] for name, t in state.items()})
-            for rank in range(self.trainer.world_size)
-        ]
-        total = parts[0]
-        for part in parts[1:]:
-            total = total.merge(part)
-        return total
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        if self._moments is not None:  # in the middle of a pass
-            checkpoint["moments"] = self._moments.state_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        if "moments" in checkpoint:
-            self._moments = Moments.from_state_dict(checkpoint["moments"])
 
 
 class PolynomialRegression(LinearRegression):
