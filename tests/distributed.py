@@ -17,7 +17,15 @@ from torch import Tensor
 from callbacks import Checkpoint, Samples
 from datamodules import Augmentation, Digits, Table, TableDataModule
 from tests.test_resume import _KeepFirst
-from zoo import VAE, Autoencoder, LinearRegression, LogisticRegression, MLPClassifier
+from zoo import (
+    PCA,
+    VAE,
+    VQVAE,
+    Autoencoder,
+    LinearRegression,
+    LogisticRegression,
+    MLPClassifier,
+)
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.processes import leave_processes
 
@@ -75,6 +83,7 @@ def gradients(folder: Path, processes: int) -> None:
     for name, make in (
         ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
+        ("vq", quantised),
     ):
         torch.manual_seed(0)
         model = make()
@@ -82,7 +91,18 @@ def gradients(folder: Path, processes: int) -> None:
         trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
         trainer.fit(model, data)
         if trainer.is_global_zero:
-            torch.save(dict(model.named_parameters()), folder / f"{name}-{processes}.pt")
+            state = dict(model.named_parameters())
+            if name == "vq":  # the running means are those of the whole batch
+                state["codebook"] = model.codebook.vectors
+            torch.save(state, folder / f"{name}-{processes}.pt")
+
+
+def quantised() -> VQVAE:
+    """Without draws from the batch, which differ by process."""
+    model = VQVAE((1, 8, 8), 8, 4, (4, 4), prior_width=8, **(SGD | {"lr": 1e-3}))
+    model.codebook.started.fill_(True)
+    model.codebook.revive_below = 0.0
+    return model
 
 
 SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.5, "optimizer_options": {"momentum": 0.0}}
@@ -146,6 +166,8 @@ def exact(folder: Path, processes: int) -> None:
     for name, model, data in (
         ("linear", LinearRegression((4,), 1), Plane()),
         ("logistic", LogisticRegression((4,), 2, l2=0.01), Plane(("below", "above"))),
+        ("pca", PCA((4,), 2), Plane()),
+        ("pca_svd", PCA((4,), 2, solver="svd"), Plane()),
     ):
         trainer = make_trainer(processes, folder, max_epochs=25, precision="64-true")
         trainer.fit(model, data)

@@ -52,7 +52,7 @@ def test_a_vae_is_judged(vae: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(first) == {
         "iw_bound", "bits_per_dim", "active_units", "knn_accuracy", "probe_accuracy", "mse",
         "pca_mse", "mse_over_pca", "fid_cnn", "fid_cnn_data", "kid_cnn", "precision", "recall",
-        "density", "coverage",
+        "density", "coverage", "noisy_psnr", "denoised_psnr", "jacobian",
     }  # fmt: skip
     assert all(name in text for name in first)
     assert "360 test images" in text

@@ -63,3 +63,20 @@ def test_a_failing_run_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(InputError, match=r"autoencoder, seed 0: the run failed \(exit code 2\)"):
         reproduce(["autoencoder", "--page", "r.md", "--trainer.max_epocs=1"])
     assert not (tmp_path / "r.md").exists()
+
+
+def test_a_run_is_judged_where_its_reference_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = registry.read_recipe("pca")
+    recipe["reference"] |= {"evaluate": ["--samples", 0], "also": ["evaluation/knn_accuracy"]}
+    monkeypatch.setattr(registry, "read_recipe", lambda name: recipe)
+    options = ["--seeds", "1", "--page", "r.md", "--section", "Codes"]
+    reproduce(["pca", *options, "--model.latent_dim=16"])
+    text = (tmp_path / "r.md").read_text()
+    assert "## Codes" in text
+    cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
+    assert cells[0] == "pca, latent_dim 16"
+    assert cells[2].startswith("0.01218; evaluation/knn_accuracy 0.9")
+    assert cells[6] == "`python train.py --model pca --model.latent_dim 16`"

@@ -18,7 +18,9 @@ from zoo.arguments import Parser
 from zoo.checkpoints import load
 from zoo.errors import InputError
 from zoo.functional.distances import coverage_measures, frechet_distance, kernel_distance
+from zoo.functional.jacobians import jacobian_norm
 from zoo.functional.moments import Moments
+from zoo.latent.autoencoders import corrupt, psnr
 from zoo.latent.base import LatentModel
 from zoo.latent.pca import PCA, spectrum
 from zoo.latent.samplers import SAMPLERS, fit_sampler
@@ -35,6 +37,8 @@ from zoo.processes import seeded_globally
 CHUNK = 1_000  # images a network sees at once
 PROBE = 10_000  # training codes that a probe is fitted to, at most
 CLASSIFIER_STEPS = 700
+NOISE = 0.3  # on inputs, in units of the pixel range
+JACOBIAN = 200  # code dimensions up to which the Jacobian is formed
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,22 @@ def reconstruction(judged: Judged) -> Iterator[Figure]:
         f"the same of {dims} principal components of {len(x):,} training images; {images}",
     )  # fmt: skip
     yield Figure("mse_over_pca", mse / least, "their ratio")
+
+
+def robustness(judged: Judged) -> Iterator[Figure]:
+    """What noise on the input does to the reconstruction, and how far codes move with it."""
+    model, (x, _) = judged.model, judged.test
+    generator = torch.Generator(x.device).manual_seed(judged.seed)
+    noisy = corrupt(x, "gaussian", NOISE, generator)
+    with torch.no_grad():
+        cleaned = torch.cat([model.reconstruct(part) for part in noisy.split(CHUNK)])
+    against = f"of test images with Gaussian noise, σ = {NOISE}; {len(x):,} images"
+    yield Figure("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
+    yield Figure("denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}")
+    few = x[:CHUNK]
+    if len(model.encode(few[:1])[0]) <= JACOBIAN:
+        norm = jacobian_norm(model.encode, few).detach().mean()
+        yield Figure("jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images")
 
 
 def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Iterator[Figure]:
@@ -318,7 +338,12 @@ def evaluate(args: list[str]) -> None:
 
 
 def _all(judged: Judged, data: Any, options: Any) -> Iterator[Figure]:
-    groups: list[Callable[[Judged], Iterator[Figure]]] = [density, representation, reconstruction]
+    groups: list[Callable[[Judged], Iterator[Figure]]] = [
+        density,
+        representation,
+        reconstruction,
+        robustness,
+    ]
     for group in groups:
         yield from group(judged)
     count = len(judged.test[0]) if options.samples is None else options.samples

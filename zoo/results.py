@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import platform
 import re
 import statistics
@@ -45,12 +46,16 @@ def reproduce(args: list[str]) -> None:
     """Runs recipes once per seed and writes one row for each into the results page.
 
     Arguments: recipes by name, ``--seeds N`` (default 3: seeds 0, 1, 2), ``--page FILE`` (default
-    ``docs/results.md``); everything else goes to each run.
+    ``docs/results.md``), ``--section NAME`` (default Recipes); everything else goes to each run,
+    and what it changes of the model or the data is named in the row. Where a reference says
+    ``evaluate: [options]``, ``python -m zoo evaluate`` judges each run with them, and its figures
+    are named ``evaluation/…``.
     """
     parser = Parser("reproduce", reproduce.__doc__)
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--section", default=SECTION)
     options, extra = parser.parse_known_args(args)
     if options.seeds < 1:
         raise InputError(f"reproduce: --seeds must be at least 1, got {options.seeds}")
@@ -58,7 +63,7 @@ def reproduce(args: list[str]) -> None:
         registry.read_recipe(name)  # all names are right before the first run
     for name in options.recipes:
         trials = [_run(name, seed, extra) for seed in range(options.seeds)]
-        write_row(options.page, SECTION, HEADER, _row(name, trials, extra))
+        write_row(options.page, options.section, HEADER, _row(name, trials, extra))
         print(f"{name}: written to {options.page}")
 
 
@@ -76,8 +81,24 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             raise InputError(f"{name}, seed {seed}: the run failed (exit code {done.returncode})")
         (metrics,) = Path(folder).glob("*/*/metrics.csv")
         config = yaml.safe_load((metrics.parent / "config.yaml").read_text("utf-8"))
-        figures = {metric: last_value(metrics, metric) for metric in wanted}
+        judged = _judge(metrics.parent, reference["evaluate"]) if "evaluate" in reference else {}
+        figures = {
+            metric: judged[metric] if metric in judged else last_value(metrics, metric)
+            for metric in wanted
+        }
         return Trial(figures, config["trainer"]["max_epochs"], seconds)
+
+
+def _judge(run: Path, options: list[str]) -> dict[str, float]:
+    """What ``python -m zoo evaluate`` finds for a run's best checkpoint, else its last."""
+    folder = run / "checkpoints"
+    best = folder / "best.ckpt"
+    checkpoint = best if best.is_file() else folder / "last.ckpt"
+    command = [sys.executable, "-m", "zoo", "evaluate", str(checkpoint), *map(str, options)]
+    if subprocess.run(command).returncode:
+        raise InputError(f"the evaluation of {checkpoint} failed")
+    content = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    return {f"evaluation/{figure['name']}": figure["value"] for figure in content["figures"]}
 
 
 def _options(name: str) -> list[str]:
@@ -107,7 +128,7 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
     published = reference.get("value")
     options = " ".join([*_options(name), *extra]).replace("=", " ")
     return [
-        name,
+        _label(name, extra),
         reference["metric"],
         "; ".join([first, *(f"{metric} {mean}" for metric, mean in also)]),
         "–" if published is None else str(published),
@@ -116,6 +137,17 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         f"the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
+
+
+def _label(name: str, extra: list[str]) -> str:
+    """The recipe, and what was changed of its model or its data."""
+    changed = [
+        option.removeprefix(prefix).replace("=", " ")
+        for option in extra
+        for prefix in ("--model.", "--data.")
+        if option.startswith(prefix)
+    ]
+    return f"{name}, {', '.join(changed)}" if changed else name
 
 
 def _mean(trials: list[Trial], metric: str) -> str:

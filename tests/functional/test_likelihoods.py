@@ -1,3 +1,6 @@
+import math
+
+import pytest
 import torch
 from torch.distributions import Bernoulli, Categorical, Normal
 
@@ -55,3 +58,29 @@ def test_log_mean_exp_does_not_overflow() -> None:
         + ((torch.tensor([0.0, 0.0]).exp() + torch.tensor([1.0, -2.0]).exp()) / 2).double().log()
     )
     torch.testing.assert_close(log_mean_exp(values), expected)
+
+
+def test_parameters_may_have_dimensions_in_front_of_the_batch() -> None:
+    x = torch.randint(0, 4, (5, 2, 3, 3)).double() / 3
+    logits = torch.randn(7, 5, 2, 3, 3).double()
+    each = torch.stack([bernoulli_log_prob(one, x) for one in logits])
+    torch.testing.assert_close(bernoulli_log_prob(logits, x), each)
+    each = torch.stack([gaussian_log_prob(one, torch.tensor(0.3), x) for one in logits])
+    torch.testing.assert_close(gaussian_log_prob(logits, torch.tensor(0.3), x), each)
+    torch.testing.assert_close(gaussian_log_prob(x, torch.tensor(0.3), logits), each)
+    scores = torch.randn(7, 5, 4, 2, 3, 3).double()
+    each = torch.stack([categorical_log_prob(one, x) for one in scores])
+    torch.testing.assert_close(categorical_log_prob(scores, x), each)
+
+
+def test_saturated_logits_are_exact() -> None:
+    logits = torch.tensor([[50.0, -50.0, 1000.0, -1000.0]]).double()
+    right, wrong = (logits > 0).double(), (logits < 0).double()
+    assert float(bernoulli_log_prob(logits, right)) == pytest.approx(-2 * math.exp(-50), rel=1e-9)
+    assert float(bernoulli_log_prob(logits, wrong)) == pytest.approx(-2100)
+    assert float(bernoulli_log_prob(logits[None], wrong)) == pytest.approx(-2100)
+    near = torch.tensor([[[30.0, -3.0, 19.0, 21.0]]]).double()
+    x = torch.tensor([[1.0, 0.0, 1.0, 0.5]]).double()
+    torch.testing.assert_close(
+        bernoulli_log_prob(near, x)[0], bernoulli_log_prob(near[0], x), atol=1e-13, rtol=0
+    )

@@ -99,12 +99,8 @@ class VampPriorVAE(VAE):
 
     def log_prior(self, z: Tensor) -> Tensor:
         mean, log_var = self.posterior(self.pseudo_inputs())  # (K, D)
-        count, size = len(mean), len(z)
-        log_q = gaussian_log_prob(
-            mean.repeat_interleave(size, 0), 0.5 * log_var.repeat_interleave(size, 0),
-            z.repeat(count, 1),
-        )  # fmt: skip
-        return log_mean_exp(log_q.view(count, size))
+        log_q = gaussian_log_prob(mean, 0.5 * log_var, z[:, None])  # (B, K)
+        return log_mean_exp(log_q, dim=1)
 
     def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
         return (gaussian_log_prob(mean, 0.5 * log_var, z) - self.log_prior(z))[:, None]

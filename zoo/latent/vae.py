@@ -101,12 +101,14 @@ class VAE(PixelModel):
             label: classes, (B,), of a conditional model.
             draws: for each x, default 1.
         """
-        mean, log_var = (t.repeat(draws, 1) for t in self.posterior(x))  # (draws·B, D)
-        z = self.draw(mean, log_var)
+        mean, log_var = self.posterior(x)  # (B, D)
+        noise = torch.empty(draws, *mean.shape, dtype=mean.dtype, device=mean.device)
+        z = mean + (0.5 * log_var).exp() * noise.normal_(generator=self.generator)
         log_q = gaussian_log_prob(mean, 0.5 * log_var, z)
+        flat = z.flatten(0, 1)  # (draws·B, D)
         label = label if label is None else label.repeat(draws)
-        log_px = self.log_prob(x.repeat(draws, *[1] * (x.ndim - 1)), self.decode_draw(z, label))
-        return (log_px + self.log_prior(z) - log_q).view(draws, len(x))
+        decoded = self.decode_draw(flat, label).unflatten(0, (draws, len(x)))
+        return self.log_prob(x, decoded) + self.log_prior(flat).view(draws, -1) - log_q
 
     # -- the contract ---------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.functional.distances import nearest_neighbour_classes
 
-ROWS = 20_000  # decoded at once: bounds the memory of an importance-weighted bound
+ROWS = 4_000  # decoded at once: bounds the memory of an importance-weighted bound
 
 
 @torch.no_grad()
