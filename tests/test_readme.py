@@ -48,9 +48,22 @@ def test_command(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mymodels", raising=False)
     args = shlex.split(command)[2 if "train.py" in command else 3 :]
+    if "CKPT" in args:
+        judge(args, tmp_path)
+        return
     data = ["--data.val_size=20"] if "--data" in args else []
     main(args if args == ["list"] else [*args, *data, *SHORT])
     assert args == ["list"] or list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt"))
+
+
+def judge(args: list[str], folder: Path) -> None:
+    """A command that takes a checkpoint, on one of a short run."""
+    main(["--model=vae", *SHORT])
+    (checkpoint,) = folder.glob("runs/vae/*/checkpoints/best.ckpt")
+    main([str(checkpoint) if arg == "CKPT" else arg for arg in args])
+    run = checkpoint.parent.parent
+    written = "checkpoints/evaluation.json" if args[0] == "evaluate" else f"figures/{args[0]}.png"
+    assert (run / written).stat().st_size > 1_000
 
 
 def test_no_command_is_left_untested() -> None:
