@@ -9,6 +9,7 @@ from torch import Tensor
 
 from callbacks.figures import FigureCallback
 from zoo import plots
+from zoo.functional.paths import PATHS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ class LatentManifold(FigureCallback):
     """Decoded grid over the percentiles of the model's density over codes.
 
     Two latent axes run over their percentiles (of 10,000 codes from ``sample_latent``), the others
-    stay at their medians.
+    stay at those of the code that is nearest to all medians.
 
     Args:
         side: images along each axis, default 15.
@@ -61,7 +62,8 @@ class LatentManifold(FigureCallback):
         codes = model.sample_latent(10_000, generator)  # (N, D)
         horizontal, vertical = (min(axis, codes.shape[1] - 1) for axis in self.axes)
         levels = torch.linspace(1, 99, self.side, device=codes.device)
-        grid = codes.median(0).values.repeat(self.side, self.side, 1)  # (side, side, D)
+        middle = codes[(codes - codes.median(0).values).square().sum(1).argmin()]
+        grid = middle.repeat(self.side, self.side, 1)  # (side, side, D)
         values = codes.float().quantile(levels / 100, dim=0).to(codes)  # (side, D)
         grid[:, :, vertical] = values[:, None, vertical]
         grid[:, :, horizontal] = values[None, :, horizontal]
@@ -71,31 +73,40 @@ class LatentManifold(FigureCallback):
 
 
 class LatentInterpolation(FigureCallback):
-    """Straight lines in latent space between inputs of different classes, decoded.
+    """Paths in latent space between inputs of different classes, decoded.
 
     Args:
-        pairs: lines, default 5.
+        pairs: paths, default 5.
         steps: images along each, both ends included, default 11.
+        kind: ``linear`` (default) or ``spherical``.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     name = "latent_interpolation"
 
-    def __init__(self, pairs: int = 5, steps: int = 11, every_n_epochs: int | None = None) -> None:
+    def __init__(
+        self,
+        pairs: int = 5,
+        steps: int = 11,
+        kind: str = "linear",
+        every_n_epochs: int | None = None,
+    ) -> None:
         super().__init__(40 * pairs, every_n_epochs)
+        if kind not in PATHS:
+            raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(PATHS)}")
         self.pairs = pairs
         self.steps = steps
+        self.kind = kind
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         first, second = _pairs(y, self.pairs)
-        path = model.interpolate(x[first], x[second], self.steps)  # (steps, pairs, ...)
+        path = model.interpolate(x[first], x[second], self.steps, self.kind)
         blank = torch.ones_like(x[:1])
         ends = zip(first.tolist(), second.tolist(), path.unbind(1), strict=True)
         rows = [torch.cat([x[i, None], blank, line, blank, x[j, None]]) for i, j, line in ends]
         labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
-        title = (
-            f"{type(model).__name__}: decoded straight lines between codes (inputs at both ends)"
-        )
+        lines = "straight lines" if self.kind == "linear" else "arcs"
+        title = f"{type(model).__name__}: decoded {lines} between codes (inputs at both ends)"
         return plots.image_rows(rows, labels, title)
 
 

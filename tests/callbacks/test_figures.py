@@ -118,3 +118,5 @@ def test_settings_that_cannot_be() -> None:
         Reconstructions(num_samples=0)
     with pytest.raises(ValueError, match="side must be at least 2"):
         LatentManifold(side=1)
+    with pytest.raises(ValueError, match="unknown kind 'curly'; choose from linear, spherical"):
+        LatentInterpolation(kind="curly")

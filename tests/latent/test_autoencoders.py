@@ -208,6 +208,7 @@ def test_a_stronger_penalty_leaves_fewer_units_active(
         (lambda: Autoencoder((4,), output="tanh"), "unknown output 'tanh'"),
         (lambda: Autoencoder((4,), 4), "latent_dim=4 is no smaller than a sample"),
         (lambda: DenoisingAutoencoder((4,), corruption="rain"), "unknown corruption 'rain'"),
+        (lambda: DenoisingAutoencoder((4,), input_noise=0.1), "leave input_noise out"),
         (lambda: DenoisingAutoencoder((4,), level=1.5), "level=1.5 is no share"),
         (lambda: ContractiveAutoencoder((4,), strength=-1), "strength must not be negative"),
         (lambda: ContractiveAutoencoder((4,), jacobian="half"), "unknown jacobian 'half'"),

@@ -114,7 +114,8 @@ class DenoisingAutoencoder(Autoencoder):
         **autoencoder: see :class:`Autoencoder`.
 
     Raises:
-        ValueError: unknown corruption; a level that is negative, or above 1 for a share.
+        ValueError: unknown corruption; a level that is negative, or above 1 for a share; noise on
+            the input beside it.
 
     Source: Vincent et al., Stacked denoising autoencoders, JMLR 11, 2010, sections 3 and 4.
     """
@@ -135,6 +136,8 @@ class DenoisingAutoencoder(Autoencoder):
         **autoencoder: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **autoencoder)
+        if self.hparams["input_noise"]:
+            raise ValueError("a denoising autoencoder has its corruption: leave input_noise out")
         if corruption not in CORRUPTIONS:
             raise ValueError(
                 f"unknown corruption {corruption!r}; choose from {', '.join(CORRUPTIONS)}"

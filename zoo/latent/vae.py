@@ -62,6 +62,7 @@ class VAE(PixelModel):
                 raise ValueError(f"{name} must not be negative, got {value}")
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
+        self._warmup_steps = 0.0  # known when training starts
 
     def make_encoder(self) -> nn.Module:
         """x (B, *input_shape) → μ and log σ² of q(z|x), side by side: (B, 2·latent_dim)."""
@@ -125,12 +126,16 @@ class VAE(PixelModel):
     # -- training -------------------------------------------------------------------------------
 
     def kl_weight(self) -> float:
-        """Weight of the KL in the loss: 1, or what the warm-up has reached in training."""
-        warmup = self.hparams["kl_warmup"]
-        if not self.training or not warmup:
+        """Weight of the KL in the loss: 1, or what the warm-up has reached in a Trainer's steps."""
+        if not self.training or not self._warmup_steps:
             return 1.0
-        steps = warmup if warmup >= 1 else warmup * self.trainer.estimated_stepping_batches
-        return min(1.0, self.global_step / max(steps, 1))
+        return min(1.0, self.global_step / self._warmup_steps)
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        warmup = self.hparams["kl_warmup"]
+        share = self.trainer.estimated_stepping_batches if warmup < 1 else 1
+        self._warmup_steps = warmup * share
 
     def decode_draw(self, z: Tensor, label: Any) -> Tensor:
         """The decoder's output for draws of the codes of images with these labels."""
