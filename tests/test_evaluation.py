@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from datamodules import Digits
 from zoo.cli import main
 from zoo.errors import InputError
+from zoo.evaluation import content_mark, feature_classifier, feature_network
 from zoo.latent_figures import group
 
 Run = Callable[..., Path]
@@ -23,9 +25,6 @@ SHORT = ("--trainer.max_epochs=2",)
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The classifier whose features are taken, trained once for this file."""
-    from datamodules import Digits
-    from zoo.evaluation import feature_classifier
-
     return feature_classifier(Digits(), tmp_path_factory.mktemp("features") / "digits.ckpt")
 
 
@@ -35,7 +34,7 @@ def vae(run: Run, tmp_path: Path, classifier: Path) -> str:
     folder = run("--model=vae", *SHORT)
     kept = tmp_path / "runs" / "fid_cnn"
     kept.mkdir(parents=True)
-    shutil.copy(classifier, kept / "digits.ckpt")
+    shutil.copy(classifier, kept / f"digits-{content_mark(Digits())}.ckpt")
     return str(folder / "checkpoints/best.ckpt")
 
 
@@ -51,15 +50,15 @@ def test_a_vae_is_judged(vae: str, capsys: pytest.CaptureFixture[str]) -> None:
     first = figures(vae)
     assert set(first) == {
         "iw_bound", "bits_per_dim", "active_units", "knn_accuracy", "probe_accuracy", "mse",
-        "pca_mse", "mse_over_pca", "fid_cnn", "fid_cnn_data", "kid_cnn", "precision", "recall",
-        "density", "coverage", "noisy_psnr", "denoised_psnr", "jacobian",
+        "pca_mse", "mse_over_pca", "fid_cnn", "fid_cnn_data", "fid_cnn_untrained", "kid_cnn",
+        "precision", "recall", "density", "coverage", "noisy_psnr", "denoised_psnr", "jacobian",
     }  # fmt: skip
     assert all(name in text for name in first)
     assert "360 test images" in text
     assert "(1/50)" in text
     assert "Bernoulli likelihood, grey values as probabilities" in text
     assert first["pca_mse"] == pytest.approx(0.0522, abs=5e-4)
-    assert first["fid_cnn_data"] < first["fid_cnn"]
+    assert first["fid_cnn_data"] < first["fid_cnn"] < first["fid_cnn_untrained"]
     main(["evaluate", vae, "--draws=50"])
     assert figures(vae) == first  # to the last digit
     main(["evaluate", vae, "--draws=5", "--samples=0"])
@@ -86,18 +85,14 @@ def test_a_mixture_of_codes_samples_better_than_one_gaussian_after_training(
 ) -> None:
     folder = run("--model=autoencoder", "--model.latent_dim=4", "--trainer.max_epochs=60")
     checkpoint = str(folder / "checkpoints/best.ckpt")
-    distances = {}
-    for sampler in ("prior", "mixture"):
-        options = ["--features", str(classifier), f"--sampler={sampler}", "--components=30"]
-        main(["evaluate", checkpoint, *options])
-        distances[sampler] = figures(checkpoint)["fid_cnn"]
-    assert distances["mixture"] < 0.7 * distances["prior"]
+    options = ["--features", str(classifier), "--sampler", "prior", "mixture"]
+    main(["evaluate", checkpoint, *options, "--components=30"])
+    found = figures(checkpoint)
+    assert found["fid_cnn_mixture"] < 0.7 * found["fid_cnn"]
+    assert found["coverage_mixture"] > found["coverage"]
 
 
 def test_the_classifier_is_trained_once(tmp_path: Path, classifier: Path) -> None:
-    from datamodules import Digits
-    from zoo.evaluation import feature_classifier, feature_network
-
     before = classifier.stat().st_mtime_ns
     assert feature_classifier(Digits(), classifier) == classifier
     assert classifier.stat().st_mtime_ns == before
@@ -105,6 +100,16 @@ def test_the_classifier_is_trained_once(tmp_path: Path, classifier: Path) -> Non
     x, y = Digits().evaluation_samples("test")
     accuracy = (network.classifier(x).argmax(1) == y).float().mean()
     assert accuracy > 0.93
+
+
+def test_data_sets_are_told_apart_by_their_content() -> None:
+    class Dark(Digits):
+        def load(self, train: bool) -> tuple[torch.Tensor, ...]:
+            x, y = super().load(train)
+            return x // 2, y
+
+    assert content_mark(Digits()) == content_mark(Digits(batch_size=7))
+    assert content_mark(Digits()) != content_mark(Dark())
 
 
 # -- pictures ------------------------------------------------------------------------------------
@@ -153,7 +158,7 @@ def test_groups_of_inputs() -> None:
     ("options", "message"),
     [
         (("evaluate", "{}", "--draws=0"), "--draws must be at least 1, got 0"),
-        (("evaluate", "{}", "--sampler=mix"), "unknown sampler 'mix'; choose from prior"),
+        (("evaluate", "{}", "--sampler=mix"), "unknown sampler 'mix'; did you mean 'mixture'"),
         (("evaluate", "{}", "--draw=5"), "evaluate: unrecognized arguments: --draw=5"),
         (("evaluate", "{}", "--data=wine"), "Wine has samples (13,), the model takes (1, 8, 8)"),
         (("evaluate", "{}", "--data=mnst"), "unknown data set 'mnst'; did you mean 'mnist'"),

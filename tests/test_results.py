@@ -45,7 +45,7 @@ def test_reproduce_writes_mean_spread_reference_and_command(
     reproduce(["autoencoder", "--seeds", "2", "--page", "r.md", "--trainer.max_epochs=1"])
     row = (tmp_path / "r.md").read_text().splitlines()[-1]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[:2] == ["autoencoder", "test/mse"]
+    assert cells[:2] == ["autoencoder, max_epochs 1", "test/mse"]
     first, other = cells[2].split("; val/mse ")
     mean, spread = map(float, first.split(" ± "))
     assert 0.05 < float(other.split(" ± ")[0]) < 0.2

@@ -2,206 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from zoo import registry
 from zoo.arguments import Parser
 from zoo.checkpoints import load
-from zoo.errors import InputError
-from zoo.functional.distances import coverage_measures, frechet_distance, kernel_distance
-from zoo.functional.jacobians import jacobian_norm
-from zoo.functional.moments import Moments
-from zoo.latent.autoencoders import corrupt, psnr
-from zoo.latent.base import LatentModel
-from zoo.latent.pca import PCA, spectrum
-from zoo.latent.samplers import SAMPLERS, fit_sampler
-from zoo.messages import quieten
-from zoo.metrics.features import ClassifierFeatures, InceptionFeatures, features_of
-from zoo.metrics.latent import (
-    active_units,
-    importance_weighted_bound,
-    neighbour_accuracy,
-    probe_accuracy,
+from zoo.errors import InputError, unknown
+from zoo.judging import (
+    Figure,
+    Judged,
+    density,
+    reconstruction,
+    representation,
+    robustness,
+    samples,
 )
+from zoo.latent.base import LatentModel
+from zoo.latent.samplers import SAMPLERS
+from zoo.messages import quieten
+from zoo.metrics.features import ClassifierFeatures, InceptionFeatures
 from zoo.processes import seeded_globally
 
-CHUNK = 1_000  # images a network sees at once
-PROBE = 10_000  # training codes that a probe is fitted to, at most
 CLASSIFIER_STEPS = 700
-NOISE = 0.3  # on inputs, in units of the pixel range
-JACOBIAN = 200  # code dimensions up to which the Jacobian is formed
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number, and what it was taken on: the sample sizes above all."""
-
-    name: str
-    value: float
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A model in evaluation mode with the data that it is judged on.
-
-    Args:
-        model: any latent model.
-        train, test: images and labels, (N, *input_shape) in [0, 1] and (N,); on the model's device.
-        draws: K of the importance-weighted bound.
-        sampler: density over codes that samples come from.
-        components: of a mixture.
-        neighbours: k of the coverage measures and of the nearest neighbours' vote.
-        seed: of all noise.
-    """
-
-    model: LatentModel
-    train: tuple[Tensor, Tensor]
-    test: tuple[Tensor, Tensor]
-    draws: int = 500
-    sampler: str = "prior"
-    components: int = 10
-    neighbours: int = 5
-    seed: int = 0
-
-    def codes(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([self.model.encode(part) for part in images.split(CHUNK)])
-
-
-# -- groups of figures ---------------------------------------------------------------------------
-
-
-def density(judged: Judged) -> Iterator[Figure]:
-    """How likely the model finds test images."""
-    model, (x, y) = judged.model, judged.test
-    if not hasattr(model, "log_weights"):
-        return
-    with model.seeded(judged.seed):
-        pixels = model.binarize(x)
-        nats = -importance_weighted_bound(model, pixels, y, judged.draws).mean()
-    images = f"{len(x):,} test images"
-    yield Figure(
-        "iw_bound", float(nats),
-        f"−log (1/{judged.draws}) Σ p(x,z)/q(z|x), nats per image "
-        f"({model.describe_pixels()}); {images}",
-    )  # fmt: skip
-    bits = float(nats) / (math.prod(model.input_shape) * math.log(2))
-    yield Figure("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")
-
-
-def representation(judged: Judged) -> Iterator[Figure]:
-    """What the codes know of the classes, and how many of their dimensions are in use."""
-    (x, y), (test_x, test_y) = judged.train, judged.test
-    probed = min(len(x), PROBE)
-    train = judged.codes(x[:probed]), y[:probed]
-    test = judged.codes(test_x), test_y
-    dims = train[0].shape[1]
-    yield Figure(
-        "active_units", active_units(test[0]),
-        f"of {dims} code dimensions vary by more than 0.01; {len(test_x):,} test images",
-    )  # fmt: skip
-    if y.is_floating_point():
-        return
-    sizes = f"{probed:,} training and {len(test_x):,} test codes"
-    yield Figure(
-        "knn_accuracy", neighbour_accuracy(train, test, judged.neighbours),
-        f"classes by {judged.neighbours} nearest neighbours of the code; {sizes}",
-    )  # fmt: skip
-    yield Figure("probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}")
-
-
-def reconstruction(judged: Judged) -> Iterator[Figure]:
-    """The squared error beside that of principal components of the same number."""
-    model, (x, _), (test, _) = judged.model, judged.train, judged.test
-    with torch.no_grad():
-        back = torch.cat([model.reconstruct(part) for part in test.split(CHUNK)])
-    mse = float((back - test).square().mean())
-    images = f"{len(test):,} test images"
-    yield Figure("mse", mse, f"squared error per pixel of decode(encode(x)); {images}")
-    dims = len(model.encode(test[:1])[0])
-    features = math.prod(model.input_shape)
-    if dims >= features or isinstance(model, PCA):
-        return
-    moments = Moments.of(x[:CHUNK].flatten(1))
-    for part in x[CHUNK:].split(CHUNK):
-        moments = moments.merge(Moments.of(part.flatten(1)))
-    components = spectrum(moments)[1][:, :dims]
-    centred = test.flatten(1).to(moments.mean) - moments.mean
-    left = centred - centred @ components @ components.mT
-    least = float(left.square().mean())
-    yield Figure(
-        "pca_mse", least,
-        f"the same of {dims} principal components of {len(x):,} training images; {images}",
-    )  # fmt: skip
-    yield Figure("mse_over_pca", mse / least, "their ratio")
-
-
-def robustness(judged: Judged) -> Iterator[Figure]:
-    """What noise on the input does to the reconstruction, and how far codes move with it."""
-    model, (x, _) = judged.model, judged.test
-    generator = torch.Generator(x.device).manual_seed(judged.seed)
-    noisy = corrupt(x, "gaussian", NOISE, generator)
-    with torch.no_grad():
-        cleaned = torch.cat([model.reconstruct(part) for part in noisy.split(CHUNK)])
-    against = f"of test images with Gaussian noise, σ = {NOISE}; {len(x):,} images"
-    yield Figure("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
-    yield Figure("denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}")
-    few = x[:CHUNK]
-    if len(model.encode(few[:1])[0]) <= JACOBIAN:
-        norm = jacobian_norm(model.encode, few).detach().mean()
-        yield Figure("jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images")
-
-
-def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Iterator[Figure]:
-    """How near generated images are to test images, by the features of some networks.
-
-    Args:
-        judged: see :class:`Judged`.
-        count: images to generate; compared with as many test images, or with all there are.
-        networks: of features, by the name that their figures bear.
-    """
-    model, real = judged.model, judged.test[0][:count]
-    codes = torch.empty(0)
-    if judged.sampler != "prior":
-        codes = judged.codes(judged.train[0][:PROBE])
-    with seeded_globally(judged.seed):
-        sampler = fit_sampler(judged.sampler, model, codes, judged.components)
-        sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
-        with torch.no_grad():
-            fake = torch.cat([model.sample(n, sampler=sampler) for n in sizes])
-    train = judged.train[0][: len(real)]
-    against = f"{len(fake):,} samples ({judged.sampler}) and {len(real):,} test images"
-    for name, network in networks.items():
-        features, fakes = features_of(network, real), features_of(network, fake)
-        moments, others = Moments.of(features), Moments.of(fakes)
-        mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
-        yield Figure(
-            f"fid_{name}", float(frechet_distance(moments, others)),
-            f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
-        )  # fmt: skip
-        floor = frechet_distance(moments, Moments.of(features_of(network, train)))
-        yield Figure(
-            f"fid_{name}_data", float(floor),
-            f"the same between {len(train):,} training and {len(real):,} test images",
-        )  # fmt: skip
-        yield Figure(
-            f"kid_{name}", float(kernel_distance(features, fakes)),
-            f"squared kernel distance, unbiased; {against}",
-        )  # fmt: skip
-        if name == "inception":
-            continue
-        for measure, value in coverage_measures(features, fakes, judged.neighbours).items():
-            yield Figure(measure, float(value), f"k = {judged.neighbours} in {name}; {against}")
 
 
 # -- the classifier whose features are taken -----------------------------------------------------
@@ -233,6 +65,15 @@ def feature_classifier(data: Any, path: Path) -> Path:
         trainer.fit(classifier, data)
         trainer.save_checkpoint(path)
     return path
+
+
+def content_mark(data: Any) -> str:
+    """Eight digits that tell data sets apart by what is in them: labels, and some images."""
+    x, y = data.split("train")
+    digest = hashlib.sha256(str((tuple(x.shape), len(y))).encode())
+    digest.update(y.numpy().tobytes())
+    digest.update(x[:: max(1, len(x) // 100)].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 def feature_network(path: str | Path, shape: tuple[int, ...]) -> ClassifierFeatures:
@@ -308,7 +149,8 @@ def evaluate(args: list[str]) -> None:
     parser.add_argument("--draws", type=int, default=500, help="K of the bound, default 500")
     parser.add_argument("--images", type=int, help="test images, default all")
     parser.add_argument("--samples", type=int, help="default as many as test images, 0 for none")
-    parser.add_argument("--sampler", default="prior", help=f"{', '.join(SAMPLERS)}; default prior")
+    parser.add_argument("--sampler", nargs="+", default=["prior"], metavar="NAME",
+                        help=f"one or more of {', '.join(SAMPLERS)}; default prior")  # fmt: skip
     parser.add_argument("--components", type=int, default=10, help="of a mixture, default 10")
     parser.add_argument("--neighbours", type=int, default=5, help="k, default 5")
     parser.add_argument("--features", help="classifier's checkpoint, default: one trained here")
@@ -318,15 +160,16 @@ def evaluate(args: list[str]) -> None:
     for name in ("draws", "neighbours", "components"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
-    if options.sampler not in SAMPLERS:
-        raise InputError(f"unknown sampler {options.sampler!r}; choose from {', '.join(SAMPLERS)}")
+    for name in options.sampler:
+        if name not in SAMPLERS:
+            raise unknown("sampler", name, SAMPLERS)
     quieten()
     path = Path(options.checkpoint)
     model = load_latent(options.checkpoint)
     data = data_of(path, options.data, options.root)
     judged = Judged(
         model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
-        options.draws, options.sampler, options.components, options.neighbours, options.seed,
+        options.draws, tuple(options.sampler), options.components, options.neighbours, options.seed,
     )  # fmt: skip
     figures = list(_all(judged, data, options))
     print_figures(figures)
@@ -338,13 +181,7 @@ def evaluate(args: list[str]) -> None:
 
 
 def _all(judged: Judged, data: Any, options: Any) -> Iterator[Figure]:
-    groups: list[Callable[[Judged], Iterator[Figure]]] = [
-        density,
-        representation,
-        reconstruction,
-        robustness,
-    ]
-    for group in groups:
+    for group in (density, representation, reconstruction, robustness):
         yield from group(judged)
     count = len(judged.test[0]) if options.samples is None else options.samples
     if count:
@@ -357,7 +194,7 @@ def _networks(model: LatentModel, data: Any, options: Any) -> dict[str, nn.Modul
     if options.features:
         networks["cnn"] = feature_network(options.features, model.input_shape)
     elif len(model.input_shape) == 3 and hasattr(data, "num_classes"):
-        kept = Path("runs") / "fid_cnn" / f"{type(data).__name__.lower()}.ckpt"
+        kept = Path("runs") / "fid_cnn" / f"{type(data).__name__.lower()}-{content_mark(data)}.ckpt"
         networks["cnn"] = feature_network(feature_classifier(data, kept), model.input_shape)
     else:
         networks["raw"] = nn.Flatten()

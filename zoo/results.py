@@ -140,12 +140,11 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
 
 
 def _label(name: str, extra: list[str]) -> str:
-    """The recipe, and what was changed of its model or its data."""
+    """The recipe, and what was changed of its model, its data or its length."""
     changed = [
-        option.removeprefix(prefix).replace("=", " ")
+        option.partition(".")[2].replace("=", " ")
         for option in extra
-        for prefix in ("--model.", "--data.")
-        if option.startswith(prefix)
+        if option.startswith(("--model.", "--data.", "--trainer.max_epochs"))
     ]
     return f"{name}, {', '.join(changed)}" if changed else name
 
