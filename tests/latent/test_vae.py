@@ -6,10 +6,22 @@ import pytest
 import torch
 
 from datamodules import Digits
-from zoo import VAE, Autoencoder
+from zoo import (
+    IWAE,
+    VAE,
+    Autoencoder,
+    BetaVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    VampPriorVAE,
+)
 from zoo.latent.base import LatentModel
 
-MODELS = (VAE, Autoencoder)
+MODELS = (
+    VAE, BetaVAE, IWAE, VampPriorVAE, Autoencoder, DenoisingAutoencoder, ContractiveAutoencoder,
+    SparseAutoencoder,
+)  # fmt: skip
 
 
 def digits(samples: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,6 +36,7 @@ def digits(samples: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
         ((1, 8, 8), "mlp", (16,)),
         ((3, 17, 30), "conv", (4, 8)),
         ((1, 28, 28), "conv", (4, 8, 8)),
+        ((2, 9, 7), "residual", (4, 8)),
         ((12,), "mlp", (16, 8)),
     ],
 )

@@ -57,5 +57,35 @@ def test_more_dimensions_go_through_pca() -> None:
     assert "of variance" in figure.axes[0].get_xlabel()
 
 
+def test_paths_lie_in_the_plane_of_their_codes() -> None:
+    codes, labels = torch.randn(30, 2), torch.arange(30) % 3
+    line = torch.stack([codes[0], codes[1]])
+    panels = [
+        plots.Panel("plane", codes, line, torch.rand(2, 1, 4, 4)),
+        plots.Panel("space", torch.randn(30, 5), torch.randn(2, 5), torch.rand(2, 1, 4, 4)),
+    ]
+    figure = plots.latent_comparison(panels, labels, "both")
+    plane, space = figure.axes[:2]
+    torch.testing.assert_close(torch.tensor(plane.lines[0].get_xydata()).float(), line)
+    assert plane.get_xlabel() == "z₁"
+    assert "of variance" in space.get_xlabel()
+    assert len(figure.legends) == 1
+    assert len(plots.latent_comparison(panels, None, "both").legends) == 0
+
+
+def test_an_equation_has_its_signs_between_the_images() -> None:
+    images = torch.rand(4, 1, 3, 3)
+    figure = plots.equation(images, ("+", "−", "="), list("abcd"), "sum")
+    assert [[t.get_text() for t in axes.texts] for axes in figure.axes] == [[], ["+"], ["−"], ["="]]
+    assert [axes.get_xlabel() for axes in figure.axes] == list("abcd")
+
+
+def test_shares_of_variance_add_up() -> None:
+    figure = plots.explained_variance(torch.tensor([0.5, 0.3, 0.1]), "three")
+    (axes,) = figure.axes
+    assert [round(bar.get_height()) for bar in axes.patches] == [50, 30, 10]
+    assert axes.lines[0].get_ydata().tolist() == pytest.approx([50, 80, 90])
+
+
 def test_ten_colours_are_distinct() -> None:
     assert len(set(COLOURS)) == 10

@@ -137,16 +137,17 @@ class VQVAE(PixelModel):
         commitment = (h - quantised.detach()).square().flatten(1).sum(1).mean()
         prior_nll = -self.prior.log_prob(symbols).mean()
         neg_elbo = reconstruction + prior_nll
-        share = torch.bincount(symbols.flatten(), minlength=self.hparams["num_codes"]) / (
-            symbols.numel()
-        )
+        flat = symbols.flatten()
+        uses = torch.zeros(self.hparams["num_codes"], dtype=h.dtype, device=h.device)
+        uses.index_add_(0, flat, torch.ones_like(flat, dtype=h.dtype))  # bincount would wait
+        share = uses / len(flat)
         parts = {
             "loss": neg_elbo + self.hparams["commitment"] * commitment,
             "neg_elbo": neg_elbo,
             "reconstruction": reconstruction,
             "prior_nll": prior_nll,
             "commitment": commitment,
-            "codes_used": torch.special.entr(share).sum().exp().to(h.dtype),
+            "codes_used": torch.special.entr(share).sum().exp(),
         }
         if not self.training:
             parts |= {
