@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -16,7 +17,7 @@ import torch
 from callbacks import Checkpoint
 from datamodules import Augmentation, Digits
 from tests.conftest import ROOT, newest_run
-from zoo import VAE
+from zoo import VAE, VQVAE, ConditionalVAE
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.errors import DivergedError
 
@@ -111,20 +112,41 @@ def test_resuming_at_any_batch_gives_the_same_weights(
 ) -> None:
     """Ten batches an epoch: inside an epoch, at its last batch, at its end."""
 
-    def make() -> tuple[VAE, Digits]:
-        torch.manual_seed(0)
-        data = Digits(batch_size=130, augment=Augmentation(noise=0.1))
-        return VAE((1, 8, 8), hidden=(16,), schedule=schedule, optimizer="sgd", lr=1e-3), data
+    def make() -> VAE:
+        return VAE((1, 8, 8), hidden=(16,), schedule=schedule, optimizer="sgd", lr=1e-3)
 
-    def fit(folder: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
-        model, data = make()
+    resumes_exactly(make, tmp_path, stop)
+
+
+def test_a_codebook_and_its_random_revivals_resume_exactly(tmp_path: Path) -> None:
+    def make() -> VQVAE:
+        model = VQVAE((1, 8, 8), 32, 4, (4, 4), decay=0.8, prior_width=8, lr=1e-3)
+        model.codebook.revive_below = 5.0  # so that some are revived in every step
+        return model
+
+    resumes_exactly(make, tmp_path, 12)
+
+
+def test_a_conditional_vaes_warm_up_resumes_exactly(tmp_path: Path) -> None:
+    def make() -> ConditionalVAE:
+        return ConditionalVAE((1, 8, 8), 10, hidden=(16,), kl_warmup=0.8)
+
+    resumes_exactly(make, tmp_path, 12)
+
+
+def resumes_exactly(make: Callable[[], L.LightningModule], folder: Path, stop: int) -> None:
+    """Three epochs of ten batches, whole and resumed after ``stop`` steps: the same state."""
+
+    def fit(name: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model, data = make(), Digits(batch_size=130, augment=Augmentation(noise=0.1))
         trainer = L.Trainer(
             max_epochs=3,
             accelerator="cpu",
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[_KeepFirst(stop, tmp_path / folder)],
+            callbacks=[_KeepFirst(stop, folder / name)],
             enable_checkpointing=False,
             plugins=[AtomicCheckpointIO()],
         )
@@ -132,7 +154,7 @@ def test_resuming_at_any_batch_gives_the_same_weights(
         return {name: value.clone() for name, value in model.state_dict().items()}
 
     whole = fit("whole")
-    resumed = fit("resumed", tmp_path / "whole" / "kept.ckpt")
+    resumed = fit("resumed", folder / "whole" / "kept.ckpt")
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
