@@ -51,7 +51,7 @@ def test_reproduce_writes_mean_spread_reference_and_command(
     assert 0.05 < float(other.split(" ± ")[0]) < 0.2
     assert 0.05 < mean < 0.2
     assert spread > 0
-    assert cells[3] == "≤ 0.0137"
+    assert cells[3:5] == ["–", "see autoencoder"]  # which speaks of 150 epochs
     assert "2 seeds of 1 epochs" in cells[5]
     assert "threads" in cells[5]
     assert cells[6] == "`python train.py --model autoencoder --trainer.max_epochs 1`"
@@ -78,5 +78,17 @@ def test_a_run_is_judged_where_its_reference_says_so(
     assert "## Codes" in text
     cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
     assert cells[0] == "pca, latent_dim 16"
+    assert cells[3:5] == ["–", "see pca"]
     assert cells[2].startswith("0.01218; evaluation/knn_accuracy 0.9")
     assert cells[6] == "`python train.py --model pca --model.latent_dim 16`"
+
+
+def test_a_recipe_as_it_is_stands_beside_its_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    reproduce(["pca", "--seeds", "1", "--page", "r.md"])
+    cells = [c.strip() for c in (tmp_path / "r.md").read_text().splitlines()[-1].split("|")[1:-1]]
+    assert cells[0] == "pca"
+    assert cells[3] == "0.02489"
+    assert cells[4] == "scikit-learn's PCA on the same split (one pass)"

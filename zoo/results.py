@@ -125,14 +125,17 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
     first, *others = (_mean(trials, metric) for metric in trials[0].figures)
     also = zip(reference.get("also", []), others, strict=True)
     seconds = statistics.median(trial.seconds for trial in trials)
-    published = reference.get("value")
+    label = _label(name, extra)
+    published, source = reference.get("value"), f"{reference['source']} ({reference['budget']})"
+    if label != name:  # it speaks of the recipe as it is
+        published, source = None, f"see {name}"
     options = " ".join([*_options(name), *extra]).replace("=", " ")
     return [
-        _label(name, extra),
+        label,
         reference["metric"],
         "; ".join([first, *(f"{metric} {mean}" for metric, mean in also)]),
         "–" if published is None else str(published),
-        f"{reference['source']} ({reference['budget']})",
+        source,
         f"{len(trials)} seeds of {trials[0].epochs} epochs, {seconds:.0f} s each (start to end of "
         f"the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
