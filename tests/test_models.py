@@ -75,8 +75,8 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
 
 
 #: how far one batch of 16 can be learned by heart, as a share of the first loss; the classifier's
-#: smoothed loss cannot fall below the entropy of its labels
-OVERFIT = {"vae": 0.86, "autoencoder": 0.1, "mlp": 0.05}
+#: smoothed loss cannot fall below the entropy of its labels, a VAE's below that of its grey pixels
+OVERFIT = {"vae": 0.52, "vae_50": 0.52, "autoencoder": 0.1, "mlp": 0.05}
 
 
 def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> None:
