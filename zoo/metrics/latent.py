@@ -35,6 +35,7 @@ def importance_weighted_bound(
     """
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
+    # about a hundred images at a time, as many draws of each as fit
     at_once = max(1, min(draws, rows // max(1, min(len(x), 100))))
     images = max(1, rows // at_once)
     parts = []
