@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from zoo.results import PAGE, hardware, write_row
 HEADER = ("what", "measured", "target", "repeats", "command")
 
 
-def interleaved(contestants: dict[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+def interleaved(contestants: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
     """Median of each contestant's measurements, taken in turn so that all meet the same machine.
 
     Args:

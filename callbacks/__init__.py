@@ -13,6 +13,7 @@ from callbacks.latent import (
     Samples,
 )
 from callbacks.learning import LearningCurves
+from callbacks.over_time import SamplesOverTime
 from callbacks.predictions import Calibration, ConfusionMatrix, DecisionBoundary, FittedCurve
 from callbacks.progress import ProgressBar
 from callbacks.pruning import SensitivityPruning
@@ -45,6 +46,7 @@ __all__ = [
     "ProgressBar",
     "Reconstructions",
     "Samples",
+    "SamplesOverTime",
     "SensitivityPruning",
     "TrainingInterrupted",
     "WeightHistograms",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
@@ -43,6 +44,35 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
             logger.log_image(f"figures/{name}", [str(path)])
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_figure(f"figures/{name}", figure, trainer.global_step)
+    return path
+
+
+def save_animation(trainer: Trainer, pictures: Sequence[Figure], name: str) -> Path | None:
+    """Writes ``figures/NAME.gif``, an eighth of a second a picture and two for the last.
+
+    All pictures have one size. Weights & Biases gets it too; TensorBoard takes no animation.
+
+    Returns:
+        The file, or None where nothing was written.
+    """
+    if not trainer.is_global_zero or trainer.fast_dev_run:
+        return None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    images = []
+    for picture in pictures:
+        picture.set_dpi(80)
+        canvas = FigureCanvasAgg(picture)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
+    path = run_dir(trainer) / "figures" / f"{name}.gif"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = [125] * (len(images) - 1) + [2_000]  # milliseconds
+    images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=0)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_video(f"figures/{name}", [str(path)], format=["gif"])
     return path
 
 

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from callbacks.figures import FigureCallback
 from zoo import plots
-from zoo.functional.paths import PATHS
+from zoo.functional.paths import PATHS, path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+POINTS = 2_000  # of samples in the plane, and of data below them
 
 
 class LatentScatter(FigureCallback):
@@ -73,7 +76,8 @@ class LatentManifold(FigureCallback):
 
 
 class LatentInterpolation(FigureCallback):
-    """Paths in latent space between inputs of different classes, decoded.
+    """Paths in latent space between inputs of different classes, decoded; for a model without an
+    encoder between codes drawn from its density, the same every time.
 
     Args:
         pairs: paths, default 5.
@@ -99,14 +103,22 @@ class LatentInterpolation(FigureCallback):
         self.kind = kind
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        first, second = _pairs(y, self.pairs)
-        path = model.interpolate(x[first], x[second], self.steps, self.kind)
-        blank = torch.ones_like(x[:1])
-        ends = zip(first.tolist(), second.tolist(), path.unbind(1), strict=True)
-        rows = [torch.cat([x[i, None], blank, line, blank, x[j, None]]) for i, j, line in ends]
-        labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
         lines = "straight lines" if self.kind == "linear" else "arcs"
-        title = f"{type(model).__name__}: decoded {lines} between codes (inputs at both ends)"
+        name = type(model).__name__
+        if not model.has_encoder:
+            generator = torch.Generator(model.device).manual_seed(0)
+            ends = model.sample_latent(2 * self.pairs, generator)
+            codes = path(self.kind, ends[: self.pairs], ends[self.pairs :], self.steps)
+            rows = [model.decode(line) for line in codes.unbind(1)]
+            labels = [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.pairs)]
+            return plots.image_rows(rows, labels, f"{name}: decoded {lines} between sampled codes")
+        first, second = _pairs(y, self.pairs)
+        images = model.interpolate(x[first], x[second], self.steps, self.kind)
+        blank = torch.ones_like(x[:1])
+        pairs = zip(first.tolist(), second.tolist(), images.unbind(1), strict=True)
+        rows = [torch.cat([x[i, None], blank, line, blank, x[j, None]]) for i, j, line in pairs]
+        labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
+        title = f"{name}: decoded {lines} between codes (inputs at both ends)"
         return plots.image_rows(rows, labels, title)
 
 
@@ -145,10 +157,11 @@ class Reconstructions(FigureCallback):
 
 
 class Samples(FigureCallback):
-    """New samples from the model, the same noise every time.
+    """New samples from the model, the same noise every time: images, or points in the plane over
+    those of the data.
 
     Args:
-        num_images: how many, default 64.
+        num_images: how many images, default 64; of points there are as many as of the data.
         seed: of the noise, default 0.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
@@ -158,14 +171,16 @@ class Samples(FigureCallback):
     def __init__(
         self, num_images: int = 64, seed: int = 0, every_n_epochs: int | None = None
     ) -> None:
-        super().__init__(1, every_n_epochs)
+        super().__init__(POINTS, every_n_epochs)
         self.num_images = num_images
         self.seed = seed
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         generator = torch.Generator(model.device).manual_seed(self.seed)
-        images = model.sample(self.num_images, generator=generator)
-        return plots.image_grid(images, f"{type(model).__name__}: samples")
+        title = f"{type(model).__name__}: samples"
+        if x.ndim == 2:
+            return plots.point_panels([model.sample(len(x), generator=generator)], x, [title])
+        return plots.image_grid(model.sample(self.num_images, generator=generator), title)
 
 
 def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.pictures import Anscombe, Datasaurus
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
-from datamodules.toys import Toy2D, ToyCurves
+from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
 
 __all__ = [
     "CIFAR10",
@@ -24,6 +24,7 @@ __all__ = [
     "Diabetes",
     "Digits",
     "FashionMNIST",
+    "Gaussians2D",
     "ImageFolder",
     "Iris",
     "Table",

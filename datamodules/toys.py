@@ -1,4 +1,4 @@
-"""Generated sets whose truth is known: curves with noise, and classes in the plane."""
+"""Generated sets whose truth is known: curves with noise, classes and mixtures in the plane."""
 
 from __future__ import annotations
 
@@ -119,6 +119,66 @@ class Toy2D(TableDataModule):
         x = x + self.noise * random.standard_normal(x.shape)
         classes = [str(label) for label in range(self.num_shapes)]
         return Table(x, y, ["x₁", "x₂"], classes)
+
+
+class Gaussians2D(TableDataModule):
+    """A mixture of equal Gaussians in the plane, whose modes are known: what a generative model
+    must cover.
+
+    Properties that models ask for, beside those of a table: ``modes`` (their centres) and
+    ``mode_std``. The class of a point is the number of its mode.
+
+    Args:
+        name: ``grid`` (default; 25 modes two apart, from −4 to 4 along both axes) or ``ring`` (8
+            modes on a circle of radius 2).
+        samples: default 50,000, equally many of each mode.
+        std: standard deviation of each mode, default 0.05.
+        **table: see :class:`~datamodules.tables.TableDataModule`.
+
+    Raises:
+        ValueError: unknown name, negative deviation.
+
+    Source: Dumoulin et al., Adversarially learned inference, 2017, section 4.1 (the grid); Metz et
+    al., Unrolled generative adversarial networks, 2017, section 3.1 (the ring).
+    """
+
+    def __init__(
+        self,
+        name: str = "grid",
+        samples: int = 50_000,
+        std: float = 0.05,
+        **table: Any,
+    ) -> None:
+        super().__init__(standardize=False, **table)  # the modes would have to move too
+        if name not in MIXTURES:
+            raise ValueError(f"unknown name {name!r}; choose from {', '.join(MIXTURES)}")
+        _check_noise(std)
+        self.name, self.samples, self.mode_std = name, samples, std
+
+    @property
+    def modes(self) -> tuple[tuple[float, float], ...]:
+        """Centres of the Gaussians."""
+        return tuple((float(x), float(y)) for x, y in MIXTURES[self.name]())
+
+    def table(self) -> Table:
+        random = np.random.default_rng(self.seed)
+        centres = np.array(self.modes)
+        y = np.arange(self.samples) % len(centres)
+        x = centres[y] + self.mode_std * random.standard_normal((self.samples, 2))
+        return Table(x, y, ["x₁", "x₂"], [str(mode) for mode in range(len(centres))])
+
+
+def _grid() -> Array:
+    side = np.arange(-4, 5, 2)
+    return np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+
+
+def _ring() -> Array:
+    angle = 2 * math.pi * np.arange(8) / 8
+    return 2 * _points(np.cos(angle), np.sin(angle))
+
+
+MIXTURES: dict[str, Callable[[], Array]] = {"grid": _grid, "ring": _ring}
 
 
 def _points(x: Array, y: Array) -> Array:

@@ -18,6 +18,7 @@ from callbacks import Checkpoint, Samples
 from datamodules import Augmentation, Digits, Table, TableDataModule
 from tests.test_resume import _KeepFirst
 from zoo import (
+    GAN,
     PCA,
     VAE,
     VQVAE,
@@ -49,6 +50,20 @@ class NumberedDigits(Digits):
     def load(self, train: bool) -> tuple[Tensor, ...]:
         x, _ = super().load(train)
         return x, torch.arange(len(x))
+
+
+class FromData(GAN):
+    """Its noise is a part of the image beside it, so that the batch decides it, not the process."""
+
+    def labels(self, batch: Any) -> Tensor:
+        return batch[0].flatten(1)[:, 18:26] - 0.5
+
+    def codes(self, n: int, y: Tensor | None) -> Tensor:
+        assert y is not None
+        return y
+
+    def discriminate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return super().discriminate(x)
 
 
 class NanOnOne(VAE):
@@ -84,6 +99,7 @@ def gradients(folder: Path, processes: int) -> None:
         ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
         ("vq", quantised),
+        ("gan", lambda: FromData((1, 8, 8), 8, penalty="r1", n_critic=2, hidden=(16,), **SLOW)),
     ):
         torch.manual_seed(0)
         model = make()
@@ -94,6 +110,8 @@ def gradients(folder: Path, processes: int) -> None:
             state = dict(model.named_parameters())
             if name == "vq":  # the running means are those of the whole batch
                 state["codebook"] = model.codebook.vectors
+            if name == "gan":
+                state |= dict(model.average.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
 
 
@@ -106,6 +124,7 @@ def quantised() -> VQVAE:
 
 
 SGD: dict[str, Any] = {"optimizer": "sgd", "lr": 0.5, "optimizer_options": {"momentum": 0.0}}
+SLOW = SGD | {"lr": 0.01}
 
 
 def samples(folder: Path, processes: int) -> None:
@@ -129,6 +148,15 @@ def files(folder: Path, processes: int) -> None:
         processes, folder, max_epochs=1, enable_checkpointing=True, callbacks=[saver, Samples()]
     )
     trainer.fit(VAE((1, 8, 8), hidden=(8,)), Digits(batch_size=200))
+
+
+def batch_norms(folder: Path, processes: int) -> None:
+    """A convolutional GAN with batch norm: all processes end with one state."""
+    torch.manual_seed(0)
+    model = GAN((1, 8, 8), 8, network="dcgan", hidden=(4, 8), normalization="batch")
+    trainer = make_trainer(processes, folder, max_epochs=1)
+    trainer.fit(model, Digits(batch_size=65))
+    torch.save(model.state_dict(), folder / f"state-{trainer.global_rank}.pt")
 
 
 def resume(folder: Path, processes: int) -> None:
@@ -193,6 +221,8 @@ def nan(folder: Path, processes: int) -> None:
 
 if __name__ == "__main__":
     job, target, count = sys.argv[1:]
-    jobs = {f.__name__: f for f in (gradients, samples, files, resume, exact, metrics, nan)}
+    jobs = {
+        f.__name__: f for f in (gradients, samples, files, batch_norms, resume, exact, metrics, nan)
+    }
     jobs[job](Path(target), int(count))
     leave_processes()

@@ -33,11 +33,20 @@ def work(job: str, folder: Path, processes: int = 2, check: bool = True) -> str:
 def test_the_same_global_batch_gives_the_same_gradients(tmp_path: Path) -> None:
     work("gradients", tmp_path, 1)
     work("gradients", tmp_path, 2)
-    for name in ("mlp", "ae", "vq"):
+    for name in ("mlp", "ae", "vq", "gan"):
         one, two = (torch.load(tmp_path / f"{name}-{n}.pt", weights_only=True) for n in (1, 2))
         for key, value in one.items():
             assert value.dtype == torch.float64
             torch.testing.assert_close(value, two[key], rtol=0, atol=1e-10, msg=f"{name}: {key}")
+
+
+def test_both_networks_of_a_gan_stay_equal_on_all_processes(tmp_path: Path) -> None:
+    """Weights, averages and statistics of batch norm, without a search for unused parameters."""
+    work("batch_norms", tmp_path)
+    one, two = (torch.load(tmp_path / f"state-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert any("running_mean" in name for name in one)
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=0, atol=0, msg=name)
 
 
 def test_exact_solvers_add_up_the_sums_of_all_processes(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from datamodules import Digits
 from zoo.cli import main
 from zoo.errors import InputError
 from zoo.evaluation import content_mark, feature_classifier, feature_network
-from zoo.latent_figures import group
+from zoo.latent_figures import Shown, group
+from zoo.registry import create_model
 
 Run = Callable[..., Path]
 SHORT = ("--trainer.max_epochs=2",)
@@ -80,6 +81,40 @@ def test_every_kind_of_latent_model_is_judged(
     assert "100 samples (mixture) and 100 test images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("model", ["dcgan", "conditional_gan"])
+def test_models_without_an_encoder_are_judged_by_their_samples(
+    model: str, run: Run, classifier: Path, fails: Callable[..., str]
+) -> None:
+    checkpoint = str(run(f"--model={model}", *SHORT) / "checkpoints/last.ckpt")
+    main(["evaluate", checkpoint, "--features", str(classifier)])
+    found = figures(checkpoint)
+    conditional = {"class_accuracy"} if model == "conditional_gan" else set()
+    assert set(found) == conditional | {
+        "fid_cnn", "fid_cnn_data", "fid_cnn_untrained", "kid_cnn", "precision", "recall", "density",
+        "coverage",
+    }  # fmt: skip
+    main(["interpolate", checkpoint, "--first=2", "--second=5"])
+    main(["traverse", checkpoint, "--index=1"])
+    main(["arithmetic", checkpoint, "--add=1,2", "--subtract=3", "--to=4,5"])
+    assert "has no encoder" in fails("evaluate", checkpoint, "--sampler=mixture")
+    assert "no codes of the same inputs to compare" in fails("compare", checkpoint)
+    asked = fails("arithmetic", checkpoint, "--add=class:11", "--subtract=3", "--to=4")
+    assert ("is empty" if conditional else "have no classes") in asked
+
+
+def test_known_modes_are_counted(run: Run) -> None:
+    folder = run(
+        "--model=gan", "--data=gaussians_2d", "--data.name=ring", "--data.samples=10000",
+        "--trainer.max_steps=20",
+    )  # fmt: skip
+    checkpoint = str(folder / "checkpoints/last.ckpt")
+    main(["evaluate", checkpoint, "--samples=200"])
+    found = figures(checkpoint)
+    assert 0 <= found["modes_found"] <= 8
+    assert 0 <= found["high_quality"] <= 1
+    assert {"precision", "coverage", "fid_raw"} <= set(found)
+
+
 def test_a_mixture_of_codes_samples_better_than_one_gaussian_after_training(
     run: Run, classifier: Path
 ) -> None:
@@ -136,10 +171,12 @@ def test_models_side_by_side(vae: str, run: Run, tmp_path: Path) -> None:
 
 
 def test_groups_of_inputs() -> None:
-    labels = torch.tensor([2, 0, 1, 2, 1])
-    assert group("class:2", labels).tolist() == [0, 3]
-    assert group("class:2,1", labels).tolist() == [0, 3, 2, 4]
-    assert group("4, 1", labels).tolist() == [4, 1]
+    model = create_model("gan")
+    x, y = torch.zeros(5, 1, 8, 8), torch.tensor([2, 0, 1, 2, 1])
+    shown = Shown(model, torch.zeros(5, 3), x, y)
+    assert group("class:2", shown).tolist() == [0, 3]
+    assert group("class:2,1", shown).tolist() == [0, 3, 2, 4]
+    assert group("4, 1", shown).tolist() == [4, 1]
     for text, message in {
         "class:7": r"group 'class:7' is empty \(classes: 0, 1, 2\)",
         "": r"group '' is empty",
@@ -148,7 +185,9 @@ def test_groups_of_inputs() -> None:
         "two": "is no group",
     }.items():
         with pytest.raises(InputError, match=message):
-            group(text, labels)
+            group(text, shown)
+    with pytest.raises(InputError, match="these samples have no classes, name them by indices"):
+        group("class:1", Shown(model, torch.zeros(5, 3), None, None))
 
 
 # -- bad input -----------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from zoo.latent.base import LatentModel as LatentModel
     from zoo.latent.bounds import IWAE as IWAE
     from zoo.latent.bounds import VampPriorVAE as VampPriorVAE
+    from zoo.latent.gan import GAN as GAN
+    from zoo.latent.gan import ConditionalGAN as ConditionalGAN
     from zoo.latent.pca import PCA as PCA
     from zoo.latent.vae import VAE as VAE
     from zoo.latent.vae import BetaVAE as BetaVAE
@@ -73,6 +75,8 @@ _HOMES = {
     "IWAE": "zoo.latent.bounds",
     "VampPriorVAE": "zoo.latent.bounds",
     "VQVAE": "zoo.latent.vqvae",
+    "GAN": "zoo.latent.gan",
+    "ConditionalGAN": "zoo.latent.gan",
 }
 
 __all__ = sorted(_HOMES)

@@ -22,6 +22,7 @@ from zoo.judging import (
     Figure,
     Judged,
     density,
+    known_modes,
     reconstruction,
     representation,
     robustness,
@@ -166,6 +167,11 @@ def evaluate(args: list[str]) -> None:
     quieten()
     path = Path(options.checkpoint)
     model = load_latent(options.checkpoint)
+    if not model.has_encoder and options.sampler != ["prior"]:
+        raise InputError(
+            f"{type(model).__name__} has no encoder, to whose codes a density could be fitted: "
+            "leave --sampler out"
+        )
     data = data_of(path, options.data, options.root)
     judged = Judged(
         model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
@@ -185,6 +191,7 @@ def _all(judged: Judged, data: Any, options: Any) -> Iterator[Figure]:
         yield from group(judged)
     count = len(judged.test[0]) if options.samples is None else options.samples
     if count:
+        yield from known_modes(judged, count)
         yield from samples(judged, count, _networks(judged.model, data, options))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,17 @@ from zoo.functional.jacobians import jacobian_norm
 from zoo.functional.moments import Moments
 from zoo.latent.autoencoders import corrupt, psnr
 from zoo.latent.base import LatentModel
+from zoo.latent.conditional import ClassCodes
 from zoo.latent.pca import PCA, spectrum
 from zoo.latent.samplers import fit_sampler
-from zoo.metrics.features import features_of
+from zoo.metrics.features import ClassifierFeatures, features_of
 from zoo.metrics.latent import (
     active_units,
     importance_weighted_bound,
     neighbour_accuracy,
     probe_accuracy,
 )
+from zoo.metrics.samples import ModeMeasure
 from zoo.processes import seeded_globally
 
 CHUNK = 1_000  # images a network sees at once
@@ -108,6 +111,8 @@ def density(judged: Judged) -> Iterator[Figure]:
 
 def representation(judged: Judged) -> Iterator[Figure]:
     """What the codes know of the classes, and how many of their dimensions are in use."""
+    if not judged.model.has_encoder:
+        return
     (x, y), (test_x, test_y) = judged.train, judged.test
     probed = min(len(x), PROBE)
     train = judged.codes(x[:probed]), y[:probed]
@@ -129,6 +134,8 @@ def representation(judged: Judged) -> Iterator[Figure]:
 
 def reconstruction(judged: Judged) -> Iterator[Figure]:
     """The squared error beside that of principal components of the same number."""
+    if not judged.model.has_encoder:
+        return
     model, (x, _), (test, _) = judged.model, judged.train, judged.test
     with torch.no_grad():
         back = torch.cat([model.reconstruct(part) for part in test.split(CHUNK)])
@@ -155,6 +162,8 @@ def reconstruction(judged: Judged) -> Iterator[Figure]:
 
 def robustness(judged: Judged) -> Iterator[Figure]:
     """What noise on the input does to the reconstruction, and how far codes move with it."""
+    if not judged.model.has_encoder:
+        return
     model, (x, _) = judged.model, judged.test
     generator = torch.Generator(x.device).manual_seed(judged.seed)
     noisy = corrupt(x, "gaussian", NOISE, generator)
@@ -185,6 +194,8 @@ def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Itera
         features = features_of(network, real)
         moments = Moments.of(features)
         mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
+        if isinstance(judged.model, ClassCodes) and isinstance(network, ClassifierFeatures):
+            yield _obedience(judged, count, network.classifier, mark)
         for index, sampler in enumerate(judged.samplers):
             fakes = features_of(network, judged.sample(count, sampler))
             suffix = f"_{sampler}" if index else ""
@@ -212,3 +223,33 @@ def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Itera
             f"fid_{name}_untrained", float(frechet_distance(moments, Moments.of(fresh))),
             f"{count:,} samples of the model before training in their place",
         )  # fmt: skip
+
+
+def _obedience(judged: Judged, count: int, classifier: Any, mark: str) -> Figure:
+    """How often samples of a chosen class are taken for it."""
+    model: Any = judged.model
+    wanted = torch.arange(count, device=model.device) % model.num_classes
+    with seeded_globally(judged.seed), torch.no_grad():
+        taken = [
+            classifier.logits(model.decode(model.sample_latent(len(part), y=part))).argmax(1)
+            for part in wanted.split(CHUNK)
+        ]
+    return Figure(
+        "class_accuracy", float((torch.cat(taken) == wanted).double().mean()),
+        f"samples that the classifier {mark} takes for the class asked for; {count:,} samples",
+    )  # fmt: skip
+
+
+def known_modes(judged: Judged, count: int) -> Iterator[Figure]:
+    """How samples lie to the modes of data that says where they are."""
+    modes, std = (judged.model.hparams.get(name) for name in ("modes", "mode_std"))
+    if modes is None:
+        return
+    found = judged.sample(count, "prior")
+    for name, kind, meaning in (
+        ("modes_found", "found", f"of {len(modes)} modes"),
+        ("high_quality", "high_quality", "share within three standard deviations of a mode"),
+    ):
+        measure = ModeMeasure(kind, modes, std).to(found.device)
+        measure.update(found)
+        yield Figure(name, float(measure.compute()), f"{meaning}; {count:,} samples")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,24 +23,31 @@ SHOWN = 12  # latent dimensions of a traversal, at most
 
 
 def interpolate(args: list[str]) -> None:
-    """Decodes the straight line and the arc between the codes of two test inputs."""
+    """Decodes the straight line and the arc between the codes of two test inputs.
+
+    A model without an encoder shows codes drawn from its density in their place, here and in the
+    other commands.
+    """
     parser = _parser("interpolate", interpolate.__doc__)
     parser.add_argument("--first", type=int, default=0, help="index of a test input, default 0")
     parser.add_argument("--second", type=int, help="default: the next one of another class")
     parser.add_argument("--steps", type=int, default=11, help="images along the path, default 11")
     options = parser.parse_args(args)
     _at_least(2, "steps", options.steps)
-    model, x, y = _open(options)
-    first, second = _ends(options, y)
-    ends = x[first : first + 1], x[second : second + 1]
-    blank = torch.ones_like(ends[0])
+    shown = _open(options)
+    model, codes = shown.model, shown.codes
+    first, second = _ends(options, shown)
     with torch.no_grad():
         rows = [
-            torch.cat([ends[0], blank, model.interpolate(*ends, options.steps, kind)[:, 0], blank,
-                       ends[1]])
+            model.decode(path(kind, codes[first, None], codes[second, None], options.steps)[:, 0])
             for kind in PATHS
-        ]  # fmt: skip
-    title = f"{type(model).__name__}: from test input {first} to {second} (inputs at both ends)"
+        ]
+    title = f"{type(model).__name__}: from {shown.kind} {first} to {second}"
+    if shown.x is not None:
+        title += " (inputs at both ends)"
+        ends = shown.x[first, None], shown.x[second, None]
+        blank = torch.ones_like(ends[0])
+        rows = [torch.cat([ends[0], blank, row, blank, ends[1]]) for row in rows]
     _write(plots.image_rows(rows, PATHS, title), options)
 
 
@@ -52,10 +60,10 @@ def traverse(args: list[str]) -> None:
                         f"{SHOWN} that vary most")  # fmt: skip
     options = parser.parse_args(args)
     _at_least(2, "steps", options.steps)
-    model, x, _ = _open(options)
-    _in_range("index", options.index, len(x))
+    shown = _open(options)
+    model, codes = shown.model, shown.codes
+    _in_range("index", options.index, shown)
     with torch.no_grad():
-        codes = model.encode(x)
         dims = _dims(options.dims, codes)
         levels = torch.linspace(0.01, 0.99, options.steps, device=codes.device)
         values = codes.float().quantile(levels, dim=0).to(codes)  # (steps, D)
@@ -67,7 +75,7 @@ def traverse(args: list[str]) -> None:
     labels = [
         f"z{dim + 1}: {float(values[0, dim]):.2g} to {float(values[-1, dim]):.2g}" for dim in dims
     ]
-    title = f"{type(model).__name__}: test input {options.index}, one dimension at a time"
+    title = f"{type(model).__name__}: {shown.kind} {options.index}, one dimension at a time"
     _write(plots.image_rows(rows, labels, f"{title} (1st to 99th percentile)"), options)
 
 
@@ -80,10 +88,11 @@ def arithmetic(args: list[str]) -> None:
     for flag, what in (("--add", "A"), ("--subtract", "B"), ("--to", "C")):
         parser.add_argument(flag, required=True, metavar=what, help="a group, see above")
     options = parser.parse_args(args)
-    model, x, y = _open(options)
-    groups = [group(text, y) for text in (options.add, options.subtract, options.to)]
+    shown = _open(options)
+    model = shown.model
+    groups = [group(text, shown) for text in (options.add, options.subtract, options.to)]
     with torch.no_grad():
-        a, b, c = (model.encode(x[members]).mean(0) for members in groups)
+        a, b, c = (shown.codes[members].mean(0) for members in groups)
         images = model.decode(torch.stack([a, b, c, a - b + c]))
     texts = (options.add, options.subtract, options.to)
     names = [_described(*pair) for pair in zip(texts, groups, strict=True)]
@@ -102,44 +111,73 @@ def compare(args: list[str]) -> None:
     options = parser.parse_args(args)
     _at_least(2, "steps", options.steps)
     panels = []
-    labels = torch.empty(0)
     for checkpoint in options.checkpoint:
-        model, x, y = _open(options, checkpoint)
-        first, second = _ends(options, y)
-        labels = y
+        shown = _open(options, checkpoint)
+        model, codes = shown.model, shown.codes
+        if shown.x is None:
+            raise InputError(
+                f"{checkpoint} is a {type(model).__name__}, which has no encoder: there are no "
+                "codes of the same inputs to compare"
+            )
+        first, second = _ends(options, shown)
         with torch.no_grad():
-            codes = model.encode(x)
             line = path("linear", codes[first, None], codes[second, None], options.steps)[:, 0]
             panels.append(plots.Panel(type(model).__name__, codes, line, model.decode(line)))
-    title = f"codes of {len(labels):,} test inputs; the line from input {first} to input {second}"
-    known = None if labels.is_floating_point() else labels
-    _write(plots.latent_comparison(panels, known, title), options)
+    title = f"codes of {len(codes):,} test inputs; the line from input {first} to input {second}"
+    _write(plots.latent_comparison(panels, shown.y, title), options)
 
 
-def group(text: str, labels: Tensor) -> Tensor:
-    """Indices of a group of test inputs.
+@dataclass(frozen=True)
+class Shown:
+    """A model and the codes that pictures start from.
+
+    Args:
+        model: in evaluation mode.
+        codes: of test inputs, or drawn from the model's density, (N, D).
+        x: the test inputs, or None.
+        y: classes (N,), or None.
+    """
+
+    model: LatentModel
+    codes: Tensor
+    x: Tensor | None
+    y: Tensor | None
+
+    @property
+    def kind(self) -> str:
+        """What an index counts."""
+        return "sample" if self.x is None else "test input"
+
+
+def group(text: str, shown: Shown) -> Tensor:
+    """Indices of a group of test inputs, or of samples.
 
     Args:
         text: ``class:4``, or indices, ``0,7,12``.
-        labels: of the test inputs, (N,).
+        shown: what there is.
 
     Raises:
-        InputError: neither; an empty group; an index that there is not.
+        InputError: neither; an empty group; an index that there is not; no classes.
     """
     kind, _, value = text.rpartition(":")
     numbers = [part.strip() for part in value.split(",") if part.strip()]
     if kind not in ("", "class") or not all(part.lstrip("-").isdigit() for part in numbers):
         raise InputError(f"{text!r} is no group: write class:4, or indices such as 0,7,12")
+    labels = shown.y
     if kind == "class":
+        if labels is None:
+            raise InputError(f"{text!r}: these {shown.kind}s have no classes, name them by indices")
         members = torch.cat([(labels == int(n)).nonzero()[:, 0] for n in numbers or ["-1"]])
     else:
         members = torch.tensor([int(n) for n in numbers], dtype=torch.long)
     if not len(members):
-        known = ", ".join(map(str, labels.unique().tolist())) if kind else "none given"
+        known = "none given"
+        if kind and labels is not None:
+            known = ", ".join(map(str, labels.unique().tolist()))
         raise InputError(f"group {text!r} is empty ({'classes' if kind else 'indices'}: {known})")
     if not kind:
         for index in members.tolist():
-            _in_range(f"group {text!r}: index", index, len(labels))
+            _in_range(f"group {text!r}: index", index, shown)
     return members
 
 
@@ -163,22 +201,30 @@ def _parser(command: str, description: str | None, several: bool = False) -> Par
     return parser
 
 
-def _open(options: Any, checkpoint: str | None = None) -> tuple[LatentModel, Tensor, Tensor]:
-    """The model, test inputs and labels."""
+def _open(options: Any, checkpoint: str | None = None) -> Shown:
+    """The model and its codes of test inputs; drawn ones where it has no encoder."""
     name = checkpoint or options.checkpoint
     model = load_latent(name)
-    data = data_of(Path(name), options.data, options.root)
-    return model, *samples_of(data, "test", model, options.images)
+    with torch.no_grad():
+        if not model.has_encoder:
+            generator = torch.Generator(model.device).manual_seed(0)
+            codes = model.sample_latent(options.images, generator)
+            classes = codes[:, model.latent_dim :]  # of a conditional model: they follow z
+            return Shown(model, codes, None, classes.argmax(1) if classes.shape[1] else None)
+        data = data_of(Path(name), options.data, options.root)
+        x, y = samples_of(data, "test", model, options.images)
+        return Shown(model, model.encode(x), x, None if y.is_floating_point() else y)
 
 
-def _ends(options: Any, y: Tensor) -> tuple[int, int]:
-    """Indices of the two inputs that a path joins."""
-    first, second = options.first, options.second
-    _in_range("first", first, len(y))
+def _ends(options: Any, shown: Shown) -> tuple[int, int]:
+    """Indices of the two codes that a path joins."""
+    first, second, count = options.first, options.second, len(shown.codes)
+    _in_range("first", first, shown)
     if second is None:
-        others = (y != y[first]).reshape(len(y), -1).any(1).nonzero()[:, 0].tolist()
-        second = next((i for i in others if i > first), others[0] if others else len(y) - 1)
-    _in_range("second", second, len(y))
+        y = torch.arange(count) if shown.y is None else shown.y
+        others = (y != y[first]).nonzero()[:, 0].tolist()
+        second = next((i for i in others if i > first), others[0] if others else count - 1)
+    _in_range("second", second, shown)
     return first, second
 
 
@@ -197,9 +243,12 @@ def _dims(text: str | None, codes: Tensor) -> list[int]:
     return dims
 
 
-def _in_range(name: str, index: int, count: int) -> None:
+def _in_range(name: str, index: int, shown: Shown) -> None:
+    count = len(shown.codes)
     if not 0 <= index < count:
-        raise InputError(f"{name} {index} is not among the {count:,} test inputs, 0 to {count - 1}")
+        raise InputError(
+            f"{name} {index} is not among the {count:,} {shown.kind}s, 0 to {count - 1}"
+        )
 
 
 def _at_least(least: int, name: str, value: int) -> None:

@@ -67,4 +67,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    # a running mean of weights is always in evaluation mode
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", message="`weights_only` was not set")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
@@ -153,6 +153,18 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "lbfgs": torch.optim.LBFGS,
 }
 FUSED = ("sgd", "adam", "adamw")
+
+
+def decay_groups(module: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters as optimiser groups; only weights of two or more dimensions decay."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    if not decay:
+        return [{"params": trainable}]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def make_optimizer(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 
@@ -70,3 +71,18 @@ def gather(value: Any, world_size: int) -> list[Any]:
     values: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+@torch.no_grad()
+def average_over_processes(network: nn.Module) -> None:
+    """Sets the gradients and the buffers of a network to their means over all processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return
+    values = [p.grad for p in network.parameters() if p.grad is not None]
+    values += [b for b in network.buffers() if b.is_floating_point()]
+    flat = torch.cat([value.flatten() for value in values])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    parts = flat.split([value.numel() for value in values])
+    for value, part in zip(values, parts, strict=True):
+        value.copy_(part.view_as(value))

@@ -28,6 +28,7 @@ DATA = {
     "image_folder": "datamodules.ImageFolder",
     "toy_curves": "datamodules.ToyCurves",
     "toy_2d": "datamodules.Toy2D",
+    "gaussians_2d": "datamodules.Gaussians2D",
     "anscombe": "datamodules.Anscombe",
     "datasaurus": "datamodules.Datasaurus",
     "diabetes": "datamodules.Diabetes",
@@ -38,7 +39,10 @@ DATA = {
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
-PROPERTIES = ("input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels")
+PROPERTIES = (
+    "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
+    "mode_std",
+)  # fmt: skip
 
 
 def list_models() -> list[str]:

@@ -16,7 +16,7 @@ Strength = float | dict[str, float]
 
 
 def chosen(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, float]]:
-    """Parameters that a strength speaks of, each with its number.
+    """Trainable parameters that a strength speaks of, each with its number.
 
     A name that several patterns match takes the first. Pruned weights go by their plain name.
 
@@ -25,20 +25,21 @@ def chosen(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, floa
     """
     named = {name.removesuffix("_orig"): p for name, p in module.named_parameters()}
     if not isinstance(strength, dict):
-        yield from ((p, strength) for p in named.values() if p.ndim >= 2)
+        yield from ((p, strength) for p in named.values() if p.ndim >= 2 and p.requires_grad)
         return
     for pattern in strength:
         if not any(fnmatchcase(name, pattern) for name in named):
             raise InputError(f"no parameter is called {pattern!r}; there are {', '.join(named)}")
     for name, p in named.items():
         matches = [value for pattern, value in strength.items() if fnmatchcase(name, pattern)]
-        if matches:
+        if matches and p.requires_grad:
             yield p, matches[0]
 
 
 def penalty(module: nn.Module, strength: Strength, p: float) -> Tensor:
     """Σ λ Σ|w|^p over the chosen parameters: a scalar, part of the loss."""
-    return torch.stack([value * lp_norm(w, p) for w, value in chosen(module, strength)]).sum()
+    terms = [value * lp_norm(w, p) for w, value in chosen(module, strength)]
+    return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def clip_units(module: nn.Module, limit: Strength) -> None:

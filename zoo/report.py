@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 
-def table(stage: str, metrics: dict[str, float], notes: dict[str, str]) -> str:
-    """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it."""
+def table(
+    stage: str, metrics: dict[str, float], notes: dict[str, str], remarks: Sequence[str] = ()
+) -> str:
+    """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it.
+
+    Remarks on the run as a whole come below.
+    """
     shown = {
         name: value
         for name, value in metrics.items()
@@ -22,6 +28,7 @@ def table(stage: str, metrics: dict[str, float], notes: dict[str, str]) -> str:
         f"{stage + '/' + name:<{width}}  {value:>10.5g}   {notes.get(name, '')}".rstrip()
         for name, value in shown.items()
     ]
+    lines += remarks
     rule = "─" * max([len(line) for line in lines], default=0)
     return "\n".join(["", rule, *lines, rule])
 

@@ -207,6 +207,7 @@ class ZooCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
+        self._check_by_hand(config)
         fast = config.get("fast_dev_run")
         if not fast:
             self.run_dir = self._make_run_dir(config.get("default_root_dir") or "runs")
@@ -220,6 +221,19 @@ class ZooCLI(LightningCLI):
         plugins = _as_list(config.get("plugins"))
         kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
+
+    def _check_by_hand(self, config: Any) -> None:
+        """Flags of the Trainer that do not reach a model with optimisation of its own."""
+        if self.model.automatic_optimization:
+            return
+        for name, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (1,))):
+            if config.get(name) in neutral:
+                continue
+            own = name in registry.arguments_of(type(self.model))
+            raise InputError(
+                f"{type(self.model).__name__} steps by itself, which --trainer.{name} does not "
+                f"reach: {f'give --model.{name} in its place' if own else 'leave it out'}"
+            )
 
     def _make_run_dir(self, root: str) -> Path:
         """A new folder ``root/NAME/TIME``; made by the first process only."""
@@ -362,14 +376,15 @@ class ZooCLI(LightningCLI):
             for name, value in self.trainer.callback_metrics.items()
             if name.startswith(f"{stage}/")
         }
-        notes = self.model.describe_metrics() if isinstance(self.model, Task) else {}
-        say(table(stage, metrics, notes))
+        task = self.model if isinstance(self.model, Task) else None
+        notes, remarks = (task.describe_metrics(), task.remarks(metrics)) if task else ({}, [])
+        say(table(stage, metrics, notes, remarks))
         if self.trainer.fast_dev_run:
             return
         best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
         if best:
             say(f"checkpoint  {short(best)}")
-        figures = sorted((self.run_dir / "figures").glob("*.png"))
+        figures = list((self.run_dir / "figures").glob("*.*"))
         if figures:
             say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
         say(f"run         {self.run_dir}")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.errors import DivergedError
 from zoo.metrics import RunningMeans
-from zoo.optim import make_optimizer, make_schedule
+from zoo.optim import decay_groups, make_optimizer, make_schedule
 from zoo.processes import gather, random_state, set_random_state
 from zoo.regularization import Strength, clip_units, penalty
 
@@ -90,7 +90,7 @@ class Task(LightningModule):
         self._metrics: dict[str, Metric] = {}
         self._window_start = 0
         self._last_logged = -1
-        self._generator: torch.Generator | None = None
+        self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -104,7 +104,8 @@ class Task(LightningModule):
     # -- what a family provides -----------------------------------------------------------------
 
     def step(self, batch: Any) -> dict[str, Any]:
-        """One batch's loss and named parts: scalars, means over the batch.
+        """One batch's loss and named parts: scalars, means over the batch; None for a part that
+        this batch did not measure.
 
         The key ``weight``, where present, is the number of elements the means were taken over
         (tokens, nodes); otherwise it is ``batch_size(batch)``. The key ``outputs``, where present,
@@ -126,21 +127,30 @@ class Task(LightningModule):
         """For each metric of the closing table: meaning, unit, settings that it depends on."""
         return {k: v for base in reversed(type(self).__mro__) for k, v in _notes(base).items()}
 
+    def remarks(self, metrics: dict[str, float]) -> list[str]:
+        """What the figures of an evaluation mean for the run as a whole, a line each; below them in
+        the closing table.
+
+        Args:
+            metrics: by their names without the stage.
+        """
+        return []
+
     @property
-    def generator(self) -> torch.Generator | None:
+    def rng(self) -> torch.Generator | None:
         """Source of noise inside ``step``: the global one in training; in evaluation one that
         restarts with every batch, so that evaluating twice gives the same numbers."""
-        return self._generator
+        return self._rng
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Draws the noise of ``step`` from a generator of its own, on the model's device."""
-        before, self._generator = self._generator, torch.Generator(self.device)
-        self._generator.manual_seed(seed)
+        before, self._rng = self._rng, torch.Generator(self.device)
+        self._rng.manual_seed(seed)
         try:
             yield
         finally:
-            self._generator = before
+            self._rng = before
 
     # -- loops ----------------------------------------------------------------------------------
 
@@ -160,7 +170,7 @@ class Task(LightningModule):
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
         self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
-        step = self.global_step
+        step = self.steps_before()
         due = (step + 1) % (self.trainer.log_every_n_steps or FLUSH_EVERY) == 0
         if not due or step == self._last_logged:
             return
@@ -169,6 +179,10 @@ class Task(LightningModule):
         if not self.trainer.barebones:
             self.log_dict({f"train/{k}_step": v for k, v in means.items()}, batch_size=1)
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
+
+    def steps_before(self) -> int:
+        """Steps before this batch's, as the Trainer counts them for its log."""
+        return self.global_step
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
         with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
@@ -205,7 +219,7 @@ class Task(LightningModule):
         terms = [penalty(self, strength, p) for strength, p in norms if strength]
         if not terms:
             return parts
-        total = torch.stack(terms).sum()
+        total = torch.stack([term.to(parts["loss"]) for term in terms]).sum()
         return parts | {"loss": parts["loss"] + total, "penalty": total}
 
     def _begin_evaluation(self) -> None:
@@ -278,17 +292,7 @@ class Task(LightningModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trainable parameters as optimiser groups; only weights of ≥ 2 dimensions decay."""
-        trainable = [p for p in self.parameters() if p.requires_grad]
-        decay = self.hparams["weight_decay"]
-        if not decay:
-            return [{"params": trainable}]
-        matrices = [p for p in trainable if p.ndim >= 2]
-        others = [p for p in trainable if p.ndim < 2]
-        groups = [
-            {"params": matrices, "weight_decay": decay},
-            {"params": others, "weight_decay": 0},
-        ]
-        return [group for group in groups if group["params"]]
+        return decay_groups(self, self.hparams["weight_decay"])
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams

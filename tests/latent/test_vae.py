@@ -83,7 +83,7 @@ def test_sampling_follows_its_generator_and_leaves_the_global_one(
 def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
     model, batch = VAE((1, 8, 8), latent_dim=4).double(), digits()
     batch = (batch[0].double(), batch[1])
-    model._generator = torch.Generator().manual_seed(5)
+    model._rng = torch.Generator().manual_seed(5)
     parts = model.step(batch)
     x = batch[0]
     mean, log_var = model.posterior(x)

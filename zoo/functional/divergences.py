@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -34,3 +35,28 @@ def kl_bernoulli(p: float, q: Tensor) -> Tensor:
     """
     q = q.clamp(1e-7, 1 - 1e-7)  # a unit that never fires is far away, not infinitely far
     return p * (math.log(p) - q.log()) + (1 - p) * (math.log1p(-p) - (-q).log1p())
+
+
+def kl_categorical(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p ‖ q) = Σ p log(p/q) of distributions over finitely many values.
+
+    Args:
+        p, q: probabilities, (..., K).
+
+    Returns:
+        (...) nats; infinite where q is 0 and p is not.
+    """
+    return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    """JS(p ‖ q) = ½ KL(p ‖ m) + ½ KL(q ‖ m), m = (p + q)/2.
+
+    Args:
+        p, q: probabilities, (..., K).
+
+    Returns:
+        (...) nats, between 0, where p = q, and log 2.
+    """
+    middle = (p + q) / 2
+    return (kl_categorical(p, middle) + kl_categorical(q, middle)) / 2

@@ -148,7 +148,7 @@ class DenoisingAutoencoder(Autoencoder):
     def step(self, batch: Any) -> dict[str, Tensor]:
         x = batch[0]
         hp = self.hparams
-        noisy = corrupt(x, hp["corruption"], hp["level"], self.generator)
+        noisy = corrupt(x, hp["corruption"], hp["level"], self.rng)
         z = self.encode(noisy)
         self.follow(z)
         cleaned = self.decode(z)

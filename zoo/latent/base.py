@@ -55,6 +55,8 @@ class LatentModel(Task):
             its input.
     """
 
+    #: what the ``network`` argument may say
+    networks: ClassVar[tuple[str, ...]] = NETWORKS
     #: whether the codes may have as many dimensions as the data, or more
     overcomplete: ClassVar[bool] = False
 
@@ -76,8 +78,8 @@ class LatentModel(Task):
                 f"latent_dim={latent_dim} is no smaller than a sample, which has {size} numbers: "
                 "nothing would be left to learn; choose a smaller latent_dim"
             )
-        if network not in NETWORKS:
-            raise ValueError(f"unknown network {network!r}; choose from {', '.join(NETWORKS)}")
+        if network not in self.networks:
+            raise ValueError(f"unknown network {network!r}; choose from {', '.join(self.networks)}")
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
 
@@ -111,9 +113,14 @@ class LatentModel(Task):
 
     # -- the contract ---------------------------------------------------------------------------
 
+    @property
+    def has_encoder(self) -> bool:
+        """Whether there are ``encode``, ``reconstruct`` and ``interpolate``: a GAN has none."""
+        return type(self).encode is not LatentModel.encode
+
     def encode(self, x: Tensor) -> Tensor:
         """(B, *input_shape) → (B, latent_dim); the mean, for a distribution over codes."""
-        raise NotImplementedError(f"{type(self).__name__} has no encode(x)")
+        raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def decode(self, z: Tensor) -> Tensor:
         """(B, latent_dim) → (B, *input_shape); the mean, for a distribution of images."""

@@ -95,7 +95,7 @@ class PixelModel(LatentModel):
             return x
         if kind == "threshold":
             return (x > 0.5).to(x.dtype)
-        return torch.bernoulli(x, generator=self.generator)
+        return torch.bernoulli(x, generator=self.rng)
 
     def encoder_input(self, x: Tensor) -> Tensor:
         """What ``encode`` shows the encoder: pixels binarised at ½ where training has them so."""

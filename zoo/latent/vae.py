@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InputError
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.latent.conditional import ClassCodes
 from zoo.latent.pixels import PixelModel
 
 
@@ -81,7 +81,7 @@ class VAE(PixelModel):
 
     def draw(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """z = μ + σ ε."""
-        noise = torch.empty_like(mean).normal_(generator=self.generator)
+        noise = torch.empty_like(mean).normal_(generator=self.rng)
         return mean + (0.5 * log_var).exp() * noise
 
     def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class VAE(PixelModel):
         """
         mean, log_var = self.posterior(x)  # (B, D)
         noise = torch.empty(draws, *mean.shape, dtype=mean.dtype, device=mean.device)
-        z = mean + (0.5 * log_var).exp() * noise.normal_(generator=self.generator)
+        z = mean + (0.5 * log_var).exp() * noise.normal_(generator=self.rng)
         log_q = gaussian_log_prob(mean, 0.5 * log_var, z)
         flat = z.flatten(0, 1)  # (draws·B, D)
         label = label if label is None else label.repeat(draws)
@@ -192,7 +192,7 @@ class BetaVAE(VAE):
         return self.hparams["beta"] * super().kl_weight()
 
 
-class ConditionalVAE(VAE):
+class ConditionalVAE(ClassCodes, VAE):
     """A VAE of images given their class: decoder p(x|z, y), prior N(0, I) for z, uniform for y.
 
     z holds what the class does not say. A code is z with the class behind it as K weights of one,
@@ -226,10 +226,6 @@ class ConditionalVAE(VAE):
         size = self.latent_dim + self.hparams["num_classes"]
         return self.make_decoder_network(size, values=self.values_per_pixel())
 
-    def one_hot(self, y: Tensor) -> Tensor:
-        """Classes as weights: (B,) → (B, K)."""
-        return F.one_hot(y, self.hparams["num_classes"]).to(self.device, self.dtype)
-
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean and the class, given or found: (B, D + K)."""
         x = self.encoder_input(x)
@@ -245,22 +241,8 @@ class ConditionalVAE(VAE):
         ]
         return torch.stack(scores).argmax(0)
 
-    def sample_latent(
-        self, n: int, generator: torch.Generator | None = None, y: Tensor | None = None
-    ) -> Tensor:
-        """``n`` codes, (n, D + K), of the classes ``y``, (n,), or of all in turn."""
-        z = super().sample_latent(n, generator)
-        if y is None:
-            y = torch.arange(n, device=z.device) % self.hparams["num_classes"]
-        return torch.cat([z, self.one_hot(y.to(z.device))], dim=1)
-
     def decode_draw(self, z: Tensor, label: Any) -> Tensor:
-        if not isinstance(label, Tensor) or label.is_floating_point() or label.ndim != 1:
-            raise InputError(
-                "a conditional model needs a class for each image, and the data has none: choose "
-                "data with classes"
-            )
-        return self.decoder(torch.cat([z, self.one_hot(label)], dim=1))
+        return self.decoder(torch.cat([z, self.one_hot(self.classes_of(label))], dim=1))
 
 
 def _label(batch: Any) -> Any:

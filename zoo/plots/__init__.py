@@ -3,7 +3,13 @@
 from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
 from zoo.plots.curves import learning_curves, stopping_curves
 from zoo.plots.images import equation, image_grid, image_rows, manifold
-from zoo.plots.latent import Panel, explained_variance, latent_comparison, latent_scatter
+from zoo.plots.latent import (
+    Panel,
+    explained_variance,
+    latent_comparison,
+    latent_scatter,
+    point_panels,
+)
 from zoo.plots.regression import fitted_curve, predicted_against_true
 from zoo.plots.weights import (
     feature_maps,
@@ -32,6 +38,7 @@ __all__ = [
     "latent_scatter",
     "learning_curves",
     "manifold",
+    "point_panels",
     "predicted_against_true",
     "pruning_curve",
     "stopping_curves",

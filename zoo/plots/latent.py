@@ -142,6 +142,48 @@ def _finish(axes: Axes, names: tuple[str, str], title: str, equal: bool) -> None
     axes.grid(alpha=0.25, linewidth=0.5)
 
 
+def point_panels(
+    sets: Sequence[Tensor],
+    data: Tensor | None,
+    labels: Sequence[str],
+    title: str = "",
+    like: Tensor | None = None,
+) -> Figure:
+    """Sets of points in the plane side by side, four in a row, on one scale.
+
+    Args:
+        sets: (N, 2) each.
+        data: points drawn below each set, (M, 2), or None.
+        labels: one above each.
+        title: above all.
+        like: points that set the scale, default the data, else the last set.
+    """
+    columns = min(4, len(sets))
+    rows = -(-len(sets) // columns)
+    side = 5.2 if columns == 1 else 2.6
+    figure = new_figure(side * columns, side * rows + 0.3)
+    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    scale = like if like is not None else sets[-1] if data is None else data
+    low, high = scale.detach().float().cpu().aminmax(dim=0)
+    margin = 0.15 * float((high - low).max())
+    for axes, points, label in zip(grid, sets, labels, strict=False):
+        if data is not None:
+            axes.scatter(*data.cpu().float().T, s=4, linewidths=0, color=COLOURS[4], label="data")
+        chosen = points.detach().float().cpu()
+        axes.scatter(*chosen.T, s=4, linewidths=0, color=COLOURS[0], alpha=0.6, label="samples")
+        axes.set_xlim(float(low[0]) - margin, float(high[0]) + margin)
+        axes.set_ylim(float(low[1]) - margin, float(high[1]) + margin)
+        axes.set_aspect("equal")
+        axes.set_title(label, fontsize=9)
+        axes.tick_params(labelsize=7)
+        if data is not None:
+            axes.legend(loc="upper right", fontsize=8, markerscale=2)
+    for axes in grid[len(sets) :]:
+        axes.axis("off")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def explained_variance(ratios: Tensor, title: str) -> Figure:
     """Share of variance of each principal component, and their sum, (D,)."""
     figure = new_figure(6, 3.8)

@@ -268,7 +268,7 @@ class _Dropped(Task):
         method = "moments" if isinstance(self.model, Regressor) else "logits"
         if self.training:
             return getattr(self.model, method)(x)[None]
-        seed = self.generator.initial_seed() if self.generator else self.hparams["seed"]
+        seed = self.rng.initial_seed() if self.rng else self.hparams["seed"]
         passes = self.hparams["num_passes"]
         return dropout_passes(self.model, x, passes, DROPOUTS, seed, method)
 

@@ -1,0 +1,443 @@
+"""How the two networks are trained: steps, gradients, averages, and what the figures say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo
+from datamodules import Digits, Gaussians2D
+from tests.test_models import Repeat
+from tests.test_resume import resumes_exactly
+from zoo import GAN, ConditionalGAN
+
+SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (16,), "lr": 0.01}
+SGD: dict[str, Any] = {"optimizer": "sgd", "optimizer_options": {"momentum": 0.0}}
+
+
+def batch(samples: int = 32) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(samples, 1, 8, 8, generator=generator), torch.arange(samples) % 10
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+
+
+class Watch(L.Callback):
+    """Both networks' weights after every batch."""
+
+    def __init__(self) -> None:
+        self.critic: list[Tensor] = []
+        self.generator: list[Tensor] = []
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
+        self.on_train_batch_end(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
+        self.critic.append(weights(pl_module.critic))
+        self.generator.append(weights(pl_module.generator))
+
+    def moves(self, name: str) -> list[bool]:
+        kept = getattr(self, name)
+        return [not torch.equal(a, b) for a, b in zip(kept[:-1], kept[1:], strict=True)]
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+def test_one_step_a_batch(trainer: Callable[..., L.Trainer]) -> None:
+    fit = trainer(max_epochs=2)
+    fit.fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
+    assert fit.global_step == 14
+
+
+def test_max_steps_counts_batches(trainer: Callable[..., L.Trainer]) -> None:
+    watch = Watch()
+    trainer(max_steps=5, callbacks=[watch]).fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
+    assert watch.moves("critic") == watch.moves("generator") == [True] * 5
+
+
+def test_the_critic_takes_several_steps_for_each_of_the_generator(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    watch = Watch()
+    fit = trainer(max_epochs=1, callbacks=[watch])
+    fit.fit(GAN((1, 8, 8), n_critic=3, **SMALL), Repeat(batch(), 7))
+    assert fit.global_step == 7
+    assert watch.moves("critic") == [True] * 7
+    assert watch.moves("generator") == [False, False, True, False, False, True, False]
+
+
+def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]) -> None:
+    """Three steps on batches of 64, or on twice as many of 32: the same noise, the same weights."""
+    x, y = batch(64)
+    halves = [(x[:32], y[:32]), (x[32:], y[32:])] * 3
+    ends = []
+    for batches, every in (([(x, y)] * 3, 1), (halves, 2)):
+        torch.manual_seed(0)
+        model = GAN((1, 8, 8), accumulate_grad_batches=every, **(SMALL | SGD)).double()
+        doubles = [(a.double(), b) for a, b in batches]
+        fit = trainer(max_epochs=1)
+        fit.fit(model, torch.utils.data.DataLoader(doubles, batch_size=None))  # type: ignore[arg-type]
+        assert fit.global_step == 3
+        ends.append(torch.cat([weights(model.critic), weights(model.generator)]))
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+
+
+def test_a_last_batch_that_fills_no_window_makes_a_step(trainer: Callable[..., L.Trainer]) -> None:
+    fit = trainer(max_epochs=2)
+    fit.fit(GAN((1, 8, 8), accumulate_grad_batches=3, **SMALL), Repeat(batch(), 7))
+    assert fit.global_step == 6
+
+
+def test_a_schedule_ends_with_training_when_batches_are_accumulated(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    model = GAN((1, 8, 8), accumulate_grad_batches=2, schedule="linear", critic_lr=0.02, **SMALL)
+    fit = trainer(max_epochs=2)
+    fit.fit(model, Repeat(batch(), 10))
+    rates = [o.param_groups[0]["lr"] for o in fit.optimizers]
+    assert rates == pytest.approx([0, 0], abs=1e-12)
+    assert [o.param_groups[0]["initial_lr"] for o in fit.optimizers] == [0.02, 0.01]
+
+
+def test_gradients_are_clipped_and_their_norms_recorded(trainer: Callable[..., L.Trainer]) -> None:
+    """A step of plain gradient descent is as long as the learning rate times the clipped norm."""
+    watch = Watch()
+    options = SMALL | SGD | {"lr": 1.0}
+    model = GAN((1, 8, 8), gradient_clip_val=1e-3, **options)
+    fit = trainer(max_epochs=1, callbacks=[watch])
+    fit.fit(model, Repeat(batch(), 3))
+    for kept in (watch.critic, watch.generator):
+        for before, after in zip(kept[:-1], kept[1:], strict=True):
+            assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
+    for name in ("critic_gradient", "generator_gradient"):
+        assert float(fit.callback_metrics[f"train/{name}"]) > 2e-3
+
+
+def test_each_step_reaches_one_network_alone(trainer: Callable[..., L.Trainer]) -> None:
+    """With next to no learning rate, a network does not move; nothing is left switched off."""
+    for name, rates in (("critic", (0.01, 1e-12)), ("generator", (1e-12, 0.01))):
+        watch = Watch()
+        model = GAN((1, 8, 8), **(SMALL | SGD | {"critic_lr": rates[0], "lr": rates[1]}))
+        trainer(max_epochs=1, callbacks=[watch]).fit(model, Repeat(batch(), 3))
+        other = "generator" if name == "critic" else "critic"
+        assert all(watch.moves(name))
+        assert (getattr(watch, other)[-1] - getattr(watch, other)[0]).abs().max() < 1e-6
+        assert all(p.requires_grad for p in model.parameters())
+        assert all(p.grad is None for p in model.parameters())
+
+
+def test_weights_of_the_critic_are_clipped(trainer: Callable[..., L.Trainer]) -> None:
+    model = GAN((1, 8, 8), objective="wasserstein", weight_clip=0.02, **SMALL)
+    trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
+    assert float(weights(model.critic).abs().max()) == pytest.approx(0.02)
+    assert float(weights(model.generator).abs().max()) > 0.02
+
+
+def test_a_lazy_penalty_weighs_as_much_as_those_left_out() -> None:
+    x, _ = batch()
+    values = {}
+    for every in (1, 4):
+        torch.manual_seed(0)
+        model = GAN((1, 8, 8), penalty="r1", penalty_weight=2.0, penalty_every=every, **SMALL)
+        values[every] = model.critic_penalty(x, x, None)
+    assert values[1] is not None
+    torch.testing.assert_close(values[4], 4 * values[1])
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precisions(trainer: Callable[..., L.Trainer], precision: Any) -> None:
+    model = GAN((1, 8, 8), penalty="gradient", **SMALL)
+    fit = trainer(max_epochs=1, precision=precision)
+    fit.fit(model, Repeat(tuple(t.double() if precision == "64-true" else t for t in batch()), 3))
+    assert fit.callback_metrics["train/loss"].isfinite()
+
+
+def test_norm_penalties_and_limits_reach_both_networks(trainer: Callable[..., L.Trainer]) -> None:
+    model = GAN((1, 8, 8), l2=0.1, max_norm=0.05, **SMALL)
+    fit = trainer(max_epochs=1)
+    fit.fit(model, Repeat(batch(), 3))
+    for p in (*model.critic.parameters(), *model.generator.parameters()):
+        if p.ndim >= 2:
+            assert float(p.detach().flatten(1).norm(dim=1).max()) <= 0.05 + 1e-6
+    assert float(fit.callback_metrics["train/penalty"]) > 0
+
+
+# -- the average -----------------------------------------------------------------------------------
+
+
+def test_the_average_follows_the_generator_alone(trainer: Callable[..., L.Trainer]) -> None:
+    watch = Watch()
+    torch.manual_seed(0)
+    model = GAN((1, 8, 8), ema_decay=0.3, **SMALL)
+    trainer(max_epochs=1, callbacks=[watch]).fit(model, Repeat(batch(), 6))
+    mean = watch.generator[0]
+    for step, w in enumerate(watch.generator[1:]):
+        decay = min(0.3, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * w
+    kept = [value for name, value in model.average.named_buffers() if "running" not in name]
+    torch.testing.assert_close(torch.cat([v.flatten() for v in kept]), mean)
+    assert not list(model.average.parameters())
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"critic", "generator"}
+
+
+def test_samples_come_from_the_average(trainer: Callable[..., L.Trainer]) -> None:
+    model = GAN((1, 8, 8), ema_decay=0.9, **SMALL)
+    trainer(max_epochs=1).fit(model, Repeat(batch(), 6))
+    z = model.sample_latent(5)
+    assert torch.equal(model.decode(z), model.finish(model.average(z)))
+    assert not torch.allclose(model.decode(z), model.finish(model.generator(z)))
+
+
+def test_the_average_is_in_evaluation_mode_and_has_the_statistics_of_the_generator(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    model = GAN((1, 8, 8), network="dcgan", hidden=(4, 8), normalization="batch", latent_dim=8)
+    trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
+    assert not any(m.training for m in model.train().average.modules())
+    for name, value in model.generator.named_buffers():
+        assert torch.equal(value, model.average.network.get_buffer(name))
+    z = model.sample_latent(4)
+    torch.testing.assert_close(model.decode(z)[:2], model.decode(z[:2]))  # no statistics of a batch
+
+
+# -- resuming --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [4, 10, 12])
+def test_resuming_at_any_batch_gives_the_same_weights(tmp_path: Path, stop: int) -> None:
+    """Inside an epoch, between two steps of the generator, between two penalties."""
+
+    def make() -> GAN:
+        return GAN(
+            (1, 8, 8), network="dcgan", hidden=(4, 8), normalization="batch", penalty="r1",
+            penalty_every=3, n_critic=2, schedule="linear", latent_dim=8, lr=1e-3,
+        )  # fmt: skip
+
+    resumes_exactly(make, tmp_path, stop)
+
+
+def test_a_conditional_critic_with_spectral_norms_resumes_exactly(tmp_path: Path) -> None:
+    def make() -> ConditionalGAN:
+        return ConditionalGAN((1, 8, 8), 10, spectral_norm=True, objective="hinge", **SMALL)
+
+    resumes_exactly(make, tmp_path, 12)
+
+
+# -- networks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", ["mlp", "dcgan", "residual"])
+@pytest.mark.parametrize(
+    ("shape", "hidden"),
+    [((1, 28, 28), (4, 8)), ((3, 32, 32), (4, 6, 8)), ((3, 64, 64), (2, 4, 6, 8)),
+     ((2, 12, 20), (4, 8))],
+)  # fmt: skip
+def test_networks_fit_images_of_many_sizes(
+    network: str, shape: tuple[int, ...], hidden: tuple[int, ...]
+) -> None:
+    model = GAN(shape, 5, network=network, hidden=hidden, normalization="batch")
+    x = model.sample(3)
+    assert x.shape == (3, *shape)
+    assert 0 <= float(x.detach().min()) <= float(x.detach().max()) <= 1
+    assert model.discriminate(x).shape == (3,)
+
+
+def test_the_residual_critic_of_the_paper() -> None:
+    """Miyato et al. 2018, table 4: on 32×32, two blocks that halve and two that do not."""
+    model = GAN(
+        (3, 32, 32), 128, network="residual", hidden=(256, 256, 256), normalization="batch",
+        critic_hidden=(128, 128, 128, 128), spectral_norm=True,
+    )  # fmt: skip
+    halves = [type(block.pool) is nn.AvgPool2d for block in list(model.critic.features)[:4]]
+    assert halves == [True, True, False, False]
+    count = sum(p.numel() for p in model.generator.parameters())
+    assert count == pytest.approx(4.3e6, rel=0.05)
+    critic = sum(p.numel() for p in model.critic.parameters())
+    assert critic == pytest.approx(1.05e6, rel=0.05)
+
+
+def test_batch_norm_has_the_default_epsilon_and_momentum() -> None:
+    for network in ("dcgan", "residual"):
+        model = GAN((1, 28, 28), network=network, hidden=(4, 8), normalization="batch",
+                    critic_normalization="batch")  # fmt: skip
+        norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        assert len(norms) >= 4
+        assert all(m.eps == 1e-5 and m.momentum == 0.1 for m in norms)
+
+
+def test_spectral_norms_bound_the_critics_slope() -> None:
+    """Every layer's largest singular value is 1, so a ReLU network is 1-Lipschitz."""
+    torch.manual_seed(0)
+    model = GAN((2,), 4, hidden=(32, 32), spectral_norm=True)
+    for _ in range(200):
+        model.critic(torch.randn(4, 2))
+    model.eval()
+    for module in model.critic.modules():
+        if isinstance(module, nn.Linear):
+            assert float(torch.linalg.matrix_norm(module.weight, 2)) == pytest.approx(1, abs=1e-3)
+    a, b = torch.randn(500, 2), torch.randn(500, 2)
+    slopes = (model.critic(a) - model.critic(b)).abs() / (a - b).norm(dim=1)
+    assert float(slopes.max()) <= 1 + 1e-3
+
+
+def test_a_critic_with_batch_norm_sees_data_and_samples_apart() -> None:
+    """Normalised together, each kind would move the other's scores."""
+    model = GAN((1, 8, 8), network="dcgan", hidden=(4, 8), critic_normalization="batch")
+    x, _ = batch()
+    model.train()
+    expected = model.discriminate(x).detach()
+    seen, _ = model.scores(x, torch.rand_like(x), None)
+    torch.testing.assert_close(seen.detach(), expected)
+
+
+# -- classes ---------------------------------------------------------------------------------------
+
+
+def test_the_projection_adds_the_product_of_class_and_features() -> None:
+    model = ConditionalGAN((1, 8, 8), 10, **SMALL)
+    x, y = batch()
+    h = model.critic.features(2 * x - 1)
+    v = model.critic.classes.weight[y]
+    expected = model.critic.score(h)[:, 0] + (v * h).sum(1)
+    torch.testing.assert_close(model.discriminate(x, y), expected)
+
+
+def test_codes_carry_the_class() -> None:
+    model = ConditionalGAN((1, 8, 8), 10, **SMALL)
+    z = model.sample_latent(4, y=torch.tensor([3, 3, 1, 0]))
+    assert z.shape == (4, 8 + 10)
+    assert z[:, 8:].argmax(1).tolist() == [3, 3, 1, 0]
+    assert model.sample(25).shape == (25, 1, 8, 8)
+
+
+def test_a_conditional_gan_learns_its_classes(trainer: Callable[..., L.Trainer]) -> None:
+    """Each of two classes of data is a point; samples of a class must be nearer to its own."""
+    torch.manual_seed(0)
+    y = torch.arange(64) % 2
+    x = torch.where(y[:, None] == 0, -2.0, 2.0) + 0.1 * torch.randn(64, 2)
+    model = ConditionalGAN((2,), 2, 4, hidden=(32,), lr=5e-3, penalty="r1", penalty_weight=0.1)
+    trainer(max_epochs=1).fit(model, Repeat((x, y), 400))
+    wanted = torch.arange(100) % 2
+    samples = model.decode(model.sample_latent(100, y=wanted)).detach()
+    assert ((samples.mean(1) > 0).long() == wanted).float().mean() > 0.95
+
+
+# -- figures and verdicts --------------------------------------------------------------------------
+
+
+def test_accuracies_are_shares_of_scores_on_the_right_side() -> None:
+    class Fixed(GAN):
+        def discriminate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            return x.flatten(1)[:, 0]
+
+    real, fake = torch.tensor([[2.0], [1.0], [-1.0], [3.0]]), torch.tensor([[-1.0], [0.4]])
+    shares = {}
+    for objective in ("hinge", "least_squares", "wasserstein"):
+        parts = Fixed((1,), objective=objective).critic_parts(real, fake.repeat(2, 1), None)
+        shares[objective] = (float(parts["accuracy_real"]), float(parts["accuracy_fake"]))
+    assert shares["hinge"] == (0.75, 0.5)
+    assert shares["least_squares"] == (0.75, 1.0)
+    assert shares["wasserstein"] == (0.75, 1.0)  # the middle is ½ (1.25 − 0.3)
+
+
+def test_verdicts() -> None:
+    grid = Gaussians2D()
+    model = GAN((2,), modes=grid.modes, mode_std=grid.mode_std)
+    assert model.remarks({"modes_found": 25, "high_quality": 0.9}) == []
+    assert "reach only 16%" in model.remarks({"modes_found": 4, "high_quality": 0.9})[0]
+    assert "diverged" in model.remarks({"modes_found": 2, "high_quality": 0.01})[0]
+    images = GAN((1, 8, 8))
+    assert images.remarks({"density": 0.8, "coverage": 0.9}) == []
+    assert "collapsed" in images.remarks({"density": 0.8, "coverage": 0.1})[0]
+    won = {"density": 0.8, "coverage": 0.9, "accuracy_real": 1.0, "accuracy_fake": 1.0}
+    assert "tells all samples from data" in images.remarks(won)[0]
+    assert images.remarks({}) == []
+
+
+def test_a_ring_of_gaussians_is_covered(trainer: Callable[..., L.Trainer]) -> None:
+    """What a plain recipe reaches in a few seconds; the grid's figure is in docs/results.md."""
+    torch.manual_seed(0)
+    data = Gaussians2D("ring", samples=20_000, batch_size=256, val_size=1000, test_size=2000)
+    model = zoo.create_model("gan", "gaussians_2d", modes=data.modes, hidden=(128, 128))
+    fit = trainer(max_steps=1500)
+    fit.fit(model, data)
+    (metrics,) = fit.test(model, data, verbose=False)
+    assert metrics["test/modes_found"] == 8
+    assert metrics["test/high_quality"] > 0.5
+    assert model.remarks({k.removeprefix("test/"): v for k, v in metrics.items()}) == []
+
+
+def test_a_collapsed_run_says_so(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The saturating game with a critic far ahead: its generator never reaches most modes."""
+    run(
+        "--model=gan", "--data=gaussians_2d", "--model.objective=minimax", "--model.penalty=none",
+        "--model.critic_lr=0.01", "--trainer.max_steps=200", "--data.samples=10000",
+        "--trainer.enable_progress_bar=false",
+    )  # fmt: skip
+    output = capsys.readouterr().out
+    assert "collapsed: samples reach only" in output or "diverged: hardly any sample" in output
+
+
+def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer]) -> None:
+    torch.manual_seed(0)
+    data, model = Digits(batch_size=64, drop_last=True), zoo.create_model("dcgan")
+    (before,) = trainer().test(model, data, verbose=False)
+    trainer(max_epochs=40).fit(model, data)
+    (after,) = trainer().test(model, data, verbose=False)
+    assert before["test/coverage"] < 0.05
+    assert after["test/coverage"] > 0.25
+    assert after["test/density"] > 0.1
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objective": "wgan"}, "unknown objective 'wgan'"),
+        ({"penalty": "gp"}, "unknown penalty 'gp'"),
+        ({"n_critic": 0}, "n_critic must be at least 1, got 0"),
+        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
+        ({"ema_decay": 1.0}, r"must be in \[0, 1\), got 1.0"),
+        ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
+        ({"network": "dcgan", "hidden": (4, 4, 4, 4)}, "cannot make images of 8×8 pixels"),
+        (
+            {"network": "dcgan", "hidden": (4, 8), "penalty": "gradient",
+             "critic_normalization": "batch"},
+            "penalty='gradient' is on the critic's slope at each sample, which batch norm",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_work(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GAN((1, 8, 8), **arguments)
+
+
+def test_a_network_of_images_refuses_vectors() -> None:
+    for network in ("dcgan", "residual"):
+        with pytest.raises(ValueError, match="images \\(channels, height, width\\)"):
+            GAN((2,), network=network)
+
+
+def test_a_conditional_model_refuses_data_without_classes(fails: Callable[..., str]) -> None:
+    message = fails("fit", "--model=conditional_gan", "--data=diabetes")
+    assert "has no num_classes, which ConditionalGAN needs" in message
+
+
+def test_the_trainers_clipping_is_refused_with_the_models_own(fails: Callable[..., str]) -> None:
+    message = fails("--model=gan", "--trainer.gradient_clip_val=1")
+    assert "--model.gradient_clip_val" in message
+    message = fails("--model=gan", "--trainer.accumulate_grad_batches=2")
+    assert "--model.accumulate_grad_batches" in message
