@@ -223,3 +223,23 @@ def import_class(flag: str, path: str) -> type:
     if not isinstance(cls, type):
         raise InputError(f"{flag} {path} is not a class")
     return cls
+
+
+def refuse_unreached(trainer: Any, model_class: type) -> None:
+    """Refuses flags of the Trainer that do not reach a model which steps its optimisers by itself.
+
+    Args:
+        trainer: its settings by name.
+        model_class: whose arguments may have the same names.
+
+    Raises:
+        InputError: such a flag was given.
+    """
+    for name, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (1,))):
+        if trainer.get(name) in neutral:
+            continue
+        own = name in registry.arguments_of(model_class)
+        raise InputError(
+            f"{model_class.__name__} steps by itself, which --trainer.{name} does not reach: "
+            f"{f'give --model.{name} in its place' if own else 'leave it out'}"
+        )

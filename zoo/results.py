@@ -38,7 +38,7 @@ class Trial:
     """One run: the figures it reached, the recipe's metric first, and what it took."""
 
     figures: dict[str, float]
-    epochs: int
+    length: str
     seconds: float
 
 
@@ -86,7 +86,9 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             metric: judged[metric] if metric in judged else last_value(metrics, metric)
             for metric in wanted
         }
-        return Trial(figures, config["trainer"]["max_epochs"], seconds)
+        epochs, steps = (config["trainer"][key] for key in ("max_epochs", "max_steps"))
+        length = f"{epochs} epochs" if epochs is not None else f"{steps:,} steps"
+        return Trial(figures, length, seconds)
 
 
 def _judge(run: Path, options: list[str]) -> dict[str, float]:
@@ -136,7 +138,7 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         "; ".join([first, *(f"{metric} {mean}" for metric, mean in also)]),
         "–" if published is None else str(published),
         source,
-        f"{len(trials)} seeds of {trials[0].epochs} epochs, {seconds:.0f} s each (start to end of "
+        f"{len(trials)} seeds of {trials[0].length}, {seconds:.0f} s each (start to end of "
         f"the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
@@ -147,7 +149,7 @@ def _label(name: str, extra: list[str]) -> str:
     changed = [
         option.partition(".")[2].replace("=", " ")
         for option in extra
-        if option.startswith(("--model.", "--data.", "--trainer.max_epochs"))
+        if option.startswith(("--model.", "--data.", "--trainer.max_epochs", "--trainer.max_steps"))
     ]
     return f"{name}, {', '.join(changed)}" if changed else name
 

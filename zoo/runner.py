@@ -26,7 +26,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
 from datamodules import DataError
 from zoo import checkpoints, registry
-from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation
+from zoo.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_unreached
 from zoo.errors import InputError
 from zoo.messages import one_line, quieten
 from zoo.networks.norms import BatchOfOneError
@@ -207,7 +207,8 @@ class ZooCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
-        self._check_by_hand(config)
+        if not self.model.automatic_optimization:
+            refuse_unreached(config, type(self.model))
         fast = config.get("fast_dev_run")
         if not fast:
             self.run_dir = self._make_run_dir(config.get("default_root_dir") or "runs")
@@ -221,19 +222,6 @@ class ZooCLI(LightningCLI):
         plugins = _as_list(config.get("plugins"))
         kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
-
-    def _check_by_hand(self, config: Any) -> None:
-        """Flags of the Trainer that do not reach a model with optimisation of its own."""
-        if self.model.automatic_optimization:
-            return
-        for name, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (1,))):
-            if config.get(name) in neutral:
-                continue
-            own = name in registry.arguments_of(type(self.model))
-            raise InputError(
-                f"{type(self.model).__name__} steps by itself, which --trainer.{name} does not "
-                f"reach: {f'give --model.{name} in its place' if own else 'leave it out'}"
-            )
 
     def _make_run_dir(self, root: str) -> Path:
         """A new folder ``root/NAME/TIME``; made by the first process only."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from zoo.errors import unknown
 from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
-from zoo.latent.base import LatentModel
 from zoo.latent.conditional import ClassCodes
+from zoo.latent.players import TwoPlayers
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
 from zoo.networks import MLP, Unflatten
 from zoo.networks.adversarial import (
@@ -29,9 +26,6 @@ from zoo.networks.adversarial import (
     residual_features,
 )
 from zoo.networks.averages import MovingAverage
-from zoo.optim import decay_groups, make_optimizer, make_schedule
-from zoo.processes import average_over_processes
-from zoo.regularization import clip_units
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -42,7 +36,7 @@ ASTRAY = 0.1  # share of samples, or density, below which they are no likeness o
 CERTAIN = 0.995  # accuracy from which the critic has won
 
 
-class GAN(LatentModel):
+class GAN(TwoPlayers):
     """A generator G of samples and a critic D that tells them from data, one against the other.
 
     On every batch the critic minimises E[f(D(x))] + E[g(D(G(z)))] + penalty, and after every
@@ -60,9 +54,6 @@ class GAN(LatentModel):
         penalty_weight: default 10.
         penalty_every: critic's steps from one penalty to the next, which then weighs as much as all
             that were left out, default 1 (Karras et al., StyleGAN2, 2020, section 3.1).
-        weight_clip: largest absolute value of the critic's weights, default none (Arjovsky et al.,
-            2017, algorithm 1).
-        n_critic: steps of the critic for each of the generator, default 1.
         network: ``mlp`` (default; any sample), ``dcgan`` or ``residual`` (images).
         hidden: widths, or channels, of the critic from input to score; the generator mirrors them.
             Images are halved once for each. Default (256, 256).
@@ -71,14 +62,12 @@ class GAN(LatentModel):
         critic_normalization: of the critic, default ``none``.
         spectral_norm: whether the critic's weights are divided by their largest singular values,
             default no.
-        critic_lr: the critic's learning rate, default ``lr`` (Heusel et al., 2017).
         ema_decay: of the mean of the generator's weights, default 0.999; 0 for the newest ones.
-        gradient_clip_val: largest norm of a network's gradient, default none. The Trainer's own
-            serves one optimiser only.
-        accumulate_grad_batches: batches to a step of each network, default 1: k batches of B count
-            as one of k·B.
         modes, mode_std: of the data where they are known: figures then count the modes found.
-        **latent: ``activation`` of the generator and the settings of :class:`zoo.task.Task`.
+        **players: ``n_critic``, ``critic_lr``, ``weight_clip`` (with ``wasserstein``, the first
+            WGAN), ``gradient_clip_val`` and ``accumulate_grad_batches``, which take the place of
+            the Trainer's: see :class:`zoo.latent.players.TwoPlayers`; ``activation`` of the
+            generator and the settings of :class:`zoo.task.Task`.
 
     Shapes: z (B, latent_dim), x (B, *input_shape), scores (B,).
 
@@ -113,31 +102,22 @@ class GAN(LatentModel):
         penalty: str = "none",
         penalty_weight: float = 10.0,
         penalty_every: int = 1,
-        weight_clip: float | None = None,
-        n_critic: int = 1,
         critic_hidden: tuple[int, ...] | None = None,
         normalization: str = "none",
         critic_normalization: str = "none",
         spectral_norm: bool = False,
-        critic_lr: float | None = None,
         ema_decay: float = 0.999,
-        gradient_clip_val: float | None = None,
-        accumulate_grad_batches: int = 1,
         modes: tuple[tuple[float, ...], ...] | None = None,
         mode_std: float | None = None,
-        **latent: Any,
+        **players: Any,
     ) -> None:
-        super().__init__(input_shape, latent_dim, **latent)
+        super().__init__(input_shape, latent_dim, **players)
         if objective not in OBJECTIVES:
             raise unknown("objective", objective, OBJECTIVES)
         if penalty not in PENALTIES:
             raise unknown("penalty", penalty, PENALTIES)
-        counts = {"penalty_every": penalty_every, "n_critic": n_critic,
-                  "accumulate_grad_batches": accumulate_grad_batches}  # fmt: skip
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
-        self.automatic_optimization = False
+        if penalty_every < 1:
+            raise ValueError(f"penalty_every must be at least 1, got {penalty_every}")
         self.objective = OBJECTIVES[objective]
         self.critic = self.make_critic()
         self.generator = self.make_generator()
@@ -150,7 +130,6 @@ class GAN(LatentModel):
                 "'instance' or 'none', or penalty='none'"
             )
         self._window: list[tuple[Tensor, Tensor | None]] = []  # codes and classes since a step
-        self._norms: list[Tensor | None] = [None, None]  # of the newest gradients
 
     # -- networks -------------------------------------------------------------------------------
 
@@ -286,7 +265,7 @@ class GAN(LatentModel):
             parts = self._penalized(parts)
             self.manual_backward(parts["loss"] / every)
             if due:
-                self._step(0, self.critic)
+                self._step(0)
         if hp["penalty"] != "none":
             parts["critic_penalty"] = penalty
         if follows:
@@ -306,89 +285,9 @@ class GAN(LatentModel):
                 parts = self._penalized({"loss": self.generator_loss(samples, y)})
                 self.manual_backward(parts["loss"] / every)
                 losses.append(parts["loss"].detach())
-            self._step(1, self.generator)
+            self._step(1)
         self.average.update(self.generator, self.global_step // self.hparams["n_critic"] - 1)
         return torch.stack(losses).mean()
-
-    @contextmanager
-    def _only(self, index: int) -> Iterator[None]:
-        """Gradients of one network alone: of the critic (0) or of the generator (1).
-
-        Two backward passes in one forward pass are more than DistributedDataParallel follows, so
-        its own averaging is off, and ``_step`` averages.
-        """
-        optimizer = self.optimizers()[index]
-        block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
-        quiet: AbstractContextManager[Any] = block()
-        with quiet:
-            self.toggle_optimizer(optimizer)
-            try:
-                yield
-            finally:
-                self.untoggle_optimizer(optimizer)
-
-    @torch.no_grad()
-    def _step(self, index: int, network: nn.Module) -> None:
-        """A step of the critic (0) or of the generator (1)."""
-        optimizer = self.optimizers()[index]
-        average_over_processes(network)
-        if index:  # Lightning counts every optimiser's steps: the critic's are one a batch
-            optimizer._on_before_step = optimizer._on_after_step = _nothing
-        optimizer.step()
-        optimizer.zero_grad()
-        if self.hparams["max_norm"]:
-            clip_units(self, self.hparams["max_norm"])
-        if self.hparams["schedule"] != "constant" or self.hparams["warmup"]:
-            self.lr_schedulers()[index].step()
-        if not index and self.hparams["weight_clip"]:
-            for p in network.parameters():
-                p.clamp_(-self.hparams["weight_clip"], self.hparams["weight_clip"])
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Measures and clips the gradient; a gradient scaler has been undone by now."""
-        index = next(i for i, own in enumerate(self.trainer.optimizers) if own is optimizer)
-        weights = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
-        self._norms[index] = norm
-        if limit := self.hparams["gradient_clip_val"]:
-            nn.utils.clip_grads_with_norm_(weights, limit, norm)
-
-    def configure_optimizers(self) -> Any:
-        hp = self.hparams
-        rates = (hp["critic_lr"] or hp["lr"], hp["lr"])
-        optimizers = [
-            make_optimizer(
-                hp["optimizer"], decay_groups(network, hp["weight_decay"]), rate,
-                hp["optimizer_options"], self._fused(),
-            )
-            for network, rate in zip((self.critic, self.generator), rates, strict=True)
-        ]  # fmt: skip
-        total = self._total_steps()
-        schedules = [
-            make_schedule(hp["schedule"], o, max(1, steps), hp["warmup"], hp["schedule_options"])
-            for o, steps in zip(optimizers, (total, total // hp["n_critic"]), strict=True)
-        ]
-        return optimizers, [s for s in schedules if s is not None]
-
-    def _total_steps(self) -> float:
-        """Steps of the whole training; the Trainer does not know how batches are accumulated."""
-        trainer = self.trainer
-        if trainer.estimated_stepping_batches == math.inf:  # asked for: it sets the data up
-            return math.inf
-        every = self.hparams["accumulate_grad_batches"]
-        steps = [math.inf, math.inf]
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            steps[0] = math.ceil(trainer.num_training_batches / every) * trainer.max_epochs
-        if trainer.max_steps >= 0:
-            steps[1] = trainer.max_steps
-        return min(steps)
-
-    def _fused(self) -> bool:
-        # a fused step undoes a gradient scaler by itself, too late to measure and to clip
-        return super()._fused() and self.trainer.precision != "16-mixed"
-
-    def steps_before(self) -> int:
-        return self.trainer.fit_loop.total_batch_idx
 
     # -- figures --------------------------------------------------------------------------------
 
@@ -456,7 +355,3 @@ class ConditionalGAN(ClassCodes, GAN):
 
     def codes(self, n: int, y: Tensor | None) -> Tensor:
         return self.sample_latent(n, self.rng, y)
-
-
-def _nothing() -> None:
-    pass
