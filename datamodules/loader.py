@@ -102,7 +102,8 @@ class TensorLoader:
     """Batches of aligned tensors, ready for a model.
 
     Iterating starts at the current epoch of the plan, in the middle of it after
-    ``load_state_dict``; each complete pass moves on to the next epoch. Lightning sees ``sampler``
+    ``load_state_dict``; each complete pass moves on to the next epoch. A pass over evaluation data
+    always starts at its first batch. Lightning sees ``sampler``
     (to set the epoch) and ``state_dict``/``load_state_dict`` (to checkpoint the position).
 
     Args:
@@ -143,15 +144,17 @@ class TensorLoader:
         self.batch_sampler = None  # Lightning asks for it beside ``sampler``
         self.prepare = prepare
         self.random = random
-        self._next = 0  # batch of the current epoch
+        self._next, self._epoch = 0, plan.epoch  # the next batch, and the epoch it belongs to
         self._streams = None if resident else self._make_streams(num_workers)
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._next >= len(self):
+        # a pass that was cut short (limit_train_batches, a sanity check) is not taken up again
+        if self._next >= len(self) or self._epoch != self.sampler.epoch or not self.sampler.shuffle:
             self._next = 0
+        self._epoch = self.sampler.epoch
         generator = torch.Generator()
         for batch in self._fetch():
             position, self._next = self._next, self._next + 1
@@ -161,8 +164,8 @@ class TensorLoader:
             if self.prepare is not None:
                 batch = self.prepare(batch, generator)
             yield batch
-        self._next = 0
         self.sampler.epoch += 1
+        self._next, self._epoch = 0, self.sampler.epoch
 
     def _fetch(self) -> Iterator[Batch]:
         if self._streams is not None:
@@ -193,6 +196,7 @@ class TensorLoader:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.sampler.epoch, self._next = state["epoch"], state["next"]
+        self._epoch = self.sampler.epoch
 
 
 class _Rows(Dataset[Any]):

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
 from datamodules import Digits
-from zoo import MLPClassifier
+from zoo import VAE, MLPClassifier
 from zoo.errors import InputError
 from zoo.processes import random_state, set_random_state
 from zoo.task import Task
@@ -159,3 +159,27 @@ def test_the_random_state_comes_back() -> None:
     set_random_state(state)
     assert torch.equal(first[0], torch.rand(3))
     assert first[1] == random.random()
+
+
+def test_limits_on_batches_hold_in_every_epoch(trainer: Callable[..., L.Trainer]) -> None:
+    fit = trainer(max_epochs=3, limit_train_batches=8)
+    fit.fit(VAE((1, 8, 8), hidden=(8,)), Digits())
+    assert fit.global_step == 24
+
+
+def test_the_first_validation_after_a_sanity_check_sees_all_samples(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    class Counting(VAE):
+        seen = 0
+
+        def on_validation_epoch_start(self) -> None:
+            super().on_validation_epoch_start()
+            self.seen = 0
+
+        def on_validation_batch_end(self, outputs: Any, batch: Any, *_: Any) -> None:
+            self.seen += len(batch[0])
+
+    model = Counting((1, 8, 8), hidden=(8,))
+    trainer(max_epochs=1, num_sanity_val_steps=1).fit(model, Digits(val_size=900))
+    assert model.seen == 900

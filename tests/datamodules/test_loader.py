@@ -24,6 +24,17 @@ def test_an_epoch_is_every_sample_once_in_a_new_order() -> None:
     assert len(source) == 6
 
 
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_pass_that_was_cut_short_is_not_taken_up_again(resident: bool) -> None:
+    """As limit_train_batches and a sanity check before training cut them."""
+    for shuffle in (True, False):
+        plan = BatchPlan(23, 4, shuffle)
+        source = TensorLoader([torch.arange(23)], plan, resident=resident, num_workers=0)
+        next(iter(source))
+        source.sampler.set_epoch(1 if shuffle else 0)
+        assert sum(len(x) for (x,) in source) == 23
+
+
 def test_tensors_stay_aligned() -> None:
     for x, y in loader():
         assert torch.equal(y, 10 * x)

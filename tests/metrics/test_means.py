@@ -51,3 +51,18 @@ def test_steps_must_give_the_same_names() -> None:
     means.update({"loss": torch.tensor(1.0)}, 1)
     with pytest.raises(ValueError, match=r"a step gave \['kl'\], earlier ones \['loss'\]"):
         means.update({"kl": torch.tensor(1.0)}, 1)
+
+
+def test_a_part_may_be_missing_from_some_steps() -> None:
+    means = RunningMeans()
+    for step in range(4):
+        part = torch.tensor(float(step)) if step % 2 else None
+        means.update({"loss": torch.tensor(1.0), "part": part, "never": None}, 1 + step)
+    window = means.flush()
+    assert set(window) == {"loss", "part"}
+    assert window["part"].item() == pytest.approx((2 * 1 + 4 * 3) / 6)
+    means.update({"loss": torch.tensor(float("nan")), "part": None, "never": None}, 1)
+    assert means.first_nonfinite("loss") == 0
+    restored = RunningMeans()
+    restored.load_state_dict(means.state_dict(), torch.device("cpu"))
+    assert restored.compute()["part"].item() == pytest.approx(14 / 6)

@@ -56,7 +56,8 @@ class RunningMeans:
         if not self._values:
             return {}
         known = [[value is not None for value in row] for row in self._values]
-        zero = next(value for row in self._values for value in row if value is not None) * 0
+        some = next(value for row in self._values for value in row if value is not None)
+        zero = torch.zeros_like(some)
         filled = [[zero if value is None else value for value in row] for row in self._values]
         rows = torch.stack([torch.stack(row) for row in filled])  # (steps, names)
         rows = rows.float() if rows.device.type == "mps" else rows.double()
