@@ -21,6 +21,7 @@ from zoo.networks.adversarial import (
     ResidualGenerator,
     centred,
     dcgan_features,
+    mixes_samples,
     mlp_features,
     pixels,
     residual_features,
@@ -122,7 +123,7 @@ class GAN(TwoPlayers):
         self.critic = self.make_critic()
         self.generator = self.make_generator()
         self.average = MovingAverage(self.generator, ema_decay)
-        self._mixes = any(getattr(m, "mixes_samples", False) for m in self.critic.modules())
+        self._mixes = mixes_samples(self.critic)
         if penalty != "none" and self._mixes:
             raise ValueError(
                 f"penalty={penalty!r} is on the critic's slope at each sample, which batch "

@@ -287,10 +287,10 @@ class Critic(nn.Module):
             return score
         return score + (self.classes(y) * h).sum(1)
 
-    @property
-    def mixes_samples(self) -> bool:
-        """Whether an output depends on the other samples of its batch, as batch norm has it."""
-        return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.modules())
+
+def mixes_samples(network: nn.Module) -> bool:
+    """Whether an output depends on the other samples of its batch, as batch norm has it."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
 
 
 def centred(x: Tensor) -> Tensor:
