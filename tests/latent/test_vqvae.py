@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import lightning.pytorch as L
@@ -147,11 +148,13 @@ def test_codes_are_grids_of_codebook_vectors() -> None:
 def test_it_learns_digits_and_uses_its_codes(trainer: Trainer) -> None:
     model = make(num_codes=32, hidden=(32, 32), lr=3e-3, schedule="one_cycle")
     data = Digits(batch_size=64)
-    trainer(max_epochs=25).fit(model, data)
+    trainer(max_epochs=60).fit(model, data)
     (metrics,) = trainer().test(model, data, verbose=False)
-    assert metrics["test/codes_used"] > 12
+    used = metrics["test/codes_used"]
+    assert used > 12
     assert metrics["test/mse"] < 0.035  # four of 32 symbols; the mean image leaves 0.09
-    assert metrics["test/prior_nll"] < 4 * 3.4657 - 0.5  # log 32 a symbol: the prior has learned
+    # four symbols of their entropy are what a prior costs that knows their frequencies alone
+    assert metrics["test/prior_nll"] < 4 * math.log(used) - 0.2
 
 
 def test_any_size_and_grey_levels() -> None:
