@@ -35,6 +35,13 @@ def check_halvings(shape: Sequence[int], channels: Sequence[int]) -> None:
         )
 
 
+def smallest_maps(shape: Sequence[int], channels: Sequence[int]) -> tuple[int, int, int]:
+    """Shape of the maps after all halvings, where a generator starts; see ``check_halvings``."""
+    check_halvings(shape, channels)
+    factor = 2 ** len(channels)
+    return channels[-1], shape[1] // factor, shape[2] // factor
+
+
 # -- generators: code → numbers in the shape of a sample -------------------------------------------
 
 
@@ -65,9 +72,7 @@ class DCGANGenerator(nn.Sequential):
         activation: str = "relu",
         normalization: str = "batch",
     ) -> None:
-        check_halvings(output_shape, channels)
-        factor = 2 ** len(channels)
-        start = (channels[-1], output_shape[1] // factor, output_shape[2] // factor)
+        start = smallest_maps(output_shape, channels)
         bias = not removes_bias(normalization, image=True)
         layers: list[nn.Module] = [
             nn.Linear(in_features, math.prod(start), bias=bias), Unflatten(start),
@@ -104,9 +109,7 @@ class ResidualGenerator(nn.Sequential):
         activation: str = "relu",
         normalization: str = "batch",
     ) -> None:
-        check_halvings(output_shape, channels)
-        factor = 2 ** len(channels)
-        start = (channels[-1], output_shape[1] // factor, output_shape[2] // factor)
+        start = smallest_maps(output_shape, channels)
         widths = [channels[-1], *reversed(channels)]
         blocks = [
             UpBlock(before, after, activation, normalization)
