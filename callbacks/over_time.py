@@ -51,6 +51,7 @@ class SamplesOverTime(Callback):
         total = trainer.estimated_stepping_batches
         if total == math.inf:
             raise InputError("SamplesOverTime needs an end: set trainer.max_epochs or max_steps")
+        total *= trainer.accumulate_grad_batches  # in batches, as moments are counted
         last = self.moments - 1
         self._due = [round(total * (k / last) ** 2) for k in range(self.moments)]
         if not self.frames:
@@ -59,6 +60,11 @@ class SamplesOverTime(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         done = trainer.fit_loop.total_batch_idx + 1
         if done in self._due:
+            self._take(done, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        done = trainer.fit_loop.total_batch_idx + 1
+        if self.frames[-1][0] != done:  # training ended before its time, or on part of a window
             self._take(done, pl_module)
 
     def _take(self, done: int, model: Any) -> None:

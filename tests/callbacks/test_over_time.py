@@ -51,6 +51,21 @@ def test_any_latent_model_and_points_in_the_plane(
     assert np.asarray(Image.open(tmp_path / "figures/samples.png").convert("L")).std() > 5
 
 
+def test_the_last_moment_is_the_end_of_training(trainer: Callable[..., L.Trainer]) -> None:
+    """With accumulated batches, and in a run that a limit of time or a callback has cut short."""
+
+    class Stop(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+            trainer.should_stop = trainer.fit_loop.total_batch_idx == 6
+
+    for options, end in (({"accumulate_grad_batches": 2}, 11), ({"callbacks": [Stop()]}, 7)):
+        callback = SamplesOverTime(moments=4)
+        callbacks = [callback, *options.pop("callbacks", [])]
+        trainer(max_epochs=1, callbacks=callbacks, **options).fit(VAE((1, 8, 8)), Digits())
+        assert callback.frames[-1][0] == end
+        assert len({done for done, _ in callback.frames}) == len(callback.frames)
+
+
 def test_watching_changes_nothing(trainer: Callable[..., L.Trainer]) -> None:
     ends = []
     for callbacks in ([], [SamplesOverTime(moments=4)]):
