@@ -38,14 +38,15 @@ def interpolate(args: list[str]) -> None:
     model, codes = shown.model, shown.codes
     first, second = _ends(options, shown)
     with torch.no_grad():
-        rows = [
-            model.decode(path(kind, codes[first, None], codes[second, None], options.steps)[:, 0])
-            for kind in PATHS
-        ]
+        if shown.x is None:
+            ends = codes[first, None], codes[second, None]
+            rows = [model.decode(path(kind, *ends, options.steps)[:, 0]) for kind in PATHS]
+        else:  # by the model's own method, which a subclass may have changed
+            ends = shown.x[first, None], shown.x[second, None]
+            rows = [model.interpolate(*ends, options.steps, kind)[:, 0] for kind in PATHS]
     title = f"{type(model).__name__}: from {shown.kind} {first} to {second}"
     if shown.x is not None:
         title += " (inputs at both ends)"
-        ends = shown.x[first, None], shown.x[second, None]
         blank = torch.ones_like(ends[0])
         rows = [torch.cat([ends[0], blank, row, blank, ends[1]]) for row in rows]
     _write(plots.image_rows(rows, PATHS, title), options)
