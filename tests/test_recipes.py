@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from datamodules import MNIST, Digits
 from tests.conftest import zoo_data
 from zoo import registry
+from zoo.evaluation import evaluate
 from zoo.registry import arguments_of, import_class, list_recipes, read_recipe
 from zoo.results import last_value
 
@@ -94,6 +96,7 @@ def test_names_of_data_lead_to_classes() -> None:
         ("denoising_autoencoder", -17.0),
         ("conditional_vae", 24.3),
         ("iwae", 24.3),
+        ("gan-gaussians_2d", -0.90),
     ],
 )
 def test_reaches_its_figure(
@@ -105,5 +108,27 @@ def test_reaches_its_figure(
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []))
     metric = read_recipe(name)["reference"]["metric"]
     value = last_value(folder / "metrics.csv", metric)
-    larger_is_better = metric in ("test/accuracy", "test/psnr")
+    larger_is_better = metric in ("test/accuracy", "test/psnr", "test/high_quality")
     assert (-value if larger_is_better else value) <= limit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("gan", {"fid_cnn": 45.0}),
+        ("dcgan", {"fid_cnn": 8.0}),
+        ("wgan_gp", {"fid_cnn": 14.0}),
+        ("sn_gan", {"fid_cnn": 20.0}),
+        ("conditional_gan", {"fid_cnn": 5.0, "class_accuracy": -0.95}),
+    ],
+)
+def test_samples_reach_their_figure(
+    name: str, limits: dict[str, float], run: Callable[..., Path]
+) -> None:
+    checkpoint = run(f"--model={name}") / "checkpoints" / "last.ckpt"
+    evaluate([str(checkpoint)])
+    content = json.loads((checkpoint.parent / "evaluation.json").read_text("utf-8"))
+    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
+    for metric, limit in limits.items():
+        assert (-figures[metric] if limit < 0 else figures[metric]) <= limit, metric

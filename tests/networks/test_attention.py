@@ -1,0 +1,259 @@
+"""Attention against torch.nn, its explicit form, and its symmetries; float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.functional.attention import (
+    alibi_slopes,
+    attention,
+    attention_weights,
+    causal_mask,
+    distance_buckets,
+    rotate,
+    rotation,
+    self_attention,
+    sinusoids,
+)
+from zoo.networks.attention import MultiHeadAttention, Sight, SimpleSelfAttention, recorded_weights
+from zoo.networks.positions import make_position
+from zoo.networks.transformer import TransformerLayer
+
+B, HEADS, T, DIM = 2, 4, 7, 16
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+def masks(queries: int, keys: int) -> dict[str, dict[str, object]]:
+    blind = torch.rand(B, 1, queries, keys) < 0.6
+    blind[0, 0, 2] = False
+    return {
+        "none": {},
+        "causal": {"causal": True},
+        "padding": {"mask": torch.arange(keys) < torch.tensor([keys, 3])[:, None, None, None]},
+        "structured, a blind row": {"mask": blind},
+        "structured and causal": {"mask": blind, "causal": True},
+        "bias": {"bias": random(HEADS, queries, keys)},
+        "bias and causal": {"bias": random(HEADS, queries, keys), "causal": True},
+        "window": {"mask": causal_mask(queries, keys, window=2)},
+    }
+
+
+@pytest.mark.parametrize("name", masks(T, T))
+@pytest.mark.parametrize("keys", [T, T + 3])
+def test_explicit_and_fused_attention_agree_in_value_and_gradient(name: str, keys: int) -> None:
+    q, k, v = random(B, HEADS, T, 8), random(B, HEADS, keys, 8), random(B, HEADS, keys, 5)
+    options = masks(T, keys)[name]
+    fused = attention(q, k, v, **options)  # type: ignore[arg-type]
+    explicit = attention_weights(q, k, **options) @ v  # type: ignore[arg-type]
+    assert fused.isfinite().all()
+    torch.testing.assert_close(fused, explicit, rtol=1e-12, atol=1e-12)
+    inputs = [q, k, v, *([options["bias"]] if "bias" in options else [])]
+    weight = torch.randn_like(fused)
+    for one, other in zip(
+        torch.autograd.grad(fused, inputs, weight),  # type: ignore[arg-type]
+        torch.autograd.grad(explicit, inputs, weight),  # type: ignore[arg-type]
+        strict=True,
+    ):
+        assert one.isfinite().all()
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_a_query_that_sees_nothing_gets_zeros() -> None:
+    q, k, v = random(1, 1, 2, 4), random(1, 1, 3, 4), random(1, 1, 3, 4)
+    mask = torch.tensor([[True, False, True], [False, False, False]])
+    out = attention(q, k, v, mask)
+    assert torch.equal(out[0, 0, 1], torch.zeros(4, dtype=torch.float64))
+    assert torch.equal(attention_weights(q, k, mask)[0, 0, :, 1], torch.zeros(2).double())
+
+
+def test_simple_self_attention_by_hand() -> None:
+    x = random(2, 3, 4)
+    expected = torch.stack([(row @ row.T / 2).softmax(1) @ row for row in x])
+    torch.testing.assert_close(SimpleSelfAttention()(x), expected)
+    assert list(SimpleSelfAttention().parameters()) == []
+    causal = self_attention(x, causal=True)
+    torch.testing.assert_close(causal[:, 0], x[:, 0])  # the first token sees itself alone
+
+
+def test_a_causal_mask_ends_with_the_last_key() -> None:
+    assert causal_mask(2, 4).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert causal_mask(2, 4, window=2).int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]
+
+
+def copied(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
+    parts = zip(
+        (ours.query, ours.key, ours.value),
+        theirs.in_proj_weight.chunk(3),
+        theirs.in_proj_bias.chunk(3),
+        strict=True,
+    )
+    for layer, weight, bias in parts:
+        layer.load_state_dict({"weight": weight, "bias": bias})
+    ours.output.load_state_dict(theirs.out_proj.state_dict())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_multi_head_attention_equals_torchs(causal: bool) -> None:
+    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True).double().eval()
+    nn.init.normal_(theirs.in_proj_bias)
+    ours = MultiHeadAttention(DIM, HEADS).double().eval()
+    copied(theirs, ours)
+    x = random(B, T, DIM)
+    padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]  # theirs: True is masked
+    masked = ~causal_mask(T, T) if causal else None
+    expected, weights = theirs(
+        x, x, x, key_padding_mask=padding, attn_mask=masked, average_attn_weights=False
+    )
+    mask = ~padding[:, None, None, :] & (causal_mask(T, T) if causal else True)
+    torch.testing.assert_close(ours(x, Sight(mask=mask)), expected)
+    with recorded_weights(ours) as records:
+        torch.testing.assert_close(ours(x, Sight(mask=mask)), expected)
+    torch.testing.assert_close(records[""][0], weights)
+    assert ours.record is None
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
+    theirs = nn.TransformerEncoderLayer(
+        DIM, HEADS, 40, 0.0, activation, batch_first=True, norm_first=pre_norm
+    ).double()
+    ours = TransformerLayer(DIM, HEADS, 40, pre_norm=pre_norm, activation=activation).double()
+    copied(theirs.self_attn, ours.attention)
+    ours.feed_forward.inner.load_state_dict(theirs.linear1.state_dict())
+    ours.feed_forward.output.load_state_dict(theirs.linear2.state_dict())
+    for norm in (theirs.norm1, theirs.norm2):
+        nn.init.normal_(norm.weight)
+    ours.attention_norm.load_state_dict(theirs.norm1.state_dict())
+    ours.feed_forward_norm.load_state_dict(theirs.norm2.state_dict())
+    x = random(B, T, DIM)
+    padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]
+    causal = causal_mask(T, T)
+    expected = theirs(x, src_mask=~causal, src_key_padding_mask=padding)
+    sight = Sight(mask=causal & ~padding[:, None, None, :])
+    torch.testing.assert_close(ours(x, sight), expected)
+
+
+def test_a_decoder_layer_equals_torchs() -> None:
+    theirs = nn.TransformerDecoderLayer(DIM, HEADS, 40, 0.0, batch_first=True).double()
+    ours = TransformerLayer(DIM, HEADS, 40, pre_norm=False, activation="relu", cross=True).double()
+    copied(theirs.self_attn, ours.attention)
+    assert ours.cross_attention is not None
+    copied(theirs.multihead_attn, ours.cross_attention)
+    ours.feed_forward.inner.load_state_dict(theirs.linear1.state_dict())
+    ours.feed_forward.output.load_state_dict(theirs.linear2.state_dict())
+    x, memory = random(B, T, DIM), random(B, 5, DIM)
+    padding = torch.arange(5) >= torch.tensor([5, 2])[:, None]
+    expected = theirs(x, memory, tgt_mask=~causal_mask(T, T), memory_key_padding_mask=padding)
+    sight = Sight(causal=True, memory=memory, memory_mask=~padding[:, None, None, :])
+    torch.testing.assert_close(ours(x, sight), expected)
+
+
+def test_grouped_queries_share_keys_and_values() -> None:
+    grouped = MultiHeadAttention(DIM, HEADS, kv_heads=2).double()
+    full = MultiHeadAttention(DIM, HEADS).double()
+    full.query.load_state_dict(grouped.query.state_dict())
+    full.output.load_state_dict(grouped.output.state_dict())
+    for name in ("key", "value"):
+        for part in ("weight", "bias"):
+            small = getattr(getattr(grouped, name), part)
+            rows = small.unflatten(0, (2, DIM // HEADS)).repeat_interleave(2, 0).flatten(0, 1)
+            getattr(getattr(full, name), part).data.copy_(rows)
+    x = random(B, T, DIM)
+    torch.testing.assert_close(grouped(x, Sight()), full(x, Sight()))
+
+
+def test_qk_norm_takes_the_length_out_of_the_scores() -> None:
+    layer = MultiHeadAttention(DIM, HEADS, qk_norm=True, bias=False).double()
+    x = random(B, T, DIM)
+    with recorded_weights(layer) as records:
+        layer(x, Sight())
+        layer.query.weight.data *= 100.0
+        layer(x, Sight())
+    torch.testing.assert_close(*records[""], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"heads": 3}, "heads must divide dim, got heads=3 and dim=16"),
+        ({"heads": 4, "kv_heads": 3}, "kv_heads must divide heads, got kv_heads=3 and heads=4"),
+    ],
+)
+def test_heads_that_do_not_divide(options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MultiHeadAttention(DIM, **options)
+
+
+# -- positions -----------------------------------------------------------------------------------
+
+
+def test_rotary_scores_depend_on_the_distance_alone() -> None:
+    q, k = random(8), random(8)
+
+    def score(i: int, j: int) -> Tensor:
+        turns = [rotation(torch.tensor([float(p)]).double(), 8) for p in (i, j)]
+        return (rotate(q[None], turns[0]) * rotate(k[None], turns[1])).sum()
+
+    torch.testing.assert_close(score(3, 1), score(1003, 1001), rtol=1e-9, atol=1e-9)
+    assert abs(score(3, 1) - score(3, 2)) > 1e-3
+    turned = rotate(q[None], rotation(torch.tensor([5.0]).double(), 8))
+    torch.testing.assert_close(turned.norm(), q.norm())
+
+
+def test_alibi_is_minus_slope_times_distance() -> None:
+    position = make_position("alibi", DIM, 8, T, causal=True)
+    bias = position.bias(torch.arange(3, 6), torch.arange(6))
+    assert bias is not None
+    for h in range(8):
+        for row, i in enumerate(range(3, 6)):
+            for j in range(6):
+                assert bias[h, row, j] == -(2.0 ** -(h + 1)) * abs(i - j)
+    assert alibi_slopes(2).tolist() == [2**-4, 2**-8]
+    # the paper's rule for 6 heads: those of 4, then every other one of 8
+    assert alibi_slopes(6).tolist() == [2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3]
+
+
+def test_sinusoids_by_their_formula() -> None:
+    table = sinusoids(torch.arange(5).double(), 6)
+    for position in range(5):
+        for i in range(3):
+            angle = torch.tensor(position / 10_000 ** (2 * i / 6), dtype=torch.float64)
+            torch.testing.assert_close(table[position, 2 * i], angle.sin())
+            torch.testing.assert_close(table[position, 2 * i + 1], angle.cos())
+
+
+def test_buckets_of_distances() -> None:
+    causal = distance_buckets(-torch.arange(200), causal=True)
+    assert causal[:16].tolist() == list(range(16))  # one each
+    assert causal.max() == 31
+    assert bool((causal.diff() >= 0).all())
+    assert causal[128:].unique().tolist() == [31]
+    both = distance_buckets(torch.arange(-200, 201))
+    assert both[:200].max() < 16 <= both[201:].min()
+    assert both[200] == 0
+
+
+def test_t5_bias_is_a_function_of_distance() -> None:
+    position = make_position("t5", DIM, HEADS, T, causal=False)
+    near = position.bias(torch.arange(5), torch.arange(5))
+    far = position.bias(torch.arange(100, 105), torch.arange(100, 105))
+    assert near is not None
+    assert far is not None
+    assert torch.equal(near, far)
+    assert not torch.equal(near[:, 0, 1], near[:, 1, 0])  # it tells before from after
+
+
+def test_odd_heads_cannot_be_turned() -> None:
+    with pytest.raises(ValueError, match="turn pairs: dim / heads must be even, got 12 / 4"):
+        make_position("rotary", 12, 4, 8, causal=True)

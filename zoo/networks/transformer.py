@@ -1,0 +1,183 @@
+"""The layers of a transformer: attention and a feed-forward net, each around a residual path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.networks.attention import KVCache, MultiHeadAttention, Sight
+
+NORMS = ("layer", "rms")
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "relu2": lambda x: F.relu(x).square(),
+    "swiglu": F.silu,
+}
+
+
+def token_norm(name: str, dim: int) -> nn.Module:
+    """The layer that normalises each token: ``layer`` or ``rms``.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in NORMS:
+        raise ValueError(f"unknown norm {name!r}; choose from {', '.join(NORMS)}")
+    return nn.LayerNorm(dim) if name == "layer" else nn.RMSNorm(dim, eps=1e-6)
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """φ by name; that of ``swiglu`` is to be multiplied by a gate.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; choose from {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class FeedForward(nn.Module):
+    """W₂ φ(W₁ x) for each token by itself; with ``swiglu``, W₂ (silu(W₁ x) ⊙ W₃ x).
+
+    Args:
+        dim: width of tokens.
+        hidden: inner width.
+        activation: φ, one of ``relu``, ``gelu`` (default), ``relu2`` (max(0, x)²) and ``swiglu``.
+        bias: of the linear maps, default yes.
+        dropout: probability after φ, default 0.
+
+    Shapes: (B, T, dim) → the same.
+
+    Raises:
+        ValueError: unknown activation.
+
+    Sources: So et al., Primer, 2021 (relu2); Shazeer, GLU variants improve transformer, 2020.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        activation: str = "gelu",
+        bias: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activation = activation_function(activation)
+        self.inner = nn.Linear(dim, hidden, bias)
+        self.gate = nn.Linear(dim, hidden, bias) if activation == "swiglu" else None
+        self.output = nn.Linear(hidden, dim, bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.activation(self.inner(x))
+        if self.gate is not None:
+            inner = inner * self.gate(x)
+        return self.output(self.dropout(inner))
+
+
+class TransformerState:
+    """What a layer keeps of the tokens so far."""
+
+    def __init__(self, window: int | None) -> None:
+        self.own, self.memory = KVCache(window), KVCache()
+
+    def select(self, rows: Tensor) -> None:
+        """Goes on with these rows of the batch."""
+        self.own.select(rows)
+        self.memory.select(rows)
+
+
+class TransformerLayer(nn.Module):
+    """x ← x + attention(norm(x)), x ← x + feed_forward(norm(x)); a decoder reads a memory between.
+
+    Args:
+        dim: width of tokens.
+        heads, kv_heads, qk_norm: see :class:`~zoo.networks.attention.MultiHeadAttention`.
+        hidden: inner width of the feed-forward net, default 4 · dim.
+        norm: ``layer`` (default) or ``rms``.
+        pre_norm: whether the norm comes before each part (default) or after its sum: x ← norm(x +
+            part(x)), as in the first transformer.
+        activation: see :class:`FeedForward`.
+        bias: of the linear maps, default yes.
+        dropout: probability at the attention weights, inside the feed-forward net and after each
+            part, default 0.
+        cross: whether there is attention to a memory too, default no.
+
+    Shapes: (B, T, dim) → the same.
+
+    Sources: Vaswani et al., 2017, section 3.1; Xiong et al., On layer normalization in the
+    transformer architecture, 2020 (pre_norm).
+    """
+
+    attends = True
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int | None = None,
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
+        norm: str = "layer",
+        pre_norm: bool = True,
+        activation: str = "gelu",
+        bias: bool = True,
+        dropout: float = 0.0,
+        cross: bool = False,
+    ) -> None:
+        super().__init__()
+        self.pre_norm = pre_norm
+        self.attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropout)
+        self.attention_norm = token_norm(norm, dim)
+        self.cross_attention: MultiHeadAttention | None = None
+        if cross:
+            self.cross_attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropout)
+            self.cross_norm = token_norm(norm, dim)
+        self.feed_forward = FeedForward(dim, hidden or 4 * dim, activation, bias, dropout)
+        self.feed_forward_norm = token_norm(norm, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def outputs(self) -> list[nn.Linear]:
+        """The maps that write into the residual path."""
+        cross = [] if self.cross_attention is None else [self.cross_attention.output]
+        return [self.attention.output, *cross, self.feed_forward.output]
+
+    def new_state(self, window: int | None) -> TransformerState:
+        """What is known before the first token."""
+        return TransformerState(window)
+
+    def forward(self, x: Tensor, sight: Sight, state: TransformerState | None = None) -> Tensor:
+        own = None if state is None else state.own
+        x = self._residual(x, lambda h: self.attention(h, sight, own), self.attention_norm)
+        if (cross := self.cross_attention) is not None:
+            memory = None if state is None else state.memory
+            x = self._residual(x, lambda h: cross.cross(h, sight, memory), self.cross_norm)
+        return self._residual(x, self.feed_forward, self.feed_forward_norm)
+
+    def _residual(self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
+        if self.pre_norm:
+            return x + self.dropout(part(norm(x)))
+        return norm(x + self.dropout(part(x)))
+
+
+@torch.no_grad()
+def initialize(network: nn.Module, outputs: list[nn.Linear], std: float, zero: bool) -> None:
+    """Normal weights with standard deviation ``std``, biases 0; smaller ones for ``outputs``.
+
+    Those write into the residual path and get std/√n for n of them, so that their sum over the
+    depth has the size of one (Radford et al., GPT-2, 2019, section 2.3); with ``zero``, 0, so that
+    every layer is the identity at first.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for layer in outputs:
+        nn.init.normal_(layer.weight, std=0.0 if zero else std / len(outputs) ** 0.5)
