@@ -13,7 +13,11 @@ from torch import Tensor, nn
 from zoo.networks.attention import Sight
 from zoo.networks.transformer import FeedForward, activation_function, token_norm
 
-RECURRENT: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
+    "rnn": nn.RNN,
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
 
 
 class NoState:
@@ -181,11 +185,12 @@ class ConvolutionLayer(nn.Module):
         self.causal = causal
         self.reach = (self.kernel_size - 1) * dilation
         self.norm = token_norm(norm, dim)
-        settings = {"dilation": dilation, "bias": bias}
-        self.inner = nn.Conv1d(dim, hidden, self.kernel_size, **settings)
-        self.gate: nn.Conv1d | None = None
-        if activation == "swiglu":
-            self.gate = nn.Conv1d(dim, hidden, self.kernel_size, **settings)
+
+        def convolution() -> nn.Conv1d:
+            return nn.Conv1d(dim, hidden, self.kernel_size, dilation=dilation, bias=bias)
+
+        self.inner = convolution()
+        self.gate = convolution() if activation == "swiglu" else None
         self.activation = activation_function(activation)
         self.output = nn.Linear(hidden, dim, bias)
         self.dropout = nn.Dropout(dropout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -91,10 +91,10 @@ class SequenceNetwork(nn.Module):
         self.causal, self.window = causal, window
         attention = (dim, heads, hidden, kv_heads, qk_norm, norm, pre_norm, activation, bias)
 
-        def transformer() -> nn.Module:
+        def transformer() -> TransformerLayer:
             return TransformerLayer(*attention, dropout=dropout, cross=cross)
 
-        def make(depth: int, width: int) -> nn.Module:
+        def make(depth: int, width: int) -> TokenMLP | ConvolutionLayer | RecurrentLayer:
             if layer == "mlp":
                 return TokenMLP(dim, width, norm, activation, bias, dropout)
             if layer == "conv":
@@ -107,13 +107,15 @@ class SequenceNetwork(nn.Module):
         attends = layer == "transformer"
         self.position = make_position(position if attends else "none", dim, heads, length, causal)
         self.dropout = nn.Dropout(dropout)
+        stack: list[Any]
         if attends:
-            self.layers = nn.ModuleList(transformer() for _ in range(layers))
+            stack = [transformer() for _ in range(layers)]
         else:
-            width = matching_width(lambda width: make(0, width), count_on_paper(transformer))
-            self.layers = nn.ModuleList(make(depth, width) for depth in range(layers))
+            width = matching_width(partial(make, 0), count_on_paper(transformer))
+            stack = [make(depth, width) for depth in range(layers)]
+        self.layers = nn.ModuleList(stack)
         self.norm = token_norm(norm, dim) if pre_norm or not attends else nn.Identity()
-        outputs = [output for each in self.layers for output in each.outputs()]
+        outputs = [output for each in stack for output in each.outputs()]
         initialize(self, outputs, std, zero_init)
 
     # -- passes ---------------------------------------------------------------------------------
@@ -122,7 +124,8 @@ class SequenceNetwork(nn.Module):
         """What is known before the first token; :meth:`forward` brings it up to date."""
         if not self.causal:
             raise ValueError("a network that looks ahead cannot go token by token")
-        return SequenceState([layer.new_state(self.window) for layer in self.layers])
+        layers: list[Any] = list(self.layers)
+        return SequenceState([layer.new_state(self.window) for layer in layers])
 
     def forward(
         self,
@@ -227,13 +230,14 @@ def count_on_paper(make: Callable[[], nn.Module]) -> int:
 
 def matching_width(make: Callable[[int], nn.Module], target: int) -> int:
     """The width for which ``make(width)`` has as nearly as possible ``target`` parameters."""
+
+    def count(width: int) -> int:
+        return count_on_paper(partial(make, width))
+
     low, high = 1, 2
-    while count_on_paper(lambda: make(high)) < target:
+    while count(high) < target:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        if count_on_paper(lambda: make(middle)) < target:
-            low = middle
-        else:
-            high = middle
-    return min((low, high), key=lambda width: abs(count_on_paper(lambda: make(width)) - target))
+        low, high = (middle, high) if count(middle) < target else (low, middle)
+    return min((low, high), key=lambda width: abs(count(width) - target))
