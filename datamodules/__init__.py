@@ -9,6 +9,7 @@ from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.pictures import Anscombe, Datasaurus
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
+from datamodules.text import Text, TinyShakespeare
 from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "TableDataModule",
     "TensorDataModule",
     "TensorLoader",
+    "Text",
+    "TinyShakespeare",
     "Toy2D",
     "ToyCurves",
     "Wine",

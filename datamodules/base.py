@@ -169,10 +169,15 @@ class TensorDataModule(LightningDataModule):
         )
         resident = _fits(tensors, device) if self.resident is None else self.resident
         prepare = self._prepare_training if training else self._prepare_evaluation
-        random = training and self.augment is not None
+        random = training and self.draws
         return TensorLoader(
             tensors, plan, device, prepare, rows, resident, self.num_workers, random
         )
+
+    @property
+    def draws(self) -> bool:
+        """Whether training batches are prepared with random numbers."""
+        return self.augment is not None
 
     def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, *rest = self._prepare_evaluation(batch, generator)

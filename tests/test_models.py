@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import GAN, registry
+from zoo import GAN, LanguageModel, registry
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import import_class, read_recipe
 from zoo.solver import PassSolver
@@ -67,6 +67,8 @@ def test_forward_is_finite_and_has_its_shape(name: str) -> None:
         shape = (model.num_classes,)
     elif isinstance(model, Regressor):
         shape = (model.num_targets,)
+    elif isinstance(model, LanguageModel):
+        shape = (model.length, model.vocab_size)
     assert output.shape == (len(x), *shape)
     assert output.isfinite().all()
 
@@ -111,7 +113,8 @@ def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> Non
         assert distance_to(batch, model) < 0.6 * apart
         return
     before = float(model.step(batch)["loss"].detach())
-    trainer(max_epochs=1).fit(model, Repeat(batch, 400))
+    steps = 100 if isinstance(model, LanguageModel) else 400
+    trainer(max_epochs=1).fit(model, Repeat(batch, steps))
     assert float(model.step(batch)["loss"].detach()) < OVERFIT.get(name, 0.5) * before
 
 
@@ -191,9 +194,8 @@ def test_hyper_parameters_are_plain_values(name: str) -> None:
 
 def test_double_precision_works(name: str) -> None:
     model = zoo.create_model(name).double()
-    x, y = make_batch(name)
-    y = y.double() if y.is_floating_point() else y
-    assert model.step((x.double(), y))["loss"].dtype == torch.float64
+    x, y = (t.double() if t.is_floating_point() else t for t in make_batch(name))
+    assert model.step((x, y))["loss"].dtype == torch.float64
 
 
 def test_a_class_says_what_its_metrics_mean(name: str) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from zoo.prediction import Regressor as Regressor
     from zoo.registry import create_model as create_model
     from zoo.registry import list_models as list_models
+    from zoo.sequences.language import LanguageModel as LanguageModel
     from zoo.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
     from zoo.supervised.cnn import CNN as CNN
     from zoo.supervised.cnn import ResNet as ResNet
@@ -77,6 +78,7 @@ _HOMES = {
     "VQVAE": "zoo.latent.vqvae",
     "GAN": "zoo.latent.gan",
     "ConditionalGAN": "zoo.latent.gan",
+    "LanguageModel": "zoo.sequences.language",
 }
 
 __all__ = sorted(_HOMES)

@@ -36,12 +36,14 @@ DATA = {
     "wine": "datamodules.Wine",
     "iris": "datamodules.Iris",
     "csv": "datamodules.CSV",
+    "text": "datamodules.Text",
+    "tiny_shakespeare": "datamodules.TinyShakespeare",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
 PROPERTIES = (
     "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
-    "mode_std",
+    "mode_std", "vocab_size", "tokenizer", "length",
 )  # fmt: skip
 
 

@@ -1,0 +1,53 @@
+"""Files of the user's or from the network, read with errors that say what to do."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+
+from datamodules.errors import DataError
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, gzip or not.
+
+    Raises:
+        DataError: no such file; not UTF-8; not the gzip that its name says it is.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}, line {line}: byte {error.start} is not UTF-8 text") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def fetch(url: str, path: Path, sha256: str) -> None:
+    """Makes a file be there and be the right one; it appears whole or not at all.
+
+    Raises:
+        DataError: it cannot be downloaded; its contents are others than expected.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            urllib.request.urlretrieve(url, part)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise DataError(
+                f"{url} cannot be downloaded ({error}): put the file at {path} by hand"
+            ) from None
+        part.replace(path)
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise DataError(f"{path} is not the file expected (sha256 {found}): delete it")

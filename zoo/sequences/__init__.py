@@ -1,0 +1,1 @@
+"""Models of sequences: of tokens, of numbers in time, of the patches of an image."""

@@ -1,0 +1,88 @@
+"""SequenceModel: the arguments that all models of sequences share, and the network they make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from zoo.networks.sequence import SequenceNetwork
+from zoo.optim import decay_groups
+from zoo.task import Task
+
+
+class SequenceModel(Task):
+    """A task around a :class:`~zoo.networks.sequence.SequenceNetwork`.
+
+    Args:
+        length: tokens of the longest sequence that training meets.
+        layer: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``, all with
+            as many weights as the transformer.
+        dim: width of tokens, default 128.
+        layers, heads: default 4 and 4.
+        position: ``rotary`` (default), ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``none``;
+            of the transformer alone.
+        hidden: inner width of its feed-forward nets, default 4 · dim.
+        kv_heads, qk_norm: default all heads and no; see
+            :class:`~zoo.networks.attention.MultiHeadAttention`.
+        norm, pre_norm, activation, bias: default ``layer``, yes, ``gelu`` and yes; see
+            :class:`~zoo.networks.transformer.TransformerLayer`.
+        dropout: default 0.
+        init_std, zero_init: default 0.02 and no; ``std`` and ``zero_init`` of the network.
+        **task: see :class:`~zoo.task.Task`. Of the optimiser ``muon``, embeddings and the last map
+            belong to the Adam part.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        layer: str = "transformer",
+        dim: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        position: str = "rotary",
+        hidden: int | None = None,
+        kv_heads: int | None = None,
+        qk_norm: bool = False,
+        norm: str = "layer",
+        pre_norm: bool = True,
+        activation: str = "gelu",
+        bias: bool = True,
+        dropout: float = 0.0,
+        init_std: float = 0.02,
+        zero_init: bool = False,
+        **task: Any,
+    ) -> None:
+        super().__init__(**task)
+        self.length = length
+
+    def make_network(self, causal: bool, **options: Any) -> SequenceNetwork:
+        """The stack of layers; ``options`` go before the hyper-parameters."""
+        hp = self.hparams
+        names = ("layer", "dim", "layers", "heads", "length", "position", "hidden", "kv_heads")
+        more = ("qk_norm", "norm", "pre_norm", "activation", "bias", "dropout", "zero_init")
+        settings = {name: hp[name] for name in (*names, *more)}
+        settings |= {"std": hp["init_std"], "causal": causal, **options}
+        return SequenceNetwork(**settings)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        decay = self.hparams["weight_decay"]
+        if self.hparams["optimizer"] != "muon":
+            return decay_groups(self, decay)
+        stacks = [m for m in self.modules() if isinstance(m, SequenceNetwork)]
+        inner = {p for m in stacks for layer in m.layers for p in layer.parameters()}
+        groups = decay_groups(self, decay)
+        split = []
+        for group in groups:
+            for muon in (True, False):
+                members = [p for p in group["params"] if (p in inner) == muon]
+                if members:
+                    split.append({**group, "params": members, "muon": muon})
+        return split
+
+
+def make_embedding(count: int, dim: int, std: float) -> nn.Embedding:
+    """Vectors of ``count`` symbols, normal with standard deviation ``std``."""
+    embedding = nn.Embedding(count, dim)
+    nn.init.normal_(embedding.weight, std=std)
+    return embedding
