@@ -6,8 +6,10 @@ from datamodules.csv_file import CSV
 from datamodules.errors import DataError
 from datamodules.folder import ImageFolder
 from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
+from datamodules.labelled_text import SST2, LabelledText
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.pictures import Anscombe, Datasaurus
+from datamodules.series import Brownian, ETTh1, Series
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
 from datamodules.text import Text, TinyShakespeare
 from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
@@ -16,18 +18,23 @@ __all__ = [
     "CIFAR10",
     "CSV",
     "MNIST",
+    "SST2",
     "Anscombe",
     "Augmentation",
     "BatchPlan",
     "BreastCancer",
+    "Brownian",
     "DataError",
     "Datasaurus",
     "Diabetes",
     "Digits",
+    "ETTh1",
     "FashionMNIST",
     "Gaussians2D",
     "ImageFolder",
     "Iris",
+    "LabelledText",
+    "Series",
     "Table",
     "TableDataModule",
     "TensorDataModule",

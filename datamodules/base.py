@@ -158,7 +158,8 @@ class TensorDataModule(LightningDataModule):
         training = name == "train"
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        plan = BatchPlan(
+        plan = self.make_plan(
+            name,
             samples=len(rows),
             batch_size=self.batch_size if training else max(self.batch_size, EVAL_BATCH),
             shuffle=training,
@@ -173,6 +174,10 @@ class TensorDataModule(LightningDataModule):
         return TensorLoader(
             tensors, plan, device, prepare, rows, resident, self.num_workers, random
         )
+
+    def make_plan(self, split: str, samples: int, **settings: Any) -> BatchPlan:
+        """Which samples of a split make up which batch."""
+        return BatchPlan(samples, **settings)
 
     @property
     def draws(self) -> bool:

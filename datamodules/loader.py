@@ -88,9 +88,12 @@ class BatchPlan:
         # sizes differ by one at most, so that no process is left without a batch
         return list(indices.tensor_split(len(self) * self.world_size))[self.rank :: self.world_size]
 
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The samples of a training epoch, in the order in which batches are cut from them."""
+        return torch.randperm(self.samples, generator=generator)
+
     def _training_batches(self) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
-        order = torch.randperm(self.samples, generator=generator)
+        order = self.order(torch.Generator().manual_seed(_mix(self.seed, self.epoch)))
         batches = []
         for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
             even = len(batch) - len(batch) % self.world_size

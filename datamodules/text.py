@@ -73,7 +73,9 @@ class Text(TensorDataModule):
             raise ValueError(f"test_size must not be negative, got {test_size}")
         self.path, self.pattern, self.length = path, pattern, length
         self.kind, self.largest, self.lowercase = tokenizer, vocab_size, lowercase
-        self.max_characters = STANDARD if path is None and max_characters is None else max_characters
+        self.max_characters = (
+            STANDARD if path is None and max_characters is None else max_characters
+        )
         self.test_size = test_size
 
     # -- what models ask for --------------------------------------------------------------------

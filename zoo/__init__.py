@@ -30,7 +30,11 @@ if TYPE_CHECKING:
     from zoo.prediction import Regressor as Regressor
     from zoo.registry import create_model as create_model
     from zoo.registry import list_models as list_models
+    from zoo.sequences.classification import SequenceClassifier as SequenceClassifier
+    from zoo.sequences.forecasting import DLinear as DLinear
+    from zoo.sequences.forecasting import Forecaster as Forecaster
     from zoo.sequences.language import LanguageModel as LanguageModel
+    from zoo.sequences.vision import VisionTransformer as VisionTransformer
     from zoo.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
     from zoo.supervised.cnn import CNN as CNN
     from zoo.supervised.cnn import ResNet as ResNet
@@ -79,6 +83,10 @@ _HOMES = {
     "GAN": "zoo.latent.gan",
     "ConditionalGAN": "zoo.latent.gan",
     "LanguageModel": "zoo.sequences.language",
+    "Forecaster": "zoo.sequences.forecasting",
+    "DLinear": "zoo.sequences.forecasting",
+    "SequenceClassifier": "zoo.sequences.classification",
+    "VisionTransformer": "zoo.sequences.vision",
 }
 
 __all__ = sorted(_HOMES)

@@ -37,13 +37,18 @@ DATA = {
     "iris": "datamodules.Iris",
     "csv": "datamodules.CSV",
     "text": "datamodules.Text",
+    "labelled_text": "datamodules.LabelledText",
+    "sst2": "datamodules.SST2",
+    "series": "datamodules.Series",
+    "etth1": "datamodules.ETTh1",
+    "brownian": "datamodules.Brownian",
     "tiny_shakespeare": "datamodules.TinyShakespeare",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
 PROPERTIES = (
     "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
-    "mode_std", "vocab_size", "tokenizer", "length",
+    "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
 )  # fmt: skip
 
 

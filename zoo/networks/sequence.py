@@ -104,7 +104,7 @@ class SequenceNetwork(nn.Module):
             even = width if causal else width + width % 2
             return RecurrentLayer(layer, causal, dim, even, norm, bias, dropout)
 
-        attends = layer == "transformer"
+        self.attends = attends = layer == "transformer"
         self.position = make_position(position if attends else "none", dim, heads, length, causal)
         self.dropout = nn.Dropout(dropout)
         stack: list[Any]
@@ -196,7 +196,7 @@ class SequenceNetwork(nn.Module):
         limit = self.position.limit
         if limit is not None and start + count > limit:
             raise ValueError(f"{start + count} tokens, but positions are learned for {limit}")
-        if not self.layers[0].attends:
+        if not self.attends:
             return Sight(valid=valid)
         # a cache has dropped what lies behind the window of its next token
         kept = start if self.window is None else min(start, self.window - 1)

@@ -15,7 +15,6 @@ class SequenceModel(Task):
     """A task around a :class:`~zoo.networks.sequence.SequenceNetwork`.
 
     Args:
-        length: tokens of the longest sequence that training meets.
         layer: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``, all with
             as many weights as the transformer.
         dim: width of tokens, default 128.
@@ -35,7 +34,6 @@ class SequenceModel(Task):
 
     def __init__(
         self,
-        length: int,
         layer: str = "transformer",
         dim: int = 128,
         layers: int = 4,
@@ -54,15 +52,15 @@ class SequenceModel(Task):
         **task: Any,
     ) -> None:
         super().__init__(**task)
-        self.length = length
 
-    def make_network(self, causal: bool, **options: Any) -> SequenceNetwork:
-        """The stack of layers; ``options`` go before the hyper-parameters."""
+    def make_network(self, causal: bool, length: int, **options: Any) -> SequenceNetwork:
+        """The stack of layers for up to ``length`` tokens; ``options`` go before the
+        hyper-parameters."""
         hp = self.hparams
-        names = ("layer", "dim", "layers", "heads", "length", "position", "hidden", "kv_heads")
+        names = ("layer", "dim", "layers", "heads", "position", "hidden", "kv_heads")
         more = ("qk_norm", "norm", "pre_norm", "activation", "bias", "dropout", "zero_init")
         settings = {name: hp[name] for name in (*names, *more)}
-        settings |= {"std": hp["init_std"], "causal": causal, **options}
+        settings |= {"std": hp["init_std"], "length": length, "causal": causal, **options}
         return SequenceNetwork(**settings)
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -59,12 +59,12 @@ class LanguageModel(SequenceModel):
         window: int | None = None,
         **sequence: Any,
     ) -> None:
-        super().__init__(length, **sequence)
+        super().__init__(**sequence)
         hp = self.hparams
-        self.vocab_size = vocab_size
+        self.vocab_size, self.length = vocab_size, length
         self.window = window or length
         self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
-        self.network = self.make_network(causal=True, window=self.window)
+        self.network = self.make_network(True, length, window=self.window)
         self.head: nn.Linear | None = None
         if not tie_embeddings:
             self.head = nn.Linear(hp["dim"], vocab_size, bias=False)
