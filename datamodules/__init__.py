@@ -8,6 +8,7 @@ from datamodules.folder import ImageFolder
 from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
 from datamodules.labelled_text import SST2, LabelledText
 from datamodules.loader import BatchPlan, TensorLoader
+from datamodules.parallel_text import Multi30k, ParallelText
 from datamodules.pictures import Anscombe, Datasaurus
 from datamodules.series import Brownian, ETTh1, Series
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
@@ -34,6 +35,8 @@ __all__ = [
     "ImageFolder",
     "Iris",
     "LabelledText",
+    "Multi30k",
+    "ParallelText",
     "Series",
     "Table",
     "TableDataModule",

@@ -80,17 +80,8 @@ class LabelledText(TokenRows):
             given["train"] = negations(self.samples, self.seed)
         for name, size in (("test", self.test_size), ("val", self.val_size)):
             if name not in given:
-                given["train"], given[name] = self._held_out(given["train"], size)
+                given["train"], given[name] = self.held_out(given["train"], size)
         return given
-
-    def _held_out(self, pairs: Pairs, size: float) -> tuple[Pairs, Pairs]:
-        count = int(size if size >= 1 else round(size * len(pairs)))
-        if count >= len(pairs):
-            raise DataError(f"{size} of {len(pairs)} texts leaves none for training")
-        order = torch.randperm(
-            len(pairs), generator=torch.Generator().manual_seed(self.seed)
-        ).tolist()
-        return [pairs[i] for i in sorted(order[count:])], [pairs[i] for i in sorted(order[:count])]
 
     def _read(self, path: Path) -> Pairs:
         delimiter = "," if path.suffixes[:1] == [".csv"] else "\t"

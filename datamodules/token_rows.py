@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from datamodules.base import TensorDataModule
+from datamodules.errors import DataError
 from datamodules.loader import Batch, BatchPlan
 
 PAD = 0  # number of the padding in every tokenizer that has specials
@@ -52,6 +53,19 @@ class TokenRows(TensorDataModule):
     def load_rows(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
         """For ``train``, ``val`` or ``test``: rows of each matrix, and labels if there are any."""
         raise NotImplementedError(f"{type(self).__name__} has no load_rows(split)")
+
+    def held_out(self, pairs: list[Any], size: float) -> tuple[list[Any], list[Any]]:
+        """What is left of training pairs, and a part cut from them by the seed.
+
+        Raises:
+            DataError: nothing would be left.
+        """
+        count = int(size if size >= 1 else round(size * len(pairs)))
+        if count >= len(pairs):
+            raise DataError(f"{size:g} of {len(pairs)} texts leaves none for training")
+        generator = torch.Generator().manual_seed(self.seed)
+        order = torch.randperm(len(pairs), generator=generator).tolist()
+        return [pairs[i] for i in sorted(order[count:])], [pairs[i] for i in sorted(order[:count])]
 
     def setup(self, stage: str | None = None) -> None:
         wanted = {"fit": ("train", "val"), "validate": ("val",)}.get(stage or "", ("test",))

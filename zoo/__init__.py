@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from zoo.sequences.forecasting import DLinear as DLinear
     from zoo.sequences.forecasting import Forecaster as Forecaster
     from zoo.sequences.language import LanguageModel as LanguageModel
+    from zoo.sequences.translation import Translator as Translator
     from zoo.sequences.vision import VisionTransformer as VisionTransformer
     from zoo.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
     from zoo.supervised.cnn import CNN as CNN
@@ -83,6 +84,7 @@ _HOMES = {
     "GAN": "zoo.latent.gan",
     "ConditionalGAN": "zoo.latent.gan",
     "LanguageModel": "zoo.sequences.language",
+    "Translator": "zoo.sequences.translation",
     "Forecaster": "zoo.sequences.forecasting",
     "DLinear": "zoo.sequences.forecasting",
     "SequenceClassifier": "zoo.sequences.classification",

@@ -18,7 +18,10 @@ from zoo import registry
 from zoo.errors import InputError, suggest
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-OWN_COMMANDS = ("list", "reproduce", "evaluate", "interpolate", "traverse", "arithmetic", "compare")
+OWN_COMMANDS = (
+    "list", "reproduce", "evaluate", "interpolate", "traverse", "arithmetic", "compare", "generate",
+    "translate",
+)  # fmt: skip
 LOGGERS = ("csv", "tensorboard", "wandb")
 CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")
 

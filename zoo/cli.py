@@ -21,6 +21,8 @@ usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
        python -m zoo list | reproduce RECIPE ... [--seeds N]
        python -m zoo evaluate CKPT [--draws K] [--samples N] [--sampler NAME]
        python -m zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
+       python -m zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
+       python -m zoo translate CKPT TEXT ... [--beams N]
 
 Without a command: trains, then tests the best checkpoint.
 
@@ -78,6 +80,10 @@ def _dispatch(args: list[str]) -> None:
         from zoo import latent_figures
 
         getattr(latent_figures, args[0])(args[1:])
+    elif args[0] in ("generate", "translate"):
+        from zoo import texts
+
+        getattr(texts, args[0])(args[1:])
     else:
         _check_own_packages()
         if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):

@@ -1,4 +1,4 @@
-"""``python -m zoo evaluate CKPT``: judges a latent model without downloading anything."""
+"""``python -m zoo evaluate CKPT``: judges a model without downloading anything."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ from zoo.judging import (
     robustness,
     samples,
 )
+from zoo.judging_texts import translations
 from zoo.latent.base import LatentModel
 from zoo.latent.samplers import SAMPLERS
 from zoo.messages import quieten
 from zoo.metrics.features import ClassifierFeatures, InceptionFeatures
 from zoo.processes import seeded_globally
+from zoo.sequences.translation import Translator
+from zoo.task import Task
 
 CLASSIFIER_STEPS = 700
 
@@ -118,7 +121,20 @@ def data_of(checkpoint: Path, name: str | None, root: str | None) -> Any:
 
 def load_latent(path: str) -> LatentModel:
     """A latent model's checkpoint, on the GPU where there is one."""
-    model = load(path, device="cuda" if torch.cuda.is_available() else "cpu")
+    return as_latent(load_any(path), path)
+
+
+def load_any(path: str) -> Task:
+    """A checkpoint's model, on the GPU where there is one."""
+    return load(path, device="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def as_latent(model: Task, path: str) -> LatentModel:
+    """The model, if it has a latent space.
+
+    Raises:
+        InputError: it has none.
+    """
     if not isinstance(model, LatentModel):
         raise InputError(f"{path} is a {type(model).__name__}, which has no latent space")
     return model
@@ -136,19 +152,23 @@ def samples_of(data: Any, split: str, model: LatentModel, limit: int | None = No
 
 
 def evaluate(args: list[str]) -> None:
-    """Judges a latent model on its data and writes ``evaluation.json`` beside its checkpoints.
+    """Judges a model on its data and writes ``evaluation.json`` beside its checkpoints.
 
-    The importance-weighted bound and bits per dimension, active units, what nearest neighbours and
-    a linear probe read from the codes, reconstruction beside principal components, and samples
-    beside test images: Fréchet and kernel distance, precision, recall, density and coverage, on
-    features of a small classifier that is trained on the same data (fid_cnn), once.
+    A latent model: the importance-weighted bound and bits per dimension, active units, what
+    nearest neighbours and a linear probe read from the codes, reconstruction beside principal
+    components, and samples beside test images: Fréchet and kernel distance, precision, recall,
+    density and coverage, on features of a small classifier that is trained on the same data
+    (fid_cnn), once.
+
+    A translator: BLEU of its translations of the test sentences, cased and lower-cased, and how
+    many are right to the letter.
     """
     parser = Parser("evaluate", evaluate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT")
     parser.add_argument("--data", help="default: that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
     parser.add_argument("--draws", type=int, default=500, help="K of the bound, default 500")
-    parser.add_argument("--images", type=int, help="test images, default all")
+    parser.add_argument("--images", type=int, help="test images or sentences, default all")
     parser.add_argument("--samples", type=int, help="default as many as test images, 0 for none")
     parser.add_argument("--sampler", nargs="+", default=["prior"], metavar="NAME",
                         help=f"one or more of {', '.join(SAMPLERS)}; default prior")  # fmt: skip
@@ -157,8 +177,9 @@ def evaluate(args: list[str]) -> None:
     parser.add_argument("--features", help="classifier's checkpoint, default: one trained here")
     parser.add_argument("--inception", help="file of Inception weights, for the standard FID")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--beams", type=int, default=1, help="of a translation, default 1")
     options = parser.parse_args(args)
-    for name in ("draws", "neighbours", "components"):
+    for name in ("draws", "neighbours", "components", "beams"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
     for name in options.sampler:
@@ -166,24 +187,31 @@ def evaluate(args: list[str]) -> None:
             raise unknown("sampler", name, SAMPLERS)
     quieten()
     path = Path(options.checkpoint)
-    model = load_latent(options.checkpoint)
-    if not model.has_encoder and options.sampler != ["prior"]:
-        raise InputError(
-            f"{type(model).__name__} has no encoder, to whose codes a density could be fitted: "
-            "leave --sampler out"
-        )
+    model = load_any(options.checkpoint)
     data = data_of(path, options.data, options.root)
-    judged = Judged(
-        model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
-        options.draws, tuple(options.sampler), options.components, options.neighbours, options.seed,
-    )  # fmt: skip
-    figures = list(_all(judged, data, options))
+    if isinstance(model, Translator):
+        figures = list(translations(model, data.pairs["test"][: options.images], options.beams))
+    else:
+        figures = _judge_latent(as_latent(model, options.checkpoint), data, options)
     print_figures(figures)
     where = path.absolute().parent / "evaluation.json"
     settings = {k: v for k, v in vars(options).items() if k != "checkpoint"}
     content = {"settings": settings, "figures": [asdict(figure) for figure in figures]}
     where.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written to {where}")
+
+
+def _judge_latent(model: LatentModel, data: Any, options: Any) -> list[Figure]:
+    if not model.has_encoder and options.sampler != ["prior"]:
+        raise InputError(
+            f"{type(model).__name__} has no encoder, to whose codes a density could be fitted: "
+            "leave --sampler out"
+        )
+    judged = Judged(
+        model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
+        options.draws, tuple(options.sampler), options.components, options.neighbours, options.seed,
+    )  # fmt: skip
+    return list(_all(judged, data, options))
 
 
 def _all(judged: Judged, data: Any, options: Any) -> Iterator[Figure]:

@@ -39,6 +39,8 @@ DATA = {
     "text": "datamodules.Text",
     "labelled_text": "datamodules.LabelledText",
     "sst2": "datamodules.SST2",
+    "parallel_text": "datamodules.ParallelText",
+    "multi30k": "datamodules.Multi30k",
     "series": "datamodules.Series",
     "etth1": "datamodules.ETTh1",
     "brownian": "datamodules.Brownian",
@@ -49,6 +51,7 @@ DATA = {
 PROPERTIES = (
     "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
     "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
+    "target_vocab_size", "target_tokenizer", "target_length",
 )  # fmt: skip
 
 
