@@ -59,9 +59,7 @@ class Series(TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        for name, value in (("lookback", lookback), ("horizon", horizon)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _check_lengths(lookback, horizon)
         self.path, self.columns, self.steps = path, columns, steps
         self.lookback, self.horizon, self.test_size = lookback, horizon, test_size
 
@@ -206,6 +204,7 @@ class Brownian(TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, **data)
+        _check_lengths(lookback, horizon)
         self.num_series, self.paths, self.step = dimensions, paths, step
         self.lookback, self.horizon = lookback, horizon
 
@@ -283,6 +282,12 @@ def read_series(path: Path, columns: list[str] | None) -> tuple[list[str], Tenso
                 raise DataError(f"{path}, line {line}, column {header[place]!r}: {what}")
             values[i, j] = float(cell)
     return names, values
+
+
+def _check_lengths(lookback: int, horizon: int) -> None:
+    for name, value in (("lookback", lookback), ("horizon", horizon)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _is_number(cell: str) -> bool:

@@ -105,7 +105,9 @@ def beam_search(
         token = place % vocabulary
         ends = token == end
         for row, column in ends.nonzero().tolist():
-            if column < beams and best[row, column] > -torch.inf:
+            # what a row finds after it is done would depend on the others of the batch
+            searching = len(finished[row]) < beams
+            if searching and column < beams and best[row, column] > -torch.inf:
                 score = float(best[row, column]) / position**length_penalty
                 sequence = [*history[origin[row, column]].tolist(), end]
                 finished[row].append((score, sequence))
