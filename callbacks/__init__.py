@@ -17,6 +17,7 @@ from callbacks.over_time import SamplesOverTime
 from callbacks.predictions import Calibration, ConfusionMatrix, DecisionBoundary, FittedCurve
 from callbacks.progress import ProgressBar
 from callbacks.pruning import SensitivityPruning
+from callbacks.sequences import AttentionMaps, Forecasts, PositionSimilarity, TextSamples
 from callbacks.weights import (
     Attributions,
     FeatureMaps,
@@ -26,6 +27,7 @@ from callbacks.weights import (
 )
 
 __all__ = [
+    "AttentionMaps",
     "Attributions",
     "Calibration",
     "Checkpoint",
@@ -37,17 +39,20 @@ __all__ = [
     "FigureCallback",
     "Filters",
     "FittedCurve",
+    "Forecasts",
     "Interrupt",
     "LatentInterpolation",
     "LatentManifold",
     "LatentScatter",
     "LearningCurves",
     "MaximizingInputs",
+    "PositionSimilarity",
     "ProgressBar",
     "Reconstructions",
     "Samples",
     "SamplesOverTime",
     "SensitivityPruning",
+    "TextSamples",
     "TrainingInterrupted",
     "WeightHistograms",
     "save_figure",

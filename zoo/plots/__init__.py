@@ -11,6 +11,12 @@ from zoo.plots.latent import (
     point_panels,
 )
 from zoo.plots.regression import fitted_curve, predicted_against_true
+from zoo.plots.sequences import (
+    AttentionMap,
+    attention_maps,
+    forecasts,
+    position_similarity,
+)
 from zoo.plots.weights import (
     feature_maps,
     filters,
@@ -21,7 +27,9 @@ from zoo.plots.weights import (
 )
 
 __all__ = [
+    "AttentionMap",
     "Panel",
+    "attention_maps",
     "calibration",
     "confusion_matrix",
     "decision_boundary",
@@ -30,6 +38,7 @@ __all__ = [
     "feature_maps",
     "filters",
     "fitted_curve",
+    "forecasts",
     "image_and_signed_rows",
     "image_grid",
     "image_rows",
@@ -39,6 +48,7 @@ __all__ = [
     "learning_curves",
     "manifold",
     "point_panels",
+    "position_similarity",
     "predicted_against_true",
     "pruning_curve",
     "stopping_curves",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from zoo.functional.tokenization import Tokenizer
 from zoo.networks.sequence import SequenceNetwork
 from zoo.optim import decay_groups
 from zoo.task import Task
+
+Labels = list[str] | None
 
 
 class SequenceModel(Task):
@@ -63,6 +66,15 @@ class SequenceModel(Task):
         settings |= {"std": hp["init_std"], "length": length, "causal": causal, **options}
         return SequenceNetwork(**settings)
 
+    def look(self, x: Tensor, y: Tensor) -> Any:
+        """One pass over a batch, for those who look at what happens inside."""
+        return self(x)
+
+    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        """Names of the queries and the keys of an attention, by its name, on one row of a batch;
+        none where tokens have no names."""
+        return None, None
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         decay = self.hparams["weight_decay"]
         if self.hparams["optimizer"] != "muon":
@@ -77,6 +89,15 @@ class SequenceModel(Task):
                 if members:
                     split.append({**group, "params": members, "muon": muon})
         return split
+
+
+def token_labels(tokens: Tensor, tokenizer: Tokenizer) -> list[str]:
+    """What each number of a row (T,) stands for; white space made visible."""
+    return [_visible(tokenizer.text_of(number)) for number in tokens.tolist()]
+
+
+def _visible(piece: str) -> str:
+    return piece.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
 
 
 def make_embedding(count: int, dim: int, std: float) -> nn.Embedding:

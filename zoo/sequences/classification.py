@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.functional.tokenization import Tokenizer, load_tokenizer
 from zoo.prediction import Classifier
-from zoo.sequences.base import SequenceModel, make_embedding
+from zoo.sequences.base import Labels, SequenceModel, make_embedding, token_labels
 
 POOLINGS = ("mean", "max", "attention", "cls")
 PAD = 0  # number of the padding
@@ -117,6 +117,12 @@ class SequenceClassifier(SequenceModel, Classifier):
             valid = torch.cat([valid.new_ones(len(valid), 1), valid], 1)
         pooled = self.pool(self.network(embedded, valid), valid)
         return self.head(self.dropout(pooled))
+
+    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        if self.hparams["tokenizer"] is None:
+            return None, None
+        names = ["[cls]"] * (self.cls is not None) + token_labels(x, self.tokenizer)
+        return names, names
 
     @torch.no_grad()
     def classify(self, texts: list[str]) -> Tensor:

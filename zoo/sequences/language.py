@@ -15,7 +15,7 @@ from torchmetrics import Metric
 from zoo.functional.tokenization import Tokenizer, load_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.networks.sequence import SequenceState
-from zoo.sequences.base import SequenceModel, make_embedding
+from zoo.sequences.base import Labels, SequenceModel, make_embedding, token_labels
 from zoo.sequences.generation import going_on
 
 IGNORE = -100  # a target that does not count, as F.cross_entropy has it
@@ -87,6 +87,12 @@ class LanguageModel(SequenceModel):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
+
+    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        if self.hparams["tokenizer"] is None:
+            return None, None
+        names = token_labels(x, self.tokenizer)
+        return names, names
 
     def _scores(self, h: Tensor) -> Tensor:
         return F.linear(h, self.embedding.weight) if self.head is None else self.head(h)

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 
 from zoo.functional.tokenization import BEGIN, END, PAD, SPECIALS, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
-from zoo.sequences.base import SequenceModel, make_embedding
+from zoo.sequences.base import Labels, SequenceModel, make_embedding, token_labels
 from zoo.sequences.generation import beam_search
 
 PADDING, START, STOP = (SPECIALS.index(name) for name in (PAD, BEGIN, END))
@@ -92,6 +92,18 @@ class Translator(SequenceModel):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.logits(x, y)
+
+    def look(self, x: Tensor, y: Tensor) -> Any:
+        return self(x, y)
+
+    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        if self.hparams["tokenizer"] is None:
+            return None, None
+        source, target = self.tokenizers
+        reading, writing = token_labels(x, source), token_labels(y, target)
+        if layer.startswith("encoder"):
+            return reading, reading
+        return writing, reading if "cross" in layer else writing
 
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
