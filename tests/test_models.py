@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import GAN, LanguageModel, registry
+from zoo import GAN, LanguageModel, Translator, registry
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import import_class, read_recipe
+from zoo.sequences.forecasting import ForecastTask
 from zoo.solver import PassSolver
 from zoo.task import Task
 
@@ -46,11 +47,13 @@ def make_batch(name: str, samples: int = 32) -> Any:
     return next(iter(data.train_dataloader()))
 
 
-def inputs_of(model: Task, batch: Any) -> Tensor:
-    """What ``forward`` takes: samples, or codes in a model that only generates."""
+def outputs_of(model: Task, batch: Any) -> Tensor:
+    """What ``forward`` makes of samples, or of codes in a model that only generates."""
     if isinstance(model, GAN):
-        return model.sample_latent(len(batch[0]), torch.Generator().manual_seed(0))
-    return batch[0]
+        return model(model.sample_latent(len(batch[0]), torch.Generator().manual_seed(0)))
+    if isinstance(model, Translator):
+        return model(*batch)
+    return model(batch[0])
 
 
 @pytest.fixture(params=MODELS)
@@ -61,7 +64,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def test_forward_is_finite_and_has_its_shape(name: str) -> None:
     model, batch = zoo.create_model(name).eval(), make_batch(name)
     x = batch[0]
-    output = model(inputs_of(model, batch))
+    output = outputs_of(model, batch)
     shape = tuple(x.shape[1:])
     if isinstance(model, Classifier):
         shape = (model.num_classes,)
@@ -69,6 +72,10 @@ def test_forward_is_finite_and_has_its_shape(name: str) -> None:
         shape = (model.num_targets,)
     elif isinstance(model, LanguageModel):
         shape = (model.length, model.vocab_size)
+    elif isinstance(model, Translator):
+        shape = (batch[1].shape[1], model.hparams["target_vocab_size"])
+    elif isinstance(model, ForecastTask):
+        shape = tuple(batch[1].shape[1:])
     assert output.shape == (len(x), *shape)
     assert output.isfinite().all()
 
@@ -126,9 +133,9 @@ def test_checkpoint_round_trip(
     fit.fit(model, data)
     fit.save_checkpoint(tmp_path / "model.ckpt")
     loaded = zoo.load(tmp_path / "model.ckpt")
-    x = inputs_of(model, make_batch(name))
+    batch = make_batch(name)
     assert type(loaded) is type(model)
-    assert torch.equal(loaded(x), model.eval()(x))
+    assert torch.equal(outputs_of(loaded, batch), outputs_of(model.eval(), batch))
     assert dict(loaded.hparams) == dict(model.hparams)
 
 

@@ -58,9 +58,12 @@ def test_command(
 
 def judge(args: list[str], folder: Path) -> None:
     """A command that takes a checkpoint, on one of a short run."""
-    main(["--model=vae", *SHORT])
-    (checkpoint,) = folder.glob("runs/vae/*/checkpoints/best.ckpt")
+    model = {"generate": "language_model", "translate": "translator"}.get(args[0], "vae")
+    main([f"--model={model}", *SHORT])
+    (checkpoint,) = folder.glob(f"runs/{model}/*/checkpoints/last.ckpt")
     main([str(checkpoint) if arg == "CKPT" else arg for arg in args])
+    if model != "vae":
+        return
     run = checkpoint.parent.parent
     written = "checkpoints/evaluation.json" if args[0] == "evaluate" else f"figures/{args[0]}.png"
     assert (run / written).stat().st_size > 1_000

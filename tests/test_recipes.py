@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import MNIST, Digits
+from datamodules import MNIST, Digits, ETTh1, TinyShakespeare
 from tests.conftest import zoo_data
 from zoo import registry
 from zoo.evaluation import evaluate
@@ -22,8 +23,10 @@ TINY = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
 
 
 @pytest.fixture
-def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets that would have to be downloaded are random images of their shape."""
+def without_downloads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Sets that would have to be downloaded are random images of their shape, or short files."""
 
     def load(self: Any, train: bool) -> tuple[torch.Tensor, ...]:
         x = torch.randint(0, 256, (300, *self.input_shape), dtype=torch.uint8)
@@ -33,6 +36,28 @@ def without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
         if "num_classes" in vars(cls) or issubclass(cls, MNIST):
             monkeypatch.setattr(cls, "load", load)
             monkeypatch.setattr(cls, "download", lambda self: None)
+    for cls in (TinyShakespeare, ETTh1):
+        monkeypatch.setattr(cls, "download", lambda self: None)
+    root = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("ZOO_DATA", str(root))
+    for name, content in short_files().items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+
+
+def short_files() -> dict[str, bytes]:
+    """Files as the data sets expect them, by their places below the root."""
+    verse = "To be, or not to be: that is the question.\n" * 2_600
+    hours = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
+    hours += [",".join([str(i), *(f"{(i * k) % 97}" for k in range(1, 8))]) for i in range(14_400)]
+    hours[1:] = [f"hour {row}" for row in hours[1:]]
+    files = {"text/tinyshakespeare.txt": verse, "timeseries/ETTh1.csv": "\n".join(hours)}
+    for split in ("train", "val", "test_2016_flickr"):
+        for language, line in (("de", "Ein Hund läuft."), ("en", "A dog runs.")):
+            files[f"multi30k/{split}.{language}.gz"] = f"{line}\n" * 500
+    for split in ("train", "dev", "test"):
+        files[f"sentiment/sst2_sentences_{split}.tsv"] = "good film\t1\nbad film\t0\n" * 100
+    return {name: text.encode() for name, text in files.items()}
 
 
 @pytest.mark.parametrize("name", RECIPES)

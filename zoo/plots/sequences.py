@@ -75,13 +75,15 @@ def position_similarity(vectors: Tensor, title: str = "") -> Figure:
         vectors: (T, dim).
         title: of the figure.
     """
+    from matplotlib.ticker import MaxNLocator
+
     unit = F.normalize(vectors.float().cpu(), dim=-1)
     figure = new_figure(4.6, 4.0)
     axes = figure.subplots()
     image = axes.imshow(unit @ unit.T, cmap="RdBu_r", vmin=-1, vmax=1)
     axes.set(xlabel="position", ylabel="position")
     for side in (axes.xaxis, axes.yaxis):
-        side.get_major_locator().set_params(integer=True)
+        side.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=10, color=INK)
     figure.colorbar(image, ax=axes, label="cosine")
     return figure
