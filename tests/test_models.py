@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import GAN, LanguageModel, Translator, registry
+from zoo import GAN, DLinear, LanguageModel, Translator, registry
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import import_class, read_recipe
 from zoo.sequences.forecasting import ForecastTask
@@ -158,7 +158,8 @@ def test_the_seed_decides_the_run(name: str, trainer: Callable[..., L.Trainer]) 
     assert same(*fit_twice(name, trainer, (1, 1)))
     different = fit_twice(name, trainer, (1, 2))
     solved = isinstance(different[0], PassSolver) and not different[0].automatic_optimization
-    assert same(*different) == solved  # an exact solution leaves nothing to chance
+    # an exact solution leaves nothing to chance, nor does a model that draws no weights
+    assert same(*different) == (solved or isinstance(different[0], DLinear))
 
 
 def test_training_and_validation_are_on_one_scale(
