@@ -12,6 +12,7 @@ from torch import Tensor
 from callbacks.figures import FigureCallback, evaluating, run_dir
 from zoo import plots
 from zoo.errors import InputError
+from zoo.functional.tokenization import UnknownSymbolError
 from zoo.networks.attention import recorded_weights
 from zoo.networks.positions import position_vectors
 from zoo.networks.sequence import SequenceNetwork
@@ -19,6 +20,7 @@ from zoo.networks.sequence import SequenceNetwork
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PROMPT = 8  # tokens
 Z90 = 1.6448536269514722  # 90 % of a normal distribution lie within ±Z90 standard deviations
 
 
@@ -123,17 +125,20 @@ class TextSamples(Callback):
     TensorBoard and Weights & Biases get it too.
 
     Args:
-        prompt: what it goes on with; default a line break.
+        prompt: what it goes on with; default the first tokens of the first training batch.
         tokens: to write each time, default 300.
         every_n_steps: default 500; the end of training always.
         temperature, top_k, top_p: see :func:`zoo.sequences.generation.choose`; default 0.8, all,
             all.
         seed: of the choices, default 0.
+
+    Raises:
+        InputError: a prompt with characters that the model does not know.
     """
 
     def __init__(
         self,
-        prompt: str = "\n",
+        prompt: str | None = None,
         tokens: int = 300,
         every_n_steps: int = 500,
         temperature: float = 0.8,
@@ -151,6 +156,20 @@ class TextSamples(Callback):
         )
         self.choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         self._last = -1
+        self._start: Tensor | None = None  # tokens of the prompt, (1, T)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._start is not None:
+            return
+        self._start = batch[0][:1, :PROMPT].clone()
+        if self.prompt is not None:
+            try:
+                numbers = pl_module.tokenizer.encode(self.prompt)
+            except UnknownSymbolError as error:
+                raise InputError(f"TextSamples, prompt: {error}") from None
+            self._start = torch.tensor([numbers], device=pl_module.device)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
@@ -161,13 +180,15 @@ class TextSamples(Callback):
 
     def _write(self, trainer: Trainer, model: Any) -> None:
         step = trainer.global_step
-        if step == self._last or not trainer.is_global_zero or trainer.fast_dev_run:
+        if self._start is None or step == self._last:
+            return
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         self._last = step
         generator = torch.Generator(model.device).manual_seed(self.seed)
         with evaluating(model):
-            pieces = model.write(self.prompt, self.tokens, generator=generator, **self.choice)
-            text = self.prompt + "".join(pieces)
+            tokens = model.generate(self._start, self.tokens, generator=generator, **self.choice)
+        text = model.tokenizer.decode(tokens[0].tolist())
         path = run_dir(trainer) / "samples.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:

@@ -121,13 +121,15 @@ def test_text_is_written_as_training_goes_on(trainer: Callable[..., L.Trainer]) 
     heads = [line for line in written.splitlines() if line.startswith("── step")]
     assert heads == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
     assert written.count("import") >= 3
+    with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
+        trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         TextSamples(every_n_steps=0)
 
 
 def test_samples_do_not_change_the_training(trainer: Callable[..., L.Trainer]) -> None:
     weights = []
-    for callbacks in ([], [TextSamples(prompt="a", tokens=5, every_n_steps=1)]):
+    for callbacks in ([], [TextSamples(tokens=5, every_n_steps=1)]):
         L.seed_everything(0, verbose=False)
         model, data = language(dropout=0.1)
         trainer(callbacks=callbacks, max_steps=4).fit(model, data)
