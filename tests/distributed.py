@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from callbacks import Checkpoint, Samples
-from datamodules import Augmentation, Digits, Table, TableDataModule
+from datamodules import Augmentation, Digits, ParallelText, Table, TableDataModule
 from tests.test_resume import _KeepFirst
 from zoo import (
     GAN,
@@ -26,6 +26,7 @@ from zoo import (
     LinearRegression,
     LogisticRegression,
     MLPClassifier,
+    Translator,
 )
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.processes import leave_processes
@@ -99,11 +100,13 @@ def gradients(folder: Path, processes: int) -> None:
         ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
         ("vq", quantised),
+        ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
         ("gan", lambda: FromData((1, 8, 8), 8, penalty="r1", n_critic=2, hidden=(16,), **SLOW)),
     ):
         torch.manual_seed(0)
         model = make()
-        data = Digits(batch_size=96 // processes)
+        size = 96 // processes
+        data = dates(size) if name == "tokens" else Digits(batch_size=size)
         trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
         trainer.fit(model, data)
         if trainer.is_global_zero:
@@ -113,6 +116,16 @@ def gradients(folder: Path, processes: int) -> None:
             if name == "gan":
                 state |= dict(model.average.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
+
+
+def dates(batch_size: int) -> ParallelText:
+    """Sentences of unequal length: processes have unequally many tokens."""
+    return ParallelText(samples=700, batch_size=batch_size, target_tokenizer="words")
+
+
+def translation_sizes() -> dict[str, int]:
+    names = ("vocab_size", "target_vocab_size", "length", "target_length")
+    return {name: getattr(dates(1), name) for name in names}
 
 
 def quantised() -> VQVAE:

@@ -9,15 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
 
 from callbacks import Checkpoint
-from datamodules import Augmentation, Digits
+from datamodules import Augmentation, Digits, LabelledText, Text
 from tests.conftest import ROOT, newest_run
-from zoo import VAE, VQVAE, ConditionalVAE
+from zoo import VAE, VQVAE, ConditionalVAE, LanguageModel, SequenceClassifier
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.errors import DivergedError
 
@@ -134,12 +135,46 @@ def test_a_conditional_vaes_warm_up_resumes_exactly(tmp_path: Path) -> None:
     resumes_exactly(make, tmp_path, 12)
 
 
-def resumes_exactly(make: Callable[[], L.LightningModule], folder: Path, stop: int) -> None:
+def test_windows_of_text_and_muon_resume_exactly(tmp_path: Path) -> None:
+    """Windows begin at random places, dropout and the choice of words are random too."""
+    text = Text(max_characters=9_000, length=16, batch_size=51)
+
+    def make() -> LanguageModel:
+        sizes: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2, "dropout": 0.1}
+        return LanguageModel(text.vocab_size, 16, optimizer="muon", **sizes)
+
+    resumes_exactly(
+        make, tmp_path, 12, lambda: Text(max_characters=9_000, length=16, batch_size=51)
+    )
+
+
+def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
+    def data() -> LabelledText:
+        return LabelledText(samples=500, batch_size=41)
+
+    def make() -> SequenceClassifier:
+        made = data()
+        sizes: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2, "input_dropout": 0.2}
+        return SequenceClassifier(made.vocab_size, made.length, 2, **sizes)
+
+    resumes_exactly(make, tmp_path, 12, data)
+
+
+def noisy_digits() -> Digits:
+    return Digits(batch_size=130, augment=Augmentation(noise=0.1))
+
+
+def resumes_exactly(
+    make: Callable[[], L.LightningModule],
+    folder: Path,
+    stop: int,
+    make_data: Callable[[], L.LightningDataModule] = noisy_digits,
+) -> None:
     """Three epochs of ten batches, whole and resumed after ``stop`` steps: the same state."""
 
     def fit(name: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        model, data = make(), Digits(batch_size=130, augment=Augmentation(noise=0.1))
+        model, data = make(), make_data()
         trainer = L.Trainer(
             max_epochs=3,
             accelerator="cpu",

@@ -155,9 +155,23 @@ class Task(LightningModule):
     # -- loops ----------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        parts = self._penalized(self.step(batch))
+        parts = self.step(batch)
+        balance = self._balance(parts)
+        parts = self._penalized(parts)
+        loss = parts["loss"] + balance
         self.record(parts, batch)
-        return parts["loss"]
+        return loss
+
+    def _balance(self, parts: dict[str, Any]) -> Tensor | float:
+        """What makes the mean over processes a mean over elements, where their counts differ.
+
+        Processes average their gradients as if each had equally many tokens.
+        """
+        if "weight" not in parts or self.trainer.world_size == 1:
+            return 0.0
+        weight = torch.as_tensor(parts["weight"], device=self.device).to(parts["loss"].dtype)
+        mean = self.trainer.strategy.reduce(weight.clone(), reduce_op="mean")
+        return (weight / mean - 1) * parts["loss"]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx)
