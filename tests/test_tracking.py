@@ -105,3 +105,14 @@ def test_tensorboard_receives_numbers_figures_and_settings(run: Callable[..., Pa
     assert "figures/samples" in tags["images"]
     assert "config/text_summary" in tags["tensors"]
     assert (folder / "figures/samples.png").is_file()
+
+
+def test_wandb_receives_animations_and_texts(run: Callable[..., Path]) -> None:
+    short = ["--logger", "csv", "wandb", "--trainer.max_steps=4"]
+    folder = run("--model=gan", "--data=gaussians_2d", "--data.samples=6000", *short)
+    assert [p for p in folder.rglob("media/videos/figures/*.gif") if p.stat().st_size > 1_000]
+    folder = run("--model=language_model", "--data.max_characters=5000", "--model.dim=16", *short)
+    (table,) = folder.rglob("media/table/samples*.json")
+    rows = json.loads(table.read_text("utf-8"))["data"]
+    assert [row[0] for row in rows] == [4]
+    assert len(rows[0][1]) > 100
