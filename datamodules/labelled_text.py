@@ -15,12 +15,13 @@ from torch import Tensor
 from datamodules.errors import DataError
 from datamodules.files import read_text
 from datamodules.token_rows import TokenRows
+from datamodules.tokenized import Tokenized
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # text and label
 
 
-class LabelledText(TokenRows):
+class LabelledText(Tokenized, TokenRows):
     """Texts and their classes: ``--data labelled_text --data.path reviews.tsv``.
 
     Batches are (x, y) with x int64 (B, T), padded with 0 behind each text, and y int64 (B,).
@@ -122,22 +123,12 @@ class LabelledText(TokenRows):
         return len(self.classes)
 
     @cached_property
-    def codec(self) -> Tokenizer:
+    def codec(self) -> Tokenizer:  # type: ignore[override]
         """The tokenizer."""
         texts = [text for text, _ in self.pairs["train"]]
         return make_tokenizer(
             self.kind, texts, self.largest, True, self.lowercase, min_count=self.min_count
         )
-
-    @property
-    def tokenizer(self) -> str:
-        """Description of the tokenizer."""
-        return self.codec.describe()
-
-    @property
-    def vocab_size(self) -> int:
-        """Symbols that a token may be."""
-        return len(self.codec)
 
     @property
     def length(self) -> int:

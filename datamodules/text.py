@@ -15,13 +15,14 @@ from datamodules.base import TensorDataModule
 from datamodules.errors import DataError
 from datamodules.files import fetch, read_text
 from datamodules.loader import Batch
+from datamodules.tokenized import Tokenized
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 STANDARD = 1_000_000  # characters of the standard library, unless told otherwise
 IGNORE = -100  # a target that does not count, as F.cross_entropy has it
 
 
-class Text(TensorDataModule):
+class Text(Tokenized, TensorDataModule):
     """Text, cut into windows; each token's target is the one after it.
 
     Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows begin at any token:
@@ -98,7 +99,7 @@ class Text(TensorDataModule):
         return text
 
     @cached_property
-    def codec(self) -> Tokenizer:
+    def codec(self) -> Tokenizer:  # type: ignore[override]
         """The tokenizer; the list of its characters is that of the whole text, what it learns of
         words and pieces comes from the training split."""
         text = self.text if self.kind == "characters" else self.parts["train"]
@@ -106,16 +107,6 @@ class Text(TensorDataModule):
         return make_tokenizer(
             self.kind, [text], self.largest, lowercase=self.lowercase, spaces=spaces
         )
-
-    @property
-    def tokenizer(self) -> str:
-        """Description of the tokenizer."""
-        return self.codec.describe()
-
-    @property
-    def vocab_size(self) -> int:
-        """Symbols that a token may be."""
-        return len(self.codec)
 
     @cached_property
     def parts(self) -> dict[str, str]:

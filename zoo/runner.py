@@ -375,6 +375,8 @@ class ZooCLI(LightningCLI):
         figures = list((self.run_dir / "figures").glob("*.*"))
         if figures:
             say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
+        if (texts := self.run_dir / "samples.txt").is_file():
+            say(f"texts       {texts}")
         say(f"run         {self.run_dir}")
 
 

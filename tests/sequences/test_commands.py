@@ -65,6 +65,10 @@ def test_generation_refuses(
     assert re.search(message, fails("generate", writer, *options))
 
 
+def test_a_run_says_where_its_texts_are(writer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "\ntexts       runs/language_model/" in capsys.readouterr().out
+
+
 def test_translation_from_a_checkpoint(translator: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     main(["translate", translator, "may the first two thousand", "may the second two thousand"])
