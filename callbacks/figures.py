@@ -113,8 +113,9 @@ class FigureCallback(Callback):
         self._labels: list[Tensor] = []
         self.data: Any = None  # the data module while drawing: names of classes, a known truth
 
-    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        """The figure; the model is in evaluation mode, without gradients."""
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
+        """The figure, or None where this model has nothing to show; the model is in evaluation
+        mode, without gradients."""
         raise NotImplementedError
 
     # -- collecting -----------------------------------------------------------------------------
@@ -166,4 +167,5 @@ class FigureCallback(Callback):
         self.data = getattr(trainer, "datamodule", None)
         with evaluating(pl_module):
             figure = self.draw(pl_module, x, y)
-        save_figure(trainer, figure, name)
+        if figure is not None:
+            save_figure(trainer, figure, name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from callbacks.figures import FigureCallback, evaluating, run_dir
@@ -27,12 +28,11 @@ Z90 = 1.6448536269514722  # 90 % of a normal distribution lie within ±Z90 stand
 class AttentionMaps(FigureCallback):
     """Which tokens attend to which, for every layer and head, on one evaluation input.
 
+    A model without attention gets a warning and no picture.
+
     Args:
         max_tokens: of the input, its first ones; default 24. Images are shown whole.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
-
-    Raises:
-        InputError: a model without attention.
     """
 
     name = "attention_maps"
@@ -41,7 +41,7 @@ class AttentionMaps(FigureCallback):
         super().__init__(1, every_n_epochs)
         self.max_tokens = max_tokens
 
-    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
         if not x.is_floating_point():
             x = _shortened(x, self.max_tokens)
         if y.ndim == 2 and not y.is_floating_point():
@@ -54,21 +54,19 @@ class AttentionMaps(FigureCallback):
             if passes
         ]
         if not maps:
-            raise InputError(f"AttentionMaps: this {type(model).__name__} has no attention")
+            rank_zero_warn(f"AttentionMaps: this {type(model).__name__} has no attention to show")
+            return None
         return plots.attention_maps(maps, f"{type(model).__name__}: attention of each head")
 
 
 class PositionSimilarity(FigureCallback):
     """Cosine similarity of what positions add to tokens, for each network that adds something.
 
-    Relative schemes add nothing: they act on scores.
+    Relative schemes add nothing: they act on scores, which gets a warning and no picture.
 
     Args:
         length: positions to show where there is no end to them, default 64.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
-
-    Raises:
-        InputError: positions that add nothing.
     """
 
     name = "position_similarity"
@@ -77,14 +75,15 @@ class PositionSimilarity(FigureCallback):
         super().__init__(1, every_n_epochs)
         self.length = length
 
-    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
         networks = [m for m in model.modules() if isinstance(m, SequenceNetwork)]
         for network in networks:
             vectors = position_vectors(network.position, self.length, model.hparams["dim"])
             if vectors is not None:
                 title = f"{type(model).__name__}: {model.hparams['position']} positions"
                 return plots.position_similarity(vectors, title)
-        raise InputError("PositionSimilarity: these positions add nothing to the tokens")
+        rank_zero_warn("PositionSimilarity: these positions add nothing to the tokens")
+        return None
 
 
 class Forecasts(FigureCallback):

@@ -65,7 +65,10 @@ def test_generation_refuses(
     assert re.search(message, fails("generate", writer, *options))
 
 
-def test_a_run_says_where_its_texts_are(writer: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_says_where_its_texts_are(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--model=language_model", "--data.max_characters=5000", *SMALL)
     assert "\ntexts       runs/language_model/" in capsys.readouterr().out
 
 
