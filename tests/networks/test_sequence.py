@@ -182,6 +182,16 @@ def test_zero_init_makes_every_layer_the_identity() -> None:
     torch.testing.assert_close(network(x), network.norm(x))
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_dropout_is_for_training_alone(layer: str) -> None:
+    network, plain = (make(layer, "rotary", causal=True, dropout=rate) for rate in (0.5, 0.0))
+    plain.load_state_dict(network.state_dict())
+    x = tokens()
+    assert torch.equal(network(x), plain(x))
+    network.train()
+    assert not torch.equal(network(x), network(x))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
