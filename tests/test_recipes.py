@@ -122,6 +122,11 @@ def test_names_of_data_lead_to_classes() -> None:
         ("conditional_vae", 24.3),
         ("iwae", 24.3),
         ("gan-gaussians_2d", -0.90),
+        ("language_model-tiny_shakespeare", 1.67),
+        ("sequence_classifier", -0.99),
+        ("sequence_classifier-sst2", -0.80),
+        ("dlinear-etth1", 0.386),
+        ("forecaster-etth1", 0.3885),
     ],
 )
 def test_reaches_its_figure(
@@ -146,9 +151,10 @@ def test_reaches_its_figure(
         ("wgan_gp", {"fid_cnn": 14.0}),
         ("sn_gan", {"fid_cnn": 20.0}),
         ("conditional_gan", {"fid_cnn": 5.0, "class_accuracy": -0.95}),
+        ("translator", {"exact": -0.99}),
     ],
 )
-def test_samples_reach_their_figure(
+def test_reaches_what_an_evaluation_finds(
     name: str, limits: dict[str, float], run: Callable[..., Path]
 ) -> None:
     checkpoint = run(f"--model={name}") / "checkpoints" / "last.ckpt"
