@@ -233,6 +233,12 @@ def test_sinusoids_by_their_formula() -> None:
             torch.testing.assert_close(table[position, 2 * i + 1], angle.cos())
 
 
+def test_waves_start_as_large_as_embeddings() -> None:
+    position = make_position("sinusoidal", 128, HEADS, T, causal=True)
+    added = position.embed(torch.zeros(1, 500, 128), torch.arange(500))[0]
+    assert float(added.detach().square().mean().sqrt()) == pytest.approx(0.02, rel=0.02)
+
+
 def test_buckets_of_distances() -> None:
     causal = distance_buckets(-torch.arange(200), causal=True)
     assert causal[:16].tolist() == list(range(16))  # one each

@@ -23,6 +23,8 @@ def _seed() -> None:
 def make(layer: str, position: str, causal: bool, **options: Any) -> SequenceNetwork:
     settings: dict[str, Any] = {"length": 64, "std": 0.2, **options}
     network = SequenceNetwork(layer, DIM, 2, 4, causal=causal, position=position, **settings)
+    if position == "sinusoidal":  # as large as these tokens
+        network.position.scale.data.fill_(1.0)
     return network.double().eval()
 
 
