@@ -132,7 +132,7 @@ class TextSamples(Callback):
         seed: of the choices, default 0.
 
     Raises:
-        InputError: a prompt with characters that the model does not know.
+        InputError: a prompt with characters that the model does not know, or too many.
     """
 
     def __init__(
@@ -147,12 +147,8 @@ class TextSamples(Callback):
     ) -> None:
         if every_n_steps < 1:
             raise ValueError(f"every_n_steps must be at least 1, got {every_n_steps}")
-        self.prompt, self.tokens, self.every_n_steps, self.seed = (
-            prompt,
-            tokens,
-            every_n_steps,
-            seed,
-        )
+        self.prompt, self.tokens = prompt, tokens
+        self.every_n_steps, self.seed = every_n_steps, seed
         self.choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         self._last = -1
         self._start: Tensor | None = None  # tokens of the prompt, (1, T)
@@ -168,6 +164,10 @@ class TextSamples(Callback):
                 numbers = pl_module.tokenizer.encode(self.prompt)
             except UnknownSymbolError as error:
                 raise InputError(f"TextSamples, prompt: {error}") from None
+            if not 1 <= len(numbers) <= pl_module.length:
+                raise InputError(
+                    f"TextSamples, prompt: 1 to {pl_module.length} tokens, got {len(numbers)}"
+                )
             self._start = torch.tensor([numbers], device=pl_module.device)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:

@@ -158,7 +158,7 @@ class SST2(LabelledText):
     """
 
     def __init__(self, **text: Any) -> None:
-        super().__init__(**text)
+        super().__init__("", "", "", **text)  # set below, so that no path is taken and not used
         folder = self.root / "sentiment"
         for split, name in (("train", "train"), ("val", "dev"), ("test", "test")):
             self.paths[split] = str(folder / f"sst2_sentences_{name}.tsv")

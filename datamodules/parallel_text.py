@@ -188,7 +188,9 @@ class Multi30k(ParallelText):
         target_tokenizer: str = "bpe",
         **text: Any,
     ) -> None:
-        super().__init__(tokenizer=tokenizer, target_tokenizer=target_tokenizer, **text)
+        super().__init__(
+            "", "", "", "", "", "", tokenizer=tokenizer, target_tokenizer=target_tokenizer, **text
+        )  # fmt: skip
         folder = self.root / "multi30k"
         for split, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
             one, other = (str(folder / f"{name}.{side}.gz") for side in (source, target))

@@ -99,5 +99,4 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
 
 def trimmed(rows: Tensor) -> Tensor:
     """Rows (B, T) without the columns that hold padding alone, one column at least."""
-    used = int((rows != PAD).any(0).nonzero().max()) + 1 if bool((rows != PAD).any()) else 1
-    return rows[:, :used]
+    return rows[:, : max(1, int((rows != PAD).sum(1).max()))]

@@ -127,6 +127,8 @@ def test_text_is_written_as_training_goes_on(trainer: Callable[..., L.Trainer]) 
     assert written.count("import") >= 3
     with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
         trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
+    with pytest.raises(InputError, match="TextSamples, prompt: 1 to 16 tokens, got 17"):
+        trainer(callbacks=[TextSamples(prompt="e" * 17)], max_steps=5).fit(*language())
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         TextSamples(every_n_steps=0)
 

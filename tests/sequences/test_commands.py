@@ -117,6 +117,14 @@ def test_faulty_input_is_one_line(
     assert message in fails(*options, f"--data.path={tmp_path / 'file'}")
 
 
+@pytest.mark.parametrize(
+    "names", ["sequence_classifier sst2", "translator multi30k", "language_model tiny_shakespeare"]
+)
+def test_sets_whose_files_are_fixed_take_no_path(names: str, fails: Callable[..., str]) -> None:
+    model, data = names.split()
+    assert "path" in fails(f"--model={model}", f"--data={data}", "--data.path=mine.txt")
+
+
 def test_a_model_and_data_that_do_not_fit(fails: Callable[..., str]) -> None:
     assert "Digits has no vocab_size, which LanguageModel needs" in fails(
         "--model=language_model", "--data=digits"

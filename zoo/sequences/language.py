@@ -176,7 +176,7 @@ class LanguageModel(SequenceModel):
 
 
 class _Reader:
-    """Scores of the next token after ever more tokens, none of which is read twice."""
+    """Scores of the next token after ever more tokens; what has been read is kept as a state."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
