@@ -16,7 +16,8 @@ class DivergedError(RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x' or 'y'?`` for the known names nearest to ``name``, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    others = [other for other in known if other != name]  # a name that is refused is no advice
+    near = difflib.get_close_matches(name, others, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 
