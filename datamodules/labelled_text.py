@@ -133,16 +133,21 @@ class LabelledText(Tokenized, TokenRows):
     @property
     def length(self) -> int:
         """Tokens of the longest text, in any split."""
-        return max(len(row) for split in self.pairs for row in self._rows(split))
+        return max(len(row) for rows in self.encoded.values() for row in rows)
 
     # -- rows -----------------------------------------------------------------------------------
 
-    def _rows(self, split: str) -> list[list[int]]:
-        return [self.codec.encode(text)[: self.max_length] for text, _ in self.pairs[split]]
+    @cached_property
+    def encoded(self) -> dict[str, list[list[int]]]:
+        """Tokens of each text, by split."""
+        return {
+            split: [self.codec.encode(text)[: self.max_length] for text, _ in pairs]
+            for split, pairs in self.pairs.items()
+        }
 
     def load_rows(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
         labels = [self.classes.index(label) for _, label in self.pairs[split]]
-        return [self._rows(split)], [torch.tensor(labels)]
+        return [self.encoded[split]], [torch.tensor(labels)]
 
 
 class SST2(LabelledText):

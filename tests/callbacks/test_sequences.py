@@ -22,13 +22,13 @@ SMALL: dict[str, Any] = {"dim": 16, "layers": 2, "heads": 2}
 
 def language(**options: Any) -> tuple[Any, Any]:
     data = Text(max_characters=5_000, length=16)
-    return LanguageModel(data.vocab_size, 16, data.tokenizer, **SMALL, **options), data
+    return LanguageModel(data.vocab_size, 16, tokenizer=data.tokenizer, **SMALL, **options), data
 
 
 def classifier(**options: Any) -> tuple[Any, Any]:
     data = LabelledText(samples=100)
     sizes = data.vocab_size, data.length, data.num_classes
-    return SequenceClassifier(*sizes, data.tokenizer, **SMALL, **options), data
+    return SequenceClassifier(*sizes, tokenizer=data.tokenizer, **SMALL, **options), data
 
 
 def translator() -> tuple[Any, Any]:

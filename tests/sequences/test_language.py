@@ -94,7 +94,13 @@ def test_a_batch_of_evaluation_windows_has_the_tokens_mean(
     path.write_text("the quick brown fox jumps over the lazy dog. " * 40)
     data = Text(str(path), length=LENGTH, test_size=77)
     model = LanguageModel(
-        data.vocab_size, LENGTH, data.tokenizer, dim=16, layers=1, heads=2, position="none"
+        data.vocab_size,
+        LENGTH,
+        tokenizer=data.tokenizer,
+        dim=16,
+        layers=1,
+        heads=2,
+        position="none",
     )
     (metrics,) = trainer().test(model, data, verbose=False)
     numbers = torch.tensor(data.codec.encode(data.parts["test"]))
@@ -288,7 +294,7 @@ def test_muon_takes_the_matrices_of_the_layers_alone() -> None:
 def test_a_checkpoint_alone_writes_text(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     data = Text(max_characters=20_000, length=LENGTH)
     settings: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2}
-    model = LanguageModel(data.vocab_size, LENGTH, data.tokenizer, **settings)
+    model = LanguageModel(data.vocab_size, LENGTH, tokenizer=data.tokenizer, **settings)
     fit = trainer(max_steps=3)
     fit.fit(model, data)
     fit.save_checkpoint(tmp_path / "m.ckpt")

@@ -43,8 +43,8 @@ class SequenceNetwork(nn.Module):
             the transformer with these arguments: their inner width is chosen so.
         dim: width of tokens.
         layers: L.
-        heads, kv_heads, qk_norm, hidden, norm, pre_norm, activation, bias, dropout: see
-            :class:`~zoo.networks.transformer.TransformerLayer`.
+        heads, kv_heads, qk_norm, hidden, norm, pre_norm, activation, bias, dropout,
+            attention_dropout: see :class:`~zoo.networks.transformer.TransformerLayer`.
         position: ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary``, for
             layers that attend; the others know the order by themselves.
         length: longest sequence that learned positions are made for.
@@ -78,6 +78,7 @@ class SequenceNetwork(nn.Module):
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
         window: int | None = None,
         cross: bool = False,
         std: float = 0.02,
@@ -92,7 +93,7 @@ class SequenceNetwork(nn.Module):
         attention = (dim, heads, hidden, kv_heads, qk_norm, norm, pre_norm, activation, bias)
 
         def transformer() -> TransformerLayer:
-            return TransformerLayer(*attention, dropout=dropout, cross=cross)
+            return TransformerLayer(*attention, dropout, attention_dropout, cross)
 
         def make(depth: int, width: int) -> TokenMLP | ConvolutionLayer | RecurrentLayer:
             if layer == "mlp":

@@ -105,8 +105,9 @@ class TransformerLayer(nn.Module):
             part(x)), as in the first transformer.
         activation: see :class:`FeedForward`.
         bias: of the linear maps, default yes.
-        dropout: probability at the attention weights, inside the feed-forward net and after each
-            part, default 0.
+        dropout: probability inside the feed-forward net and after each part, default 0.
+        attention_dropout: probability at the attention weights, default that of ``dropout``. On a
+            CPU any but 0 leaves the fused attention for one that is several times slower.
         cross: whether there is attention to a memory too, default no.
 
     Shapes: (B, T, dim) → the same.
@@ -129,15 +130,17 @@ class TransformerLayer(nn.Module):
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
         cross: bool = False,
     ) -> None:
         super().__init__()
         self.pre_norm = pre_norm
-        self.attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropout)
+        dropped = dropout if attention_dropout is None else attention_dropout
+        self.attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropped)
         self.attention_norm = token_norm(norm, dim)
         self.cross_attention: MultiHeadAttention | None = None
         if cross:
-            self.cross_attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropout)
+            self.cross_attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropped)
             self.cross_norm = token_norm(norm, dim)
         self.feed_forward = FeedForward(dim, hidden or 4 * dim, activation, bias, dropout)
         self.feed_forward_norm = token_norm(norm, dim)

@@ -1,12 +1,13 @@
-"""SequenceModel: the arguments that all models of sequences share, and the network they make."""
+"""SequenceModel and TextModel: what all models of sequences share, and those of text."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.functional.tokenization import Tokenizer
+from zoo.functional.tokenization import Tokenizer, load_tokenizer
 from zoo.networks.sequence import SequenceNetwork
 from zoo.optim import decay_groups
 from zoo.task import Task
@@ -29,7 +30,8 @@ class SequenceModel(Task):
             :class:`~zoo.networks.attention.MultiHeadAttention`.
         norm, pre_norm, activation, bias: default ``layer``, yes, ``gelu`` and yes; see
             :class:`~zoo.networks.transformer.TransformerLayer`.
-        dropout: default 0.
+        dropout, attention_dropout: default 0, and that of ``dropout``; see
+            :class:`~zoo.networks.transformer.TransformerLayer`.
         init_std, zero_init: default 0.02 and no; ``std`` and ``zero_init`` of the network.
         **task: see :class:`~zoo.task.Task`. Of the optimiser ``muon``, embeddings and the last map
             belong to the Adam part.
@@ -50,6 +52,7 @@ class SequenceModel(Task):
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
+        attention_dropout: float | None = None,
         init_std: float = 0.02,
         zero_init: bool = False,
         **task: Any,
@@ -60,9 +63,11 @@ class SequenceModel(Task):
         """The stack of layers for up to ``length`` tokens; ``options`` go before the
         hyper-parameters."""
         hp = self.hparams
-        names = ("layer", "dim", "layers", "heads", "position", "hidden", "kv_heads")
-        more = ("qk_norm", "norm", "pre_norm", "activation", "bias", "dropout", "zero_init")
-        settings = {name: hp[name] for name in (*names, *more)}
+        names = (
+            "layer", "dim", "layers", "heads", "position", "hidden", "kv_heads", "qk_norm", "norm",
+            "pre_norm", "activation", "bias", "dropout", "attention_dropout", "zero_init",
+        )  # fmt: skip
+        settings = {name: hp[name] for name in names}
         settings |= {"std": hp["init_std"], "length": length, "causal": causal, **options}
         return SequenceNetwork(**settings)
 
@@ -89,6 +94,36 @@ class SequenceModel(Task):
                 if members:
                     split.append({**group, "params": members, "muon": muon})
         return split
+
+
+class TextModel(SequenceModel):
+    """A sequence model of text, which carries its tokenizer.
+
+    Args:
+        tokenizer: description of the tokenizer (:mod:`zoo.functional.tokenization`), as a string;
+            default none: then the model knows numbers alone.
+        **sequence: see :class:`SequenceModel`.
+    """
+
+    def __init__(self, tokenizer: str | None = None, **sequence: Any) -> None:
+        super().__init__(**sequence)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Between text and tokens.
+
+        Raises:
+            ValueError: the model was made without one.
+        """
+        if self.hparams["tokenizer"] is None:
+            raise ValueError("this model was made without a tokenizer: it knows numbers alone")
+        return load_tokenizer(self.hparams["tokenizer"])
+
+    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        if self.hparams["tokenizer"] is None:
+            return None, None
+        names = token_labels(x, self.tokenizer)
+        return names, names
 
 
 def token_labels(tokens: Tensor, tokenizer: Tokenizer) -> list[str]:

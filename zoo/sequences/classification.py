@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from zoo.functional.tokenization import Tokenizer, load_tokenizer
 from zoo.prediction import Classifier
-from zoo.sequences.base import Labels, SequenceModel, make_embedding, token_labels
+from zoo.sequences.base import Labels, TextModel, make_embedding
 
 POOLINGS = ("mean", "max", "attention", "cls")
 PAD = 0  # number of the padding
@@ -50,7 +48,7 @@ class Pool(nn.Module):
         return pooled.masked_fill(empty, 0.0)
 
 
-class SequenceClassifier(SequenceModel, Classifier):
+class SequenceClassifier(TextModel, Classifier):
     """An encoder over tokens, pooled into one vector, and a linear map to the classes.
 
     With ``layers=0`` and ``pooling="mean"`` it is a bag of words, which the order of the words
@@ -60,12 +58,11 @@ class SequenceClassifier(SequenceModel, Classifier):
         vocab_size: symbols that a token may be; number 0 is padding.
         length: tokens of the longest text.
         num_classes: K.
-        tokenizer: description of the tokenizer, for :meth:`classify`; default none.
         pooling: see :class:`Pool`; default ``mean``.
         input_dropout: probability by which a token's whole vector is dropped in training, default 0
             (Iyyer et al., Deep unordered composition rivals syntactic methods, 2015).
-        **sequence: see :class:`~zoo.sequences.base.SequenceModel` and
-            :class:`~zoo.prediction.Classifier`.
+        **text: see :class:`~zoo.sequences.base.TextModel` (its tokenizer is for :meth:`classify`)
+            and :class:`~zoo.prediction.Classifier`.
 
     Shapes: tokens (B, T) int64 → (B, K).
     """
@@ -75,12 +72,11 @@ class SequenceClassifier(SequenceModel, Classifier):
         vocab_size: int,
         length: int,
         num_classes: int,
-        tokenizer: str | None = None,
         pooling: str = "mean",
         input_dropout: float = 0.0,
-        **sequence: Any,
+        **text: Any,
     ) -> None:
-        super().__init__(num_classes=num_classes, **sequence)
+        super().__init__(num_classes=num_classes, **text)
         hp = self.hparams
         self.length = length
         self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
@@ -90,17 +86,6 @@ class SequenceClassifier(SequenceModel, Classifier):
         self.cls = nn.Parameter(torch.zeros(hp["dim"])) if pooling == "cls" else None
         self.dropout = nn.Dropout(hp["dropout"])
         self.head = nn.Linear(hp["dim"], num_classes)
-
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """Between text and tokens.
-
-        Raises:
-            ValueError: the model was made without one.
-        """
-        if self.hparams["tokenizer"] is None:
-            raise ValueError("this model was made without a tokenizer: it knows numbers alone")
-        return load_tokenizer(self.hparams["tokenizer"])
 
     def logits(self, x: Tensor) -> Tensor:
         return self.logits_of(self.embedding(x), x != PAD)
@@ -119,9 +104,9 @@ class SequenceClassifier(SequenceModel, Classifier):
         return self.head(self.dropout(pooled))
 
     def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
-        if self.hparams["tokenizer"] is None:
-            return None, None
-        names = ["[cls]"] * (self.cls is not None) + token_labels(x, self.tokenizer)
+        names, _ = super().labels(layer, x, y)
+        if names is not None and self.cls is not None:
+            names = ["[cls]", *names]
         return names, names
 
     @torch.no_grad()

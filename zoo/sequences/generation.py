@@ -13,17 +13,19 @@ def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
 
     Args:
         logits: (..., V).
-        top_k: keeps the k largest; default all.
+        top_k: keeps the k largest, of equal ones those that ``topk`` names; default all.
         top_p: keeps the fewest whose probabilities add up to p or more; default all (Holtzman et
             al., The curious case of neural text degeneration, 2020).
     """
     if top_k is not None and top_k < logits.shape[-1]:
-        smallest = logits.topk(top_k, -1).values[..., -1:]
-        logits = logits.masked_fill(logits < smallest, -torch.inf)
+        largest, places = logits.topk(top_k, -1)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, places, largest)
     if top_p is not None and top_p < 1:
         p, order = logits.softmax(-1).sort(-1, descending=True)
-        outside = (p.cumsum(-1) - p >= top_p).scatter(-1, order, p.cumsum(-1) - p >= top_p)
-        logits = logits.masked_fill(outside, -torch.inf)
+        outside = p.cumsum(-1) - p >= top_p  # what the likelier ones add up to is enough
+        logits = logits.masked_fill(
+            torch.zeros_like(outside).scatter(-1, order, outside), -torch.inf
+        )
     return logits
 
 

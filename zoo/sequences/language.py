@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -12,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from zoo.functional.tokenization import Tokenizer, load_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.networks.sequence import SequenceState
-from zoo.sequences.base import Labels, SequenceModel, make_embedding, token_labels
+from zoo.sequences.base import TextModel, make_embedding
 from zoo.sequences.generation import going_on
 
 IGNORE = -100  # a target that does not count, as F.cross_entropy has it
 
 
-class LanguageModel(SequenceModel):
+class LanguageModel(TextModel):
     """p(x) = Π_t p(x_t | x_<t), by a causal network over embedded tokens.
 
     Loss: −log p of each next token, in nats, mean over tokens.
@@ -29,12 +27,11 @@ class LanguageModel(SequenceModel):
     Args:
         vocab_size: V, symbols that a token may be.
         length: tokens of a training window, which is also how far attention looks back.
-        tokenizer: description of the tokenizer (:mod:`zoo.functional.tokenization`), by which
-            :meth:`write` reads and writes text and bits per character are counted; default none.
         tie_embeddings: whether the last map is the embedding, transposed; default yes (Press and
             Wolf, Using the output embedding, 2017).
         window: tokens that attention sees at most, its own the last; default ``length``.
-        **sequence: see :class:`~zoo.sequences.base.SequenceModel`.
+        **text: see :class:`~zoo.sequences.base.TextModel`; by the tokenizer :meth:`write` reads and
+            writes, and bits per character are counted.
 
     Shapes: tokens (B, T) int64 → logits (B, T, V).
 
@@ -54,12 +51,11 @@ class LanguageModel(SequenceModel):
         self,
         vocab_size: int,
         length: int,
-        tokenizer: str | None = None,
         tie_embeddings: bool = True,
         window: int | None = None,
-        **sequence: Any,
+        **text: Any,
     ) -> None:
-        super().__init__(**sequence)
+        super().__init__(**text)
         hp = self.hparams
         self.vocab_size, self.length = vocab_size, length
         self.window = window or length
@@ -70,29 +66,12 @@ class LanguageModel(SequenceModel):
             self.head = nn.Linear(hp["dim"], vocab_size, bias=False)
             nn.init.normal_(self.head.weight, std=hp["init_std"])
 
-    @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """Between text and tokens.
-
-        Raises:
-            ValueError: the model was made without one.
-        """
-        if self.hparams["tokenizer"] is None:
-            raise ValueError("this model was made without a tokenizer: it knows numbers alone")
-        return load_tokenizer(self.hparams["tokenizer"])
-
     def logits(self, x: Tensor, valid: Tensor | None = None) -> Tensor:
         """Scores of each next token, (B, T) → (B, T, V)."""
         return self._scores(self.network(self.embedding(x), valid))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
-
-    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
-        if self.hparams["tokenizer"] is None:
-            return None, None
-        names = token_labels(x, self.tokenizer)
-        return names, names
 
     def _scores(self, h: Tensor) -> Tensor:
         return F.linear(h, self.embedding.weight) if self.head is None else self.head(h)
