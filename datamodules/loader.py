@@ -93,7 +93,7 @@ class BatchPlan:
         return torch.randperm(self.samples, generator=generator)
 
     def _training_batches(self) -> list[Tensor]:
-        order = self.order(torch.Generator().manual_seed(_mix(self.seed, self.epoch)))
+        order = self.order(torch.Generator().manual_seed(mix(self.seed, self.epoch)))
         batches = []
         for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
             even = len(batch) - len(batch) % self.world_size
@@ -101,25 +101,78 @@ class BatchPlan:
         return batches
 
 
-class TensorLoader:
-    """Batches of aligned tensors, ready for a model.
+class PlannedLoader:
+    """Batches in the order of a plan, ready for a model; knows where in the epoch it is.
 
     Iterating starts at the current epoch of the plan, in the middle of it after
     ``load_state_dict``; each complete pass moves on to the next epoch. A pass over evaluation data
-    always starts at its first batch. Lightning sees ``sampler``
-    (to set the epoch) and ``state_dict``/``load_state_dict`` (to checkpoint the position).
+    always starts at its first batch. Lightning sees ``sampler`` (to set the epoch) and
+    ``state_dict``/``load_state_dict`` (to checkpoint the position).
+
+    A subclass implements ``fetch``.
+
+    Args:
+        plan: which samples make up which batch.
+        prepare: ``(batch, generator) → batch``: what is done to each batch. The generator (CPU)
+            depends on seed, epoch, batch and process alone.
+        random: whether ``prepare`` draws from its generator, default yes.
+    """
+
+    def __init__(
+        self,
+        plan: BatchPlan,
+        prepare: Callable[[Any, torch.Generator], Any] | None = None,
+        random: bool = True,
+    ) -> None:
+        self.sampler = plan
+        self.batch_sampler = None  # Lightning asks for it beside ``sampler``
+        self.prepare = prepare
+        self.random = random
+        self._next, self._epoch = 0, plan.epoch  # the next batch, and the epoch it belongs to
+
+    def fetch(self) -> Iterator[Any]:
+        """The batches of the epoch from ``self._next`` on."""
+        raise NotImplementedError(f"{type(self).__name__} has no fetch()")
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        # a pass that was cut short (limit_train_batches, a sanity check) is not taken up again
+        if self._next >= len(self) or self._epoch != self.sampler.epoch or not self.sampler.shuffle:
+            self._next = 0
+        self._epoch = self.sampler.epoch
+        generator = torch.Generator()
+        for batch in self.fetch():
+            position, self._next = self._next, self._next + 1
+            if self.random:
+                plan = self.sampler
+                generator.manual_seed(mix(plan.seed, plan.epoch, position, plan.rank))
+            if self.prepare is not None:
+                batch = self.prepare(batch, generator)
+            yield batch
+        self.sampler.epoch += 1
+        self._next, self._epoch = 0, self.sampler.epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.sampler.epoch, "next": self._next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sampler.epoch, self._next = state["epoch"], state["next"]
+        self._epoch = self.sampler.epoch
+
+
+class TensorLoader(PlannedLoader):
+    """Batches of aligned tensors, tuples, on the device.
 
     Args:
         tensors: equal first dimensions; kept as they are (uint8 stays uint8).
-        plan: which samples make up which batch.
+        plan, prepare, random: see :class:`PlannedLoader`; ``prepare`` works on the device.
         device: where batches are wanted, default the CPU.
-        prepare: ``(batch, generator) → batch`` on the device: conversion to float, augmentation.
-            The generator (CPU) depends on seed, epoch, batch and process alone.
         rows: of the tensors that the plan's numbers stand for, default all.
         resident: True (default) moves those rows to the device once; False leaves the tensors
             where they are, memory-mapped maybe, and lets ``num_workers`` processes fetch batches.
         num_workers: of the ``DataLoader`` that serves when not resident, default 2.
-        random: whether ``prepare`` draws from its generator, default yes.
     """
 
     def __init__(
@@ -133,6 +186,7 @@ class TensorLoader:
         num_workers: int = 2,
         random: bool = True,
     ) -> None:
+        super().__init__(plan, prepare, random)
         lengths = {len(t) for t in tensors}
         if len(lengths) != 1:
             raise DataError(f"tensors of {sorted(lengths)} samples do not belong together")
@@ -143,34 +197,9 @@ class TensorLoader:
         self.tensors = tuple(tensors)
         if resident:
             self.tensors = tuple(t.index_select(0, self.rows).to(self.device) for t in tensors)
-        self.sampler = plan
-        self.batch_sampler = None  # Lightning asks for it beside ``sampler``
-        self.prepare = prepare
-        self.random = random
-        self._next, self._epoch = 0, plan.epoch  # the next batch, and the epoch it belongs to
         self._streams = None if resident else self._make_streams(num_workers)
 
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[Batch]:
-        # a pass that was cut short (limit_train_batches, a sanity check) is not taken up again
-        if self._next >= len(self) or self._epoch != self.sampler.epoch or not self.sampler.shuffle:
-            self._next = 0
-        self._epoch = self.sampler.epoch
-        generator = torch.Generator()
-        for batch in self._fetch():
-            position, self._next = self._next, self._next + 1
-            if self.random:
-                plan = self.sampler
-                generator.manual_seed(_mix(plan.seed, plan.epoch, position, plan.rank))
-            if self.prepare is not None:
-                batch = self.prepare(batch, generator)
-            yield batch
-        self.sampler.epoch += 1
-        self._next, self._epoch = 0, self.sampler.epoch
-
-    def _fetch(self) -> Iterator[Batch]:
+    def fetch(self) -> Iterator[Batch]:
         if self._streams is not None:
             for batch in self._streams:
                 yield tuple(t.to(self.device, non_blocking=True) for t in batch)
@@ -193,13 +222,6 @@ class TensorLoader:
             collate_fn=_identity,
             generator=torch.Generator(),  # else each epoch would draw from the global one
         )
-
-    def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.sampler.epoch, "next": self._next}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.sampler.epoch, self._next = state["epoch"], state["next"]
-        self._epoch = self.sampler.epoch
 
 
 class _Rows(Dataset[Any]):
@@ -234,7 +256,7 @@ def _identity(batch: Any) -> Any:
     return batch
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """One 63-bit seed from several numbers (the mixing step of SplitMix64)."""
     mask = (1 << 64) - 1
     state = 0
