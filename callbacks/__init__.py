@@ -3,6 +3,7 @@
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import EarlyStopping
 from callbacks.figures import FigureCallback, save_figure
+from callbacks.graphs import GraphClasses
 from callbacks.interrupt import Interrupt, TrainingInterrupted
 from callbacks.latent import (
     ExplainedVariance,
@@ -40,6 +41,7 @@ __all__ = [
     "Filters",
     "FittedCurve",
     "Forecasts",
+    "GraphClasses",
     "Interrupt",
     "LatentInterpolation",
     "LatentManifold",

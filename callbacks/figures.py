@@ -13,6 +13,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
+from zoo.errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -113,9 +115,9 @@ class FigureCallback(Callback):
         self._labels: list[Tensor] = []
         self.data: Any = None  # the data module while drawing: names of classes, a known truth
 
-    def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
-        """The figure, or None where this model has nothing to show; the model is in evaluation
-        mode, without gradients."""
+    def draw(self, model: Any, *inputs: Any) -> Figure | None:
+        """The figure of inputs x and classes y, or None where this model has nothing to show; the
+        model is in evaluation mode, without gradients."""
         raise NotImplementedError
 
     # -- collecting -----------------------------------------------------------------------------
@@ -141,6 +143,11 @@ class FigureCallback(Callback):
         self._collect(batch)
 
     def _collect(self, batch: Any) -> None:
+        if not isinstance(batch, tuple | list):
+            raise InputError(
+                f"{type(self).__name__} draws tensors, the data brings {type(batch).__name__}: "
+                "leave the callback out"
+            )
         missing = self.num_samples - sum(map(len, self._inputs))
         if missing > 0:
             self._inputs.append(batch[0][:missing].cpu())
@@ -160,12 +167,20 @@ class FigureCallback(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer, pl_module, self.name)
 
+    def _gathered(self, device: torch.device) -> tuple[Any, ...]:
+        """What ``draw`` takes beside the model; nothing where there is nothing to draw."""
+        if not self._inputs:
+            return ()
+        return torch.cat(self._inputs).to(device), torch.cat(self._labels)
+
     def _draw(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run or not self._inputs:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
-        x, y = torch.cat(self._inputs).to(pl_module.device), torch.cat(self._labels)
+        inputs = self._gathered(pl_module.device)
+        if not inputs:
+            return
         self.data = getattr(trainer, "datamodule", None)
         with evaluating(pl_module):
-            figure = self.draw(pl_module, x, y)
+            figure = self.draw(pl_module, *inputs)
         if figure is not None:
             save_figure(trainer, figure, name)

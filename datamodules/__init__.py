@@ -1,4 +1,12 @@
-"""Data for the zoo's models: LightningDataModules that know nothing of models."""
+"""Data for the zoo's models: LightningDataModules that know nothing of models.
+
+Those of graphs are imported when they are first used: PyG takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from datamodules.augment import Augmentation
 from datamodules.base import TensorDataModule
@@ -15,10 +23,32 @@ from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataMod
 from datamodules.text import Text, TinyShakespeare
 from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
 
+if TYPE_CHECKING:
+    from datamodules.graph_sets import GraphSetDataModule as GraphSetDataModule
+    from datamodules.graph_sets import RandomGraphs as RandomGraphs
+    from datamodules.graph_sets import TUDataset as TUDataset
+    from datamodules.graphs import GraphDataModule as GraphDataModule
+    from datamodules.known_graphs import SBM as SBM
+    from datamodules.known_graphs import GraphCSV as GraphCSV
+    from datamodules.known_graphs import Karate as Karate
+    from datamodules.known_graphs import Planetoid as Planetoid
+
+_HOMES = {
+    "GraphDataModule": "datamodules.graphs",
+    "GraphSetDataModule": "datamodules.graph_sets",
+    "RandomGraphs": "datamodules.graph_sets",
+    "TUDataset": "datamodules.graph_sets",
+    "GraphCSV": "datamodules.known_graphs",
+    "Karate": "datamodules.known_graphs",
+    "Planetoid": "datamodules.known_graphs",
+    "SBM": "datamodules.known_graphs",
+}
+
 __all__ = [
     "CIFAR10",
     "CSV",
     "MNIST",
+    "SBM",
     "SST2",
     "Anscombe",
     "Augmentation",
@@ -32,12 +62,19 @@ __all__ = [
     "ETTh1",
     "FashionMNIST",
     "Gaussians2D",
+    "GraphCSV",
+    "GraphDataModule",
+    "GraphSetDataModule",
     "ImageFolder",
     "Iris",
+    "Karate",
     "LabelledText",
     "Multi30k",
     "ParallelText",
+    "Planetoid",
+    "RandomGraphs",
     "Series",
+    "TUDataset",
     "Table",
     "TableDataModule",
     "TensorDataModule",
@@ -48,3 +85,9 @@ __all__ = [
     "ToyCurves",
     "Wine",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'datamodules' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

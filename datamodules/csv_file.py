@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.errors import DataError
+from datamodules.files import number, read_table
 from datamodules.tables import Table, TableDataModule
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
@@ -93,35 +93,11 @@ class CSV(TableDataModule):
 
     def _read(self) -> tuple[list[str], list[int], list[list[str]]]:
         """Header, line numbers, and the cells of all rows that are not empty."""
-        try:
-            text = self.path.read_text("utf-8-sig")
-        except FileNotFoundError:
-            raise DataError(f"there is no file {self.path} (--data.path)") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.path} cannot be read as UTF-8 text: {error}") from error
-        try:
-            dialect: Any = csv.Sniffer().sniff(text[:65536], delimiters=",;\t|")
-        except csv.Error:
-            dialect = csv.excel  # one column, or too little to tell
-        reader = csv.reader(text.splitlines(), dialect)
-        numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-        numbered = [(line, row) for line, row in numbered if any(row)]
-        if len(numbered) < 2:
+        names, rows = read_table(self.path)
+        rows = [(line, row) for line, row in rows if any(row)]
+        if not rows:
             raise DataError(f"{self.path} holds no rows under its header")
-        names = numbered[0][1]
-        if all(_number(name) is not None for name in names):
-            raise DataError(
-                f"{self.path} begins with numbers: its first line must name the columns"
-            )
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"{self.path} has more than one column {twice[0]!r}")
-        for line, row in numbered[1:]:
-            if len(row) != len(names):
-                raise DataError(
-                    f"{self.path}, line {line}: {len(row)} values, but the header has {len(names)}"
-                )
-        return names, [line for line, _ in numbered[1:]], [row for _, row in numbered[1:]]
+        return names, [line for line, _ in rows], [row for _, row in rows]
 
     def _rows_to_keep(self, columns: dict[str, list[str]], lines: list[int]) -> list[int]:
         """Rows that stay, by the policy for missing values."""
@@ -145,7 +121,7 @@ class CSV(TableDataModule):
 
     def _numbers(self, name: str, cells: Sequence[str], lines: Sequence[int]) -> Array | None:
         """A column as float64 with nan for missing values, or None where it holds words."""
-        values = [math.nan if _missing(cell) else _number(cell) for cell in cells]
+        values = [math.nan if _missing(cell) else number(cell) for cell in cells]
         words = [i for i, value in enumerate(values) if value is None]
         present = sum(not _missing(cell) for cell in cells)
         if not present:
@@ -201,7 +177,7 @@ class CSV(TableDataModule):
     def _classes(self, words: Sequence[str]) -> tuple[Array, list[str]]:
         if len(self.targets) > 1:
             raise DataError(f"several targets ({', '.join(self.targets)}) must all be numbers")
-        known = sorted(set(words), key=lambda word: (_number(word) or 0.0, word))
+        known = sorted(set(words), key=lambda word: (number(word) or 0.0, word))
         if len(known) == 1:
             raise DataError(
                 f"{self.path}: target {self.targets[0]!r} has one class only, {known[0]!r}"
@@ -216,10 +192,3 @@ class CSV(TableDataModule):
 
 def _missing(cell: str) -> bool:
     return cell.lower() in MISSING
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell)
-    except ValueError:
-        return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from datamodules.base import TensorDataModule
 from datamodules.errors import DataError
-from datamodules.files import fetch, read_text
+from datamodules.files import fetch, number, read_table
 from datamodules.loader import Batch
 
 MONTH = 30 * 24  # hours, as the splits of ETTh1 have them
@@ -256,16 +254,7 @@ def read_series(path: Path, columns: list[str] | None) -> tuple[list[str], Tenso
     Raises:
         DataError: see :class:`Series`.
     """
-    lines = csv.reader(io.StringIO(read_text(path)))
-    header = [name.strip() for name in next(lines, [])]
-    rows = [(lines.line_num, row) for row in lines if row]
-    if not rows:
-        raise DataError(f"{path} holds no rows below a header")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {line}: {len(row)} columns, the header has {len(header)}"
-            )
+    header, rows = read_table(path)
     dates = len(header) > 1 and not any(_is_number(row[0]) for _, row in rows)
     names = header[1:] if dates else header
     for name in columns or []:
@@ -276,7 +265,7 @@ def read_series(path: Path, columns: list[str] | None) -> tuple[list[str], Tenso
     values = torch.empty(len(rows), len(places), dtype=torch.float64)
     for i, (line, row) in enumerate(rows):
         for j, place in enumerate(places):
-            cell = row[place].strip()
+            cell = row[place]
             if not _is_number(cell):
                 what = f"{cell!r} is no number" if cell else "there is a gap"
                 raise DataError(f"{path}, line {line}, column {header[place]!r}: {what}")
@@ -291,7 +280,5 @@ def _check_lengths(lookback: int, horizon: int) -> None:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
+    value = number(cell)
+    return value is not None and math.isfinite(value)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.checkpoints import load as load
+    from zoo.geometric.graphs import GraphAutoencoder as GraphAutoencoder
+    from zoo.geometric.graphs import GraphClassifier as GraphClassifier
+    from zoo.geometric.graphs import NodeClassifier as NodeClassifier
     from zoo.latent.autoencoders import Autoencoder as Autoencoder
     from zoo.latent.autoencoders import ContractiveAutoencoder as ContractiveAutoencoder
     from zoo.latent.autoencoders import DenoisingAutoencoder as DenoisingAutoencoder
@@ -89,6 +92,9 @@ _HOMES = {
     "DLinear": "zoo.sequences.forecasting",
     "SequenceClassifier": "zoo.sequences.classification",
     "VisionTransformer": "zoo.sequences.vision",
+    "NodeClassifier": "zoo.geometric.graphs",
+    "GraphClassifier": "zoo.geometric.graphs",
+    "GraphAutoencoder": "zoo.geometric.graphs",
 }
 
 __all__ = sorted(_HOMES)

@@ -70,3 +70,4 @@ def quieten() -> None:
     # a running mean of weights is always in evaluation mode
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", message="`weights_only` was not set")
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyG's import

@@ -37,6 +37,8 @@ class Classifier(Task):
         "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
     }
 
+    mixes: ClassVar[bool] = True  # whether a weighted mean of two inputs is an input
+
     def __init__(
         self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
     ) -> None:
@@ -47,6 +49,8 @@ class Classifier(Task):
             )
         if mixup < 0:
             raise ValueError(f"mixup must not be negative, got {mixup}")
+        if mixup and not self.mixes:
+            raise ValueError(f"{type(self).__name__} has no mixup: its inputs cannot be added")
         self.num_classes = num_classes
 
     def logits(self, x: Tensor) -> Tensor:
@@ -71,12 +75,17 @@ class Classifier(Task):
         """Class probabilities, (B, K)."""
         return scores.softmax(1)
 
-    def step(self, batch: Any) -> dict[str, Any]:
+    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Scores and classes of what a batch asks for."""
         x, y = batch
+        return self.scores(x), y
+
+    def step(self, batch: Any) -> dict[str, Any]:
         alpha = self.hparams["mixup"]
         if self.training and alpha:
+            x, y = batch
             return self._mixed_step(x, y, alpha)
-        scores = self.scores(x)
+        scores, y = self.judged(batch)
         parts: dict[str, Any] = self.parts(scores, y)
         if not self.training:
             parts["outputs"] = (self.probabilities(scores.detach()), y)
@@ -93,7 +102,7 @@ class Classifier(Task):
         return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        probabilities = self.probabilities(self.scores(batch[0]))
+        probabilities = self.probabilities(self.judged(batch)[0])
         return {"class": probabilities.argmax(1), "probabilities": probabilities}
 
 

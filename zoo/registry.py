@@ -45,13 +45,19 @@ DATA = {
     "etth1": "datamodules.ETTh1",
     "brownian": "datamodules.Brownian",
     "tiny_shakespeare": "datamodules.TinyShakespeare",
+    "karate": "datamodules.Karate",
+    "sbm": "datamodules.SBM",
+    "planetoid": "datamodules.Planetoid",
+    "graph_csv": "datamodules.GraphCSV",
+    "random_graphs": "datamodules.RandomGraphs",
+    "tudataset": "datamodules.TUDataset",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
 PROPERTIES = (
     "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
     "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
-    "target_vocab_size", "target_tokenizer", "target_length",
+    "target_vocab_size", "target_tokenizer", "target_length", "num_features",
 )  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file no\.csv"):
         CSV("no.csv", "y").setup()
     (tmp_path / "latin.csv").write_bytes("a,y\nMünchen,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match="cannot be read as UTF-8 text"):
+    with pytest.raises(DataError, match="line 2: byte 5 is not UTF-8 text"):
         CSV(str(tmp_path / "latin.csv"), "y").setup()
 
 

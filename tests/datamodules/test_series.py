@@ -63,8 +63,8 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no rows below a header"),
-        ("a,b\n1,2\n3\n", r"t\.csv, line 3: 1 columns, the header has 2"),
+        ("", "holds no rows under its header"),
+        ("a,b\n1,2\n3\n", r"t\.csv, line 3: 1 values, but the header has 2"),
         ("a,b\n1,2\n3,\n", r"t\.csv, line 3, column 'b': there is a gap"),
         ("a,b\n1,2\n3,four\n", r"t\.csv, line 3, column 'b': 'four' is no number"),
         ("a,b\n1,2\n3,nan\n", "line 3, column 'b': 'nan' is no number"),

@@ -2,6 +2,7 @@
 
 from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
 from zoo.plots.curves import learning_curves, stopping_curves
+from zoo.plots.graphs import graph_classes, layout
 from zoo.plots.images import equation, image_grid, image_rows, manifold
 from zoo.plots.latent import (
     Panel,
@@ -39,12 +40,14 @@ __all__ = [
     "filters",
     "fitted_curve",
     "forecasts",
+    "graph_classes",
     "image_and_signed_rows",
     "image_grid",
     "image_rows",
     "labelled_images",
     "latent_comparison",
     "latent_scatter",
+    "layout",
     "learning_curves",
     "manifold",
     "point_panels",

@@ -1,0 +1,1 @@
+"""Graphs, point clouds, voxels and meshes."""

@@ -1,0 +1,119 @@
+"""Stacks of graph convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import APPNP, ChebConv, GATConv, GCNConv, GINConv, SAGEConv
+from torch_geometric.nn.norm import BatchNorm
+
+from zoo.networks.mlp import make_activation
+
+CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
+NORMS = ("none", "batch")
+
+
+class GraphNetwork(nn.Module):
+    """h ← φ(norm(conv(dropout(h), edges))), L times; the last without norm and φ.
+
+    Args:
+        conv: ``gcn`` (Kipf and Welling, 2017), ``sage`` (Hamilton et al., 2017, mean aggregator),
+            ``gat`` (Veličković et al., 2018), ``gin`` (Xu et al., 2019, ε = 0), ``cheb``
+            (Defferrard et al., 2016), ``appnp`` (Gasteiger et al., 2019: an MLP whose outputs then
+            spread along the edges) or ``mlp``, which looks at no edge.
+        in_dim, hidden, out_dim: features of a node at the input, inside and at the output.
+        layers: L.
+        activation: φ, default ``relu``.
+        norm: ``none`` (default) or ``batch``, over all nodes of a batch.
+        dropout: probability on every convolution's input, default 0.
+        attention_dropout: of ``gat``: probability at the attention weights, default 0.
+        heads: of ``gat``: they share ``hidden`` in front, and are averaged in the last layer;
+            default 8.
+        order: of ``cheb``: the number of Chebyshev polynomials, default 2.
+        steps, teleport: of ``appnp``: how often outputs spread, and the share α of a node's own
+            that is mixed in each time; default 10 and 0.1.
+
+    Shapes: x (N, in_dim), edge_index (2, E) → (N, out_dim).
+
+    Raises:
+        ValueError: unknown names; heads that do not divide ``hidden``; no layer.
+    """
+
+    def __init__(
+        self,
+        conv: str,
+        in_dim: int,
+        hidden: int,
+        out_dim: int,
+        layers: int,
+        activation: str = "relu",
+        norm: str = "none",
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        heads: int = 8,
+        order: int = 2,
+        steps: int = 10,
+        teleport: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if conv not in CONVOLUTIONS:
+            raise ValueError(f"unknown convolution {conv!r}; choose from {', '.join(CONVOLUTIONS)}")
+        if norm not in NORMS:
+            raise ValueError(f"unknown norm {norm!r}; choose from {', '.join(NORMS)}")
+        if layers < 1:
+            raise ValueError(f"a graph network needs a layer, got layers={layers}")
+        if conv == "gat" and layers > 1 and hidden % heads:
+            raise ValueError(f"{heads} heads cannot share {hidden} hidden features evenly")
+        self.dropout = dropout
+        self.activation = make_activation(activation)
+
+        def make(before: int, after: int, last: bool) -> nn.Module:
+            if conv == "gcn":
+                return GCNConv(before, after)
+            if conv == "sage":
+                return SAGEConv(before, after)
+            if conv == "gin":
+                first = nn.Linear(before, hidden, bias=norm == "none")  # a norm would remove it
+                inner = nn.Sequential(first, *make_norm(norm, hidden), make_activation(activation))
+                return GINConv(inner.append(nn.Linear(hidden, after)))
+            if conv == "cheb":
+                return ChebConv(before, after, order)
+            if conv == "gat":
+                width = after if last else after // heads
+                return GATConv(before, width, heads, not last, dropout=attention_dropout)
+            return EdgeBlind(before, after)
+
+        widths = [in_dim, *[hidden] * (layers - 1), out_dim]
+        last = layers - 1
+        self.convs = nn.ModuleList(make(widths[i], widths[i + 1], i == last) for i in range(layers))
+        self.norms = nn.ModuleList(nn.Sequential(*make_norm(norm, hidden)) for _ in range(last))
+        self.spread = APPNP(steps, teleport) if conv == "appnp" else None
+
+    def states(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+        """What every layer gives, the last one's the output."""
+        states = []
+        for i, conv in enumerate(self.convs):
+            x = conv(F.dropout(x, self.dropout, self.training), edge_index)
+            if i < len(self.norms):
+                x = self.activation(self.norms[i](x))
+            states.append(x)
+        if self.spread is not None:
+            states[-1] = self.spread(x, edge_index)
+        return states
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.states(x, edge_index)[-1]
+
+
+class EdgeBlind(nn.Linear):
+    """A linear map of each node by itself, in the place of a convolution."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x)
+
+
+def make_norm(norm: str, features: int) -> list[Any]:
+    """The layers of a norm: none or one."""
+    return [BatchNorm(features)] if norm == "batch" else []
