@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from callbacks import Checkpoint, Samples
-from datamodules import Augmentation, Digits, ParallelText, Table, TableDataModule
+from datamodules import (
+    SBM,
+    Augmentation,
+    Digits,
+    ParallelText,
+    RandomGraphs,
+    Table,
+    TableDataModule,
+)
 from tests.test_resume import _KeepFirst
 from zoo import (
     GAN,
@@ -23,9 +31,11 @@ from zoo import (
     VAE,
     VQVAE,
     Autoencoder,
+    GraphClassifier,
     LinearRegression,
     LogisticRegression,
     MLPClassifier,
+    NodeClassifier,
     Translator,
 )
 from zoo.checkpoints import AtomicCheckpointIO
@@ -102,11 +112,13 @@ def gradients(folder: Path, processes: int) -> None:
         ("vq", quantised),
         ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
         ("gan", lambda: FromData((1, 8, 8), 8, penalty="r1", n_critic=2, hidden=(16,), **SLOW)),
+        ("nodes", lambda: NodeClassifier(16, 3, dropout=0.0, **SGD)),
+        ("graphs", lambda: GraphClassifier(1, 4, "sum", 2, "none", dropout=0.0, **SLOW)),
     ):
         torch.manual_seed(0)
         model = make()
         size = 96 // processes
-        data = dates(size) if name == "tokens" else Digits(batch_size=size)
+        data = make_data(name, size)
         trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
         trainer.fit(model, data)
         if trainer.is_global_zero:
@@ -116,6 +128,15 @@ def gradients(folder: Path, processes: int) -> None:
             if name == "gan":
                 state |= dict(model.average.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
+
+
+def make_data(name: str, size: int) -> L.LightningDataModule:
+    """The data of a model of :func:`gradients`."""
+    if name == "tokens":
+        return dates(size)
+    if name == "nodes":  # fifteen of them: processes have unequally many
+        return SBM(communities=3)
+    return RandomGraphs(batch_size=size) if name == "graphs" else Digits(batch_size=size)
 
 
 def dates(batch_size: int) -> ParallelText:

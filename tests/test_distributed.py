@@ -33,7 +33,7 @@ def work(job: str, folder: Path, processes: int = 2, check: bool = True) -> str:
 def test_the_same_global_batch_gives_the_same_gradients(tmp_path: Path) -> None:
     work("gradients", tmp_path, 1)
     work("gradients", tmp_path, 2)
-    for name in ("mlp", "ae", "vq", "tokens", "gan"):
+    for name in ("mlp", "ae", "vq", "tokens", "gan", "nodes", "graphs"):
         one, two = (torch.load(tmp_path / f"{name}-{n}.pt", weights_only=True) for n in (1, 2))
         for key, value in one.items():
             assert value.dtype == torch.float64

@@ -16,9 +16,17 @@ import pytest
 import torch
 
 from callbacks import Checkpoint
-from datamodules import Augmentation, Digits, LabelledText, Text
+from datamodules import SBM, Augmentation, Digits, LabelledText, RandomGraphs, Text
 from tests.conftest import ROOT, newest_run
-from zoo import VAE, VQVAE, ConditionalVAE, LanguageModel, SequenceClassifier
+from zoo import (
+    VAE,
+    VQVAE,
+    ConditionalVAE,
+    GraphAutoencoder,
+    GraphClassifier,
+    LanguageModel,
+    SequenceClassifier,
+)
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.errors import DivergedError
 
@@ -158,6 +166,20 @@ def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
         return SequenceClassifier(made.vocab_size, made.length, 2, **sizes)
 
     resumes_exactly(make, tmp_path, 12, data)
+
+
+def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
+    def make() -> GraphClassifier:
+        return GraphClassifier(1, 4, hidden=8, dropout=0.2)
+
+    resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(samples=200, batch_size=16))
+
+
+def test_absent_links_drawn_in_every_step_resume_exactly(tmp_path: Path) -> None:
+    def make() -> GraphAutoencoder:
+        return GraphAutoencoder(16, variational=True, dropout=0.1)
+
+    resumes_exactly(make, tmp_path, 2, lambda: SBM(task="links"))
 
 
 def noisy_digits() -> Digits:

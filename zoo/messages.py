@@ -69,5 +69,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
     # a running mean of weights is always in evaluation mode
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer`")
     warnings.filterwarnings("ignore", message="`weights_only` was not set")
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyG's import

@@ -162,6 +162,17 @@ def test_the_autoencoders_loss_is_its_formula() -> None:
     torch.testing.assert_close(model.encode(batch), mean)
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
+def test_precisions(precision: Any, trainer: Callable[..., L.Trainer]) -> None:
+    data = SBM(nodes=80, val_nodes=20)
+    model = NodeClassifier(data.num_features, data.num_classes, lr=0.01)
+    fit = trainer(max_epochs=30, precision=precision)
+    fit.fit(model, data)
+    (metrics,) = fit.test(model, data, verbose=False)
+    assert metrics["test/accuracy"] > 0.5
+    assert data.graph.x.dtype == torch.float32
+
+
 def test_nodes_and_links_are_different_tasks() -> None:
     data = SBM(nodes=60, val_nodes=10)
     with pytest.raises(ValueError, match="no edges held out"):

@@ -13,14 +13,14 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.graphs import absent_pairs, undirected_pairs
+from zoo.geometric.base import GeometricTask
 from zoo.networks.graphs import GraphNetwork
 from zoo.prediction import Classifier
-from zoo.task import Task
 
 POOLS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
 
-class GraphModel(Task):
+class GraphModel(GeometricTask):
     """A task around a :class:`~zoo.networks.graphs.GraphNetwork`.
 
     Args:
@@ -30,10 +30,8 @@ class GraphModel(Task):
         hidden, layers: default 64 and 2.
         activation, norm, dropout, attention_dropout, heads, order, steps, teleport: default
             ``relu``, ``none``, 0.5, 0, 8, 2, 10 and 0.1; see the network.
-        **task: see :class:`~zoo.task.Task`.
+        **task: see :class:`~zoo.geometric.base.GeometricTask`.
     """
-
-    mixes: ClassVar[bool] = False
 
     def __init__(
         self,
