@@ -15,6 +15,7 @@ from callbacks.latent import (
 )
 from callbacks.learning import LearningCurves
 from callbacks.over_time import SamplesOverTime
+from callbacks.points import PointClouds
 from callbacks.predictions import Calibration, ConfusionMatrix, DecisionBoundary, FittedCurve
 from callbacks.progress import ProgressBar
 from callbacks.pruning import SensitivityPruning
@@ -48,6 +49,7 @@ __all__ = [
     "LatentScatter",
     "LearningCurves",
     "MaximizingInputs",
+    "PointClouds",
     "PositionSimilarity",
     "ProgressBar",
     "Reconstructions",

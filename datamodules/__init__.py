@@ -18,7 +18,9 @@ from datamodules.labelled_text import SST2, LabelledText
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.parallel_text import Multi30k, ParallelText
 from datamodules.pictures import Anscombe, Datasaurus
+from datamodules.points import PointAugmentation, PointDataModule
 from datamodules.series import Brownian, ETTh1, Series
+from datamodules.shapes import Shapes
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
 from datamodules.text import Text, TinyShakespeare
 from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
@@ -72,8 +74,11 @@ __all__ = [
     "Multi30k",
     "ParallelText",
     "Planetoid",
+    "PointAugmentation",
+    "PointDataModule",
     "RandomGraphs",
     "Series",
+    "Shapes",
     "TUDataset",
     "Table",
     "TableDataModule",

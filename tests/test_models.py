@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import GAN, DLinear, LanguageModel, Translator, registry
+from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator, registry
 from zoo.geometric.graphs import GraphAutoencoder, GraphClassifier, GraphModel, NodeClassifier
+from zoo.geometric.pointclouds import PointModel
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import import_class, read_recipe
 from zoo.sequences.forecasting import ForecastTask
@@ -25,8 +26,10 @@ MODELS = zoo.list_models()
 
 def make_data(name: str, **options: Any) -> Any:
     data = read_recipe(name)["data"]
+    cls = import_class(data["class_path"])
     kind = {k: v for k, v in data.get("init_args", {}).items() if k == "task"}
-    return import_class(data["class_path"])(**kind, **options)
+    few = {"num_points": 64} if "num_points" in registry.arguments_of(cls) else {}
+    return cls(**kind, **few, **options)
 
 
 class Repeat:
@@ -67,6 +70,8 @@ def shape_of(model: Task, batch: Any) -> tuple[int, ...]:
     if isinstance(model, GraphAutoencoder):
         return batch.num_nodes, model.hparams["latent_dim"]
     x, y = batch
+    if isinstance(model, PointSegmenter):
+        return *y.shape, model.num_classes
     if isinstance(model, Classifier):
         return len(x), model.num_classes
     if isinstance(model, Regressor):
@@ -139,7 +144,7 @@ def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> Non
         assert distance_to(batch, model) < 0.6 * apart
         return
     before = float(model.step(batch)["loss"].detach())
-    steps = 100 if isinstance(model, LanguageModel) else 400
+    steps = 100 if isinstance(model, LanguageModel | PointModel) else 400
     trainer(max_epochs=1).fit(model, Repeat(batch, steps))
     assert float(model.step(batch)["loss"].detach()) < OVERFIT.get(name, 0.5) * before
 

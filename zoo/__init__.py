@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from zoo.geometric.graphs import GraphAutoencoder as GraphAutoencoder
     from zoo.geometric.graphs import GraphClassifier as GraphClassifier
     from zoo.geometric.graphs import NodeClassifier as NodeClassifier
+    from zoo.geometric.pointclouds import PointClassifier as PointClassifier
+    from zoo.geometric.pointclouds import PointSegmenter as PointSegmenter
     from zoo.latent.autoencoders import Autoencoder as Autoencoder
     from zoo.latent.autoencoders import ContractiveAutoencoder as ContractiveAutoencoder
     from zoo.latent.autoencoders import DenoisingAutoencoder as DenoisingAutoencoder
@@ -94,6 +96,8 @@ _HOMES = {
     "VisionTransformer": "zoo.sequences.vision",
     "NodeClassifier": "zoo.geometric.graphs",
     "GraphClassifier": "zoo.geometric.graphs",
+    "PointSegmenter": "zoo.geometric.pointclouds",
+    "PointClassifier": "zoo.geometric.pointclouds",
     "GraphAutoencoder": "zoo.geometric.graphs",
 }
 

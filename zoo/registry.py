@@ -51,6 +51,7 @@ DATA = {
     "graph_csv": "datamodules.GraphCSV",
     "random_graphs": "datamodules.RandomGraphs",
     "tudataset": "datamodules.TUDataset",
+    "shapes": "datamodules.Shapes",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name

@@ -11,6 +11,7 @@ from zoo.plots.latent import (
     latent_scatter,
     point_panels,
 )
+from zoo.plots.points import point_clouds
 from zoo.plots.regression import fitted_curve, predicted_against_true
 from zoo.plots.sequences import (
     AttentionMap,
@@ -50,6 +51,7 @@ __all__ = [
     "layout",
     "learning_curves",
     "manifold",
+    "point_clouds",
     "point_panels",
     "position_similarity",
     "predicted_against_true",

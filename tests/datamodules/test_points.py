@@ -1,0 +1,172 @@
+"""Generated clouds: even over their surfaces, in parts, turned the same way every time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules import PointAugmentation, Shapes
+from datamodules.shapes import MAKERS, PARTS, Draw, Solid, ball, box, cone, handle, sample
+
+MANY = 40_000
+
+
+def draw() -> Draw:
+    return Draw(torch.Generator().manual_seed(0))
+
+
+def share(condition: Tensor) -> float:
+    return float(condition.float().mean())
+
+
+def test_a_ball_is_even() -> None:
+    points = ball(0, 2.0, (0.0, 0.0, 0.0)).points(MANY, draw())
+    torch.testing.assert_close(points.norm(dim=1), torch.full((MANY,), 2.0))
+    for axis in range(3):  # Archimedes: slices of equal height have equal areas
+        assert share(points[:, axis] > 1) == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_box_is_even() -> None:
+    solid = box(0, (1.0, 2.0, 3.0), (0.0, 0.0, 0.0))
+    points = solid.points(MANY, draw())
+    assert solid.area == 22.0
+    on = [(points[:, i].abs() - s / 2).abs() < 1e-6 for i, s in enumerate((1, 2, 3))]
+    assert bool((on[0] | on[1] | on[2]).all())
+    for side, area in zip(on, (12, 6, 4), strict=True):
+        assert share(side) == pytest.approx(area / 22, abs=0.01)
+    assert share(points[on[0]][:, 2] > 0.75) == pytest.approx(0.25, abs=0.01)
+
+
+@pytest.mark.parametrize(("bottom", "top"), [(1.0, 1.0), (1.0, 0.4), (0.3, 1.0)])
+def test_a_cone_is_even(bottom: float, top: float) -> None:
+    height = 2.0
+    solid = cone(0, bottom, top, height, (0.0, 0.0, 0.0))
+    points = solid.points(MANY, draw())
+    z, radius = points[:, 2], points[:, :2].norm(dim=1)
+    inside = (z > 1e-6) & (z < height - 1e-6)
+    torch.testing.assert_close(
+        radius[inside], bottom + (top - bottom) * z[inside] / height, atol=1e-4, rtol=0
+    )
+    slant = math.hypot(height, bottom - top)
+    mantle = math.pi * (bottom + top) * slant
+    assert solid.area == pytest.approx(mantle + math.pi * (bottom**2 + top**2))
+    assert share(inside) == pytest.approx(mantle / solid.area, abs=0.01)
+    middle = (bottom + top) / 2
+    lower = math.pi * (bottom + middle) * slant / 2
+    assert share(z[inside] < height / 2) == pytest.approx(lower / mantle, abs=0.01)
+    disk = radius[z <= 1e-6]
+    assert share(disk < bottom / 2) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_handle_is_even() -> None:
+    large, small = 1.0, 0.5
+    points = handle(0, large, small, (0.0, 0.0, 0.0)).points(MANY, draw())
+    assert float(points[:, 0].min()) >= 0
+    distance = (points[:, 0] ** 2 + points[:, 2] ** 2).sqrt()
+    tube = ((distance - large) ** 2 + points[:, 1] ** 2).sqrt()
+    torch.testing.assert_close(tube, torch.full((MANY,), small), atol=1e-4, rtol=0)
+    # ∫ (R + r cos t) dt over the outer half: π R + 2 r of 2 π R
+    outer = (math.pi * large + 2 * small) / (2 * math.pi * large)
+    assert share(distance > large) == pytest.approx(outer, abs=0.01)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_parts_have_their_share_of_the_points(name: str) -> None:
+    solids: list[Solid] = MAKERS[name](draw())
+    assert {solid.part for solid in solids} == set(range(len(PARTS[name])))
+    points, parts = sample(solids, MANY, draw())
+    assert points.shape == (MANY, 3)
+    total = sum(solid.area for solid in solids)
+    for part in range(len(PARTS[name])):
+        area = sum(solid.area for solid in solids if solid.part == part)
+        assert share(parts == part) == pytest.approx(area / total, abs=0.01)
+
+
+def test_clouds_lie_in_the_unit_ball() -> None:
+    data = Shapes(samples=60)
+    x, y, _ = data.load(True)
+    assert x.shape == (60, 1_024, 3)
+    torch.testing.assert_close(x.mean(1), torch.zeros(60, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.norm(dim=-1).amax(1), torch.ones(60))
+    assert y.bincount().tolist() == [10] * 6
+    assert data.num_classes == 6
+    again, other = Shapes(samples=60).load(True), Shapes(samples=60, seed=1).load(True)
+    assert torch.equal(x, again[0])
+    assert not torch.equal(x, other[0])
+    assert not torch.equal(x[:20], data.load(False)[0])
+
+
+def test_labels_of_parts() -> None:
+    data = Shapes(samples=60, task="parts", num_points=256)
+    x, y = next(iter(data.train_dataloader()))
+    assert y.shape == x.shape[:2] == (32, 256)
+    assert data.classes[:2] == ["table top", "table legs"]
+    assert data.num_classes == len(data.classes) == 15
+    points, parts, _ = data.load(True)
+    assert parts.unique().tolist() == list(range(15))
+    tops = points[0][parts[0] == 0][:, 2].min()
+    assert float(tops) > float(points[0][parts[0] == 1][:, 2].mean())  # a top is above its legs
+
+
+def test_training_draws_points_and_turns_anew() -> None:
+    data = Shapes(samples=60, val_size=0, rotate="any", num_points=100)
+    loader = data.train_dataloader()
+    first, second = (torch.cat([x for x, _ in loader]) for _ in range(2))
+    assert not torch.equal(first.sort(0).values, second.sort(0).values)
+    torch.testing.assert_close(first.norm(dim=-1).amax(1), torch.ones(60), atol=0.2, rtol=0)
+
+
+def test_evaluation_is_the_same_every_time() -> None:
+    for rotate in ("none", "upright", "any"):
+        data = Shapes(samples=60, rotate=rotate, num_points=100)
+        one, two = ([x for x, _ in data.test_dataloader()] for _ in range(2))
+        assert all(map(torch.equal, one, two))
+        x = torch.cat(one)
+        stored = data.load(False)[0][:, :100]
+        torch.testing.assert_close(x.norm(dim=-1), stored.norm(dim=-1), atol=1e-5, rtol=0)
+        heights = torch.allclose(x[..., 2], stored[..., 2], atol=1e-5)
+        assert heights == (rotate != "any")
+        assert torch.equal(x, stored) == (rotate == "none")
+
+
+def test_training_may_be_turned_in_another_way() -> None:
+    data = Shapes(samples=60, rotate="any", rotate_training="none", val_size=0, num_points=1_024)
+    x, y = next(iter(data.train_dataloader()))
+    tables = x[y == 0]
+    assert bool((tables[..., 2].amax(1) < 0.6).all())  # still lower than wide
+    assert data.load(True)[2][0].diagonal().sum() != 3
+
+
+def test_augmentation_keeps_to_its_limits() -> None:
+    x = torch.randn(50, 30, 3)
+    generator = torch.Generator().manual_seed(0)
+    same = PointAugmentation(jitter=0.0, scale=1.0, shift=0.0)(x, generator)
+    torch.testing.assert_close(same, x)
+    moved = PointAugmentation(jitter=0.0, scale=1.0, shift=0.2)(x, generator) - x
+    assert float(moved.abs().max()) <= 0.2
+    torch.testing.assert_close(moved, moved[:, :1].expand_as(moved))
+    factors = PointAugmentation(jitter=0.0, scale=1.5, shift=0.0)(x, generator) / x
+    assert 1 / 1.5 <= float(factors.min()) <= float(factors.max()) <= 1.5001
+    noise = PointAugmentation(jitter=0.1, scale=1.0, shift=0.0)(x, generator) - x
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "part"}, "unknown task 'part'"),
+        ({"rotate": "all"}, "unknown rotation 'all'"),
+        ({"rotate_training": "all"}, "unknown rotation 'all'"),
+        ({"num_points": 0}, "num_points must be at least 1"),
+        ({"num_points": 2_000}, "stored_points=1024 are fewer than num_points=2000"),
+    ],
+)
+def test_bad_settings(options: dict[str, Any], message: str) -> None:
+    make: Callable[..., Any] = Shapes
+    with pytest.raises(ValueError, match=message):
+        make(**options)

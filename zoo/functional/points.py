@@ -1,0 +1,152 @@
+"""Clouds of points: neighbours, farthest points, what rotations leave as it is.
+
+Everything is dense, (B, N, D): B clouds of N points each, in plain torch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def square_distances(one: Tensor, other: Tensor) -> Tensor:
+    """‖xᵢ − yⱼ‖² of all pairs, (B, M, D), (B, N, D) → (B, M, N), never negative."""
+    squares = one.square().sum(-1)[..., None] + other.square().sum(-1)[..., None, :]
+    return (squares - 2 * one @ other.mT).clamp(min=0)
+
+
+def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k points nearest to each query, the nearest first.
+
+    Args:
+        queries: (B, M, D).
+        points: (B, N, D); a query that is one of them finds itself first.
+        k: 1 to N.
+
+    Returns:
+        Numbers of the points and squared distances, both (B, M, k).
+
+    Raises:
+        ValueError: k is not between 1 and N.
+    """
+    if not 1 <= k <= points.shape[1]:
+        raise ValueError(f"k={k} neighbours of clouds of {points.shape[1]} points")
+    distances, numbers = square_distances(queries, points).topk(k, -1, largest=False)
+    return numbers, distances
+
+
+def gather_points(values: Tensor, numbers: Tensor) -> Tensor:
+    """Rows of each cloud by their numbers, (B, N, C), (B, ...) → (B, ..., C)."""
+    flat = numbers.flatten(1)[..., None].expand(-1, -1, values.shape[-1])
+    return values.gather(1, flat).unflatten(1, numbers.shape[1:])
+
+
+def farthest_points(points: Tensor, count: int) -> Tensor:
+    """Numbers of points that cover each cloud evenly, (B, N, D) → (B, count).
+
+    The first is the farthest from the cloud's centroid, each further one the farthest from all
+    before it: the same every time, and the same points in whatever order they come.
+
+    Args:
+        points: the clouds.
+        count: 1 to N.
+
+    Raises:
+        ValueError: count is not between 1 and N.
+
+    Source: Eldar et al., The farthest point strategy for progressive image sampling, 1997; Qi et
+    al., PointNet++, 2017, section 3.2, where the first one is random.
+    """
+    if not 1 <= count <= points.shape[1]:
+        raise ValueError(f"{count} farthest points of clouds of {points.shape[1]}")
+    farthest = (points - points.mean(1, keepdim=True)).square().sum(-1).argmax(1)
+    nearest = points.new_full(points.shape[:2], torch.inf)
+    chosen = []
+    for _ in range(count):
+        chosen.append(farthest)
+        latest = gather_points(points, farthest[:, None])
+        nearest = torch.minimum(nearest, (points - latest).square().sum(-1))
+        farthest = nearest.argmax(1)
+    return torch.stack(chosen, 1)
+
+
+def ball(centers: Tensor, points: Tensor, radius: float, k: int) -> Tensor:
+    """The k nearest points of each centre that lie within the radius, (B, M, k); where there are
+    fewer the nearest one stands in for the missing.
+
+    Qi et al. 2017 take the first k in the order of the cloud; the nearest do not depend on it.
+    """
+    numbers, distances = nearest_neighbors(centers, points, min(k, points.shape[1]))
+    return torch.where(distances <= radius**2, numbers, numbers[..., :1])
+
+
+def interpolate(values: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Tensor:
+    """Values at other places: means of the k nearest known ones, weighted by 1/distance².
+
+    Args:
+        values: (B, M, C) at the places ``known`` (B, M, D).
+        wanted: (B, N, D).
+        k: default 3, or M where that is less.
+
+    Returns:
+        (B, N, C).
+
+    Source: Qi et al. 2017, equation 2.
+    """
+    numbers, distances = nearest_neighbors(wanted, known, min(k, known.shape[1]))
+    weights = 1 / (distances + 1e-8)
+    weights = weights / weights.sum(-1, keepdim=True)
+    return (gather_points(values, numbers) * weights[..., None]).sum(2)
+
+
+def pair_features(points: Tensor, numbers: Tensor) -> Tensor:
+    """What each point and its neighbours have that no rotation, reflection or shift changes.
+
+    For a point p, a neighbour q, the neighbourhood's mean m and the cloud's centroid c: the
+    distances ‖q−p‖, ‖q−m‖, ‖p−m‖, ‖q−c‖, ‖p−c‖ and ‖m−c‖.
+
+    Args:
+        points: (B, N, 3).
+        numbers: of each point's neighbours, (B, N, k).
+
+    Returns:
+        (B, N, k, 6).
+
+    Source: after Zhang et al., Rotation invariant convolutions for 3D point clouds deep learning,
+    2019, section 3.1.
+    """
+    p = points[:, :, None]
+    q = gather_points(points, numbers)
+    m = q.mean(2, keepdim=True)
+    c = points.mean(1)[:, None, None]
+    pairs = (q - p, q - m, p - m, q - c, p - c, m - c)
+    # the root of 0 has no slope: a point is its own neighbour
+    lengths = [(pair.square().sum(-1) + 1e-12).sqrt() for pair in pairs]
+    return torch.stack([length.expand(numbers.shape) for length in lengths], -1)
+
+
+def random_rotations(
+    count: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Rotations of space, all equally likely, (count, 3, 3), on the CPU.
+
+    A unit quaternion with a uniformly random direction, as a matrix (Shoemake, Uniform random
+    rotations, 1992).
+    """
+    quaternion = torch.randn(count, 4, generator=generator, dtype=dtype)
+    w, x, y, z = (quaternion / quaternion.norm(dim=1, keepdim=True)).unbind(1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def turns(count: int, generator: torch.Generator | None = None) -> Tensor:
+    """Rotations about the third axis by angles that are all equally likely, (count, 3, 3)."""
+    angle = 2 * torch.pi * torch.rand(count, generator=generator)
+    zero, one = torch.zeros(count), torch.ones(count)
+    c, s = angle.cos(), angle.sin()
+    rows = [[c, -s, zero], [s, c, zero], [zero, zero, one]]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
