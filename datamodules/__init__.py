@@ -18,6 +18,7 @@ from datamodules.labelled_text import SST2, LabelledText
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.parallel_text import Multi30k, ParallelText
 from datamodules.pictures import Anscombe, Datasaurus
+from datamodules.point_files import ModelNet, PointFolder
 from datamodules.points import PointAugmentation, PointDataModule
 from datamodules.series import Brownian, ETTh1, Series
 from datamodules.shapes import Shapes
@@ -71,11 +72,13 @@ __all__ = [
     "Iris",
     "Karate",
     "LabelledText",
+    "ModelNet",
     "Multi30k",
     "ParallelText",
     "Planetoid",
     "PointAugmentation",
     "PointDataModule",
+    "PointFolder",
     "RandomGraphs",
     "Series",
     "Shapes",

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from datamodules.base import TensorDataModule
+from datamodules.class_folders import ClassFolders
 from datamodules.errors import DataError
 from datamodules.loader import Batch
 
@@ -51,7 +51,7 @@ class ImageFolder(TensorDataModule):
             raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels}")
         if size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
-        self.path = Path(path)
+        self.folders = ClassFolders(Path(path), SUFFIXES, "pictures")
         self.size = size
         self.channels = channels
         self.input_shape = (channels, size, size)
@@ -59,55 +59,27 @@ class ImageFolder(TensorDataModule):
     @property
     def num_classes(self) -> int:  # type: ignore[override]
         if len(self.classes) < 2:
-            raise AttributeError(f"{self.path} has no class folders")
+            raise AttributeError(f"{self.folders.path} has no class folders")
         return len(self.classes)
 
-    @cached_property
+    @property
     def classes(self) -> list[str]:
         """Names of the class folders, sorted; empty when pictures lie directly in ``path``."""
-        return sorted(_folders(self.path / "train" if self._has_splits else self.path))
-
-    @property
-    def _has_splits(self) -> bool:
-        return (self.path / "train").is_dir() and (self.path / "test").is_dir()
+        return self.folders.classes
 
     def download(self) -> None:
-        for train in (True, False) if self._has_splits else (True,):
-            self._cache(self._files(train))
+        for train in (True, False) if self.folders.has_splits else (True,):
+            self._cache(self.folders.files(train))
 
     def load(self, train: bool) -> Batch:
-        files = self._files(train)
-        labels = torch.tensor([self._label(file) for file in files])
+        files = self.folders.files(train)
+        labels = torch.tensor([self.folders.label(file) for file in files])
         # copy on write: torch wants a writable array, the file stays as it is
         pixels = torch.from_numpy(np.load(self._cache(files), mmap_mode="c"))
         return pixels, labels
 
     def rows(self, train: bool, samples: int) -> torch.Tensor:
-        if self._has_splits:
-            return torch.arange(samples)
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
-        held_out = max(1, samples // 10)
-        return (order[held_out:] if train else order[:held_out]).sort().values
-
-    def _label(self, file: Path) -> int:
-        return self.classes.index(file.parent.name) if self.classes else 0
-
-    def _files(self, train: bool) -> list[Path]:
-        if not self.path.is_dir():
-            raise DataError(f"there is no folder {self.path} (--data.path)")
-        top = self.path / ("train" if train else "test") if self._has_splits else self.path
-        unknown = sorted(set(_folders(top)) - set(self.classes))
-        if unknown:
-            raise DataError(f"{top} has class folders that {self.path / 'train'} lacks: {unknown}")
-        folders = [top / name for name in self.classes] if self.classes else [top]
-        files = [f for folder in folders if folder.is_dir() for f in sorted(folder.iterdir())]
-        files = [f for f in files if f.suffix.lower() in SUFFIXES]
-        if len(files) < 3:
-            raise DataError(
-                f"{top} holds {len(files)} pictures ({', '.join(sorted(SUFFIXES))}), directly or "
-                "in class folders; at least 3 are needed"
-            )
-        return files
+        return self.folders.rows(train, samples, self.seed)
 
     def _cache(self, files: Sequence[Path]) -> Path:
         """The array of all ``files``, made when it is not there yet."""
@@ -147,11 +119,3 @@ class ImageFolder(TensorDataModule):
             raise DataError(f"{file} is not a readable picture: {error}") from error
         pixels = np.asarray(fitted)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _folders(path: Path) -> list[str]:
-    """Folders in ``path`` that hold at least one picture."""
-    if not path.is_dir():
-        return []
-    subfolders = [f for f in path.iterdir() if f.is_dir()]
-    return [f.name for f in subfolders if any(p.suffix.lower() in SUFFIXES for p in f.iterdir())]

@@ -52,6 +52,8 @@ DATA = {
     "random_graphs": "datamodules.RandomGraphs",
     "tudataset": "datamodules.TUDataset",
     "shapes": "datamodules.Shapes",
+    "point_folder": "datamodules.PointFolder",
+    "modelnet": "datamodules.ModelNet",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name

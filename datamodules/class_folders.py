@@ -1,0 +1,82 @@
+"""Files in folders that are named after their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from datamodules.errors import DataError
+
+
+class ClassFolders:
+    """Three layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``; ``path/CLASS/…``; files
+    directly in ``path`` (no classes).
+
+    Args:
+        path: the folder.
+        suffixes: of the files that count, in lower case.
+        what: what they are, for errors.
+    """
+
+    smallest = 3  # files of a split, at least
+
+    def __init__(self, path: Path, suffixes: Collection[str], what: str) -> None:
+        self.path, self.suffixes, self.what = path, suffixes, what
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Names of the class folders, sorted; empty when files lie directly in ``path``."""
+        return sorted(self._folders(self.path / "train" if self.has_splits else self.path))
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether the folder says what is for training and what for test."""
+        return (self.path / "train").is_dir() and (self.path / "test").is_dir()
+
+    def files(self, train: bool) -> list[Path]:
+        """The files of a split; all files, where the folder has none.
+
+        Raises:
+            DataError: no such folder, too few files, classes that training lacks.
+        """
+        if not self.path.is_dir():
+            raise DataError(f"there is no folder {self.path} (--data.path)")
+        top = self.path / ("train" if train else "test") if self.has_splits else self.path
+        unknown = sorted(set(self._folders(top)) - set(self.classes))
+        if unknown:
+            raise DataError(f"{top} has class folders that {self.path / 'train'} lacks: {unknown}")
+        folders = [top / name for name in self.classes] if self.classes else [top]
+        files = [f for folder in folders if folder.is_dir() for f in sorted(folder.iterdir())]
+        files = [f for f in files if f.suffix.lower() in self.suffixes]
+        if len(files) < self.smallest:
+            raise DataError(
+                f"{top} holds {len(files)} {self.what} ({', '.join(sorted(self.suffixes))}), "
+                f"directly or in class folders; at least {self.smallest} are needed"
+            )
+        return files
+
+    def label(self, file: Path) -> int:
+        """Number of a file's class, 0 where there are none."""
+        return self.classes.index(file.parent.name) if self.classes else 0
+
+    def rows(self, train: bool, samples: int, seed: int) -> Tensor:
+        """Which of the files of a split belong to it: all, or, where the folder has no splits, a
+        tenth drawn by the seed for test and the others for training."""
+        if self.has_splits:
+            return torch.arange(samples)
+        order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+        held_out = max(1, samples // 10)
+        return (order[held_out:] if train else order[:held_out]).sort().values
+
+    def _folders(self, path: Path) -> list[str]:
+        """Folders in ``path`` that hold at least one such file."""
+        if not path.is_dir():
+            return []
+        folders = [f for f in path.iterdir() if f.is_dir()]
+        return [
+            f.name for f in folders if any(p.suffix.lower() in self.suffixes for p in f.iterdir())
+        ]

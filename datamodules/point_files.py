@@ -1,0 +1,165 @@
+"""Clouds of points from files: a folder of your own, and ModelNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from datamodules.class_folders import ClassFolders
+from datamodules.errors import DataError
+from datamodules.mesh_files import SUFFIXES, read_mesh
+from datamodules.points import PointDataModule
+from zoo.functional.meshes import sample_surface
+
+#: which axis of a file goes upwards → the order of axes in which the third does
+UPWARDS = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
+
+
+class SampledPoints(PointDataModule):
+    """Clouds drawn from meshes, or from larger or smaller clouds.
+
+    Args:
+        stored_points: drawn of each shape once, default 2,048.
+        up: the axis of the files that goes upwards, default ``z``.
+        **points: see :class:`~datamodules.points.PointDataModule`; there are no parts.
+
+    Raises:
+        ValueError: fewer stored points than are asked for, an unknown axis, parts.
+    """
+
+    def __init__(self, stored_points: int = 2_048, up: str = "z", **points: Any) -> None:
+        super().__init__(**points)
+        if stored_points < self.num_points:
+            raise ValueError(
+                f"stored_points={stored_points} are fewer than num_points={self.num_points}"
+            )
+        if up not in UPWARDS:
+            raise ValueError(f"unknown axis {up!r}; choose from x, y, z")
+        if self.task == "parts":
+            raise ValueError(f"{type(self).__name__} knows shapes, not parts: task=shapes")
+        self.stored_points, self.up = stored_points, up
+
+    def sample(self, vertices: Tensor, faces: Tensor, generator: torch.Generator) -> Tensor:
+        """Points of one shape, (stored_points, 3)."""
+        if len(faces):
+            points = sample_surface(vertices, faces, self.stored_points, generator)
+        else:  # all of them, and then some again
+            rounds = -(-self.stored_points // len(vertices))
+            order = [torch.randperm(len(vertices), generator=generator) for _ in range(rounds)]
+            points = vertices[torch.cat(order)[: self.stored_points]]
+        return points[:, UPWARDS[self.up]]
+
+
+class PointFolder(SampledPoints):
+    """Shapes from files: ``--data point_folder --data.path FOLDER``.
+
+    Layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``, or ``path/CLASS/…``, of which a
+    tenth is for test. Meshes (PLY, OBJ, OFF, STL, GLB) are sampled evenly by area; of files of points
+    alone (PLY, XYZ) points are drawn.
+
+    Properties that models ask for: ``num_classes``, ``num_points``; and ``classes``.
+
+    Args:
+        path: the folder.
+        train_per_class: without ``train`` and ``test``: so many of each class, drawn by the seed,
+            are for training and validation, all others for test. Default none: nine tenths of all.
+        **points: see :class:`SampledPoints`.
+
+    Raises:
+        DataError: names the folder or file that is wrong.
+    """
+
+    def __init__(self, path: str, train_per_class: int | None = None, **points: Any) -> None:
+        super().__init__(**points)
+        self.folders = ClassFolders(Path(path), SUFFIXES, "shapes")
+        self.train_per_class = train_per_class
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the class folders."""
+        return self.folders.classes
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        if len(self.classes) < 2:
+            raise AttributeError(f"{self.folders.path} has no class folders")
+        return len(self.classes)
+
+    def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
+        points, labels = [], []
+        for file in self._files(train):
+            # a shape's points do not depend on which other files there are
+            generator = torch.Generator().manual_seed(self.seed)
+            vertices, faces = read_mesh(file)
+            try:
+                points.append(self.sample(vertices, faces, generator))
+            except ValueError as error:
+                raise DataError(f"{file}: {error}") from None
+            labels.append(self.folders.label(file))
+        return torch.stack(points), torch.tensor(labels)
+
+    def _files(self, train: bool) -> list[Path]:
+        files = self.folders.files(train)
+        if self.train_per_class is None or self.folders.has_splits:
+            rows = self.folders.rows(train, len(files), self.seed)
+        else:
+            labels = torch.tensor([self.folders.label(file) for file in files])
+            rows = per_class(labels, self.train_per_class, self.seed)[0 if train else 1]
+        return [files[row] for row in rows.tolist()]
+
+
+class ModelNet(SampledPoints):
+    """CAD models of furniture and other things, in the official split: 10 or 40 classes.
+
+    Lies in ``root/ModelNet10`` or ``root/ModelNet40``; downloaded by PyG when it is missing.
+
+    Args:
+        name: ``10`` (default) or ``40``.
+        **points: see :class:`SampledPoints`.
+
+    Source: Wu et al., 3D ShapeNets, 2015.
+    """
+
+    def __init__(self, name: str = "10", **points: Any) -> None:
+        super().__init__(**points)
+        if name not in ("10", "40"):
+            raise ValueError(f"unknown name {name!r}; choose from 10, 40")
+        self.name, self.num_classes = name, int(name)
+
+    def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
+        from torch_geometric.datasets import ModelNet as Official
+
+        folder = self.root / f"ModelNet{self.name}"
+        try:
+            shapes = Official(str(folder), self.name, train)
+        except OSError as error:
+            raise DataError(
+                f"ModelNet{self.name} is neither in {folder} nor can it be downloaded ({error}): "
+                f"put its class folders into {folder / 'raw'}"
+            ) from None
+        generator = torch.Generator().manual_seed(2 * self.seed + train)
+        points = [self.sample(shape.pos, shape.face.T, generator) for shape in shapes]
+        return torch.stack(points), torch.tensor([int(shape.y) for shape in shapes])
+
+
+def per_class(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """``count`` samples of each class, drawn by the seed, and all others; both sorted.
+
+    Raises:
+        DataError: a class has no more than ``count``.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    chosen = []
+    for k in range(int(labels.max()) + 1):
+        members = order[labels[order] == k]
+        if len(members) <= count:
+            raise DataError(
+                f"class {k} has {len(members)} samples: {count} for training leave none for test"
+            )
+        chosen.append(members[:count])
+    train = torch.cat(chosen).sort().values
+    everything = torch.arange(len(labels))
+    return train, everything[~torch.isin(everything, train)]

@@ -1,0 +1,190 @@
+"""Clouds from files: every format, layouts, splits, faults; ModelNet's official files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from datamodules import DataError, ModelNet, PointFolder
+from datamodules.mesh_files import read_mesh
+
+pytest.importorskip("trimesh")
+
+VERTICES = [(0, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1)]
+TETRAHEDRON = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
+
+
+def lines(rows: Any, prefix: str = "") -> str:
+    return "".join(f"{prefix}{' '.join(map(str, row))}\n" for row in rows)
+
+
+def off(size: float = 1.0) -> str:
+    vertices = [tuple(size * v for v in vertex) for vertex in VERTICES]
+    return f"OFF\n4 4 0\n{lines(vertices)}{lines(TETRAHEDRON, '3 ')}"
+
+
+def obj() -> str:
+    faces = [[v + 1 for v in face] for face in TETRAHEDRON]
+    return f"# made by hand\n{lines(VERTICES, 'v ')}{lines(faces, 'f ')}"
+
+
+def ply(faces: bool = True) -> str:
+    head = "ply\nformat ascii 1.0\nelement vertex 4\n"
+    head += "".join(f"property float {axis}\n" for axis in "xyz")
+    if not faces:
+        return f"{head}end_header\n{lines(VERTICES)}"
+    head += "element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+    return f"{head}{lines(VERTICES)}{lines(TETRAHEDRON, '3 ')}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "faces"),
+    [
+        ("a.off", off(), 4),
+        ("a.obj", obj(), 4),
+        ("a.ply", ply(), 4),
+        ("b.ply", ply(False), 0),
+        ("a.xyz", lines(VERTICES), 0),
+    ],
+)
+def test_formats(tmp_path: Path, name: str, text: str, faces: int) -> None:
+    (tmp_path / name).write_text(text)
+    vertices, found = read_mesh(tmp_path / name)
+    assert vertices.tolist() == [[float(v) for v in vertex] for vertex in VERTICES]
+    assert found.tolist() == [list(face) for face in TETRAHEDRON[:faces]]
+    assert (vertices.dtype, found.dtype) == (torch.float32, torch.int64)
+
+
+def folder(path: Path, splits: bool = False, count: int = 12) -> Path:
+    for part in ("train", "test") if splits else (".",):
+        for kind in ("large", "small"):
+            place = path / part / kind
+            place.mkdir(parents=True)
+            for i in range(count):
+                text = off(1 + i) if kind == "large" else lines(VERTICES)
+                (place / f"{i}.{'off' if kind == 'large' else 'xyz'}").write_text(text)
+    return path
+
+
+def test_meshes_and_clouds_become_clouds(tmp_path: Path) -> None:
+    data = PointFolder(str(folder(tmp_path)), num_points=64, stored_points=100, val_size=4)
+    x, y = next(iter(data.train_dataloader()))
+    assert x.shape[1:] == (64, 3)
+    assert (data.classes, data.num_classes) == (["large", "small"], 2)
+    sizes = [len(data.split(name)[0]) for name in ("train", "val", "test")]
+    assert sizes == [18, 4, 2]
+    stored = data.split("train")[0]
+    # of four points alone all are there, and some again
+    assert all(
+        len(cloud.unique(dim=0)) == 4
+        for cloud, k in zip(stored, data.split("train")[1], strict=True)
+        if k
+    )
+    assert set(y.tolist()) == {0, 1}
+
+
+def test_splits_of_folders_and_by_class(tmp_path: Path) -> None:
+    given = PointFolder(str(folder(tmp_path / "a", splits=True)), num_points=8, val_size=0)
+    given.setup()
+    assert [len(given.split(name)[0]) for name in ("train", "test")] == [24, 24]
+    drawn = PointFolder(
+        str(folder(tmp_path / "b")), train_per_class=5, num_points=8, val_size=0, seed=3
+    )
+    drawn.setup()
+    assert drawn.split("train")[1].bincount().tolist() == [5, 5]
+    assert drawn.split("test")[1].bincount().tolist() == [7, 7]
+    files = [set(drawn._files(train)) for train in (True, False)]
+    assert not files[0] & files[1]
+    too_many = PointFolder(str(tmp_path / "b"), train_per_class=12, num_points=8)
+    with pytest.raises(DataError, match="class 0 has 12 samples: 12 for training leave none"):
+        too_many.setup()
+
+
+def test_the_axis_that_goes_upwards(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    clouds = {
+        up: PointFolder(str(path), up=up, num_points=8).clouds(True)[0] for up in ("x", "y", "z")
+    }
+    assert torch.equal(clouds["x"][..., 2], clouds["z"][..., 0])
+    assert torch.equal(clouds["y"][..., 2], clouds["z"][..., 1])
+    for up in ("x", "y"):  # turned, not mirrored
+        map_ = torch.linalg.lstsq(clouds["z"].flatten(0, 1), clouds[up].flatten(0, 1)).solution
+        assert float(torch.linalg.det(map_)) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"x\.off is not a readable mesh"),
+        ("OFF\n4 4 0\n0 0 0\n", r"x\.off is not a readable mesh"),
+        ("OFF\n4 4 0\n0 0 nan\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n",
+         "vertex 0 has a coordinate that is no number"),
+        ("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", r"x\.off: the surface has no area"),
+    ],
+)  # fmt: skip
+def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
+    path = folder(tmp_path)
+    (path / "large" / "x.off").write_text(text)
+    with pytest.raises(DataError, match=message):
+        PointFolder(str(path), num_points=8, train_per_class=12).setup()
+
+
+def test_folders_that_do_not_serve(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no folder"):
+        PointFolder(str(tmp_path / "no")).setup()
+    with pytest.raises(DataError, match=r"holds 0 shapes \(\.glb, \.obj"):
+        PointFolder(str(tmp_path)).setup()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"up": "w"}, "unknown axis 'w'"),
+        ({"task": "parts"}, "PointFolder knows shapes, not parts"),
+        ({"stored_points": 9}, "stored_points=9 are fewer than num_points=512"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PointFolder(str(tmp_path), **options)
+
+
+def test_modelnet_from_official_files(tmp_path: Path) -> None:
+    names = [
+        "bathtub",
+        "bed",
+        "chair",
+        "desk",
+        "dresser",
+        "monitor",
+        "night_stand",
+        "sofa",
+        "table",
+        "toilet",
+    ]
+    for name in names:
+        for part, count in (("train", 3), ("test", 1)):
+            place = tmp_path / "ModelNet10" / "raw" / name / part
+            place.mkdir(parents=True)
+            for i in range(count):
+                (place / f"{name}_{i}.off").write_text(off())
+    data = ModelNet(root=str(tmp_path), num_points=32, val_size=10)
+    data.setup()
+    sizes = [len(data.split(name)[0]) for name in ("train", "val", "test")]
+    assert sizes == [20, 10, 10]
+    assert data.num_classes == 10
+    assert data.split("test")[1].tolist() == list(range(10))
+
+
+def test_missing_modelnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch_geometric.datasets.ModelNet.download", download)
+    with pytest.raises(DataError, match=r"put its class folders into .*ModelNet10.raw"):
+        ModelNet(root=str(tmp_path)).setup()
+    with pytest.raises(ValueError, match="unknown name '11'"):
+        ModelNet("11")
