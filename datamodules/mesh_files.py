@@ -30,7 +30,7 @@ def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
     try:
         # merging and repairing would renumber vertices, which belong to those of other files
         found: Any = trimesh.load(path, process=False)
-        geometry = found.to_geometry() if isinstance(found, trimesh.Scene) else found
+        geometry: Any = found.to_geometry() if isinstance(found, trimesh.Scene) else found
         vertices = np.asarray(geometry.vertices, dtype=np.float32)
     except Exception as error:  # its readers raise whatever they stumble over
         raise DataError(f"{path} is not a readable mesh: {error}") from error

@@ -57,8 +57,8 @@ class PointFolder(SampledPoints):
     """Shapes from files: ``--data point_folder --data.path FOLDER``.
 
     Layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``, or ``path/CLASS/…``, of which a
-    tenth is for test. Meshes (PLY, OBJ, OFF, STL, GLB) are sampled evenly by area; of files of points
-    alone (PLY, XYZ) points are drawn.
+    tenth is for test. Meshes (PLY, OBJ, OFF, STL, GLB) are sampled evenly by area; of files of
+    points alone (PLY, XYZ) points are drawn.
 
     Properties that models ask for: ``num_classes``, ``num_points``; and ``classes``.
 

@@ -78,11 +78,8 @@ def test_meshes_and_clouds_become_clouds(tmp_path: Path) -> None:
     assert sizes == [18, 4, 2]
     stored = data.split("train")[0]
     # of four points alone all are there, and some again
-    assert all(
-        len(cloud.unique(dim=0)) == 4
-        for cloud, k in zip(stored, data.split("train")[1], strict=True)
-        if k
-    )
+    small = stored[data.split("train")[1] == 1]
+    assert all(len(cloud.unique(dim=0)) == 4 for cloud in small)
     assert set(y.tolist()) == {0, 1}
 
 
@@ -112,7 +109,7 @@ def test_the_axis_that_goes_upwards(tmp_path: Path) -> None:
     assert torch.equal(clouds["y"][..., 2], clouds["z"][..., 1])
     for up in ("x", "y"):  # turned, not mirrored
         map_ = torch.linalg.lstsq(clouds["z"].flatten(0, 1), clouds[up].flatten(0, 1)).solution
-        assert float(torch.linalg.det(map_)) == pytest.approx(1.0, abs=1e-4)
+        assert float(torch.linalg.det(map_)) == pytest.approx(1.0, abs=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -126,10 +123,10 @@ def test_the_axis_that_goes_upwards(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
-    path = folder(tmp_path)
-    (path / "large" / "x.off").write_text(text)
+    path = folder(tmp_path, splits=True)
+    (path / "train" / "large" / "x.off").write_text(text)
     with pytest.raises(DataError, match=message):
-        PointFolder(str(path), num_points=8, train_per_class=12).setup()
+        PointFolder(str(path), num_points=8).setup()
 
 
 def test_folders_that_do_not_serve(tmp_path: Path) -> None:
