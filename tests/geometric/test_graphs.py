@@ -175,11 +175,28 @@ def test_precisions(precision: Any, trainer: Callable[..., L.Trainer]) -> None:
 
 def test_nodes_and_links_are_different_tasks() -> None:
     data = SBM(nodes=60, val_nodes=10)
-    with pytest.raises(ValueError, match="no edges held out"):
+    with pytest.raises(ValueError, match="needs a graph with edges held out"):
         GraphAutoencoder(data.num_features).step(data.split("train"))
     links = SBM(nodes=60, val_nodes=10, task="links")
-    with pytest.raises(ValueError, match="does not say which nodes count"):
+    with pytest.raises(ValueError, match="needs one graph that says which of its nodes count"):
         NodeClassifier(data.num_features, 4).step(links.split("train"))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ("gcn", "digits", "Digits has no num_features, which NodeClassifier needs"),
+        ("gcn", "random_graphs", "NodeClassifier needs one graph that says which"),
+        ("graph_autoencoder", "karate", "needs a graph with edges held out"),
+        ("gin", "karate", "GraphClassifier needs many graphs, the data is one"),
+        ("pointnet", "karate", "PointClassifier needs clouds of points"),
+        ("pointnet", "digits", "PointClassifier needs clouds of points"),
+    ],
+)
+def test_data_that_do_not_fit(
+    model: str, data: str, message: str, fails: Callable[..., str]
+) -> None:
+    assert message in fails(f"--model={model}", f"--data={data}", "--trainer.accelerator=cpu")
 
 
 def test_unknown_names() -> None:

@@ -11,6 +11,7 @@ from torch_geometric.nn import global_add_pool, global_max_pool, global_mean_poo
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
+from zoo.errors import InputError
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.graphs import absent_pairs, undirected_pairs
 from zoo.geometric.base import GeometricTask
@@ -93,7 +94,10 @@ class NodeClassifier(GraphModel, Classifier):
 
     def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
         if "mask" not in batch:
-            raise ValueError("this graph does not say which nodes count: --data.task nodes")
+            raise InputError(
+                "NodeClassifier needs one graph that says which of its nodes count: choose other "
+                "data, or --data.task nodes"
+            )
         return self.logits(batch)[batch.mask], batch.y[batch.mask]
 
     def step(self, batch: Any) -> dict[str, Any]:
@@ -147,6 +151,10 @@ class GraphClassifier(GraphModel, Classifier):
         return self.head(F.dropout(pooled, self.hparams["dropout"], self.training))
 
     def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+        if not hasattr(batch, "num_graphs"):
+            raise InputError(
+                "GraphClassifier needs many graphs, the data is one: choose other data"
+            )
         return self.logits(batch), batch.y
 
 
@@ -218,8 +226,9 @@ class GraphAutoencoder(GraphModel):
 
     def step(self, batch: Any) -> dict[str, Any]:
         if "edge_label_index" not in batch:
-            raise ValueError(
-                "this graph has no edges held out, which are what is predicted: --data.task links"
+            raise InputError(
+                "GraphAutoencoder needs a graph with edges held out: choose other data, or "
+                "--data.task links"
             )
         z, log_var = self.posterior(batch)
         kl: Tensor | None = None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from zoo.errors import InputError
 from zoo.networks.mlp import MLP
 from zoo.networks.points import POINT_NETWORKS, Features, PointNetwork, SharedMLP
 from zoo.prediction import Classifier
@@ -68,6 +69,10 @@ class PointModel(Classifier):
         return self.scores_of(self.network(x))
 
     def step(self, batch: Any) -> dict[str, Any]:
+        if not isinstance(batch, tuple | list) or batch[0].ndim != 3 or batch[0].shape[2] != 3:
+            raise InputError(
+                f"{type(self).__name__} needs clouds of points, (B, N, 3): choose other data"
+            )
         x, y = batch
         found = self.network(x)
         scores, y = self.scores_of(found).flatten(0, -2), y.flatten()
