@@ -270,7 +270,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --data mnst", "unknown data set 'mnst'; did you mean 'mnist'"),
         ("fitt --model vae", "unknown command 'fitt'; did you mean 'fit'"),
         ("--model vae --logger foo", "unknown logger 'foo'; choose from csv, tensorboard, wandb"),
-        ("--trainer.max_epochs 3", "say which model: --model NAME (autoencoder, beta_vae, "),
+        ("--trainer.max_epochs 3", "say which model: --model NAME (appnp, autoencoder, beta_vae, "),
         (
             "--model vae --model.latnt_dim 8",
             "unknown option --model.latnt_dim; did you mean '--mod",
