@@ -51,7 +51,7 @@ def point_clouds(
                 )  # fmt: skip
         reach = float(np.abs(cloud).max())
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
-        axes.set_box_aspect((1, 1, 1), zoom=1.35)
+        axes.set_box_aspect((1, 1, 1), zoom=1.2)
         axes.view_init(elev=20, azim=-60)
         axes.set_axis_off()
         red = wrong is not None and wrong[i]
