@@ -114,6 +114,8 @@ def test_names_of_data_lead_to_classes() -> None:
         ("cnn_wide-fashion_mnist", -0.935),
         ("deep_ensemble-mnist", 0.020),
         ("deep_ensemble-fashion_mnist", -0.93),
+        ("gcn-planetoid", -0.80),
+        ("appnp-planetoid", -0.825),
         ("lenet5-mnist", 0.045),
         ("logistic_regression", -0.94),
         ("polynomial_regression", 0.0125),
@@ -139,7 +141,8 @@ def test_reaches_its_figure(
 ) -> None:
     model, _, data = name.partition("-")
     if data:
-        monkeypatch.setenv("ZOO_DATA", zoo_data("MNIST/raw", "FashionMNIST/raw"))
+        graphs = ("Planetoid/Cora/raw",) if data == "planetoid" else ()
+        monkeypatch.setenv("ZOO_DATA", zoo_data("MNIST/raw", "FashionMNIST/raw", *graphs))
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []))
     metric = read_recipe(name)["reference"]["metric"]
     value = last_value(folder / "metrics.csv", metric)
