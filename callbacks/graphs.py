@@ -36,8 +36,8 @@ class GraphClasses(FigureCallback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if self._known is None and "mask" in batch:
-            self._known = batch.mask.cpu()
-            self._collect(batch)
+            # what was known belongs to this batch's nodes, which neighbours may have been drawn for
+            self._graph, self._known = batch, batch.mask.cpu()
 
     def _collect(self, batch: Any) -> None:
         if "mask" not in batch:

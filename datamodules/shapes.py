@@ -23,7 +23,7 @@ class Shapes(PointDataModule):
 
     Args:
         samples: training clouds, validation included, default 900; a third as many for test.
-        points: stored for each cloud, default 1,024.
+        stored_points: points stored of each cloud, default 1,024.
         **points: see :class:`~datamodules.points.PointDataModule`.
     """
 

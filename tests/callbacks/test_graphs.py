@@ -30,6 +30,19 @@ def test_a_graph_in_a_picture(trainer: Trainer, tmp_path: Path) -> None:
     assert torch.equal(drawn._known, data.split("train").mask)
 
 
+def test_the_graph_and_what_was_known_are_of_one_batch() -> None:
+    """A validation batch of other nodes, as drawn neighbours give, does not take its place."""
+    drawn = callbacks.GraphClasses()
+    small, large = (SBM(nodes=n, val_nodes=20, seed=n).split("train") for n in (60, 80))
+    drawn._collect(small)
+    drawn.on_train_batch_end(None, None, None, large, 0)
+    drawn._collect(small)
+    (graph,) = drawn._gathered(torch.device("cpu"))
+    assert graph.num_nodes == 80
+    assert drawn._known is not None
+    assert torch.equal(drawn._known, graph.mask)
+
+
 def test_a_graph_without_validation(trainer: Trainer, tmp_path: Path) -> None:
     data = Karate()
     model = NodeClassifier(data.num_features, data.num_classes)
