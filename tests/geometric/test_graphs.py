@@ -204,3 +204,22 @@ def test_unknown_names() -> None:
         GraphClassifier(1, 2, pool="median")
     with pytest.raises(ValueError, match="NodeClassifier has no mixup"):
         NodeClassifier(1, 2, mixup=0.2)
+
+
+def test_gradients_of_links_are_the_same_every_time() -> None:
+    """Threads that add into one row in any order would give other last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(0)
+        z = torch.randn(200, 16, requires_grad=True)
+        pairs, weights = torch.randint(200, (2, 4_000)), torch.randn(4_000)
+
+        def gradient() -> torch.Tensor:
+            scores = GraphAutoencoder.decode(z, pairs)
+            return torch.autograd.grad((scores * weights).sum(), z)[0]
+
+        first = gradient()
+        assert all(torch.equal(first, gradient()) for _ in range(50))
+    finally:
+        torch.set_num_threads(threads)

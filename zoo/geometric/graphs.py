@@ -219,7 +219,9 @@ class GraphAutoencoder(GraphModel):
     @staticmethod
     def decode(z: Tensor, pairs: Tensor) -> Tensor:
         """Scores of pairs before the sigmoid, (N, D), (2, P) → (P,)."""
-        return (z[pairs[0]] * z[pairs[1]]).sum(-1)
+        # indexing adds the gradients of a node's pairs up in any order, and so to other last digits
+        # every time; index_select always in the same
+        return (z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])).sum(-1)
 
     def batch_size(self, batch: Any) -> int:
         return batch.edge_label_index.shape[1]
