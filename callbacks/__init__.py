@@ -14,6 +14,7 @@ from callbacks.latent import (
     Samples,
 )
 from callbacks.learning import LearningCurves
+from callbacks.meshes import Meshes, ShapePaths, ShapeWalk, Voxels
 from callbacks.over_time import SamplesOverTime
 from callbacks.points import PointClouds
 from callbacks.predictions import Calibration, ConfusionMatrix, DecisionBoundary, FittedCurve
@@ -49,6 +50,7 @@ __all__ = [
     "LatentScatter",
     "LearningCurves",
     "MaximizingInputs",
+    "Meshes",
     "PointClouds",
     "PositionSimilarity",
     "ProgressBar",
@@ -56,8 +58,11 @@ __all__ = [
     "Samples",
     "SamplesOverTime",
     "SensitivityPruning",
+    "ShapePaths",
+    "ShapeWalk",
     "TextSamples",
     "TrainingInterrupted",
+    "Voxels",
     "WeightHistograms",
     "save_figure",
 ]

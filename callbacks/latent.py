@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch import Trainer
 from torch import Tensor
 
 from callbacks.figures import FigureCallback
 from zoo import plots
-from zoo.functional.paths import PATHS, path
+from zoo.errors import InputError
+from zoo.functional.paths import path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +74,8 @@ class LatentManifold(FigureCallback):
         grid[:, :, horizontal] = values[None, :, horizontal]
         title = f"{type(model).__name__}: decoded grid over the density of codes"
         names = (f"z{horizontal + 1}", f"z{vertical + 1}")
-        return plots.manifold(model.decode(grid.flatten(0, 1)), levels.tolist(), title, names)
+        images = model.pictures(model.decode(grid.flatten(0, 1)))
+        return plots.manifold(images, levels.tolist(), title, names)
 
 
 class LatentInterpolation(FigureCallback):
@@ -82,7 +85,7 @@ class LatentInterpolation(FigureCallback):
     Args:
         pairs: paths, default 5.
         steps: images along each, both ends included, default 11.
-        kind: ``linear`` (default) or ``spherical``.
+        kind: ``linear`` (default), ``spherical``, or another that the model has.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -96,27 +99,32 @@ class LatentInterpolation(FigureCallback):
         every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(40 * pairs, every_n_epochs)
-        if kind not in PATHS:
-            raise ValueError(f"unknown kind {kind!r}; choose from {', '.join(PATHS)}")
         self.pairs = pairs
         self.steps = steps
         self.kind = kind
 
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if self.kind not in pl_module.paths:
+            known = ", ".join(pl_module.paths)
+            raise InputError(f"unknown kind of path {self.kind!r}; choose from {known}")
+
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        lines = "straight lines" if self.kind == "linear" else "arcs"
+        lines = {"linear": "straight lines", "spherical": "arcs"}.get(self.kind, "isometric paths")
         name = type(model).__name__
         if not model.has_encoder:
             generator = torch.Generator(model.device).manual_seed(0)
             ends = model.sample_latent(2 * self.pairs, generator)
             codes = path(self.kind, ends[: self.pairs], ends[self.pairs :], self.steps)
-            rows = [model.decode(line) for line in codes.unbind(1)]
+            rows = [model.pictures(model.decode(line)) for line in codes.unbind(1)]
             labels = [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.pairs)]
             return plots.image_rows(rows, labels, f"{name}: decoded {lines} between sampled codes")
         first, second = _pairs(y, self.pairs)
-        images = model.interpolate(x[first], x[second], self.steps, self.kind)
-        blank = torch.ones_like(x[:1])
-        pairs = zip(first.tolist(), second.tolist(), images.unbind(1), strict=True)
-        rows = [torch.cat([x[i, None], blank, line, blank, x[j, None]]) for i, j, line in pairs]
+        lines_between = model.interpolate(x[first], x[second], self.steps, self.kind)
+        rows = []
+        for start, end, line in zip(x[first], x[second], lines_between.unbind(1), strict=True):
+            images = model.pictures(torch.cat([start[None], line, end[None]]))
+            blank = torch.ones_like(images[:1])
+            rows.append(torch.cat([images[:1], blank, images[1:-1], blank, images[-1:]]))
         labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
         title = f"{name}: decoded {lines} between codes (inputs at both ends)"
         return plots.image_rows(rows, labels, title)
@@ -152,8 +160,9 @@ class Reconstructions(FigureCallback):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         reconstructed = model.reconstruct(x)
         error = (reconstructed - x).square().mean()
-        title = f"{type(model).__name__}: reconstructions, squared error per pixel {error:.4f}"
-        return plots.image_rows([x, reconstructed], ["input", "reconstruction"], title)
+        title = f"{type(model).__name__}: reconstructions, mean squared error {error:.4f}"
+        rows = [model.pictures(x), model.pictures(reconstructed)]
+        return plots.image_rows(rows, ["input", "reconstruction"], title)
 
 
 class Samples(FigureCallback):
@@ -180,7 +189,8 @@ class Samples(FigureCallback):
         title = f"{type(model).__name__}: samples"
         if x.ndim == 2:
             return plots.point_panels([model.sample(len(x), generator=generator)], x, [title])
-        return plots.image_grid(model.sample(self.num_images, generator=generator), title)
+        samples = model.sample(self.num_images, generator=generator)
+        return plots.image_grid(model.pictures(samples), title)
 
 
 def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:

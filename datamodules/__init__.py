@@ -23,6 +23,7 @@ from datamodules.points import PointAugmentation, PointDataModule
 from datamodules.series import Brownian, ETTh1, Series
 from datamodules.shapes import Shapes
 from datamodules.tables import BreastCancer, Diabetes, Iris, Table, TableDataModule, Wine
+from datamodules.templates import Articulated, MeshSequence, TemplateDataModule
 from datamodules.text import Text, TinyShakespeare
 from datamodules.toys import Gaussians2D, Toy2D, ToyCurves
 
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
     from datamodules.graph_sets import RandomGraphs as RandomGraphs
     from datamodules.graph_sets import TUDataset as TUDataset
     from datamodules.graphs import GraphDataModule as GraphDataModule
+    from datamodules.isometric import Isometric as Isometric
     from datamodules.known_graphs import SBM as SBM
     from datamodules.known_graphs import GraphCSV as GraphCSV
     from datamodules.known_graphs import Karate as Karate
     from datamodules.known_graphs import Planetoid as Planetoid
+    from datamodules.mesh_sets import BodyParts as BodyParts
+    from datamodules.mesh_sets import MeshFolder as MeshFolder
+    from datamodules.meshes import MeshDataModule as MeshDataModule
 
 _HOMES = {
     "GraphDataModule": "datamodules.graphs",
@@ -45,6 +50,10 @@ _HOMES = {
     "Karate": "datamodules.known_graphs",
     "Planetoid": "datamodules.known_graphs",
     "SBM": "datamodules.known_graphs",
+    "BodyParts": "datamodules.mesh_sets",
+    "Isometric": "datamodules.isometric",
+    "MeshDataModule": "datamodules.meshes",
+    "MeshFolder": "datamodules.mesh_sets",
 }
 
 __all__ = [
@@ -54,8 +63,10 @@ __all__ = [
     "SBM",
     "SST2",
     "Anscombe",
+    "Articulated",
     "Augmentation",
     "BatchPlan",
+    "BodyParts",
     "BreastCancer",
     "Brownian",
     "DataError",
@@ -70,8 +81,12 @@ __all__ = [
     "GraphSetDataModule",
     "ImageFolder",
     "Iris",
+    "Isometric",
     "Karate",
     "LabelledText",
+    "MeshDataModule",
+    "MeshFolder",
+    "MeshSequence",
     "ModelNet",
     "Multi30k",
     "ParallelText",
@@ -85,6 +100,7 @@ __all__ = [
     "TUDataset",
     "Table",
     "TableDataModule",
+    "TemplateDataModule",
     "TensorDataModule",
     "TensorLoader",
     "Text",

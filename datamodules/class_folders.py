@@ -72,6 +72,25 @@ class ClassFolders:
         held_out = max(1, samples // 10)
         return (order[held_out:] if train else order[:held_out]).sort().values
 
+    def chosen(self, train: bool, seed: int, train_per_class: int | None = None) -> list[Path]:
+        """The files of a split, after ``rows``, or after so many of each class for training.
+
+        Args:
+            train: which split.
+            seed: of the draw.
+            train_per_class: counts only where the folder has no splits of its own.
+
+        Raises:
+            DataError: see ``files`` and :func:`per_class`.
+        """
+        files = self.files(train)
+        if train_per_class is None or self.has_splits:
+            rows = self.rows(train, len(files), seed)
+        else:
+            labels = torch.tensor([self.label(file) for file in files])
+            rows = per_class(labels, train_per_class, seed)[0 if train else 1]
+        return [files[row] for row in rows.tolist()]
+
     def _folders(self, path: Path) -> list[str]:
         """Folders in ``path`` that hold at least one such file."""
         if not path.is_dir():
@@ -80,3 +99,23 @@ class ClassFolders:
         return [
             f.name for f in folders if any(p.suffix.lower() in self.suffixes for p in f.iterdir())
         ]
+
+
+def per_class(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """``count`` samples of each class, drawn by the seed, and all others; both sorted.
+
+    Raises:
+        DataError: a class has no more than ``count``.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    chosen = []
+    for k in range(int(labels.max()) + 1):
+        members = order[labels[order] == k]
+        if len(members) <= count:
+            raise DataError(
+                f"class {k} has {len(members)} samples: {count} for training leave none for test"
+            )
+        chosen.append(members[:count])
+    train = torch.cat(chosen).sort().values
+    everything = torch.arange(len(labels))
+    return train, everything[~torch.isin(everything, train)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -129,12 +129,19 @@ class GraphLoader(PlannedLoader):
 
     Args:
         graphs: those that the plan's numbers stand for.
-        plan: see :class:`~datamodules.loader.PlannedLoader`.
+        plan, prepare, random: see :class:`~datamodules.loader.PlannedLoader`.
         device: where batches are wanted.
     """
 
-    def __init__(self, graphs: list[Data], plan: BatchPlan, device: torch.device) -> None:
-        super().__init__(plan, random=False)
+    def __init__(
+        self,
+        graphs: list[Data],
+        plan: BatchPlan,
+        device: torch.device,
+        prepare: Callable[[Any, torch.Generator], Any] | None = None,
+        random: bool = False,
+    ) -> None:
+        super().__init__(plan, prepare, random)
         self.graphs, self.device = graphs, device
 
     def fetch(self) -> Iterator[Batch]:

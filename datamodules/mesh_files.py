@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,16 @@ from torch import Tensor
 
 from datamodules.errors import DataError
 
-SUFFIXES = {".glb", ".obj", ".off", ".ply", ".stl", ".xyz"}
+MESHES = {".glb", ".obj", ".off", ".ply", ".stl"}
+SUFFIXES = MESHES | {".xyz"}
+#: which axis of a file goes upwards → the order of axes in which the third does
+UPWARDS = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
+
+
+def check_axis(up: str) -> None:
+    """ValueError for an unknown axis."""
+    if up not in UPWARDS:
+        raise ValueError(f"unknown axis {up!r}; choose from {', '.join(UPWARDS)}")
 
 
 def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
@@ -41,3 +51,61 @@ def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
         raise DataError(f"{path}: vertex {row} has a coordinate that is no number")
     faces = np.asarray(getattr(geometry, "faces", np.empty((0, 3))), dtype=np.int64)
     return torch.from_numpy(vertices), torch.from_numpy(faces)
+
+
+def read_surface(path: Path) -> tuple[Tensor, Tensor, list[str]]:
+    """Vertices (V, 3) and faces (F, 3) of a mesh, and what was mended in it, in words.
+
+    Vertices in the same place become one, faces without area in consequence and vertices without a
+    face are left out.
+
+    Raises:
+        DataError: see :func:`read_mesh`; a file without faces.
+    """
+    vertices, faces = read_mesh(path)
+    if not len(faces):
+        raise DataError(f"{path} has no faces")
+    if not 0 <= int(faces.min()) <= int(faces.max()) < len(vertices):
+        raise DataError(
+            f"{path}: faces name vertices {int(faces.min())} to {int(faces.max())}, there are "
+            f"{len(vertices)}"
+        )
+    mended = []
+    polygons = polygon_count(path)
+    if polygons is not None and polygons < len(faces):
+        mended.append(f"{polygons} faces of three and more corners cut into {len(faces)} triangles")
+    places, number = torch.unique(vertices, dim=0, return_inverse=True)
+    if len(places) < len(vertices):
+        mended.append(f"{len(vertices) - len(places)} vertices joined with others in their place")
+        # in the order of the file, the first of each place
+        first = torch.full((len(places),), len(vertices)).scatter_reduce(
+            0, number, torch.arange(len(vertices)), "amin"
+        )
+        order = first.argsort()
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order))
+        vertices, faces = vertices[first[order]], rank[number][faces]
+        flat = (faces == faces[:, [1, 2, 0]]).any(1)
+        faces = faces[~flat]
+    used = torch.zeros(len(vertices), dtype=torch.bool)
+    used[faces.flatten()] = True
+    if not used.all():
+        mended.append(f"{int((~used).sum())} vertices without a face left out")
+        vertices, faces = vertices[used], (used.cumsum(0) - 1)[faces]
+    return vertices, faces, mended
+
+
+def polygon_count(path: Path) -> int | None:
+    """Faces that an OFF, OBJ or PLY file says it has, before they are cut into triangles; None for
+    other formats."""
+    suffix = path.suffix.lower()
+    if suffix == ".obj":
+        return sum(line.startswith(b"f ") for line in path.read_bytes().splitlines())
+    head = path.read_bytes()[:4096]
+    if suffix == ".ply":
+        found = re.search(rb"element face (\d+)", head)
+        return int(found[1]) if found else None
+    if suffix == ".off":
+        words = re.sub(rb"#[^\n]*", b"", head).replace(b"OFF", b" ", 1).split()
+        return int(words[1])
+    return None

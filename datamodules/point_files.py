@@ -10,12 +10,9 @@ from torch import Tensor
 
 from datamodules.class_folders import ClassFolders
 from datamodules.errors import DataError
-from datamodules.mesh_files import SUFFIXES, read_mesh
+from datamodules.mesh_files import SUFFIXES, UPWARDS, check_axis, read_mesh
 from datamodules.points import PointDataModule
 from zoo.functional.meshes import sample_surface
-
-#: which axis of a file goes upwards → the order of axes in which the third does
-UPWARDS = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
 
 
 class SampledPoints(PointDataModule):
@@ -27,20 +24,15 @@ class SampledPoints(PointDataModule):
         **points: see :class:`~datamodules.points.PointDataModule`; there are no parts.
 
     Raises:
-        ValueError: fewer stored points than are asked for, an unknown axis, parts.
+        ValueError: an unknown axis, parts.
     """
 
     def __init__(self, stored_points: int = 2_048, up: str = "z", **points: Any) -> None:
-        super().__init__(**points)
-        if stored_points < self.num_points:
-            raise ValueError(
-                f"stored_points={stored_points} are fewer than num_points={self.num_points}"
-            )
-        if up not in UPWARDS:
-            raise ValueError(f"unknown axis {up!r}; choose from x, y, z")
+        super().__init__(stored_points=stored_points, **points)
+        check_axis(up)
         if self.task == "parts":
             raise ValueError(f"{type(self).__name__} knows shapes, not parts: task=shapes")
-        self.stored_points, self.up = stored_points, up
+        self.up = up
 
     def sample(self, vertices: Tensor, faces: Tensor, generator: torch.Generator) -> Tensor:
         """Points of one shape, (stored_points, 3)."""
@@ -90,7 +82,7 @@ class PointFolder(SampledPoints):
 
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         points, labels = [], []
-        for file in self._files(train):
+        for file in self.folders.chosen(train, self.seed, self.train_per_class):
             # a shape's points do not depend on which other files there are
             generator = torch.Generator().manual_seed(self.seed)
             vertices, faces = read_mesh(file)
@@ -100,15 +92,6 @@ class PointFolder(SampledPoints):
                 raise DataError(f"{file}: {error}") from None
             labels.append(self.folders.label(file))
         return torch.stack(points), torch.tensor(labels)
-
-    def _files(self, train: bool) -> list[Path]:
-        files = self.folders.files(train)
-        if self.train_per_class is None or self.folders.has_splits:
-            rows = self.folders.rows(train, len(files), self.seed)
-        else:
-            labels = torch.tensor([self.folders.label(file) for file in files])
-            rows = per_class(labels, self.train_per_class, self.seed)[0 if train else 1]
-        return [files[row] for row in rows.tolist()]
 
 
 class ModelNet(SampledPoints):
@@ -143,23 +126,3 @@ class ModelNet(SampledPoints):
         generator = torch.Generator().manual_seed(2 * self.seed + train)
         points = [self.sample(shape.pos, shape.face.T, generator) for shape in shapes]
         return torch.stack(points), torch.tensor([int(shape.y) for shape in shapes])
-
-
-def per_class(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """``count`` samples of each class, drawn by the seed, and all others; both sorted.
-
-    Raises:
-        DataError: a class has no more than ``count``.
-    """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    chosen = []
-    for k in range(int(labels.max()) + 1):
-        members = order[labels[order] == k]
-        if len(members) <= count:
-            raise DataError(
-                f"class {k} has {len(members)} samples: {count} for training leave none for test"
-            )
-        chosen.append(members[:count])
-    train = torch.cat(chosen).sort().values
-    everything = torch.arange(len(labels))
-    return train, everything[~torch.isin(everything, train)]

@@ -11,6 +11,7 @@ from torch import Tensor
 from datamodules.base import TensorDataModule
 from datamodules.loader import Batch
 from zoo.functional.points import random_rotations, turns
+from zoo.functional.voxels import occupancy
 
 ROTATIONS = {"none": None, "upright": turns, "any": random_rotations}
 TASKS = ("shapes", "parts")
@@ -50,12 +51,16 @@ class PointDataModule(TensorDataModule):
     the P anew for each batch; evaluation takes the first ones.
 
     Batches are (x, y): x float32 (B, N, 3); y int64, (B,) for ``task="shapes"``, (B, N) for
-    ``task="parts"``.
+    ``task="parts"``. With ``voxels`` x is a grid of 0 and 1, (B, 1, R, R, R), with a voxel for
+    every one of the P points, made of each batch after its rotation and augmentation.
 
-    Properties that models ask for: ``num_classes``, ``num_points``.
+    Properties that models ask for: ``num_classes``, ``num_points``; with ``voxels``
+    ``input_shape``.
 
     Args:
         num_points: N, default 512.
+        stored_points: P, default 1,024.
+        voxels: R, voxels along each side of a grid; default 0: points as they are.
         task: ``shapes`` (default): which shape a cloud is; ``parts``: which part of it a point.
         rotate: of all clouds, training and evaluation: ``none`` (default), ``upright``: about the
             third axis, or ``any``.
@@ -71,6 +76,8 @@ class PointDataModule(TensorDataModule):
     def __init__(
         self,
         num_points: int = 512,
+        stored_points: int = 1_024,
+        voxels: int = 0,
         task: str = "shapes",
         rotate: str = "none",
         rotate_training: str | None = None,
@@ -81,14 +88,29 @@ class PointDataModule(TensorDataModule):
         super().__init__(batch_size=batch_size, augment=None, **data)
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
-        for rotation in (rotate, rotate_training or rotate):
-            if rotation not in ROTATIONS:
-                raise ValueError(f"unknown rotation {rotation!r}; choose from none, upright, any")
+        check_rotation(rotate)
+        check_rotation(rotate_training or rotate)
         if num_points < 1:
             raise ValueError(f"num_points must be at least 1, got {num_points}")
-        self.num_points, self.task = num_points, task
+        if stored_points < num_points:
+            raise ValueError(
+                f"stored_points={stored_points} are fewer than num_points={num_points}"
+            )
+        if voxels and task == "parts":
+            raise ValueError("voxels have no parts: task=shapes, or leave voxels out")
+        if voxels < 0 or 0 < voxels < 3:
+            raise ValueError(f"voxels must be at least 3 along a side, got {voxels}")
+        self.num_points, self.stored_points, self.task = num_points, stored_points, task
+        self.voxels = voxels
         self.rotate, self.rotate_training = rotate, rotate_training or rotate
         self.changes = augment
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Shape of a grid of voxels."""
+        if not self.voxels:
+            raise AttributeError("clouds of points have no input_shape")
+        return (1, self.voxels, self.voxels, self.voxels)
 
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         """The training or test split: points (M, P, 3) and labels, (M,) or (M, P)."""
@@ -110,15 +132,26 @@ class PointDataModule(TensorDataModule):
 
     def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, _ = batch
-        chosen = torch.randperm(x.shape[1], generator=generator)[: self.num_points].to(x.device)
-        x, y = x[:, chosen], y[:, chosen] if y.ndim == 2 else y
+        if not self.voxels:
+            chosen = torch.randperm(x.shape[1], generator=generator)[: self.num_points].to(x.device)
+            x, y = x[:, chosen], y[:, chosen] if y.ndim == 2 else y
         x = rotated(x, self.rotate_training, generator)
-        return (self.changes(x, generator) if self.changes else x), y
+        return self._as_asked(self.changes(x, generator) if self.changes else x), y
 
     def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, rotation = batch
-        x, y = x[:, : self.num_points], y[:, : self.num_points] if y.ndim == 2 else y
-        return x @ rotation.mT, y
+        if not self.voxels:
+            x, y = x[:, : self.num_points], y[:, : self.num_points] if y.ndim == 2 else y
+        return self._as_asked(x @ rotation.mT), y
+
+    def _as_asked(self, points: Tensor) -> Tensor:
+        return occupancy(points, self.voxels) if self.voxels else points
+
+
+def check_rotation(kind: str) -> None:
+    """ValueError for an unknown rotation."""
+    if kind not in ROTATIONS:
+        raise ValueError(f"unknown rotation {kind!r}; choose from {', '.join(ROTATIONS)}")
 
 
 def rotated(points: Tensor, kind: str, generator: torch.Generator) -> Tensor:

@@ -23,17 +23,12 @@ class Shapes(PointDataModule):
 
     Args:
         samples: training clouds, validation included, default 900; a third as many for test.
-        stored_points: points stored of each cloud, default 1,024.
         **points: see :class:`~datamodules.points.PointDataModule`.
     """
 
-    def __init__(self, samples: int = 900, stored_points: int = 1_024, **points: Any) -> None:
+    def __init__(self, samples: int = 900, **points: Any) -> None:
         super().__init__(**points)
-        if stored_points < self.num_points:
-            raise ValueError(
-                f"stored_points={stored_points} are fewer than num_points={self.num_points}"
-            )
-        self.samples, self.stored_points = samples, stored_points
+        self.samples = samples
 
     @property
     def classes(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def records(path: Path) -> Iterator[Any]:
             yield record
 
 
+def complete(path: Path) -> list[Any]:
+    """All records; another process writes them, and may end a moment after the run has."""
+    for _ in range(100):
+        found = list(records(path))
+        if found and found[-1].WhichOneof("record_type") == "exit":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end after 10 s: {len(found)} records")
+
+
 class Tracked:
     """A run as Weights & Biases has it."""
 
@@ -44,7 +55,7 @@ class Tracked:
         self.config: dict[str, Any] = {}
         self.history: dict[str, Any] = {}
         self.artifacts: list[str] = []
-        for record in records(file):
+        for record in complete(file):
             kind = record.WhichOneof("record_type")
             if kind == "config":
                 updates = record.config.update

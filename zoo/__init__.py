@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from zoo.geometric.graphs import GraphAutoencoder as GraphAutoencoder
     from zoo.geometric.graphs import GraphClassifier as GraphClassifier
     from zoo.geometric.graphs import NodeClassifier as NodeClassifier
+    from zoo.geometric.meshes import MeshClassifier as MeshClassifier
+    from zoo.geometric.meshes import MeshSegmenter as MeshSegmenter
     from zoo.geometric.pointclouds import PointClassifier as PointClassifier
     from zoo.geometric.pointclouds import PointSegmenter as PointSegmenter
+    from zoo.geometric.templates import MeshAutoencoder as MeshAutoencoder
+    from zoo.geometric.templates import MeshVAE as MeshVAE
+    from zoo.geometric.voxels import VoxelClassifier as VoxelClassifier
     from zoo.latent.autoencoders import Autoencoder as Autoencoder
     from zoo.latent.autoencoders import ContractiveAutoencoder as ContractiveAutoencoder
     from zoo.latent.autoencoders import DenoisingAutoencoder as DenoisingAutoencoder
@@ -97,6 +102,11 @@ _HOMES = {
     "NodeClassifier": "zoo.geometric.graphs",
     "GraphClassifier": "zoo.geometric.graphs",
     "PointSegmenter": "zoo.geometric.pointclouds",
+    "VoxelClassifier": "zoo.geometric.voxels",
+    "MeshAutoencoder": "zoo.geometric.templates",
+    "MeshClassifier": "zoo.geometric.meshes",
+    "MeshSegmenter": "zoo.geometric.meshes",
+    "MeshVAE": "zoo.geometric.templates",
     "PointClassifier": "zoo.geometric.pointclouds",
     "GraphAutoencoder": "zoo.geometric.graphs",
 }

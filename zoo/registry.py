@@ -54,13 +54,18 @@ DATA = {
     "shapes": "datamodules.Shapes",
     "point_folder": "datamodules.PointFolder",
     "modelnet": "datamodules.ModelNet",
+    "isometric": "datamodules.Isometric",
+    "body_parts": "datamodules.BodyParts",
+    "mesh_folder": "datamodules.MeshFolder",
+    "articulated": "datamodules.Articulated",
+    "mesh_sequence": "datamodules.MeshSequence",
 }
 
 #: what a data module says that a model must know; each goes to the model's argument of that name
 PROPERTIES = (
     "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
     "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
-    "target_vocab_size", "target_tokenizer", "target_length", "num_features",
+    "target_vocab_size", "target_tokenizer", "target_length", "num_features", "template",
 )  # fmt: skip
 
 

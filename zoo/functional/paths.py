@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,3 +43,30 @@ def path(kind: str, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     if kind not in PATHS:
         raise ValueError(f"unknown path {kind!r}; choose from {', '.join(PATHS)}")
     return (linear if kind == "linear" else spherical)(z0, z1, steps)
+
+
+def relaxed(line: Tensor, energy: Callable[[Tensor], Tensor], iterations: int = 100) -> Tensor:
+    """A path of least energy between the ends of another, (steps, B, D) → the same.
+
+    The codes in between move (L-BFGS with a line search), the ends stay.
+
+    Args:
+        line: where to begin, such as a straight line.
+        energy: of a path, a number that can be differentiated.
+        iterations: at most, default 100.
+    """
+    if len(line) < 3:
+        return line
+    inner = line[1:-1].clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([inner], max_iter=iterations, line_search_fn="strong_wolfe")
+
+    def whole() -> Tensor:
+        return torch.cat([line[:1], inner, line[-1:]])
+
+    def closure() -> Tensor:
+        value = energy(whole())
+        (inner.grad,) = torch.autograd.grad(value, inner)
+        return value
+
+    optimizer.step(closure)
+    return whole().detach()

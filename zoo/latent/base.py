@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from zoo.functional.paths import path
+from zoo.errors import InputError
+from zoo.functional.paths import PATHS, path
 from zoo.networks import (
     MLP,
     ConvDecoder,
@@ -57,6 +58,8 @@ class LatentModel(Task):
 
     #: what the ``network`` argument may say
     networks: ClassVar[tuple[str, ...]] = NETWORKS
+    #: what the ``kind`` of a path may be
+    paths: ClassVar[tuple[str, ...]] = PATHS
     #: whether the codes may have as many dimensions as the data, or more
     overcomplete: ClassVar[bool] = False
 
@@ -165,6 +168,19 @@ class LatentModel(Task):
         """
         codes = path(kind, self.encode(x0), self.encode(x1), steps)
         return torch.stack([self.decode(z) for z in codes])
+
+    def pictures(self, x: Tensor) -> Tensor:
+        """Samples as images in [0, 1], (N, *input_shape) → (N, 1 or 3, H, W): as they are.
+
+        Raises:
+            InputError: samples that are no images.
+        """
+        if x.ndim != 4:
+            raise InputError(
+                f"{type(self).__name__} cannot draw samples of shape {tuple(x.shape[1:])}: leave "
+                "the callbacks that show them out"
+            )
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reconstruct(x)

@@ -11,6 +11,7 @@ from zoo.plots.latent import (
     latent_scatter,
     point_panels,
 )
+from zoo.plots.meshes import Drawn, draw_mesh, meshes, render, seen_from, voxels, write_html
 from zoo.plots.points import point_clouds
 from zoo.plots.regression import fitted_curve, predicted_against_true
 from zoo.plots.sequences import (
@@ -30,11 +31,13 @@ from zoo.plots.weights import (
 
 __all__ = [
     "AttentionMap",
+    "Drawn",
     "Panel",
     "attention_maps",
     "calibration",
     "confusion_matrix",
     "decision_boundary",
+    "draw_mesh",
     "equation",
     "explained_variance",
     "feature_maps",
@@ -51,11 +54,16 @@ __all__ = [
     "layout",
     "learning_curves",
     "manifold",
+    "meshes",
     "point_clouds",
     "point_panels",
     "position_similarity",
     "predicted_against_true",
     "pruning_curve",
+    "render",
+    "seen_from",
     "stopping_curves",
+    "voxels",
     "weight_histograms",
+    "write_html",
 ]

@@ -51,10 +51,11 @@ def show_image(axes: Axes, pixels: np.ndarray[Any, Any]) -> None:
         spine.set_visible(False)
 
 
-def image_grid(images: Tensor, title: str, columns: int = 8) -> Figure:
-    """Images in rows of ``columns``, (N, C, H, W) in [0, 1]."""
+def image_grid(images: Tensor, title: str, columns: int = 8, width: float | None = None) -> Figure:
+    """Images in rows of ``columns``, (N, C, H, W) in [0, 1]; ``width`` in inches, default 0.7 for
+    each."""
     pixels = tile(images, columns)
-    width = 0.7 * columns
+    width = 0.7 * columns if width is None else width
     figure = new_figure(width, width * pixels.shape[0] / pixels.shape[1] + 0.5)
     axes = figure.subplots()
     show_image(axes, pixels)

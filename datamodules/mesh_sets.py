@@ -1,0 +1,134 @@
+"""Meshes with a class: a folder of your own, and the parts of a body in many poses."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+
+from datamodules.bodies import PARTS, body, draw_poses, pose
+from datamodules.class_folders import ClassFolders
+from datamodules.errors import DataError
+from datamodules.mesh_files import MESHES, UPWARDS, check_axis, read_surface
+from datamodules.meshes import MeshDataModule
+from zoo.functional.meshes import components
+
+ON_ERROR = ("stop", "skip")
+
+
+class MeshFolder(MeshDataModule):
+    """Meshes from files: ``--data mesh_folder --data.path FOLDER``.
+
+    Layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``, or ``path/CLASS/…``, of which a
+    tenth is for test. PLY, OBJ, OFF, STL, GLB. Faces of more than three corners are cut into
+    triangles, vertices in the same place become one, those without a face are left out; each is
+    said in a warning. The operators are kept in ``root/operators``.
+
+    Properties that models ask for: ``num_classes``; and ``classes``.
+
+    Args:
+        path: the folder.
+        train_per_class: without ``train`` and ``test``: so many of each class, drawn by the seed,
+            are for training and validation, all others for test. Default none: nine tenths of all.
+        up: the axis of the files that goes upwards, default ``z``.
+        on_error: what a file does that cannot be read or is no surface: ``stop`` (default), or
+            ``skip``, which names it in a warning and goes on without it.
+        **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
+
+    Raises:
+        ValueError: unknown ``up`` or ``on_error``.
+        DataError: names the folder or file that is wrong.
+    """
+
+    cached = True
+
+    def __init__(
+        self,
+        path: str,
+        train_per_class: int | None = None,
+        up: str = "z",
+        on_error: str = "stop",
+        **meshes: Any,
+    ) -> None:
+        super().__init__(**meshes)
+        check_axis(up)
+        if on_error not in ON_ERROR:
+            raise ValueError(f"unknown on_error {on_error!r}; choose from {', '.join(ON_ERROR)}")
+        self.folders = ClassFolders(Path(path), MESHES, "meshes")
+        self.train_per_class, self.up, self.on_error = train_per_class, up, on_error
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the class folders."""
+        return self.folders.classes
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        if len(self.classes) < 2:
+            raise AttributeError(f"{self.folders.path} has no class folders")
+        return len(self.classes)
+
+    def load(self, train: bool) -> list[Data]:
+        meshes = []
+        for file in self.folders.chosen(train, self.seed, self.train_per_class):
+            mesh = self.guarded(file, lambda file=file: self._read(file))
+            if mesh is not None:
+                meshes.append(mesh)
+        if not meshes:
+            raise DataError(f"no mesh of {self.folders.path} could be used")
+        return meshes
+
+    def _read(self, file: Path) -> Data:
+        vertices, faces, mended = read_surface(file)
+        pieces = int(components(faces, len(vertices)).max()) + 1
+        if pieces > 1:
+            mended.append(f"it is in {pieces} pieces, between which nothing flows")
+        if mended:
+            warnings.warn(f"{file}: {'; '.join(mended)}", stacklevel=2)
+        label = torch.tensor([self.folders.label(file)])
+        pos = vertices[:, UPWARDS[self.up]]
+        return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
+
+    def ready(self, mesh: Data) -> Data | None:
+        return self.guarded(Path(mesh.name), lambda: super(MeshFolder, self).ready(mesh))
+
+    def guarded(self, file: Path, work: Any) -> Data | None:
+        """What ``work()`` returns; None, and a warning, for a file that is to be skipped."""
+        try:
+            return work()
+        except DataError as error:
+            if self.on_error == "stop":
+                raise DataError(f"{error} (--data.on_error skip goes on without it)") from None
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            return None
+
+
+class BodyParts(MeshDataModule):
+    """A body in many poses: which part each vertex belongs to, (V,).
+
+    Properties that models ask for: ``num_classes``; and ``classes``.
+
+    Args:
+        samples: training poses, validation included, default 60; half as many for test.
+        noise: of the joints' angles, radians, default 0.3.
+        batch_size: default 4.
+        **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
+    """
+
+    classes = PARTS
+    num_classes = len(PARTS)
+
+    def __init__(
+        self, samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
+    ) -> None:
+        super().__init__(batch_size=batch_size, **meshes)
+        self.samples, self.noise = samples, noise
+
+    def load(self, train: bool) -> list[Data]:
+        count = self.samples if train else self.samples // 2
+        angles, _ = draw_poses(count, self.noise, 2 * self.seed + train)
+        rest = body()
+        return [Data(pos=pos, face=rest.faces.T, y=rest.parts) for pos in pose(angles)]

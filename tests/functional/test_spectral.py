@@ -1,0 +1,256 @@
+"""Operators on meshes: spectra that are known, what bending leaves as it is, gradients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from datamodules.bodies import body
+from datamodules.isometric import CUTS, bend, sheet
+from zoo.functional.meshes import (
+    check_manifold,
+    edge_counts,
+    edge_lengths,
+    edges_of,
+    oriented,
+    stretch,
+)
+from zoo.functional.points import random_rotations
+from zoo.functional.spectral import (
+    cotangent_laplacian,
+    eigenbasis,
+    heat_kernel_signature,
+    outgoing_edges,
+    spectral_operators,
+    tangent_gradient,
+    vertex_masses,
+)
+
+
+def icosphere(rounds: int) -> tuple[Tensor, Tensor]:
+    """A sphere of 10 · 4^rounds + 2 vertices, faces counter-clockwise from outside."""
+    g = (1 + 5**0.5) / 2
+    corners = [(s * 1.0, t * g, 0.0) for s in (-1, 1) for t in (-1, 1)]
+    vertices = torch.tensor([c[i:] + c[:i] for c in corners for i in range(3)], dtype=torch.float64)
+    near = torch.cdist(vertices, vertices) < 2.1
+    triples = torch.combinations(torch.arange(12), 3)
+    faces = triples[[bool(near[a, b] & near[b, c] & near[a, c]) for a, b, c in triples.tolist()]]
+    a, b, c = vertices[faces].unbind(1)
+    inward = (torch.linalg.cross(b - a, c - a) * a).sum(1) < 0
+    faces = torch.where(inward[:, None], faces.flip(1), faces)
+    for _ in range(rounds):
+        edges = edges_of(faces)
+        number = {tuple(e): len(vertices) + i for i, e in enumerate(edges.tolist())}
+        vertices = torch.cat([vertices, vertices[edges].mean(1)])
+        finer = []
+        for p, q, r in faces.tolist():
+            pq, qr, rp = (number[min(e), max(e)] for e in ((p, q), (q, r), (r, p)))
+            finer += [(p, pq, rp), (pq, q, qr), (rp, qr, r), (pq, qr, rp)]
+        faces = torch.tensor(finer)
+    return vertices / vertices.norm(dim=1, keepdim=True), faces
+
+
+def spectrum(vertices: Tensor, faces: Tensor, k: int = 20) -> Tensor:
+    laplacian = cotangent_laplacian(vertices, faces)
+    return eigenbasis(laplacian, vertex_masses(vertices, faces), k)[0]
+
+
+def test_a_spheres_spectrum_is_l_times_l_plus_1() -> None:
+    """Eigenvalue l(l+1) comes 2l + 1 times; errors fall with the square of the edges' length."""
+    errors = []
+    for rounds, second in ((3, 5.966), (4, 5.991)):
+        values = spectrum(*icosphere(rounds))
+        assert float(values[0].abs()) < 1e-10
+        torch.testing.assert_close(values[1:4], torch.full((3,), 2.0).double(), rtol=3e-3, atol=0)
+        assert float(values[4:9].mean()) == pytest.approx(second, abs=1e-3)  # as published: 6
+        errors.append(6 - float(values[4:9].mean()))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.05)
+
+
+def test_the_laplacian_is_the_energy_of_linear_functions() -> None:
+    """fᵀ L f = ∫ |∇f|²: of a linear function in the plane its slope times the area."""
+    flat, faces = sheet(CUTS["ring"], 2)
+    f = flat @ torch.tensor([0.3, -1.1, 0.0], dtype=torch.float64)
+    laplacian = cotangent_laplacian(flat, faces)
+    area = vertex_masses(flat, faces).sum()
+    energy = f @ (laplacian @ f)
+    assert float(energy) == pytest.approx((0.3**2 + 1.1**2) * float(area), rel=1e-12)
+    dense = laplacian.to_dense()
+    torch.testing.assert_close(dense, dense.T)
+    torch.testing.assert_close(dense.sum(1), torch.zeros(len(flat)).double())
+    assert float(torch.linalg.eigvalsh(dense)[0]) > -1e-10  # positive: not PyG's sign
+
+
+def test_rigid_motions_reflections_and_folds_change_nothing() -> None:
+    flat, faces = sheet(CUTS["L"], 2)
+    turn = random_rotations(1, torch.Generator().manual_seed(0), torch.float64)[0]
+    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
+    folded = bend(flat, 0, {6: math.pi / 2})
+    askew = bend(flat, 2, {1: math.pi / 2, 4: -1.0})
+    assert float((folded - flat).norm(dim=1).max()) > 3  # vertices do move
+    base = spectral_operators(flat, faces, 20)
+    times = torch.logspace(-2.5, -0.5, 6, dtype=torch.float64)
+    signature = heat_kernel_signature(base.eigenvalues, base.eigenvectors, times)
+    for moved in (flat @ turn.T + 3, flat @ mirror, folded, askew):
+        edges = edges_of(faces)
+        torch.testing.assert_close(
+            edge_lengths(moved, edges), edge_lengths(flat, edges), rtol=0, atol=1e-12
+        )
+        torch.testing.assert_close(
+            spectrum(moved, faces), spectrum(flat, faces), rtol=0, atol=1e-10
+        )
+        found = spectral_operators(moved, faces, 20)
+        torch.testing.assert_close(found.mass, base.mass, rtol=0, atol=1e-12)
+        torch.testing.assert_close(found.grad, base.grad, rtol=0, atol=1e-9)
+        again = heat_kernel_signature(found.eigenvalues, found.eigenvectors, times)
+        torch.testing.assert_close(again, signature, rtol=0, atol=1e-9)
+
+
+def test_smooth_bending_converges_with_resolution() -> None:
+    """A sheet bent to a cylinder by moving its vertices alone stretches triangles a little."""
+
+    def error(refine: int) -> float:
+        flat, faces = sheet(("####", "####"), refine)
+        flat = flat / refine
+        radius = 2.0
+        angle = flat[:, 0] / radius
+        bent = torch.stack([radius * angle.sin(), flat[:, 1], radius * angle.cos()], 1)
+        one, other = spectrum(flat, faces, 6), spectrum(bent, faces, 6)
+        return float(((one - other).abs() / one.clamp(min=1e-9))[1:].max())
+
+    coarse, middle, fine = error(3), error(6), error(12)
+    assert fine < 2e-3
+    assert coarse / middle == pytest.approx(4, rel=0.15)
+    assert middle / fine == pytest.approx(4, rel=0.15)
+
+
+def test_the_basis_is_orthonormal_and_solves_its_equation() -> None:
+    vertices, faces = icosphere(2)
+    laplacian, mass = cotangent_laplacian(vertices, faces), vertex_masses(vertices, faces)
+    values, vectors = eigenbasis(laplacian, mass, 12)
+    unit = torch.eye(12, dtype=torch.float64)
+    torch.testing.assert_close(vectors.T @ (mass[:, None] * vectors), unit, rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        laplacian @ vectors, mass[:, None] * vectors * values, rtol=0, atol=1e-9
+    )
+    assert float(mass.sum()) == pytest.approx(4 * math.pi, rel=0.05)
+
+
+def test_heat_on_a_sphere_is_the_same_everywhere() -> None:
+    operators = spectral_operators(*icosphere(4), k=36)  # whole eigenspaces: 1 + 3 + … + 11
+    times = torch.tensor([0.005, 0.02, 0.1], dtype=torch.float64)
+    signature = heat_kernel_signature(operators.eigenvalues, operators.eigenvectors, times)
+    # on average 1, for a surface of area 1
+    mean = operators.mass @ signature
+    torch.testing.assert_close(mean, torch.ones(3).double(), rtol=0, atol=1e-9)
+    assert float((signature - 1).abs().max()) < 0.01
+
+
+def gradient_of(f: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
+    index, values = tangent_gradient(vertices, faces)
+    size = (len(vertices), len(vertices))
+    axes = [torch.sparse_coo_tensor(index, axis, size, check_invariants=True) for axis in values]
+    return torch.stack([axis @ f for axis in axes])
+
+
+def test_the_gradient_of_a_linear_function_is_its_slope() -> None:
+    """In the plane, and on the same sheet folded: also at its boundary, and along the crease."""
+    flat, faces = sheet(CUTS["plus"], 2)
+    slope = torch.tensor([0.7, -0.2, 0.0], dtype=torch.float64)
+    f = flat @ slope
+    for vertices in (flat, bend(flat, 1, {5: math.pi / 2})):
+        length = gradient_of(f, vertices, faces).norm(dim=0)
+        torch.testing.assert_close(length, slope.norm().expand(len(f)), rtol=0, atol=1e-7)
+    # inner products of two gradients do not depend on the axes of the tangent planes
+    other = torch.tensor([0.1, 0.9, 0.0], dtype=torch.float64)
+    product = (gradient_of(f, flat, faces) * gradient_of(flat @ other, flat, faces)).sum(0)
+    torch.testing.assert_close(product, (slope @ other).expand(len(f)), rtol=0, atol=1e-7)
+
+
+def test_gradients_on_a_sphere() -> None:
+    """Of the height z on the unit sphere: √(1 − z²)."""
+    vertices, faces = icosphere(4)
+    length = gradient_of(vertices[:, 2], vertices, faces).norm(dim=0)
+    truth = (1 - vertices[:, 2].square()).clamp(min=0).sqrt()
+    assert float((length - truth).abs().mean()) < 2e-3
+
+
+def test_every_edge_goes_out_once_from_both_ends() -> None:
+    for vertices, faces in (icosphere(1), sheet(CUTS["ring"], 1)):
+        tails, tips, angles, _ = outgoing_edges(vertices, faces)
+        edges = edges_of(faces)
+        both = torch.cat([edges, edges.flip(1)])
+        found = torch.stack([tails, tips], 1)
+        assert sorted(found.tolist()) == sorted(both.tolist())
+        assert float(angles.max()) < 2 * math.pi
+
+
+def test_vertices_by_other_numbers() -> None:
+    rest = body()
+    order = torch.randperm(len(rest.vertices), generator=torch.Generator().manual_seed(0))
+    place = order.argsort()
+    shuffled = place[rest.faces][torch.randperm(len(rest.faces))].roll(1, 1)
+    one = spectral_operators(rest.vertices, rest.faces, 12)
+    other = spectral_operators(rest.vertices[order], shuffled, 12)
+    torch.testing.assert_close(other.mass, one.mass[order], rtol=0, atol=1e-12)
+    torch.testing.assert_close(other.eigenvalues, one.eigenvalues, rtol=0, atol=1e-8)
+
+
+# -- what is no surface ----------------------------------------------------------------------------
+
+TETRAHEDRON = torch.tensor([(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)])
+CORNERS = torch.tensor([(0, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1)], dtype=torch.float64)
+
+
+def test_meshes_that_are_no_surface() -> None:
+    check_manifold(CORNERS, TETRAHEDRON)
+    more = torch.cat([CORNERS, torch.rand(3, 3).double()])
+    cases = [
+        (CORNERS, TETRAHEDRON[:0], "a mesh without faces"),
+        (CORNERS, torch.tensor([(0, 1, 4)]), r"face 0 is \[0, 1, 4\], the mesh has 4 vertices"),
+        (CORNERS, torch.tensor([(0, 1, 2), (1, 1, 3)]), "face 1 is .* the same vertex twice"),
+        (more, TETRAHEDRON, r"vertex 4 belongs to no face \(3 such vertices\)"),
+        (0 * CORNERS, TETRAHEDRON, "no area"),
+        (
+            more[:5],
+            torch.cat([TETRAHEDRON, torch.tensor([(0, 1, 4)])]),
+            r"non-manifold: the edge \[0, 1\] belongs to 3 faces",
+        ),
+        (
+            more,
+            torch.cat([TETRAHEDRON, torch.tensor([(0, 4, 5), (0, 5, 6), (0, 6, 4), (4, 6, 5)])]),
+            "non-manifold: 2 parts of the surface meet at vertex 0 alone",
+        ),
+    ]
+    for vertices, faces, message in cases:
+        with pytest.raises(ValueError, match=message):
+            check_manifold(vertices, faces)
+    with pytest.raises(ValueError, match="12 eigenfunctions need a mesh of 14 vertices, it has 4"):
+        spectral_operators(CORNERS, TETRAHEDRON, 12)
+
+
+def test_faces_are_turned_alike() -> None:
+    vertices, faces = icosphere(1)
+    mixed = faces.clone()
+    mixed[5:40:3] = mixed[5:40:3].flip(1)
+    assert torch.equal(oriented(mixed).sort(1).values, faces.sort(1).values)
+    directed = oriented(mixed)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    assert len(directed.unique(dim=0)) == len(directed)
+    one, other = spectral_operators(vertices, mixed, 9), spectral_operators(vertices, faces, 9)
+    torch.testing.assert_close(one.eigenvalues, other.eigenvalues, rtol=0, atol=1e-9)
+    moebius = torch.tensor([(0, 1, 2), (1, 3, 2), (2, 3, 4), (3, 5, 4), (4, 5, 1), (5, 0, 1)])
+    assert int(edge_counts(moebius)[1].max()) == 2
+    with pytest.raises(ValueError, match="one side only"):
+        oriented(moebius)
+
+
+def test_stretch_of_a_way() -> None:
+    first, edges = CORNERS, edges_of(TETRAHEDRON)
+    last = 2 * first
+    straight = torch.stack([first, 1.5 * first, last])
+    assert stretch(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
+    late = torch.stack([first, 1.2 * first, last])
+    assert stretch(late, first, last, edges) == pytest.approx(0.3 / 4.5)

@@ -1,0 +1,111 @@
+"""Tasks on surfaces: what bending costs, parts, several meshes, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+import torch.nn.functional as F
+
+import callbacks
+from datamodules import SBM, BodyParts, Isometric
+from zoo import MeshClassifier, MeshSegmenter
+from zoo.errors import InputError
+
+Trainer = Callable[..., L.Trainer]
+
+
+def batch_of(data: Any) -> Any:
+    return next(iter(data.train_dataloader()))
+
+
+def test_meshes_one_by_one_and_turned() -> None:
+    torch.manual_seed(0)
+    model = MeshClassifier(8, width=16, blocks=2).eval()
+    data = Isometric(samples=16, val_size=0, batch_size=6)
+    batch = batch_of(data)
+    scores = model.logits(batch)
+    assert scores.shape == (6, 8)
+    for i, mesh in enumerate(batch.to_data_list()):
+        alone = type(batch).from_data_list([mesh])
+        torch.testing.assert_close(model.logits(alone)[0], scores[i], rtol=1e-4, atol=1e-5)
+    far = batch.clone()
+    far.pos = -3 * far.pos + 1  # the signature does not see where vertices are
+    assert torch.equal(model.logits(far), scores)
+    seeing = MeshClassifier(8, inputs="xyz", width=16, blocks=2).eval()
+    assert float((seeing.logits(far) - seeing.logits(batch)).detach().abs().max()) > 1e-3
+
+
+def test_what_bending_costs(trainer: Trainer) -> None:
+    """Trained on rolled sheets and tested on folded ones: what is intrinsic is known again."""
+
+    def accuracy(inputs: str) -> float:
+        torch.manual_seed(0)
+        data = Isometric(samples=96, batch_size=4, rotate="none", eigenpairs=24, refine=1)
+        model = MeshClassifier(8, inputs=inputs, width=16, blocks=2, lr=1e-2, schedule="cosine")
+        fit = trainer(max_epochs=20, limit_val_batches=0)
+        fit.fit(model, data)
+        return fit.test(model, data, verbose=False)[0]["test/accuracy"]
+
+    assert accuracy("hks") > 0.97
+    assert accuracy("xyz") < 0.8
+
+
+def test_every_vertex_counts_once() -> None:
+    torch.manual_seed(0)
+    model = MeshSegmenter(6, width=8, blocks=1).eval()
+    batch = batch_of(BodyParts(samples=4, val_size=0, eigenpairs=8, batch_size=2))
+    parts = model.step(batch)
+    scores = model.logits(batch)
+    assert scores.shape == (batch.num_nodes, 6)
+    torch.testing.assert_close(parts["loss"], F.cross_entropy(scores, batch.y))
+    assert model.batch_size(batch) == batch.num_nodes
+    probabilities, labels = parts["outputs"]
+    assert (len(probabilities), len(labels)) == (batch.num_nodes, batch.num_nodes)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_precisions(precision: Any, trainer: Trainer) -> None:
+    model = MeshClassifier(8, width=8, blocks=1)
+    data = Isometric(samples=16, refine=1, eigenpairs=8, val_size=4)
+    fit = trainer(max_epochs=1, precision=precision)
+    fit.fit(model, data)
+    assert torch.isfinite(fit.callback_metrics["val/loss"])
+
+
+def test_data_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="MeshClassifier needs meshes with their operators"):
+        MeshClassifier(2).step(batch_of(SBM()))
+    with pytest.raises(InputError, match="MeshSegmenter needs a part at every vertex"):
+        MeshSegmenter(8).step(batch_of(Isometric(samples=16, refine=1, eigenpairs=8)))
+    with pytest.raises(ValueError, match="unknown inputs 'normals'; choose from hks, xyz"):
+        MeshClassifier(8, inputs="normals")
+    with pytest.raises(ValueError, match="MeshClassifier has no mixup"):
+        MeshClassifier(8, mixup=0.2)
+
+
+def test_pictures(trainer: Trainer, tmp_path: Path) -> None:
+    pytest.importorskip("plotly")
+    picture = callbacks.Meshes(num_samples=3, html=True)
+    fit = trainer(max_epochs=1, callbacks=[picture], default_root_dir=tmp_path)
+    fit.fit(MeshClassifier(8, width=8, blocks=1), Isometric(samples=16, refine=1, eigenpairs=8))
+    assert (tmp_path / "figures" / "meshes.png").stat().st_size > 10_000
+    assert "mesh3d" in (tmp_path / "figures" / "meshes.html").read_text()
+    parts = callbacks.Meshes(num_samples=2)
+    data = BodyParts(samples=4, val_size=2, eigenpairs=8)
+    fit = trainer(max_epochs=1, callbacks=[parts], default_root_dir=tmp_path / "parts")
+    fit.fit(MeshSegmenter(6, width=8, blocks=1), data)
+    assert (tmp_path / "parts" / "figures" / "meshes.png").stat().st_size > 10_000
+    assert not list((tmp_path / "parts" / "figures").glob("*.html"))
+
+
+def test_pictures_of_what_is_no_mesh(trainer: Trainer, digits: Any) -> None:
+    from zoo import MLPClassifier
+
+    fit = trainer(max_epochs=1, callbacks=[callbacks.Meshes()])
+    with pytest.raises(InputError, match="Meshes draws meshes, the data brings"):
+        fit.fit(MLPClassifier((1, 8, 8), 10, hidden=(8,)), digits)
