@@ -13,8 +13,11 @@ from torch import Tensor
 
 import zoo
 from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator, registry
-from zoo.geometric.graphs import GraphAutoencoder, GraphClassifier, GraphModel, NodeClassifier
+from zoo.geometric.base import GeometricTask
+from zoo.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
+from zoo.geometric.meshes import SurfaceModel
 from zoo.geometric.pointclouds import PointModel
+from zoo.geometric.templates import TemplateModel
 from zoo.prediction import Classifier, Regressor
 from zoo.registry import import_class, read_recipe
 from zoo.sequences.forecasting import ForecastTask
@@ -24,12 +27,20 @@ from zoo.task import Task
 MODELS = zoo.list_models()
 
 
+#: sizes of data whose making takes long
+FEW: dict[str, dict[str, Any]] = {
+    "Articulated": {"samples": 120},
+    "BodyParts": {"samples": 24, "eigenpairs": 16, "val_size": 4},
+    "Isometric": {"samples": 48, "eigenpairs": 16},
+}
+
+
 def make_data(name: str, **options: Any) -> Any:
     data = read_recipe(name)["data"]
     cls = import_class(data["class_path"])
-    kind = {k: v for k, v in data.get("init_args", {}).items() if k == "task"}
+    kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxels")}
     few = {"num_points": 64} if "num_points" in registry.arguments_of(cls) else {}
-    return cls(**kind, **few, **options)
+    return cls(**kind, **few, **FEW.get(cls.__name__, {}), **options)
 
 
 class Repeat:
@@ -58,7 +69,7 @@ def outputs_of(model: Task, batch: Any) -> Tensor:
         return model(model.sample_latent(len(batch[0]), torch.Generator().manual_seed(0)))
     if isinstance(model, Translator):
         return model(*batch)
-    return model(batch if isinstance(model, GraphModel) else batch[0])
+    return model(batch if isinstance(model, GeometricTask) else batch[0])
 
 
 def shape_of(model: Task, batch: Any) -> tuple[int, ...]:
@@ -69,6 +80,8 @@ def shape_of(model: Task, batch: Any) -> tuple[int, ...]:
         return batch.num_graphs, model.num_classes
     if isinstance(model, GraphAutoencoder):
         return batch.num_nodes, model.hparams["latent_dim"]
+    if isinstance(model, SurfaceModel):
+        return len(batch.y), model.num_classes
     x, y = batch
     if isinstance(model, PointSegmenter):
         return *y.shape, model.num_classes
@@ -137,14 +150,15 @@ def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> Non
     known = registry.arguments_of(import_class(read_recipe(name)["model"]["class_path"]))
     fixed = {key: value for key, value in options.items() if key in known}
     model = zoo.create_model(name, lr=3e-3, schedule="constant", **fixed)
-    batch = make_batch(name, 16)
+    batch = make_batch(name, 4 if isinstance(model, SurfaceModel) else 16)
     if isinstance(model, GAN):  # its losses fall and rise: the samples must become the batch
         apart = distance_to(batch, model)
         trainer(max_epochs=1).fit(model, Repeat(batch, 400 * model.hparams["n_critic"]))
         assert distance_to(batch, model) < 0.6 * apart
         return
     before = float(model.step(batch)["loss"].detach())
-    steps = 100 if isinstance(model, LanguageModel | PointModel) else 400
+    costly = LanguageModel | PointModel | SurfaceModel | TemplateModel
+    steps = 100 if isinstance(model, costly) else 400
     trainer(max_epochs=1).fit(model, Repeat(batch, steps))
     assert float(model.step(batch)["loss"].detach()) < OVERFIT.get(name, 0.5) * before
 
