@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.functional.distances import coverage_measures, frechet_distance, kernel_distance
 from zoo.functional.jacobians import jacobian_norm
-from zoo.functional.moments import Moments
+from zoo.functional.moments import Moments, Triangle
 from zoo.latent.autoencoders import corrupt, psnr
 from zoo.latent.base import LatentModel
 from zoo.latent.conditional import ClassCodes
@@ -146,10 +146,12 @@ def reconstruction(judged: Judged) -> Iterator[Figure]:
     features = math.prod(model.input_shape)
     if dims >= features or isinstance(model, PCA):
         return
-    moments = Moments.of(x[:CHUNK].flatten(1))
+    # few samples of many numbers take less room as a triangular factor
+    kind = Triangle if len(x) < features else Moments
+    moments = kind.of(x[:CHUNK].flatten(1))
     for part in x[CHUNK:].split(CHUNK):
-        moments = moments.merge(Moments.of(part.flatten(1)))
-    components = spectrum(moments)[1][:, :dims]
+        moments = moments.merge(kind.of(part.flatten(1)))
+    components = spectrum(moments, dims)[1]
     centred = test.flatten(1).to(moments.mean) - moments.mean
     left = centred - centred @ components @ components.mT
     least = float(left.square().mean())

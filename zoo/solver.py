@@ -93,7 +93,8 @@ class MomentSolver(PassSolver):
         assert own is not None
         if self.trainer.world_size == 1:
             return own
-        state = {name: self.all_gather(t) for name, t in own.state_dict().items()}
+        most = int(self.all_gather(torch.tensor(own.n, device=own.mean.device)).max())
+        state = {name: self.all_gather(t) for name, t in own.alike(most).state_dict().items()}
         parts = [
             self.sums.from_state_dict({name: t[rank] for name, t in state.items()})
             for rank in range(self.trainer.world_size)

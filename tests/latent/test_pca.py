@@ -132,3 +132,28 @@ def test_what_cannot_be_fitted(fit: Fit) -> None:
         fit(x)
     with pytest.raises(InputError, match="at least two training samples"):
         fit(data(1))
+
+
+def test_few_samples_of_very_many_numbers(fit: Fit) -> None:
+    """The triangular factor has a row for each sample: 20 of 30,000 numbers take 5 MB, not 7 GB."""
+    torch.manual_seed(0)
+    x = torch.randn(20, 3, dtype=torch.float64) @ torch.randn(3, 30_000, dtype=torch.float64)
+    x = x + 0.1 * torch.randn(20, 30_000, dtype=torch.float64)
+    model = fit(x, 2, solver="svd")
+    exact = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    variance = exact.S.square() / 19
+    torch.testing.assert_close(model.explained_variance, variance[:2])
+    torch.testing.assert_close(model.total_variance, variance.sum())
+    overlap = (model.components @ exact.Vh[:2].mT).abs()
+    torch.testing.assert_close(overlap, torch.eye(2).double(), rtol=0, atol=1e-9)
+    left = variance[2:].sum() / (30_000 - 2)
+    torch.testing.assert_close(model.noise_variance, left)
+
+
+def test_more_components_than_samples(fit: Fit) -> None:
+    x = torch.randn(4, 12, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="varies in 3 directions only: the last 3 of 6"):
+        model = fit(x, 6, solver="svd")
+    unit = torch.eye(6, dtype=torch.float64)
+    torch.testing.assert_close(model.components @ model.components.mT, unit, rtol=0, atol=1e-10)
+    torch.testing.assert_close(model.reconstruct(x), x)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -39,6 +38,11 @@ class Moments:
         scatter = scatter + torch.outer(delta, delta) * (self.n * other.n / n)
         return Moments(n, self.mean + delta * (other.n / n), scatter)
 
+    def alike(self, n: int) -> Moments:
+        """The same in tensors of the shapes that ``n`` rows would have, no fewer than these: such
+        can be gathered from processes."""
+        return self
+
     def about_zero(self) -> Tensor:
         """Σ x xᵀ, (Q, Q)."""
         return self.scatter + self.n * torch.outer(self.mean, self.mean)
@@ -54,6 +58,9 @@ class Moments:
 class Triangle(Moments):
     """The same moments with S as RᵀR, R upper triangular: half the digits of S are never lost.
 
+    R has as many rows as there have been samples, Q at most: few samples of many numbers, such as
+    shapes of thousands of vertices, take little room.
+
     Batches are merged by the QR decomposition of both R on top of each other with the row
     √(n n_b / (n + n_b)) δᵀ.
 
@@ -67,6 +74,11 @@ class Triangle(Moments):
     @property
     def scatter(self) -> Tensor:  # type: ignore[override]
         return self.factor.mT @ self.factor
+
+    def alike(self, n: int) -> Triangle:
+        missing = min(n, len(self.mean)) - len(self.factor)
+        rows = self.factor.new_zeros(max(missing, 0), len(self.mean))
+        return Triangle(self.n, self.mean, torch.cat([self.factor, rows]))
 
     @classmethod
     def of(cls, rows: Tensor) -> Triangle:
@@ -91,6 +103,5 @@ class Triangle(Moments):
 
 
 def _triangle(rows: Tensor) -> Tensor:
-    """R of the QR decomposition, (Q, Q): with rows of zeros where there are fewer than Q."""
-    factor = torch.linalg.qr(rows, mode="r").R
-    return F.pad(factor, (0, 0, 0, rows.shape[1] - len(factor)))
+    """R of the QR decomposition, (min(N, Q), Q)."""
+    return torch.linalg.qr(rows, mode="r").R

@@ -120,8 +120,8 @@ class PCA(MomentSolver, LatentModel):
     def solve(self) -> tuple[dict[str, Tensor], int]:
         moments = self.taken()
         self._check_finite(moments.mean)
-        values, vectors = spectrum(moments)  # (P,), (P, P): columns
-        dims, features = self.latent_dim, len(values)
+        dims, features = self.latent_dim, len(self.mean)
+        values, vectors = spectrum(moments, dims)  # (P,), (P, dims): columns
         rank = min(int(numerical_rank(values).sum()), moments.n - 1)
         if moments.n < 2:
             raise InputError("principal components need at least two training samples")
@@ -130,7 +130,7 @@ class PCA(MomentSolver, LatentModel):
                 f"the training data varies in {rank} directions only: the last {dims - rank} of "
                 f"{dims} components are arbitrary; choose a smaller latent_dim"
             )
-        rows = vectors[:, :dims].mT
+        rows = vectors.mT
         signs = rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
         # floored, so that a density exists where some pixels never vary
         floor = torch.finfo(self.mean.dtype).tiny * features
@@ -144,11 +144,17 @@ class PCA(MomentSolver, LatentModel):
         return {"loss": mse, "mse": mse}, moments.n
 
 
-def spectrum(moments: Moments) -> tuple[Tensor, Tensor]:
-    """Eigenvalues of the covariance (divisor n − 1), largest first, and eigenvectors as columns."""
+def spectrum(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:
+    """All eigenvalues of the covariance (divisor n − 1), largest first, (P,), and the eigenvectors
+    of the first ``dims`` as columns, (P, dims)."""
     degrees = max(moments.n - 1, 1)
-    if isinstance(moments, Triangle):
-        _, singular, rows = torch.linalg.svd(moments.factor)
-        return singular.square() / degrees, rows.mT
-    values, vectors = torch.linalg.eigh(moments.scatter / degrees)
-    return values.flip(0).clamp(min=0), vectors.flip(1)
+    if not isinstance(moments, Triangle):
+        values, vectors = torch.linalg.eigh(moments.scatter / degrees)
+        return values.flip(0).clamp(min=0), vectors.flip(1)[:, :dims]
+    _, singular, rows = torch.linalg.svd(moments.factor, full_matrices=False)
+    features, found = len(moments.mean), len(singular)
+    values = F.pad(singular.square() / degrees, (0, features - found))
+    if found < dims:  # directions without variance, orthogonal to all others
+        others = torch.eye(features, dims, dtype=rows.dtype, device=rows.device)
+        rows = torch.linalg.qr(torch.cat([rows.mT, others], 1)).Q[:, :dims].mT
+    return values, rows[:dims].mT
