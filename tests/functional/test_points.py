@@ -16,7 +16,7 @@ from zoo.functional.points import (
     nearest_neighbors,
     pair_features,
     random_rotations,
-    square_distances,
+    smallest,
     turns,
 )
 
@@ -35,11 +35,20 @@ def test_neighbours_are_scikit_learns(points: Tensor) -> None:
         expected, places = NearestNeighbors(n_neighbors=5).fit(cloud).kneighbors(cloud)
         assert found.tolist() == places.tolist()
         torch.testing.assert_close(squares.sqrt(), torch.tensor(expected), atol=1e-7, rtol=0)
-    torch.testing.assert_close(
-        square_distances(points, points), torch.cdist(points, points) ** 2, atol=1e-12, rtol=0
-    )
     with pytest.raises(ValueError, match="k=41 neighbours of clouds of 40 points"):
         nearest_neighbors(points, points, 41)
+
+
+@pytest.mark.parametrize("count", [100, 301, 640])
+def test_groups_of_columns_hold_the_smallest(count: int) -> None:
+    values = torch.randn(2, 9, count, dtype=torch.float64)
+    for k in (1, 3, 20):
+        assert torch.equal(smallest(values, k), values.topk(k, -1, largest=False).indices)
+    clouds = torch.randn(2, count, 3, dtype=torch.float64)
+    numbers, squares = nearest_neighbors(clouds[:, :30], clouds, 5)
+    exact = torch.cdist(clouds[:, :30], clouds).square().topk(5, -1, largest=False)
+    assert torch.equal(numbers, exact.indices)
+    torch.testing.assert_close(squares, exact.values, atol=1e-12, rtol=0)
 
 
 def test_gathering(points: Tensor) -> None:

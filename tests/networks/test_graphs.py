@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from zoo.functional.graphs import absent_pairs, both_directions, undirected_pairs
-from zoo.networks.graphs import CONVOLUTIONS, GraphNetwork
+from zoo.networks.graphs import CONVOLUTIONS, LINEAR_FIRST, FixedFeatures, GraphNetwork
 
 N, F = 20, 6
 
@@ -139,3 +140,49 @@ def test_absent_pairs_are_absent_and_evenly_drawn() -> None:
     assert absent_pairs(pairs, 5, 7).shape == (2, 7)  # all that there are
     with pytest.raises(ValueError, match="8 absent pairs were asked for, the graph has 7"):
         absent_pairs(pairs, 5, 8)
+
+
+@pytest.mark.parametrize("conv", LINEAR_FIRST)
+def test_features_that_are_mostly_0(conv: str) -> None:
+    """As a sparse matrix they give the same outputs and gradients, and dropout's mean is theirs."""
+    torch.manual_seed(0)
+    network = GraphNetwork(conv, 200, 8, 5, layers=2, heads=4).double()
+    x = (torch.rand(N, 200) < 0.03).double()
+    _, edges = random_graph()
+    assert network.features is not None
+    assert network.features(x).layout == torch.sparse_csr
+
+    def outputs(dense: bool) -> tuple[Tensor, list[Tensor]]:
+        given = x.clone().requires_grad_(dense)  # which keeps them dense
+        found = network(given, edges)
+        slopes = torch.autograd.grad(found.square().sum(), list(network.parameters()))
+        return found, list(slopes)
+
+    (one, slopes), (other, others) = outputs(True), outputs(False)
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    for slope, expected in zip(slopes, others, strict=True):
+        torch.testing.assert_close(slope, expected, rtol=0, atol=1e-10)
+    network.dropout = 0.5
+    values = network._dropped(network.features(x)).to_dense()
+    assert set(values.unique().tolist()) == {0.0, 2.0}
+    assert 0.3 < float((values > 0).sum() / (x > 0).sum()) < 0.7
+    assert bool((values[x == 0] == 0).all())
+
+
+def test_the_sparse_form_follows_the_features() -> None:
+    features = FixedFeatures()
+    x = (torch.rand(N, 200) < 0.03).float()
+    first = features(x)
+    assert features(x) is first  # made once
+    x[0, 0] = 7.0
+    assert float(features(x).to_dense()[0, 0]) == 7.0
+    other = (torch.rand(N, 200) < 0.03).float()
+    assert torch.equal(features(other).to_dense(), other)
+    full = torch.randn(N, 200)
+    assert features(full) is full
+    narrow = torch.zeros(N, 64)
+    assert features(narrow) is narrow
+    with torch.autocast("cpu", torch.bfloat16):
+        assert features(other) is other
+    again = copy.deepcopy(features)
+    assert torch.equal(again(other).to_dense(), other)

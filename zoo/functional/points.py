@@ -6,13 +6,8 @@ Everything is dense, (B, N, D): B clouds of N points each, in plain torch.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-
-
-def square_distances(one: Tensor, other: Tensor) -> Tensor:
-    """‖xᵢ − yⱼ‖² of all pairs, (B, M, D), (B, N, D) → (B, M, N), never negative."""
-    squares = one.square().sum(-1)[..., None] + other.square().sum(-1)[..., None, :]
-    return (squares - 2 * one @ other.mT).clamp(min=0)
 
 
 def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -31,8 +26,41 @@ def nearest_neighbors(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, 
     """
     if not 1 <= k <= points.shape[1]:
         raise ValueError(f"k={k} neighbours of clouds of {points.shape[1]} points")
-    distances, numbers = square_distances(queries, points).topk(k, -1, largest=False)
-    return numbers, distances
+    if queries.device.type != "cpu":
+        return _nearest(queries, points, k)
+    # a cloud at a time stays in the processor's cache
+    clouds = zip(queries.split(1), points.split(1), strict=True)
+    numbers, distances = zip(*(_nearest(*cloud, k) for cloud in clouds), strict=True)
+    return torch.cat(numbers), torch.cat(distances)
+
+
+def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    squares = points.square().sum(-1, keepdim=True)
+    # ‖y‖² − 2 x·y in one product; ‖x‖² changes no order
+    left = torch.cat([queries, torch.ones_like(queries[..., :1])], -1)
+    apart = left @ torch.cat([-2 * points, squares], -1).mT
+    numbers = smallest(apart, k)
+    distances = apart.gather(-1, numbers) + queries.square().sum(-1, keepdim=True)
+    return numbers, distances.clamp(min=0)
+
+
+def smallest(values: Tensor, k: int, stripes: int = 8) -> Tensor:
+    """Numbers of the k smallest values of each row, the smallest first, (..., N) → (..., k).
+
+    The same as ``topk``, faster on a processor where N is many times k: of columns that are put
+    together in groups of ``stripes``, the k groups with the smallest minima hold all k.
+    """
+    groups = -(-values.shape[-1] // stripes)
+    if values.device.type != "cpu" or groups < 2 * k:
+        return values.topk(k, -1, largest=False).indices
+    missing = groups * stripes - values.shape[-1]
+    if missing:
+        values = F.pad(values, (0, missing), value=torch.inf)
+    grouped = values.unflatten(-1, (stripes, groups))
+    best = grouped.amin(-2).topk(k, -1, largest=False, sorted=False).indices  # (..., k)
+    index = best[..., None, :].expand(*best.shape[:-1], stripes, k)
+    place = grouped.gather(-1, index).flatten(-2).topk(k, -1, largest=False).indices
+    return best.gather(-1, place % k) + place // k * groups
 
 
 def gather_points(values: Tensor, numbers: Tensor) -> Tensor:

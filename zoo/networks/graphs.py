@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import APPNP, ChebConv, GATConv, GCNConv, GINConv, SAGEConv
@@ -13,6 +15,8 @@ from zoo.networks.mlp import make_activation
 
 CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
 NORMS = ("none", "batch")
+LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # what they do first with features is a linear map
+DENSE = 0.1  # share of features other than 0 from which on a sparse product is no faster
 
 
 class GraphNetwork(nn.Module):
@@ -90,12 +94,15 @@ class GraphNetwork(nn.Module):
         self.convs = nn.ModuleList(make(widths[i], widths[i + 1], i == last) for i in range(layers))
         self.norms = nn.ModuleList(nn.Sequential(*make_norm(norm, hidden)) for _ in range(last))
         self.spread = APPNP(steps, teleport) if conv == "appnp" else None
+        self.features = FixedFeatures() if conv in LINEAR_FIRST else None
 
     def states(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
         """What every layer gives, the last one's the output."""
         states = []
+        if self.features is not None:
+            x = self.features(x)
         for i, conv in enumerate(self.convs):
-            x = conv(F.dropout(x, self.dropout, self.training), edge_index)
+            x = conv(self._dropped(x), edge_index)
             if i < len(self.norms):
                 x = self.activation(self.norms[i](x))
             states.append(x)
@@ -105,6 +112,45 @@ class GraphNetwork(nn.Module):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return self.states(x, edge_index)[-1]
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        if x.layout != torch.sparse_csr:
+            return F.dropout(x, self.dropout, self.training)
+        # of a 0 dropout leaves a 0
+        values = F.dropout(x.values(), self.dropout, self.training)
+        return torch.sparse_csr_tensor(
+            x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False
+        )
+
+
+class FixedFeatures:
+    """Features of nodes in the form in which a linear map of them is fastest.
+
+    Words of papers and the like are nearly all 0: such features become a sparse matrix, once for as
+    long as the very same tensor comes again, as it does where the whole graph is the batch. Those
+    that a gradient is wanted of, and few ones, stay as they are.
+
+    Shapes: (N, F) → the same, dense or in the CSR layout.
+    """
+
+    narrow = 64  # features up to which it does not pay to look
+
+    def __init__(self) -> None:
+        self._seen: Any = None  # a weak reference: the features may go
+        self._version = 0
+        self._form: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[1] <= self.narrow or x.requires_grad or torch.is_autocast_enabled(x.device.type):
+            return x
+        if self._seen is None or self._seen() is not x or self._version != x._version:
+            sparse = int(x.count_nonzero()) < DENSE * x.numel()
+            self._form = x.to_sparse_csr() if sparse else None
+            self._seen, self._version = weakref.ref(x), x._version
+        return x if self._form is None else self._form
+
+    def __reduce__(self) -> Any:  # a copy begins anew
+        return FixedFeatures, ()
 
 
 class EdgeBlind(nn.Linear):

@@ -1,0 +1,325 @@
+"""What a network that sees surfaces from inside is worth, and what autoencoders of shapes are.
+
+1. McGill's articulated shapes, nine classes of ten: trained on five of each and tested on the other
+   five, drawn by the seed. DiffusionNet on heat-kernel signatures and on coordinates, PointNet on
+   1,024 points, VoxNet on 32³ voxels, all in the orientation of the files.
+2. Sheets of eight outlines, trained rolled: tested rolled, and folded as training never was.
+3. A galloping horse (a file of frames; every fourth is held out), and a body with known joints:
+   what PCA and the mesh VAE leave of the variance at equal latent size, and ways between two far
+   shapes: how much edges stretch, and for the body how far the middle is from the true pose, whose
+   angles are halfway.
+
+The first needs a folder of class folders, the third a file of frames. Run:
+python -m benchmarks.meshes mcgill FOLDER | sheets | horse FILE | body, and perhaps the number of
+seeds, default 3.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from benchmarks.loop import elsewhere
+from datamodules import (
+    Articulated,
+    Isometric,
+    MeshFolder,
+    MeshSequence,
+    PointAugmentation,
+    PointDataModule,
+    PointFolder,
+)
+from datamodules.bodies import pose
+from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
+from zoo.functional.meshes import sample_surface, stretch
+from zoo.functional.paths import linear
+from zoo.messages import quieten
+from zoo.processes import keep_memory
+from zoo.results import PAGE, hardware, write_row
+
+Contestant = tuple[Callable[[int], Any], Callable[[Any], Any], int]  # data, model, epochs
+
+
+def fit(model: Any, data: Any, epochs: int) -> L.Trainer:
+    """Trains without validation and without output."""
+    with elsewhere():
+        trainer = L.Trainer(
+            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        )  # fmt: skip
+        trainer.fit(model, data)
+    return trainer
+
+
+def accuracies(contestant: Contestant, seeds: int) -> tuple[list[float], float]:
+    """Test accuracy of each seed, and the seconds of one training."""
+    make_data, make_model, epochs = contestant
+    found, start = [], time.perf_counter()
+    for seed in range(seeds):
+        L.seed_everything(seed, verbose=False)
+        data = make_data(seed)
+        data.setup()
+        model = make_model(data)
+        if seed == 0:  # reading files and computing operators is another matter
+            start = time.perf_counter()
+        trainer = fit(model, data, epochs)
+        with elsewhere():
+            found.append(trainer.test(model, data, verbose=False)[0]["test/accuracy"])
+    return found, (time.perf_counter() - start) / seeds
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """Mean ± standard deviation."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
+
+
+def surface_net(inputs: str, dropout: float = 0.2) -> Callable[[Any], Any]:
+    return lambda data: MeshClassifier(
+        data.num_classes, inputs=inputs, width=32, dropout=dropout, lr=3e-3, schedule="cosine"
+    )
+
+
+def point_net(data: Any) -> Any:
+    return PointClassifier(data.num_classes, width=32, lr=2e-3, schedule="cosine")
+
+
+def voxel_net(data: Any) -> Any:
+    return VoxelClassifier(data.input_shape, data.num_classes, width=32, lr=1e-3, schedule="cosine")
+
+
+def write_table(
+    section: str, what: str, contestants: dict[str, Contestant], command: str, seeds: int,
+    target: str,
+) -> None:  # fmt: skip
+    """A row for each contestant; the target is that of the first."""
+    for number, (name, contestant) in enumerate(contestants.items()):
+        found, seconds = accuracies(contestant, seeds)
+        where = (
+            f"{seeds} seeds of {contestant[2]} epochs, {seconds:.0f} s each, {hardware()}, "
+            f"{date.today().isoformat()}"
+        )
+        row = [what, name, spread(found), target if number == 0 else "–", where, f"`{command}`"]
+        write_row(Path(PAGE), section, ("shapes", "model", "accuracy", "target", "runs", "command"),
+                  row)  # fmt: skip
+        print(*row, sep=" | ", flush=True)
+
+
+# -- 1. McGill -------------------------------------------------------------------------------------
+
+
+def mcgill(folder: str, seeds: int) -> None:
+    common: dict[str, Any] = {"path": folder, "train_per_class": 5, "val_size": 0}
+
+    def meshes(seed: int) -> MeshFolder:
+        return MeshFolder(batch_size=2, seed=seed, **common)
+
+    def clouds(seed: int, **options: Any) -> PointFolder:
+        return PointFolder(
+            num_points=1_024, stored_points=8_192, batch_size=15, seed=seed,
+            augment=PointAugmentation(), **common, **options,
+        )  # fmt: skip
+
+    write_table(
+        "Meshes", "McGill, 5 of each class for training",
+        {
+            "DiffusionNet, heat-kernel signature": (meshes, surface_net("hks"), 20),
+            "DiffusionNet, coordinates": (meshes, surface_net("xyz"), 20),
+            "PointNet, 1,024 points": (clouds, point_net, 200),
+            "VoxNet, 32³": (lambda seed: clouds(seed, voxels=32), voxel_net, 100),
+        },
+        "python -m benchmarks.meshes mcgill FOLDER", seeds, "≥ 0.90",
+    )  # fmt: skip
+
+
+# -- 2. sheets -------------------------------------------------------------------------------------
+
+
+class SheetPoints(PointDataModule):
+    """Points on the sheets of :class:`~datamodules.Isometric`."""
+
+    def __init__(self, poses: str, seed: int) -> None:
+        super().__init__(
+            num_points=512, stored_points=1_024, rotate="any", val_size=0, batch_size=16, seed=seed
+        )
+        self.sheets = Isometric(poses=poses, seed=seed)
+        self.num_classes = self.sheets.num_classes
+
+    def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
+        source = torch.Generator().manual_seed(self.seed)
+        sheets = self.sheets.load(train)
+        points = [sample_surface(s.pos.float(), s.face.T, 1_024, source) for s in sheets]
+        return torch.stack(points), torch.cat([s.y for s in sheets])
+
+
+def sheets(seeds: int) -> None:
+    for poses in ("folded", "rolled"):
+
+        def data(seed: int, poses: str = poses) -> Isometric:
+            return Isometric(poses=poses, seed=seed, val_size=0)
+
+        def points(seed: int, poses: str = poses) -> SheetPoints:
+            return SheetPoints(poses, seed)
+
+        write_table(
+            "Meshes", f"sheets, trained rolled, tested {poses}",
+            {
+                "DiffusionNet, heat-kernel signature": (data, surface_net("hks", 0.0), 20),
+                "DiffusionNet, coordinates": (data, surface_net("xyz", 0.0), 60),
+                "PointNet, 512 points": (
+                    lambda seed, poses=poses: SheetPoints(poses, seed), point_net, 60,
+                ),
+            },
+            "python -m benchmarks.meshes sheets", seeds, "≥ 0.98",
+        )  # fmt: skip
+
+
+# -- 3. autoencoders -------------------------------------------------------------------------------
+
+
+def left_over(model: Any, x: Tensor) -> float:
+    with torch.no_grad():
+        return float((model.reconstruct(x) - x).square().mean())
+
+
+def components(data: Any, dims: int) -> PCA:
+    model = PCA(data.input_shape, dims, solver="svd")
+    fit(model, data, 1)
+    return model.eval()
+
+
+def far_apart(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The two shapes that differ most, (1, V, 3) each."""
+    first, last = divmod(int(torch.cdist(x.flatten(1), x.flatten(1)).argmax()), len(x))
+    return x[first, None], x[last, None]
+
+
+def ways(model: Any, x0: Tensor, x1: Tensor, steps: int = 9) -> dict[str, Tensor]:
+    """Ways between two shapes, (steps, V, 3) each."""
+    straight = linear(x0.flatten(1), x1.flatten(1), steps).view(steps, -1, 3)
+    with torch.no_grad():
+        codes = model.interpolate(x0, x1, steps, "linear")[:, 0]
+    isometric = model.interpolate(x0, x1, steps, "isometric")[:, 0]
+    return {"vertices straight": straight, "codes straight": codes, "codes isometric": isometric}
+
+
+HEADER = ("shapes", "what", "measured", "target", "runs", "command")
+
+
+def note(shapes: str, what: str, measured: str, target: str, runs: str, command: str) -> None:
+    where = f"{runs}, {hardware()}, {date.today().isoformat()}"
+    row = [shapes, what, measured, target, where, f"`{command}`"]
+    write_row(Path(PAGE), "Autoencoders of shapes", HEADER, row)
+    print(*row, sep=" | ", flush=True)
+
+
+def horse(file: str, seeds: int) -> None:
+    command = "python -m benchmarks.meshes horse FILE"
+    for dims in (1, 2, 4):
+        rests, stretches = [], dict[str, list[float]]()
+        start = time.perf_counter()
+        least = 0.0
+        for seed in range(seeds):
+            L.seed_everything(seed, verbose=False)
+            data = MeshSequence(file, up="y", val_size=0, batch_size=6, seed=seed)
+            model = MeshVAE(data.input_shape, data.template, dims, **HORSE)
+            fit(model, data, HORSE_EPOCHS)
+            x = data.split("test")[0]
+            rests.append(left_over(model.eval(), x))
+            least = left_over(components(data, dims), x)
+            if dims == 2:
+                x0, x1 = far_apart(x)
+                for name, way in ways(model, x0, x1).items():
+                    value = stretch(way, x0[0], x1[0], model.edges)
+                    stretches.setdefault(name, []).append(value)
+        seconds = (time.perf_counter() - start) / seeds
+        runs = f"{seeds} seeds of {HORSE_EPOCHS} epochs, {seconds:.0f} s each"
+        note("horse, held-out frames", f"share of the variance left, {dims} dimensions",
+             f"{spread(rests, 4)}; PCA {least:.4f}", "below PCA", runs, command)  # fmt: skip
+        for name, values in stretches.items():
+            note("horse, two far frames", f"stretch of edges, {name}", spread(values, 4), "–",
+                 runs, command)  # fmt: skip
+
+
+def bodies(seeds: int) -> None:
+    command = "python -m benchmarks.meshes body"
+    rests, least = dict[str, list[float]](), 0.0
+    stretches, middles = dict[str, list[float]](), dict[str, list[float]]()
+    start = time.perf_counter()
+    for seed in range(seeds):
+        for term in (0.0, BODY_ISOMETRY):
+            L.seed_everything(seed, verbose=False)
+            data = Articulated(seed=seed, val_size=0)
+            model = MeshVAE(
+                data.input_shape, data.template, 8, isometry=term, lr=2e-3, schedule="cosine"
+            )
+            fit(model, data, BODY_EPOCHS)
+            x, _ = data.split("test")
+            kind = f"isometry {term:g}"
+            rests.setdefault(kind, []).append(left_over(model.eval(), x))
+            angles, _ = data.angles(False)
+            for first, last in far_pairs(x):
+                middle = data.normalized(pose((angles[first] + angles[last])[None] / 2))[0]
+                x0, x1 = x[first, None], x[last, None]
+                for name, way in ways(model, x0, x1).items():
+                    if name == "vertices straight" and term:
+                        continue
+                    label = name if name == "vertices straight" else f"{name}, {kind}"
+                    stretches.setdefault(label, []).append(stretch(way, x0[0], x1[0], model.edges))
+                    apart = (way[len(way) // 2] - middle).square().mean()
+                    middles.setdefault(label, []).append(float(apart))
+        least = left_over(components(data, 8), x)
+    runs = (
+        f"{seeds} seeds of {BODY_EPOCHS} epochs, {PAIRS} pairs each, "
+        f"{(time.perf_counter() - start) / seeds / 2:.0f} s each"
+    )
+    for kind, values in rests.items():
+        note("body", f"share of the variance left, 8 dimensions, {kind}",
+             f"{spread(values, 4)}; PCA {least:.4f}", "below PCA", runs, command)  # fmt: skip
+    for label, values in stretches.items():
+        off = statistics.mean(middles[label])
+        note("body, far poses", label,
+             f"stretch of edges {statistics.mean(values):.4f}; the middle is {off:.3f} from the true "
+             "pose", "–", runs, command)  # fmt: skip
+
+
+def far_pairs(x: Tensor) -> list[tuple[int, int]]:
+    """Pairs of shapes that differ most, no shape twice."""
+    distances = torch.cdist(x.flatten(1), x.flatten(1))
+    found = []
+    for _ in range(PAIRS):
+        first, last = divmod(int(distances.argmax()), len(x))
+        found.append((first, last))
+        distances[[first, last]] = -1
+        distances[:, [first, last]] = -1
+    return found
+
+
+PAIRS, BODY_EPOCHS, BODY_ISOMETRY = 5, 60, 5e5
+HORSE_EPOCHS = 150
+HORSE: dict[str, Any] = {
+    "hidden": (8, 16, 32, 64), "lr": 3e-3, "schedule": "cosine", "isometry": 1e6,
+}  # fmt: skip
+
+
+def main(arguments: list[str]) -> None:
+    keep_memory()
+    quieten()
+    name, *rest = arguments
+    path = [part for part in rest if not part.isdigit()]
+    seeds = next((int(part) for part in rest if part.isdigit()), 3)
+    {"mcgill": mcgill, "sheets": sheets, "horse": horse, "body": bodies}[name](*path, seeds)  # type: ignore[operator]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
