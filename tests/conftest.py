@@ -18,6 +18,9 @@ from zoo.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = os.environ.get("ZOO_DATA")  # before the tests hide it from each other
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: a thread each
+    torch.set_num_threads(1)
+
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
 
 

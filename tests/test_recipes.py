@@ -69,6 +69,8 @@ def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> N
     options = ["--data.val_size=20"] if data and "val_size" in known else []
     if "num_points" in known:  # their neighbours are costly
         options += ["--data.num_points=64", "--data.samples=60"]
+    if model.startswith("mesh_"):
+        options += ["--data.samples=24"]
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []), *options, *TINY)
     reference = read_recipe(name)["reference"]
     for metric in [reference["metric"], *reference.get("also", [])]:

@@ -72,7 +72,7 @@ def draw_mesh(axes: Axes, mesh: Drawn, reach: float, view: Array) -> None:
     colours = np.clip(_colours(mesh, faces)[order] * shade[:, None], 0, 1)
     # edges in the colour of their face close the seams between neighbours
     axes.add_collection(
-        PolyCollection(list(corners[:, :, :2]), facecolors=colours, edgecolors=colours,
+        PolyCollection(corners[:, :, :2], facecolors=colours, edgecolors=colours,
                        linewidths=0.2)
     )  # fmt: skip
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
