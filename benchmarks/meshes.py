@@ -109,9 +109,11 @@ def write_table(
             f"{seeds} seeds of {contestant[2]} epochs, {seconds:.0f} s each, {hardware()}, "
             f"{date.today().isoformat()}"
         )
-        row = [what, name, spread(found), target if number == 0 else "–", where, f"`{command}`"]
-        write_row(Path(PAGE), section, ("shapes", "model", "accuracy", "target", "runs", "command"),
-                  row)  # fmt: skip
+        row = [
+            f"{what}: {name}", spread(found), target if number == 0 else "–", where, f"`{command}`",
+        ]  # fmt: skip
+        header = ("shapes and model", "accuracy", "target", "runs", "command")
+        write_row(Path(PAGE), section, header, row)
         print(*row, sep=" | ", flush=True)
 
 
@@ -211,12 +213,12 @@ def ways(model: Any, x0: Tensor, x1: Tensor, steps: int = 9) -> dict[str, Tensor
     return {"vertices straight": straight, "codes straight": codes, "codes isometric": isometric}
 
 
-HEADER = ("shapes", "what", "measured", "target", "runs", "command")
+HEADER = ("shapes and figure", "measured", "target", "runs", "command")
 
 
 def note(shapes: str, what: str, measured: str, target: str, runs: str, command: str) -> None:
     where = f"{runs}, {hardware()}, {date.today().isoformat()}"
-    row = [shapes, what, measured, target, where, f"`{command}`"]
+    row = [f"{shapes}: {what}", measured, target, where, f"`{command}`"]
     write_row(Path(PAGE), "Autoencoders of shapes", HEADER, row)
     print(*row, sep=" | ", flush=True)
 
