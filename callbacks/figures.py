@@ -91,6 +91,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             submodule.training = mode
 
 
+def named(found: int, true: int, names: Sequence[str]) -> str:
+    """What was found, and what it should have been where that is something else."""
+    return names[found] if found == true else f"{names[found]}, not {names[true]}"
+
+
 class FigureCallback(Callback):
     """Draws a figure of the model and some evaluation inputs.
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.figures import FigureCallback, evaluating, run_dir, save_animation, save_figure
+from callbacks.figures import (
+    FigureCallback,
+    evaluating,
+    named,
+    run_dir,
+    save_animation,
+    save_figure,
+)
 from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.meshes import stretch
@@ -20,8 +28,8 @@ if TYPE_CHECKING:
 
 
 class Meshes(FigureCallback):
-    """Meshes of the evaluation data with what a model says: which shape each is, or in colours
-    which part each vertex.
+    """Meshes of the evaluation data with what a model says: which shape each is, brighter where it
+    sees it, or in colours which part each vertex.
 
     Args:
         num_samples: meshes, the first ones; default 10.
@@ -68,30 +76,15 @@ class Meshes(FigureCallback):
 
     def draw(self, model: Any, *inputs: Any) -> Figure:
         names = list(getattr(self.data, "classes", None) or map(str, range(model.num_classes)))
-        self._shown, titles, wrong = [], [], []
-        share: list[float] = []
-        parts = False
-        for batch in inputs:
-            scores, y = model.judged(batch)
-            predicted = scores.argmax(1)
-            parts = len(y) == batch.num_nodes
-            for i, mesh in enumerate(batch.to_data_list()):
-                own = slice(int(batch.ptr[i]), int(batch.ptr[i + 1])) if parts else slice(i, i + 1)
-                found, true = predicted[own].cpu(), y[own].cpu()
-                labels = found if parts else None
-                self._shown.append(plots.Drawn(mesh.pos.cpu(), mesh.face.T.cpu(), None, labels))
-                share.append(float((found == true).float().mean()))
-                titles.append(_title(found, true, names, parts))
-                wrong.append(not parts and bool(found != true))
-        n = self.num_samples
-        total = sum(share[:n])
-        what = (
-            f"{total / len(share[:n]):.1%} of vertices right"
-            if parts
-            else f"{total:.0f} of {len(share[:n])} right"
-        )
-        title = f"{type(model).__name__}: {what}"
-        return plots.meshes(self._shown[:n], titles[:n], title, names if parts else (), wrong[:n])
+        seen = [one for batch in inputs for one in _judged(model, batch, names)]
+        drawn, titles, shares = zip(*seen[: self.num_samples], strict=True)
+        self._shown = list(drawn)
+        if drawn[0].labels is None:
+            title = f"{type(model).__name__}: {sum(shares):.0f} of {len(shares)} right"
+            return plots.meshes(drawn, titles, title, wrong=[share < 1 for share in shares])
+        share = sum(shares) / len(shares)
+        title = f"{type(model).__name__}: {share:.1%} of vertices right"
+        return plots.meshes(drawn, titles, title, names)
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         super()._draw(trainer, pl_module, name)
@@ -100,11 +93,21 @@ class Meshes(FigureCallback):
             plots.write_html(self._shown[0], path, type(pl_module).__name__)
 
 
-def _title(found: Tensor, true: Tensor, names: list[str], parts: bool) -> str:
-    if parts:
-        return f"{(found == true).float().mean():.1%} right"
-    f, t = names[int(found)], names[int(true)]
-    return f if f == t else f"{f}, not {t}"
+def _judged(model: Any, batch: Any, names: list[str]) -> Iterator[tuple[plots.Drawn, str, float]]:
+    """Each mesh of a batch as it is to be drawn, its title, and which share of it is right."""
+    scores, y = model.judged(batch)
+    votes = model.vertex_scores(batch)[0].cpu()
+    sizes = batch.ptr.diff().tolist()
+    parts = len(y) == batch.num_nodes
+    each = sizes if parts else [1] * len(sizes)
+    found, true = scores.argmax(1).cpu().split(each), y.cpu().split(each)
+    every = zip(batch.to_data_list(), votes.split(sizes), found, true, strict=True)
+    for mesh, vote, f, t in every:
+        pos, faces, right = mesh.pos.cpu(), mesh.face.T.cpu(), float((f == t).float().mean())
+        if parts:
+            yield plots.Drawn(pos, faces, labels=f), f"{right:.1%} right", right
+        else:
+            yield plots.Drawn(pos, faces, vote[:, int(f)]), named(int(f), int(t), names), right
 
 
 class Voxels(FigureCallback):
@@ -123,7 +126,8 @@ class Voxels(FigureCallback):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         predicted = model.logits(x).argmax(1).cpu()
         names = list(getattr(self.data, "classes", None) or map(str, range(model.num_classes)))
-        titles = [_title(p, t, names, False) for p, t in zip(predicted, y, strict=True)]
+        pairs = zip(predicted.tolist(), y.tolist(), strict=True)
+        titles = [named(*pair, names) for pair in pairs]
         wrong = (predicted != y).tolist()
         title = f"{type(model).__name__}: {int((predicted == y).sum())} of {len(y)} right"
         grids = x[:, 0].cpu()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from callbacks.figures import FigureCallback
+from callbacks.figures import FigureCallback, named
 from zoo import plots
 
 if TYPE_CHECKING:
@@ -35,9 +35,7 @@ class PointClouds(FigureCallback):
             titles = [f"{share:.0%} right" for share in right.float().mean(1)]
             title = f"{type(model).__name__}: parts as predicted"
             return plots.point_clouds(clouds, predicted, titles, names, title)
-        titles = [
-            names[p] if p == t else f"{names[p]}, not {names[t]}"
-            for p, t in zip(predicted.tolist(), y.tolist(), strict=True)
-        ]
+        pairs = zip(predicted.tolist(), y.tolist(), strict=True)
+        titles = [named(*pair, names) for pair in pairs]
         title = f"{type(model).__name__}: {int(right.sum())} of {len(y)} right"
         return plots.point_clouds(clouds, None, titles, names, title, (~right).tolist())

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from callbacks import Checkpoint
-from datamodules import SBM, Augmentation, Digits, LabelledText, RandomGraphs, Text
+from datamodules import SBM, Augmentation, Digits, Isometric, LabelledText, RandomGraphs, Text
 from tests.conftest import ROOT, newest_run
 from zoo import (
     VAE,
@@ -25,6 +25,7 @@ from zoo import (
     GraphAutoencoder,
     GraphClassifier,
     LanguageModel,
+    MeshClassifier,
     SequenceClassifier,
 )
 from zoo.checkpoints import AtomicCheckpointIO
@@ -173,6 +174,16 @@ def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
         return GraphClassifier(1, 4, hidden=8, dropout=0.2)
 
     resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(samples=200, batch_size=16))
+
+
+def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
+    def make() -> MeshClassifier:
+        return MeshClassifier(8, inputs="xyz", width=8, blocks=1, dropout=0.2)
+
+    def data() -> Isometric:
+        return Isometric(samples=44, refine=1, eigenpairs=8, batch_size=4)
+
+    resumes_exactly(make, tmp_path, 12, data)
 
 
 def test_absent_links_drawn_in_every_step_resume_exactly(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
+from zoo.errors import InputError
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.metrics.regression import R2
 from zoo.task import Task
@@ -29,6 +30,9 @@ class Classifier(Task):
         **task: see :class:`Task`.
 
     Batch: (x, y) with y int64 class indices, (B,).
+
+    Raises:
+        InputError: labels that are no classes, in the first batch of a pass.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
@@ -97,6 +101,37 @@ class Classifier(Task):
         scores = self.scores(torch.lerp(x[partner], x, share))
         one, other = self.parts(scores, y), self.parts(scores, y[partner])
         return {name: torch.lerp(other[name], one[name], share.to(one[name])) for name in one}
+
+    # -- bad input ------------------------------------------------------------------------------
+
+    def labels_of(self, batch: Any) -> Any:
+        """Classes of what a batch asks for, of any shape; None where it has none."""
+        if isinstance(batch, tuple | list):
+            return batch[1] if len(batch) > 1 else None
+        return getattr(batch, "y", None)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def _check_labels(self, batch: Any, batch_idx: int) -> None:
+        """The first batch of a pass: to look at each one would stop the device in every step."""
+        if batch_idx:
+            return
+        y = self.labels_of(batch)
+        if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
+            return
+        low, high = (int(v) for v in y.aminmax())
+        if low < 0 or high >= self.num_classes:
+            raise InputError(
+                f"the data has labels {low} to {high}, {type(self).__name__} was made for "
+                f"num_classes={self.num_classes}: 0 to {self.num_classes - 1}"
+            )
 
     def make_metrics(self) -> dict[str, Metric]:
         return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}

@@ -88,6 +88,16 @@ def test_data_that_do_not_fit() -> None:
         MeshClassifier(8, mixup=0.2)
 
 
+@pytest.mark.parametrize("labels", [(0, 9), (-1, 3)])
+def test_labels_that_are_no_classes(labels: tuple[int, int], trainer: Trainer) -> None:
+    data = Isometric(samples=16, refine=1, eigenpairs=8, val_size=0)
+    for mesh in data.split("train"):
+        mesh.y = torch.tensor([labels[int(mesh.y) % 2]])
+    message = f"the data has labels {labels[0]} to {labels[1]}, MeshClassifier was made for num_c"
+    with pytest.raises(InputError, match=message):
+        trainer(max_epochs=1).fit(MeshClassifier(8, width=8, blocks=1), data)
+
+
 def test_pictures(trainer: Trainer, tmp_path: Path) -> None:
     pytest.importorskip("plotly")
     picture = callbacks.Meshes(num_samples=3, html=True)

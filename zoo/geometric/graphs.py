@@ -100,6 +100,9 @@ class NodeClassifier(GraphModel, Classifier):
             )
         return self.logits(batch)[batch.mask], batch.y[batch.mask]
 
+    def labels_of(self, batch: Any) -> Any:
+        return batch.y[batch.mask] if "mask" in batch else None
+
     def step(self, batch: Any) -> dict[str, Any]:
         return super().step(batch) | {"weight": batch.mask.sum()}
 

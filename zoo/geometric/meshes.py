@@ -134,5 +134,8 @@ class MeshSegmenter(SurfaceModel):
             )
         return self.logits(batch), batch.y
 
+    def step(self, batch: Any) -> dict[str, Any]:
+        return super().step(batch) | {"weight": len(batch.y)}
+
     def make_metrics(self) -> dict[str, Metric]:
         return super().make_metrics() | {"iou": MulticlassJaccardIndex(self.num_classes)}
