@@ -12,6 +12,7 @@ from callbacks.figures import FigureCallback
 from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.paths import path
+from zoo.latent.base import LatentModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +40,23 @@ class LatentScatter(FigureCallback):
         return plots.latent_scatter(codes, y, title)
 
 
-class LatentManifold(FigureCallback):
+class _Shown(FigureCallback):
+    """A figure that shows samples as pictures."""
+
+    plane = False  # whether points in the plane do as well
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        shape = getattr(pl_module, "input_shape", None)
+        if shape is None or (self.plane and len(shape) == 1):
+            return
+        if len(shape) != 3 and type(pl_module).pictures is LatentModel.pictures:
+            raise InputError(
+                f"{type(pl_module).__name__} cannot draw samples of shape {tuple(shape)}: leave "
+                f"{type(self).__name__} out (--trainer.callbacks null leaves all out)"
+            )
+
+
+class LatentManifold(_Shown):
     """Decoded grid over the percentiles of the model's density over codes.
 
     Two latent axes run over their percentiles (of 10,000 codes from ``sample_latent``), the others
@@ -78,7 +95,7 @@ class LatentManifold(FigureCallback):
         return plots.manifold(images, levels.tolist(), title, names)
 
 
-class LatentInterpolation(FigureCallback):
+class LatentInterpolation(_Shown):
     """Paths in latent space between inputs of different classes, decoded; for a model without an
     encoder between codes drawn from its density, the same every time.
 
@@ -104,6 +121,7 @@ class LatentInterpolation(FigureCallback):
         self.kind = kind
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
         if self.kind not in pl_module.paths:
             known = ", ".join(pl_module.paths)
             raise InputError(f"unknown kind of path {self.kind!r}; choose from {known}")
@@ -144,7 +162,7 @@ class ExplainedVariance(FigureCallback):
         return plots.explained_variance(ratios, title)
 
 
-class Reconstructions(FigureCallback):
+class Reconstructions(_Shown):
     """Inputs above their reconstructions.
 
     Args:
@@ -165,7 +183,7 @@ class Reconstructions(FigureCallback):
         return plots.image_rows(rows, ["input", "reconstruction"], title)
 
 
-class Samples(FigureCallback):
+class Samples(_Shown):
     """New samples from the model, the same noise every time: images, or points in the plane over
     those of the data.
 
@@ -176,6 +194,7 @@ class Samples(FigureCallback):
     """
 
     name = "samples"
+    plane = True
 
     def __init__(
         self, num_images: int = 64, seed: int = 0, every_n_epochs: int | None = None

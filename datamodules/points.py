@@ -109,7 +109,7 @@ class PointDataModule(TensorDataModule):
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
         """Shape of a grid of voxels."""
         if not self.voxels:
-            raise AttributeError("clouds of points have no input_shape")
+            raise AttributeError("clouds of points have none, --data.voxels 32 makes grids of them")
         return (1, self.voxels, self.voxels, self.voxels)
 
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:

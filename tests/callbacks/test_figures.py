@@ -21,6 +21,7 @@ from callbacks import (
 from callbacks.figures import evaluating
 from datamodules import Digits
 from zoo import VAE, Autoencoder, plots
+from zoo.errors import InputError
 from zoo.latent.base import LatentModel
 
 CALLBACKS = (LatentScatter, LatentManifold, LatentInterpolation, Reconstructions, Samples)
@@ -118,5 +119,5 @@ def test_settings_that_cannot_be() -> None:
         Reconstructions(num_samples=0)
     with pytest.raises(ValueError, match="side must be at least 2"):
         LatentManifold(side=1)
-    with pytest.raises(ValueError, match="unknown kind 'curly'; choose from linear, spherical"):
-        LatentInterpolation(kind="curly")
+    with pytest.raises(InputError, match="unknown kind of path 'curly'; choose from linear, sph"):
+        LatentInterpolation(kind="curly").setup(L.Trainer(logger=False), VAE((1, 8, 8)), "fit")

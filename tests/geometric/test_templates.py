@@ -12,7 +12,7 @@ import torch
 
 import callbacks
 import zoo
-from datamodules import Articulated
+from datamodules import Articulated, Digits
 from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
 from zoo.errors import InputError
 from zoo.functional.meshes import edge_lengths, stretch
@@ -155,8 +155,11 @@ def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
         PCA(DATA.input_shape, 2).pictures(batch()[0])
     paths = callbacks.LatentInterpolation(kind="isometric")
     plain = Autoencoder(DATA.input_shape, 2, hidden=(8,), output="identity")
-    with pytest.raises(InputError, match="unknown kind of path 'isometric'; choose from linear"):
+    with pytest.raises(InputError, match=r"cannot draw samples of shape \(1046, 3\): leave Latent"):
         trainer(max_epochs=1, callbacks=[paths]).fit(plain, DATA)
+    images = Autoencoder((1, 8, 8), 2, hidden=(8,))
+    with pytest.raises(InputError, match="unknown kind of path 'isometric'; choose from linear"):
+        trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
 
 
 def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:

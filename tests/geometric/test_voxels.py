@@ -59,7 +59,7 @@ def test_grids_are_made_of_points_on_the_fly() -> None:
         Shapes(voxels=16, task="parts")
     with pytest.raises(ValueError, match="voxels must be at least 3 along a side, got 2"):
         Shapes(voxels=2)
-    with pytest.raises(AttributeError, match="clouds of points have no input_shape"):
+    with pytest.raises(AttributeError, match=r"--data\.voxels 32 makes grids of them"):
         _ = Shapes().input_shape
 
 

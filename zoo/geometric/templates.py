@@ -141,6 +141,10 @@ class TemplateModel(LatentModel):
         found = edge_lengths(self.decode(torch.lerp(z, z.roll(1, 0), t)), self.edges)
         return ((found - wanted) / wanted).square().mean()
 
+    def describe_metrics(self) -> dict[str, str]:
+        notes = super().describe_metrics() | TemplateModel.metric_notes
+        return {name: note.replace("per image", "per shape") for name, note in notes.items()}
+
     # -- the contract ---------------------------------------------------------------------------
 
     def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 10, kind: str = "linear") -> Tensor:
