@@ -17,10 +17,61 @@ from datamodules.errors import DataError
 from datamodules.loader import BatchPlan, PlannedLoader
 from zoo.functional.graphs import absent_pairs, both_directions
 
-EVAL_BATCH = 256  # graphs per evaluation batch: it changes the speed, not the figures
+
+class GraphLists(LightningDataModule):
+    """Lists of PyG graphs, or of meshes, in batches; one list for each split.
+
+    A subclass has ``batch_size`` and ``seed``, and implements ``split``.
+    """
+
+    batch_size: int
+    seed: int
+    eval_batch = 256  # graphs per evaluation batch: it changes the speed, not the figures
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    def split(self, name: str) -> list[Data]:
+        """The graphs of ``train``, ``val`` or ``test``."""
+        raise NotImplementedError(f"{type(self).__name__} has no split(name)")
+
+    def prepare_training(self, batch: Any, generator: torch.Generator) -> Any:
+        """What is done to each training batch; the generator depends on seed, epoch and batch."""
+        return batch
+
+    def prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
+        """What is done to each evaluation batch, without random numbers."""
+        return batch
+
+    def train_dataloader(self) -> Any:
+        return self._loader("train")
+
+    def val_dataloader(self) -> Any:
+        return self._loader("val") if self.split("val") else []
+
+    def test_dataloader(self) -> Any:
+        return self._loader("test")
+
+    def predict_dataloader(self) -> Any:
+        return self._loader("test")
+
+    def _loader(self, name: str) -> GraphLoader:
+        trainer, training = self.trainer, name == "train"
+        graphs = self.split(name)
+        plan = BatchPlan(
+            len(graphs),
+            self.batch_size if training else max(self.batch_size, self.eval_batch),
+            shuffle=training,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        device = trainer.strategy.root_device if trainer else torch.device("cpu")
+        prepare = self.prepare_training if training else self.prepare_evaluation
+        return GraphLoader(graphs, plan, device, prepare, training)
 
 
-class GraphSetDataModule(LightningDataModule):
+class GraphSetDataModule(GraphLists):
     """Graphs in batches: PyG ``Batch`` with x (N, F), edge_index (2, E), batch (N,) and y (G,).
 
     A data set implements ``load``. Of ``folds`` parts of equal size and equal shares of the classes
@@ -57,9 +108,6 @@ class GraphSetDataModule(LightningDataModule):
         self.seed = seed
         self.root = Path(root or default_root())
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__}()"
-
     def load(self) -> list[Data]:
         """All graphs, each with x, edge_index and y (1,)."""
         raise NotImplementedError(f"{type(self).__name__} has no load()")
@@ -92,36 +140,11 @@ class GraphSetDataModule(LightningDataModule):
         train = sorted(set(range(len(classes))) - {*test, *val})
         return {"train": train, "val": val, "test": test}
 
-    # -- Lightning ------------------------------------------------------------------------------
+    def split(self, name: str) -> list[Data]:
+        return [self.graphs[i] for i in self.parts[name]]
 
     def prepare_data(self) -> None:
         _ = self.graphs
-
-    def train_dataloader(self) -> Any:
-        return self._loader("train")
-
-    def val_dataloader(self) -> Any:
-        return self._loader("val") if self.parts["val"] else []
-
-    def test_dataloader(self) -> Any:
-        return self._loader("test")
-
-    def predict_dataloader(self) -> Any:
-        return self._loader("test")
-
-    def _loader(self, name: str) -> GraphLoader:
-        trainer, training = self.trainer, name == "train"
-        graphs = [self.graphs[i] for i in self.parts[name]]
-        plan = BatchPlan(
-            len(graphs),
-            self.batch_size if training else max(self.batch_size, EVAL_BATCH),
-            shuffle=training,
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        return GraphLoader(graphs, plan, device)
 
 
 class GraphLoader(PlannedLoader):

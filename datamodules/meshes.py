@@ -8,22 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.base import default_root
 from datamodules.errors import DataError
-from datamodules.graph_sets import GraphLoader
-from datamodules.loader import BatchPlan
+from datamodules.graph_sets import GraphLists
 from datamodules.points import ROTATIONS, check_rotation
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import Operators, spectral_operators
 
-EVAL_BATCH = 8  # meshes per evaluation batch: it changes the speed, not the figures
 
-
-class MeshDataModule(LightningDataModule):
+class MeshDataModule(GraphLists):
     """Meshes in batches, PyG ``Batch``.
 
     A data set implements ``load``. Each mesh has pos float32 (V, 3), around its centre and with a
@@ -52,6 +48,7 @@ class MeshDataModule(LightningDataModule):
 
     num_classes: int
     cached = False  # whether operators are kept on disk
+    eval_batch = 8
 
     def __init__(
         self,
@@ -73,9 +70,6 @@ class MeshDataModule(LightningDataModule):
         self.val_size, self.seed = val_size, seed
         self.root = Path(root or default_root())
         self._splits: dict[str, list[Data]] = {}
-
-    def __str__(self) -> str:
-        return f"{type(self).__name__}()"
 
     # -- what a data set provides ---------------------------------------------------------------
 
@@ -146,44 +140,19 @@ class MeshDataModule(LightningDataModule):
             self.setup("test" if name == "test" else "fit")
         return self._splits[name]
 
-    # -- Lightning ------------------------------------------------------------------------------
+    # -- batches --------------------------------------------------------------------------------
 
-    def train_dataloader(self) -> Any:
-        return self._loader("train")
+    def prepare_training(self, batch: Any, generator: torch.Generator) -> Any:
+        draw, count = ROTATIONS[self.rotate_training], len(batch.turn)
+        turn = torch.eye(3).repeat(count, 1, 1) if draw is None else draw(count, generator)
+        batch.turn = turn.to(batch.turn)
+        return turned(batch)
 
-    def val_dataloader(self) -> Any:
-        return self._loader("val") if self.split("val") else []
-
-    def test_dataloader(self) -> Any:
-        return self._loader("test")
-
-    def predict_dataloader(self) -> Any:
-        return self._loader("test")
-
-    def _loader(self, name: str) -> GraphLoader:
-        trainer, training = self.trainer, name == "train"
-        meshes = self.split(name)
-        plan = BatchPlan(
-            len(meshes),
-            self.batch_size if training else max(self.batch_size, EVAL_BATCH),
-            shuffle=training,
-            seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        return GraphLoader(meshes, plan, device, self._turn_anew if training else turned, training)
-
-    def _turn_anew(self, batch: Any, generator: torch.Generator) -> Any:
-        draw = ROTATIONS[self.rotate_training]
-        count = len(batch.turn)
-        batch.turn = (
-            torch.eye(3).repeat(count, 1, 1) if draw is None else draw(count, generator)
-        ).to(batch.turn)
-        return turned(batch, generator)
+    def prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
+        return turned(batch)
 
 
-def turned(batch: Any, generator: torch.Generator) -> Any:
+def turned(batch: Any) -> Any:
     """A batch with each mesh turned as its ``turn`` says."""
     batch.pos = (batch.turn[batch.batch] @ batch.pos[:, :, None])[:, :, 0]
     return batch
