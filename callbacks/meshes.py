@@ -198,7 +198,7 @@ class ShapeWalk(FigureCallback):
             way = pl_module.interpolate(x, x.roll(-1, 0), self.steps + 1)[:-1]
             images = pl_module.pictures(way.transpose(0, 1).flatten(0, 1))
         title = f"{type(pl_module).__name__}: {len(x)} inputs"
-        frames = [plots.image_grid(image[None], title, columns=1, width=3.0) for image in images]
+        frames = [plots.image_grid(image[None], title, columns=1, width=2.4) for image in images]
         save_animation(trainer, frames, name)
         strip = images[:: max(1, len(images) // 12)]
         save_figure(

@@ -49,7 +49,7 @@ def test_a_latent_model(cls: Any, network: str, tmp_path: Path) -> None:
     assert {"loss", "mse", "edge_error"} <= set(parts)
     assert "bits_per_dim" not in parts
     images = made.pictures(x)
-    assert images.shape == (3, 3, 96, 96)
+    assert images.shape == (3, 3, 160, 160)
     assert 0 <= float(images.min()) < 0.7
     assert float(images.max()) == 1
 

@@ -172,7 +172,7 @@ def render(
     shapes: Tensor,
     faces: Tensor,
     reach: float,
-    side: int = 96,
+    side: int = 160,
     view: tuple[float, float] = (-60.0, 15.0),
 ) -> Tensor:
     """Shapes of one connectivity as pictures of one scale, (N, V, 3) → (N, 3, side, side) in
@@ -182,7 +182,7 @@ def render(
         shapes: vertices, the third axis upwards.
         faces: (F, 3).
         reach: half the side of what a picture shows around the origin, in the shapes' units.
-        side: pixels, default 96.
+        side: pixels, default 160.
         view: azimuth and elevation of the viewer, degrees.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
