@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import warnings
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from datamodules.errors import DataError
+
+ON_ERROR = ("stop", "skip")
+T = TypeVar("T")
 
 
 class ClassFolders:
@@ -20,12 +25,22 @@ class ClassFolders:
         path: the folder.
         suffixes: of the files that count, in lower case.
         what: what they are, for errors.
+        on_error: what a file does that cannot be used: ``stop`` (default), or ``skip``, which names
+            it in a warning and goes on without it.
+
+    Raises:
+        ValueError: unknown ``on_error``.
     """
 
     smallest = 3  # files of a split, at least
 
-    def __init__(self, path: Path, suffixes: Collection[str], what: str) -> None:
+    def __init__(
+        self, path: Path, suffixes: Collection[str], what: str, on_error: str = "stop"
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"unknown on_error {on_error!r}; choose from {', '.join(ON_ERROR)}")
         self.path, self.suffixes, self.what = path, suffixes, what
+        self.on_error = on_error
 
     @cached_property
     def classes(self) -> list[str]:
@@ -90,6 +105,20 @@ class ClassFolders:
             labels = torch.tensor([self.label(file) for file in files])
             rows = per_class(labels, train_per_class, seed)[0 if train else 1]
         return [files[row] for row in rows.tolist()]
+
+    def attempt(self, read: Callable[[], T]) -> T | None:
+        """What ``read()`` returns; None, and a warning, for a file that is to be skipped.
+
+        Raises:
+            DataError: that of a file that stops all.
+        """
+        try:
+            return read()
+        except DataError as error:
+            if self.on_error == "stop":
+                raise DataError(f"{error} (--data.on_error skip goes on without it)") from None
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            return None
 
     def _folders(self, path: Path) -> list[str]:
         """Folders in ``path`` that hold at least one such file."""

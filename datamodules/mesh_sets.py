@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,9 @@ from torch_geometric.data import Data
 
 from datamodules.bodies import PARTS, body, draw_poses, pose
 from datamodules.class_folders import ClassFolders
-from datamodules.errors import DataError
 from datamodules.mesh_files import MESHES, UPWARDS, check_axis, read_surface
 from datamodules.meshes import MeshDataModule
 from zoo.functional.meshes import components
-
-ON_ERROR = ("stop", "skip")
 
 
 class MeshFolder(MeshDataModule):
@@ -55,10 +53,8 @@ class MeshFolder(MeshDataModule):
     ) -> None:
         super().__init__(**meshes)
         check_axis(up)
-        if on_error not in ON_ERROR:
-            raise ValueError(f"unknown on_error {on_error!r}; choose from {', '.join(ON_ERROR)}")
-        self.folders = ClassFolders(Path(path), MESHES, "meshes")
-        self.train_per_class, self.up, self.on_error = train_per_class, up, on_error
+        self.folders = ClassFolders(Path(path), MESHES, "meshes", on_error)
+        self.train_per_class, self.up = train_per_class, up
 
     @property
     def classes(self) -> list[str]:
@@ -72,14 +68,9 @@ class MeshFolder(MeshDataModule):
         return len(self.classes)
 
     def load(self, train: bool) -> list[Data]:
-        meshes = []
-        for file in self.folders.chosen(train, self.seed, self.train_per_class):
-            mesh = self.guarded(file, lambda file=file: self._read(file))
-            if mesh is not None:
-                meshes.append(mesh)
-        if not meshes:
-            raise DataError(f"no mesh of {self.folders.path} could be used")
-        return meshes
+        files = self.folders.chosen(train, self.seed, self.train_per_class)
+        meshes = (self.folders.attempt(partial(self._read, file)) for file in files)
+        return [mesh for mesh in meshes if mesh is not None]
 
     def _read(self, file: Path) -> Data:
         vertices, faces, mended = read_surface(file)
@@ -93,17 +84,7 @@ class MeshFolder(MeshDataModule):
         return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
 
     def ready(self, mesh: Data) -> Data | None:
-        return self.guarded(Path(mesh.name), lambda: super(MeshFolder, self).ready(mesh))
-
-    def guarded(self, file: Path, work: Any) -> Data | None:
-        """What ``work()`` returns; None, and a warning, for a file that is to be skipped."""
-        try:
-            return work()
-        except DataError as error:
-            if self.on_error == "stop":
-                raise DataError(f"{error} (--data.on_error skip goes on without it)") from None
-            warnings.warn(f"left out: {error}", stacklevel=2)
-            return None
+        return self.folders.attempt(partial(super().ready, mesh))
 
 
 class BodyParts(MeshDataModule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,23 @@ class PointFolder(SampledPoints):
         path: the folder.
         train_per_class: without ``train`` and ``test``: so many of each class, drawn by the seed,
             are for training and validation, all others for test. Default none: nine tenths of all.
+        on_error: what a file does that cannot be read: ``stop`` (default), or ``skip``, which names
+            it in a warning and goes on without it.
         **points: see :class:`SampledPoints`.
 
     Raises:
         DataError: names the folder or file that is wrong.
     """
 
-    def __init__(self, path: str, train_per_class: int | None = None, **points: Any) -> None:
+    def __init__(
+        self,
+        path: str,
+        train_per_class: int | None = None,
+        on_error: str = "stop",
+        **points: Any,
+    ) -> None:
         super().__init__(**points)
-        self.folders = ClassFolders(Path(path), SUFFIXES, "shapes")
+        self.folders = ClassFolders(Path(path), SUFFIXES, "shapes", on_error)
         self.train_per_class = train_per_class
 
     @property
@@ -83,15 +92,22 @@ class PointFolder(SampledPoints):
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         points, labels = [], []
         for file in self.folders.chosen(train, self.seed, self.train_per_class):
-            # a shape's points do not depend on which other files there are
-            generator = torch.Generator().manual_seed(self.seed)
-            vertices, faces = read_mesh(file)
-            try:
-                points.append(self.sample(vertices, faces, generator))
-            except ValueError as error:
-                raise DataError(f"{file}: {error}") from None
-            labels.append(self.folders.label(file))
+            cloud = self.folders.attempt(partial(self._read, file))
+            if cloud is not None:
+                points.append(cloud)
+                labels.append(self.folders.label(file))
+        if not points:
+            raise DataError(f"no file of {self.folders.path} could be used")
         return torch.stack(points), torch.tensor(labels)
+
+    def _read(self, file: Path) -> Tensor:
+        # a shape's points do not depend on which other files there are
+        generator = torch.Generator().manual_seed(self.seed)
+        vertices, faces = read_mesh(file)
+        try:
+            return self.sample(vertices, faces, generator)
+        except ValueError as error:
+            raise DataError(f"{file}: {error}") from None
 
 
 class ModelNet(SampledPoints):

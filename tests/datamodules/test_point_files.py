@@ -93,7 +93,7 @@ def test_splits_of_folders_and_by_class(tmp_path: Path) -> None:
     drawn.setup()
     assert drawn.split("train")[1].bincount().tolist() == [5, 5]
     assert drawn.split("test")[1].bincount().tolist() == [7, 7]
-    files = [set(drawn._files(train)) for train in (True, False)]
+    files = [set(drawn.folders.chosen(train, drawn.seed, 5)) for train in (True, False)]
     assert not files[0] & files[1]
     too_many = PointFolder(str(tmp_path / "b"), train_per_class=12, num_points=8)
     with pytest.raises(DataError, match="class 0 has 12 samples: 12 for training leave none"):
@@ -185,3 +185,20 @@ def test_missing_modelnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ModelNet(root=str(tmp_path)).setup()
     with pytest.raises(ValueError, match="unknown name '11'"):
         ModelNet("11")
+
+
+def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            (tmp_path / name / f"{i}.off").write_text(off(1.0 + i))
+    (tmp_path / "b" / "1.off").write_text("OFF\nthree")
+    options: dict[str, Any] = {"num_points": 8, "stored_points": 8, "val_size": 0}
+    with pytest.raises(DataError, match=r"1\.off is not a readable mesh.*--data.on_error skip"):
+        PointFolder(str(tmp_path), train_per_class=3, **options).setup()
+    data = PointFolder(str(tmp_path), train_per_class=3, on_error="skip", **options)
+    with pytest.warns(UserWarning, match=r"left out: .*1\.off"):
+        data.setup()
+    assert len(data.split("train")[0]) + len(data.split("test")[0]) == 7
+    with pytest.raises(ValueError, match="unknown on_error 'ask'; choose from stop, skip"):
+        PointFolder(str(tmp_path), on_error="ask")
