@@ -329,8 +329,12 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model pca --model.latent_dim 99", "latent_dim=99 is no smaller than a sample"),
         ("--model pca --model.solver qr", "unknown solver 'qr'; choose from covariance, svd"),
         (
-            "--model vae --data wine",
+            "--model vae --data wine --trainer.callbacks null",
             "a bernoulli likelihood needs pixels in [0, 1], the data has -",
+        ),
+        (
+            "--model vae --data wine",
+            "VAE cannot draw samples of shape (13,): leave LatentManifold out",
         ),
         ("--model conditional_vae --data diabetes", "Diabetes has no num_classes, which Condit"),
         ("--model iwae --model.num_draws 0", "num_draws must be at least 1, got 0"),
