@@ -277,7 +277,8 @@ def horse(file: str, seeds: int, sizes: tuple[int, ...] = (2, 4)) -> None:
             runs = f"{seeds} seeds of {HORSE_EPOCHS} epochs, {seconds:.0f} s each"
             note("horse, held-out frames",
                  f"share of the variance left, {dims} dimensions, isometry {term:g}",
-                 f"{spread(rests, 4)}; PCA {least:.4f}", "below PCA", runs, command)  # fmt: skip
+                 f"{spread(rests, 4)}; PCA {least:.4f}", "below PCA" if term else "–", runs,
+                 command)  # fmt: skip
             if dims == sizes[0]:
                 found.write(f"horse, two far frames, {dims} dimensions", runs, command)
 
