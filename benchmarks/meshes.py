@@ -4,12 +4,11 @@
    five, drawn by the seed. DiffusionNet on heat-kernel signatures and on coordinates, PointNet on
    1,024 points, VoxNet on 32³ voxels, all in the orientation of the files.
 2. Sheets of eight outlines, trained rolled: tested rolled, and folded as training never was.
-3. A galloping horse (a file of 48 frames, 24 that come twice; every fourth is held out, so that none
-   of those is trained on; the weight of the isometry term was chosen among 0, 1e4 and 1e6 by what is
-   left of the held-out frames of one seed), and a body with known joints:
-   what PCA and the mesh VAE leave of the variance at equal latent size, and ways between two far
-   shapes: how much edges stretch, and for the body how far the middle is from the true pose, whose
-   angles are halfway.
+3. A galloping horse and a body with known joints: what PCA and the mesh VAE leave of the variance
+   at equal latent size, and ways between two far shapes: how much edges stretch, and for the body
+   how far the middle is from the true pose, whose angles are halfway. The horse's file has 48
+   frames, 24 that come twice; every fourth is held out, so that none of those is trained on. The
+   weight of the isometry term was chosen among 0, 1e4 and 1e6 by the held-out frames of one seed.
 
 The first needs a folder of class folders, the third a file of frames. Run:
 python -m benchmarks.meshes mcgill FOLDER | sheets | horse FILE | body, and perhaps the number of
