@@ -46,8 +46,13 @@ class _Shown(FigureCallback):
     plane = False  # whether points in the plane do as well
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        shape = getattr(pl_module, "input_shape", None)
-        if shape is None or (self.plane and len(shape) == 1):
+        if not isinstance(pl_module, LatentModel):
+            raise InputError(
+                f"{type(self).__name__} draws samples of a latent model, which "
+                f"{type(pl_module).__name__} is not: leave the callback out"
+            )
+        shape = pl_module.input_shape
+        if self.plane and len(shape) == 1:
             return
         if len(shape) != 3 and type(pl_module).pictures is LatentModel.pictures:
             raise InputError(

@@ -46,10 +46,15 @@ class TemplateDataModule(TensorDataModule):
         raise NotImplementedError(f"{type(self).__name__} has no faces")
 
     @cached_property
+    def _training(self) -> tuple[Tensor, Tensor]:
+        """The training shapes as they come, for all that is asked of them."""
+        return self.shapes(True)
+
+    @cached_property
     def scale(self) -> tuple[Tensor, float]:
         """Centre (3,) and spread by which coordinates are moved and divided, of the training
         shapes."""
-        vertices = self.shapes(True)[0].double()
+        vertices = self._training[0].double()
         spread = float((vertices - vertices.mean(0)).square().mean().sqrt())
         if not spread > 0:
             raise DataError(f"the {len(vertices)} training shapes are all the same")
@@ -61,17 +66,17 @@ class TemplateDataModule(TensorDataModule):
         return ((vertices.double() - centre) / spread).float()
 
     def load(self, train: bool) -> Batch:
-        vertices, labels = self.shapes(train)
+        vertices, labels = self._training if train else self.shapes(False)
         return self.normalized(vertices), labels
 
     @property
     def input_shape(self) -> tuple[int, int]:  # type: ignore[override]
-        return self.shapes(True)[0].shape[1], 3
+        return self._training[0].shape[1], 3
 
     @property
     def template(self) -> str:
         """The mean training shape, as batches have shapes, packed as text."""
-        return pack_template(self.normalized(self.shapes(True)[0]).mean(0), self.faces)
+        return pack_template(self.normalized(self._training[0]).mean(0), self.faces)
 
     def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         return batch

@@ -20,7 +20,7 @@ from callbacks import (
 )
 from callbacks.figures import evaluating
 from datamodules import Digits
-from zoo import VAE, Autoencoder, plots
+from zoo import VAE, Autoencoder, MLPClassifier, plots
 from zoo.errors import InputError
 from zoo.latent.base import LatentModel
 
@@ -121,3 +121,5 @@ def test_settings_that_cannot_be() -> None:
         LatentManifold(side=1)
     with pytest.raises(InputError, match="unknown kind of path 'curly'; choose from linear, sph"):
         LatentInterpolation(kind="curly").setup(L.Trainer(logger=False), VAE((1, 8, 8)), "fit")
+    with pytest.raises(InputError, match="draws samples of a latent model, which MLPClassifier is"):
+        Reconstructions().setup(L.Trainer(logger=False), MLPClassifier((13,), 3), "fit")

@@ -184,5 +184,9 @@ def test_the_sparse_form_follows_the_features() -> None:
     assert features(narrow) is narrow
     with torch.autocast("cpu", torch.bfloat16):
         assert features(other) is other
+    with torch.inference_mode():  # a batch that a validation loop has made
+        made = other.clone()
+        assert features(made) is made
+        assert torch.equal(features(other).to_dense(), other)
     again = copy.deepcopy(features)
     assert torch.equal(again(other).to_dense(), other)

@@ -105,8 +105,8 @@ def _cells(vertices: Tensor, faces: Tensor, kept: Tensor) -> Tensor:
 
 
 def _once(faces: Tensor, count: int) -> Tensor:
-    """Faces without repetitions of the same three vertices, in the orientation of the first, by
-    their smallest vertices."""
+    """Faces without repetitions of the same three vertices, in the orientation that most of them
+    have, sorted."""
     low = faces.argmin(1, keepdim=True)
     faces = faces.gather(1, (low + torch.arange(3)) % 3)
     ends = faces[:, 1:].sort(1).values

@@ -143,6 +143,8 @@ class FixedFeatures:
     def __call__(self, x: Tensor) -> Tensor:
         if x.shape[1] <= self.narrow or x.requires_grad or torch.is_autocast_enabled(x.device.type):
             return x
+        if x.is_inference():  # made for this batch alone, and without the version that is looked at
+            return x
         if self._seen is None or self._seen() is not x or self._version != x._version:
             sparse = int(x.count_nonzero()) < DENSE * x.numel()
             self._form = x.to_sparse_csr() if sparse else None
