@@ -1,0 +1,156 @@
+"""Auto-PGD: gradient ascent that sets its own step size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from zoo.attacks.base import Scores
+from zoo.attacks.goals import Goal
+from zoo.attacks.gradient import PGD
+from zoo.functional.balls import project, steepest
+
+MOMENTUM = 0.75  # weight of the new step against the last way
+RISES = 0.75  # share of steps that must go up, or the step is halved
+
+
+@dataclass
+class Ascent:
+    """Where the samples of a batch are, one row each.
+
+    ``step`` is (B,); ``rises`` counts steps upwards since the last look, ``best_before`` and
+    ``halved`` are the best loss and whether the step was halved at that look.
+    """
+
+    x: Tensor
+    now: Tensor
+    before: Tensor
+    gradient: Tensor
+    loss: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    step: Tensor
+    rises: Tensor
+    best_before: Tensor
+    halved: Tensor
+
+    def rows(self, chosen: Tensor) -> Ascent:
+        """The same of some samples."""
+        return Ascent(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(PGD):
+    """PGD with momentum, whose step starts at 2 ε and is halved where progress stalls.
+
+    z = Π(x_k + η steepest(∇L));  x_{k+1} = Π(x_k + ¾ (z − x_k) + ¼ (x_k − x_{k−1})). At looks that
+    come ever more often, η is halved and the ascent goes on from the best point so far, if fewer
+    than ¾ of the steps went up, or if neither η nor the best loss has changed since the last look.
+
+    Args:
+        steps: default 100.
+        loss: default ``cross_entropy``.
+        **pgd: see :class:`~zoo.attacks.gradient.PGD`; there is no ``step_size``.
+
+    Returns the point of the highest loss for a sample that was not broken.
+
+    Raises:
+        ValueError: a step size.
+
+    Source: Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of
+    diverse parameter-free attacks, 2020, algorithm 1.
+    """
+
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step_size is not None:
+            raise ValueError("APGD sets its own step size: leave step_size out, or choose PGD")
+
+    def climb(self, model: Scores, x: Tensor, start: Tensor, goal: Goal) -> Tensor:
+        found = start.clone()
+        if not self.steps or not len(x):
+            return found
+        rows = torch.arange(len(x), device=x.device)
+        loss, gradient, broken = self._evaluate(model, start, goal)
+        path = Ascent(
+            x, start, start, gradient, loss, start, gradient, loss,
+            torch.full_like(loss, 2 * self.eps), torch.zeros_like(loss), loss,
+            torch.ones_like(broken),
+        )  # fmt: skip
+        looks = look_points(self.steps)
+        since = 0
+        for k in range(self.steps):
+            if self.early_stop and bool(broken.any()):
+                found[rows[broken]] = path.now[broken]
+                rows, path, goal = rows[~broken], path.rows(~broken), goal.rows(~broken)
+                if not len(rows):
+                    return found
+            broken = self._step(model, path, goal, 1.0 if k == 0 else MOMENTUM)
+            since += 1
+            if k + 1 in looks:
+                look(path, since)
+                since = 0
+        found[rows] = path.best
+        if self.early_stop:
+            found[rows[broken]] = path.now[broken]
+        return found
+
+    def _step(self, model: Scores, path: Ascent, goal: Goal, momentum: float) -> Tensor:
+        """One step of all samples, in place; which of them have reached their goal."""
+        ahead = path.now + _column(path.step, path.x) * steepest(path.gradient, self.norm)
+        ahead = self._inside(path.x, ahead)
+        way = momentum * (ahead - path.now) + (1 - momentum) * (path.now - path.before)
+        path.before, path.now = path.now, self._inside(path.x, path.now + way)
+        loss, path.gradient, broken = self._evaluate(model, path.now, goal)
+        path.rises += loss > path.loss
+        path.loss = loss
+        better = loss > path.best_loss
+        path.best_loss = torch.maximum(loss, path.best_loss)
+        path.best = torch.where(_column(better, path.x), path.now, path.best)
+        path.best_gradient = torch.where(_column(better, path.x), path.gradient, path.best_gradient)
+        return broken
+
+    def _inside(self, x: Tensor, point: Tensor) -> Tensor:
+        return self.clip(x + project(point - x, self.eps, self.norm))
+
+    def _evaluate(self, model: Scores, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, its gradient, and whether the goal is reached."""
+        inputs = x.detach().requires_grad_()
+        scores = model(inputs)
+        loss = goal.loss(scores, self.loss)
+        gradient = torch.autograd.grad(loss.sum(), inputs)[0]
+        return loss.detach(), gradient, goal.reached(scores.detach())
+
+
+def look(path: Ascent, steps: int) -> None:
+    """Halves the step where progress has stalled in the last ``steps``, and goes back to the best
+    point there."""
+    few = path.rises < RISES * steps
+    idle = ~path.halved & (path.best_loss <= path.best_before)
+    stalled = few | idle
+    path.step = torch.where(stalled, path.step / 2, path.step)
+    back = _column(stalled, path.x)
+    path.now = torch.where(back, path.best, path.now)
+    path.before = torch.where(back, path.best, path.before)
+    path.gradient = torch.where(back, path.best_gradient, path.gradient)
+    path.loss = torch.where(stalled, path.best_loss, path.loss)
+    path.best_before, path.halved = path.best_loss, stalled
+    path.rises = torch.zeros_like(path.rises)
+
+
+def look_points(steps: int) -> set[int]:
+    """Steps after which progress is looked at: fractions 0.22, 0.41, 0.57, … of all, section 3."""
+    fractions = [0.0, 0.22]
+    while fractions[-1] < 1:
+        fractions.append(fractions[-1] + max(fractions[-1] - fractions[-2] - 0.03, 0.06))
+    return {math.ceil(fraction * steps) for fraction in fractions[1:]}
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))

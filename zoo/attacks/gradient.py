@@ -1,0 +1,141 @@
+"""Attacks that follow the gradient within a ball: one step, several, and with a random start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.attacks.base import Budgeted, Scores
+from zoo.attacks.goals import Goal, check_loss
+from zoo.errors import InputError
+from zoo.functional.balls import check_norm, project, steepest, uniform_in_ball
+from zoo.functional.streams import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(Budgeted):
+    """x ← Π(x + α · steepest(∇L)): projected gradient ascent from a random point of the ball.
+
+    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest`` is the sign of
+    the gradient for ``linf`` and the gradient's direction for ``l2``. Several starts are
+    ``Restarts(PGD(...), n)``.
+
+    Args:
+        eps: radius ε, in the units of x.
+        norm: ``linf`` (default), ``l2`` or ``point``; see :mod:`zoo.functional.balls`.
+        steps: default 40.
+        step_size: α, default 2.5 ε / steps.
+        loss: L, ``cross_entropy`` (default), ``margin`` or ``dlr``; see
+            :class:`~zoo.attacks.goals.Goal`.
+        random_start: default yes.
+        early_stop: whether a sample that has reached its goal is left as it is (default) and no
+            longer computed.
+        seed: of the start, default 0.
+        bounds: see :class:`~zoo.attacks.base.Bounded`.
+
+    Raises:
+        InputError: a negative ε or number of steps.
+        ValueError: unknown norm or loss.
+
+    Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
+    section 2.1.
+    """
+
+    norm: str = "linf"
+    steps: int = 40
+    step_size: float | None = None
+    loss: str = "cross_entropy"
+    random_start: bool = True
+    early_stop: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_norm(self.norm)
+        check_loss(self.loss)
+        if self.steps < 0:
+            raise InputError(f"{type(self).__name__}: steps must not be negative, got {self.steps}")
+
+    @property
+    def alpha(self) -> float:
+        """Length of a step."""
+        if self.step_size is not None:
+            return self.step_size
+        return 2.5 * self.eps / max(1, self.steps)
+
+    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+        self.check_bounds(x)
+        start = x
+        if self.random_start and self.steps:
+            noise = uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
+            start = self.clip(x + noise)
+        return self.climb(model, x, start, goal)
+
+    def climb(self, model: Scores, x: Tensor, start: Tensor, goal: Goal) -> Tensor:
+        """All steps from ``start``; rows whose goal is reached leave the batch."""
+        found = start.clone()
+        rows = torch.arange(len(x), device=x.device)  # those still under way
+        now = start
+        for _ in range(self.steps):
+            if not len(rows):
+                break
+            now, keep, gradient = self._gradient(model, now, goal)
+            if keep is not None:
+                found[rows[~keep]] = now[~keep]
+                rows, x, now, gradient = rows[keep], x[keep], now[keep], gradient[keep]
+                goal = goal.rows(keep)
+            step = now + self.alpha * steepest(gradient, self.norm)
+            now = self.clip(x + project(step - x, self.eps, self.norm))
+        found[rows] = now
+        return found
+
+    def _gradient(
+        self, model: Scores, x: Tensor, goal: Goal
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """x, which of its rows go on (None: all), and the gradient of their losses."""
+        inputs = x.detach().requires_grad_()
+        scores = model(inputs)
+        keep = ~goal.reached(scores.detach()) if self.early_stop else None
+        if keep is not None and bool(keep.all()):
+            keep = None
+        losses = goal.loss(scores, self.loss)
+        total = losses.sum() if keep is None else losses[keep].sum()
+        return x, keep, torch.autograd.grad(total, inputs)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BIM(PGD):
+    """The basic iterative method: PGD that starts at x itself.
+
+    Args:
+        steps: default 10.
+        **pgd: see :class:`PGD`.
+
+    Source: Kurakin et al., Adversarial examples in the physical world, 2017, section 2.2.
+    """
+
+    steps: int = 10
+    random_start: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(PGD):
+    """The fast gradient sign method: x + ε · sign(∇L), or − for a target; one step of length ε.
+
+    With ``l2``, x + ε ∇L / ‖∇L‖ (the fast gradient method).
+
+    Args:
+        steps: 1; more of them would be :class:`BIM`.
+        **pgd: see :class:`PGD`.
+
+    Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015, section 4.
+    """
+
+    steps: int = 1
+    random_start: bool = False
+
+    @property
+    def alpha(self) -> float:
+        return self.eps if self.step_size is None else self.step_size

@@ -1,0 +1,129 @@
+"""One perturbation for a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.attacks.base import Attack, Bounded, Budgeted, Scores, undisturbed, usable
+from zoo.attacks.goals import Goal, check_loss
+from zoo.errors import InputError
+from zoo.functional.balls import check_norm, project, steepest
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniversalPerturbation(Budgeted):
+    """max over one δ with ‖δ‖ ≤ ε of the mean loss over all samples that it does not break yet.
+
+    ``fit(model, loader)`` finds δ by projected gradient steps over batches, with momentum, and
+    gives an attack that adds it to any sample, unseen ones too. That a broken sample no longer
+    counts is the clipped loss of the source: δ works for those that hold out, and does not push a
+    few ever further.
+
+    Args:
+        eps: radius ε, in the units of x.
+        norm: ``linf`` (default) or ``l2``.
+        epochs: passes over the loader, default 5.
+        step_size: default ε / 10; it falls to 0 linearly.
+        momentum: of the gradients' directions, default 0.9.
+        loss: default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
+        target: the class that all samples shall be taken for; default any wrong one. Samples of
+            that class are left out.
+        bounds: see :class:`~zoo.attacks.base.Bounded`.
+
+    Raises:
+        InputError: a negative ε; no sample to learn from.
+
+    Sources: Moosavi-Dezfooli et al., Universal adversarial perturbations, 2017; Shafahi et al.,
+    Universal adversarial training, 2020, section 3 (stochastic gradients, the clipped loss).
+    """
+
+    norm: str = "linf"
+    epochs: int = 5
+    step_size: float | None = None
+    momentum: float = 0.9
+    loss: str = "margin"
+    target: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_norm(self.norm)
+        check_loss(self.loss)
+
+    def fit(self, model: Any, loader: Iterable[Any]) -> AddedPerturbation:
+        """Learns δ on batches (x, y) of a loader that can be gone through several times."""
+        delta: Tensor | None = None
+        with undisturbed(model):
+            velocity: Tensor | float = 0.0
+            for epoch in range(self.epochs):
+                for x, y in loader:
+                    x, y = self._samples(usable(x), usable(y))
+                    if not len(x):
+                        continue
+                    self.check_bounds(x)
+                    delta = torch.zeros_like(x[:1]) if delta is None else delta
+                    gradient = self._gradient(Scores(model, y), x, y, delta)
+                    velocity = self.momentum * velocity + steepest(gradient, "l2")
+                    rate = (self.step_size or self.eps / 10) * (1 - epoch / self.epochs)
+                    moved = delta + rate * steepest(velocity, self.norm)
+                    delta = project(moved, self.eps, self.norm)
+        if delta is None:
+            raise InputError("UniversalPerturbation: the loader has no sample to learn from")
+        return AddedPerturbation(delta.detach(), self.target, self.bounds, self.name)
+
+    def _samples(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.target is None:
+            return x, y
+        return x[y != self.target], y[y != self.target]
+
+    def _gradient(self, model: Scores, x: Tensor, y: Tensor, delta: Tensor) -> Tensor:
+        inputs = delta.detach().requires_grad_()
+        target = None if self.target is None else torch.full_like(y, self.target)
+        goal = Goal(y, target)
+        scores = model(self.clip(x + inputs))
+        losses = goal.loss(scores, self.loss)[~goal.reached(scores.detach())]
+        return torch.autograd.grad(losses.sum(), inputs)[0]
+
+    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+        raise InputError(
+            "UniversalPerturbation is learned on many samples first: "
+            "attack = UniversalPerturbation(...).fit(model, loader)"
+        )
+
+
+class AddedPerturbation(Attack):
+    """x + δ inside the bounds, with the same δ for all samples.
+
+    Args:
+        delta: δ, (1, ...).
+        target: the class that it was learned for; default none.
+        bounds: of samples, default (0, 1).
+        name: for tables.
+    """
+
+    def __init__(
+        self,
+        delta: Tensor,
+        target: int | None = None,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+        name: str = "AddedPerturbation",
+    ) -> None:
+        self.delta, self.target, self._name = delta, target, name
+        self._bounds = Bounded(bounds=bounds)
+
+    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+        if x.shape[1:] != self.delta.shape[1:]:
+            raise InputError(
+                f"the perturbation is for samples {tuple(self.delta.shape[1:])}, not "
+                f"{tuple(x.shape[1:])}"
+            )
+        self._bounds.check_bounds(x)
+        return self._bounds.clip(x + self.delta.to(x))
+
+    @property
+    def name(self) -> str:
+        return self._name
