@@ -200,7 +200,8 @@ def test_dropout_is_for_training_alone(layer: str) -> None:
         ({"layer": "convolution"}, "unknown layer 'convolution'; choose from transformer, mlp"),
         ({"layer": "gru", "cross": True}, "read by attention, which layer='gru' has none of"),
         ({"position": "rope"}, "unknown position 'rope'; choose from none, learned"),
-        ({"norm": "batch"}, "unknown norm 'batch'; choose from layer, rms"),
+        ({"norm": "group"}, "unknown norm 'group'; choose from layer, rms, batch"),
+        ({"norm": "batch"}, "lets a token know of later ones: choose layer or rms"),
         ({"activation": "tanh"}, "unknown activation 'tanh'; choose from relu, gelu"),
     ],
 )
@@ -208,6 +209,22 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
     settings = {"layer": "transformer", "causal": True, **options}
     with pytest.raises(ValueError, match=message):
         SequenceNetwork(dim=16, layers=1, heads=4, length=8, **settings)
+
+
+def test_batch_norm_of_tokens() -> None:
+    """Features have mean 0 and variance 1 over all tokens; what is kept serves alone later."""
+    network = make("transformer", "none", causal=False, norm="batch").train()
+    x = 3 + 2 * tokens(64, T)
+    out = network(x)
+    assert out.mean((0, 1)).abs().max() < 1e-12
+    assert (out.var((0, 1), correction=0) - 1).abs().max() < 1e-3
+    network.eval()
+    torch.testing.assert_close(network(x)[:1], network(x[:1]))
+    padded = torch.ones(3, T).bool()
+    padded[0, -2:] = False
+    network(x[:3], padded)  # in evaluation no statistics are taken
+    with pytest.raises(ValueError, match="would count padding as tokens"):
+        network.train()(x[:3], padded)
 
 
 def test_bad_passes() -> None:

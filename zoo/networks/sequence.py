@@ -58,7 +58,9 @@ class SequenceNetwork(nn.Module):
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        ValueError: unknown names; a memory without attention; numbers that do not fit together.
+        ValueError: unknown names; a memory without attention; numbers that do not fit together;
+            the norm ``batch``, by which tokens know of one another, in a causal network, and with
+            padding in training.
     """
 
     def __init__(
@@ -89,7 +91,11 @@ class SequenceNetwork(nn.Module):
             raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(LAYERS)}")
         if cross and layer != "transformer":
             raise ValueError(f"a memory is read by attention, which layer={layer!r} has none of")
-        self.causal, self.window = causal, window
+        if causal and norm == "batch":
+            raise ValueError(
+                "the norm 'batch' lets a token know of later ones: choose layer or rms"
+            )
+        self.causal, self.window, self.counts_all = causal, window, norm == "batch"
         attention = (dim, heads, hidden, kv_heads, qk_norm, norm, pre_norm, activation, bias)
 
         def transformer() -> TransformerLayer:
@@ -155,6 +161,8 @@ class SequenceNetwork(nn.Module):
             raise ValueError("a state goes with whole rows of tokens: no padding, no prior")
         if valid is None:
             return self._run(x, None, prior, state, memory, memory_valid)
+        if self.counts_all and self.training and not bool(valid.all()):
+            raise ValueError("the norm 'batch' would count padding as tokens: choose layer or rms")
         # padding moves to the end of each row, where it cannot shift positions or enter states
         order = valid.int().argsort(dim=1, descending=True, stable=True)
         index = order[..., None].expand_as(x)

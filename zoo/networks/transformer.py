@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.networks.attention import KVCache, MultiHeadAttention, Sight
 
-NORMS = ("layer", "rms")
+NORMS = ("layer", "rms", "batch")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
@@ -20,14 +20,29 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def token_norm(name: str, dim: int) -> nn.Module:
-    """The layer that normalises each token: ``layer`` or ``rms``.
+    """The layer that normalises tokens: ``layer`` or ``rms``, each token by itself, or ``batch``.
 
     Raises:
         ValueError: unknown name.
     """
     if name not in NORMS:
         raise ValueError(f"unknown norm {name!r}; choose from {', '.join(NORMS)}")
+    if name == "batch":
+        return TokenBatchNorm(dim)
     return nn.LayerNorm(dim) if name == "layer" else nn.RMSNorm(dim, eps=1e-6)
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Each feature over all tokens of a batch: in training, tokens know of one another by it.
+
+    Shapes: (B, T, dim) → the same.
+
+    Source: Zerveas et al., A transformer-based framework for multivariate time series, 2021,
+    section 3.1: outliers among a series' values leave their mark on a token's own mean and size.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, -2)).view_as(x)
 
 
 def activation_function(name: str) -> Callable[[Tensor], Tensor]:
@@ -100,7 +115,7 @@ class TransformerLayer(nn.Module):
         dim: width of tokens.
         heads, kv_heads, qk_norm: see :class:`~zoo.networks.attention.MultiHeadAttention`.
         hidden: inner width of the feed-forward net, default 4 · dim.
-        norm: ``layer`` (default) or ``rms``.
+        norm: ``layer`` (default), ``rms`` or ``batch``; see :func:`token_norm`.
         pre_norm: whether the norm comes before each part (default) or after its sum: x ← norm(x +
             part(x)), as in the first transformer.
         activation: see :class:`FeedForward`.
