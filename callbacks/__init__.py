@@ -1,5 +1,11 @@
 """Lightning callbacks for any model that keeps the zoo's contracts."""
 
+from callbacks.adversarial_training import (
+    TRADES,
+    AdversarialTraining,
+    FastAdversarialTraining,
+    FreeAdversarialTraining,
+)
 from callbacks.checkpoint import Checkpoint
 from callbacks.early_stopping import EarlyStopping
 from callbacks.figures import FigureCallback, save_figure
@@ -30,6 +36,8 @@ from callbacks.weights import (
 )
 
 __all__ = [
+    "TRADES",
+    "AdversarialTraining",
     "AttentionMaps",
     "Attributions",
     "Calibration",
@@ -38,11 +46,13 @@ __all__ = [
     "DecisionBoundary",
     "EarlyStopping",
     "ExplainedVariance",
+    "FastAdversarialTraining",
     "FeatureMaps",
     "FigureCallback",
     "Filters",
     "FittedCurve",
     "Forecasts",
+    "FreeAdversarialTraining",
     "GraphClasses",
     "Interrupt",
     "LatentInterpolation",

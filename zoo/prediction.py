@@ -38,6 +38,8 @@ class Classifier(Task):
     metric_notes: ClassVar[dict[str, str]] = {
         "nll": "cross-entropy, nats",
         "accuracy": "fraction of samples classified correctly",
+        "robust_accuracy": "fraction classified correctly without an attack and under it",
+        "divergence": "KL(p(x) ‖ p(x′)) of TRADES, x′ under attack, nats",
         "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
     }
 

@@ -48,6 +48,11 @@ class Attack:
             x, y = usable(x), usable(y)
             return self.perturb(Scores(model, y), x, Goal(y)).detach()
 
+    def on_batch(self, model: Any, batch: Any) -> Any:
+        """The same on a batch as data modules give it: (x, y) → (x_adv, y)."""
+        x, y = batch
+        return self(model, x, y), y
+
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         """The attack itself, with gradients enabled and the model in evaluation mode."""
         raise NotImplementedError(f"{type(self).__name__} has no perturb(model, x, goal)")

@@ -134,6 +134,8 @@ class Restarts(WorstOf):
     def __init__(self, attack: Attack, count: int) -> None:
         if count < 1:
             raise ValueError(f"Restarts needs a count of at least 1, got {count}")
+        if not draws(attack):
+            raise ValueError(f"{attack.name} draws nothing at random: restarts would repeat it")
         super().__init__(*(reseeded(attack, number) for number in range(count)))
         self.attack, self.count = attack, count
 
@@ -146,14 +148,21 @@ class Restarts(WorstOf):
 
 
 def reseeded(attack: Attack, number: int) -> Attack:
-    """The same attack with the ``number``-th seed after its own."""
+    """The same attack with the ``number``-th seed after its own; itself if it draws nothing."""
     if not number:
         return attack
     if isinstance(attack, Targeted):
         return Targeted(reseeded(attack.attack, number), attack.target, attack.seed)
     if isinstance(attack, WorstOf):
         return WorstOf(*(reseeded(part, number) for part in attack.attacks))
-    if not hasattr(attack, "seed") or not getattr(attack, "random_start", True):
-        raise ValueError(f"{attack.name} draws nothing at random: restarts would repeat it")
     settings: Any = attack
-    return replace(settings, seed=settings.seed + number)
+    return replace(settings, seed=settings.seed + number) if draws(attack) else attack
+
+
+def draws(attack: Attack) -> bool:
+    """Whether an attack draws random numbers."""
+    if isinstance(attack, WorstOf):
+        return any(draws(part) for part in attack.attacks)
+    if isinstance(attack, Targeted):
+        return draws(attack.attack)
+    return hasattr(attack, "seed") and getattr(attack, "random_start", True)

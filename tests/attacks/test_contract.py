@@ -1,0 +1,305 @@
+"""What holds for every attack: budgets, bounds, no trace on the model, no part of other samples."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.attacks.conftest import Case
+from zoo.attacks import (
+    APGD,
+    BIM,
+    FGSM,
+    PGD,
+    Attack,
+    CarliniWagner,
+    DeepFool,
+    PenaltyAttack,
+    Restarts,
+    Square,
+    Targeted,
+    TransferAttack,
+    UniversalPerturbation,
+    WorstOf,
+)
+from zoo.attacks.base import Scores
+from zoo.attacks.goals import Goal
+from zoo.errors import InputError
+from zoo.functional.balls import size
+
+BUDGETED: dict[str, Callable[[float], Attack]] = {
+    "fgsm": lambda eps: FGSM(eps=eps),
+    "fgm": lambda eps: FGSM(eps=eps, norm="l2"),
+    "bim": lambda eps: BIM(eps=eps),
+    "pgd": lambda eps: PGD(eps=eps, steps=10),
+    "pgd_long_step": lambda eps: PGD(eps=eps, steps=5, step_size=3 * eps, early_stop=False),
+    "pgd_l2": lambda eps: PGD(eps=eps, norm="l2", steps=10),
+    "pgd_margin": lambda eps: PGD(eps=eps, loss="margin", steps=10),
+    "pgd_dlr": lambda eps: PGD(eps=eps, loss="dlr", steps=10),
+    "apgd": lambda eps: APGD(eps=eps, steps=20),
+    "apgd_l2": lambda eps: APGD(eps=eps, norm="l2", steps=20, loss="dlr"),
+    "square": lambda eps: Square(eps=eps, queries=40),
+    "square_l2": lambda eps: Square(eps=eps, norm="l2", queries=40),
+    "restarts": lambda eps: Restarts(PGD(eps=eps, steps=3), 3),
+    "targeted": lambda eps: Targeted(PGD(eps=eps, steps=5), "next"),
+    "worst": lambda eps: WorstOf(FGSM(eps=eps), Targeted(APGD(eps=eps, steps=5), "runner_up")),
+}
+NEAREST: dict[str, Attack] = {
+    "carlini_wagner": CarliniWagner(search_steps=3, steps=60),
+    "carlini_wagner_l1": CarliniWagner(norm="l1", search_steps=3, steps=60),
+    "carlini_wagner_linf": CarliniWagner(norm="linf", search_steps=3, steps=60),
+    "penalty": PenaltyAttack(search_steps=5),
+    "deep_fool": DeepFool(),
+    "deep_fool_linf": DeepFool(norm="linf"),
+}
+ATTACKS = {name: make(0.1) for name, make in BUDGETED.items()} | NEAREST
+
+
+def norm_of(attack: Any) -> str:
+    while not hasattr(attack, "norm"):
+        attack = attack.attack if hasattr(attack, "attack") else attack.attacks[0]
+    return attack.norm
+
+
+@pytest.mark.parametrize("name", BUDGETED)
+@pytest.mark.parametrize("eps", [0.03, 0.3])
+def test_samples_stay_in_the_ball_and_in_the_bounds(name: str, eps: float, images: Case) -> None:
+    model, x, y = images
+    attack = BUDGETED[name](eps)
+    found = attack(model, x, y)
+    assert found.shape == x.shape
+    assert not found.requires_grad
+    assert not torch.equal(found, x)
+    assert size(found - x, norm_of(attack)).max() <= eps + 1e-6
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+@pytest.mark.parametrize("name", BUDGETED)
+def test_no_budget_no_change(name: str, images: Case) -> None:
+    model, x, y = images
+    torch.testing.assert_close(BUDGETED[name](0.0)(model, x, y), x, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        PGD(eps=0.3, steps=0),
+        APGD(eps=0.3, steps=0),
+        Square(eps=0.3, queries=0),
+        CarliniWagner(steps=0),
+        CarliniWagner(search_steps=0),
+        DeepFool(steps=0),
+    ],
+)
+def test_no_steps_no_change(attack: Attack, images: Case) -> None:
+    model, x, y = images
+    assert torch.equal(attack(model, x, y), x)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_other_samples_have_no_part_in_it(name: str, images: Case) -> None:
+    model, x, y = images
+    attack = ATTACKS[name]
+    together = attack(model, x, y)
+    torch.testing.assert_close(attack(model, x[:1], y[:1]), together[:1], rtol=0, atol=1e-9)
+    order = torch.tensor([7, 2, 5])
+    torch.testing.assert_close(
+        attack(model, x[order], y[order]), together[order], rtol=0, atol=1e-9
+    )
+    assert attack(model, x[:0], y[:0]).shape == (0, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_model_is_as_it_was(name: str, images: Case) -> None:
+    model, x, y = images
+    model.train()
+    model[1].eval()  # a batch norm that was frozen on purpose
+    model[4].weight.requires_grad_(False)
+    model[0].weight.grad = torch.ones_like(model[0].weight)
+    before = pickle.dumps([model.state_dict(), [p.grad for p in model.parameters()]], protocol=4)
+    flags = [m.training for m in model.modules()], [p.requires_grad for p in model.parameters()]
+    random = torch.get_rng_state()
+    ATTACKS[name](model, x, y)
+    assert [m.training for m in model.modules()] == flags[0]
+    assert [p.requires_grad for p in model.parameters()] == flags[1]
+    after = pickle.dumps([model.state_dict(), [p.grad for p in model.parameters()]], protocol=4)
+    assert before == after
+    assert torch.equal(torch.get_rng_state(), random)
+    assert x.grad is None
+    assert not x.requires_grad
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd", "carlini_wagner"])
+def test_flags_come_back_after_an_error(name: str, images: Case) -> None:
+    model, x, y = images
+    model.train()
+    with pytest.raises(InputError, match="outside the bounds"):
+        ATTACKS[name](model, x + 1, y)
+    assert all(m.training for m in model.modules())
+    assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd_l2", "pgd_margin", "pgd_dlr", "apgd"])
+def test_a_shift_of_all_scores_changes_nothing(name: str, images: Case) -> None:
+    model, x, y = images
+    plain = ATTACKS[name](model, x, y)
+    for moved in (lambda x: model(x) + 1000, lambda x: model(x) - 1000):
+        torch.testing.assert_close(ATTACKS[name](moved, x, y), plain, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "penalty", "carlini_wagner"])
+def test_sure_models_are_broken_as_well(name: str, learned: Case) -> None:
+    """Scores ×1000 saturate every softmax in float32: gradients through it would be 0."""
+    model, x, y = learned
+    attack = ATTACKS[name]
+    plain = (model(attack(model, x, y)).argmax(1) != y).float().mean()
+    sure = (model(attack(lambda x: 1000 * model(x), x, y)).argmax(1) != y).float().mean()
+    assert plain > 0.3
+    assert sure > plain - 0.05
+
+
+def test_the_order_of_scores_decides_margins(images: Case) -> None:
+    """The direction of steepest ascent of the margin knows no scale."""
+    model, x, y = images
+    attack = PGD(eps=0.1, loss="margin", steps=10)
+    found = attack(lambda x: 10 * model(x) - 1000, x, y)
+    torch.testing.assert_close(found, attack(model, x, y), rtol=0, atol=1e-9)
+
+
+# -- modes of torch and Lightning ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_in_inference_mode(name: str, images: Case) -> None:
+    model, x, y = images
+    with torch.inference_mode():
+        found = ATTACKS[name](model, x.clone(), y.clone())
+    torch.testing.assert_close(found, ATTACKS[name](model, x, y), rtol=0, atol=1e-12)
+
+
+def test_autocast_takes_no_part(images: Case) -> None:
+    model, x, y = images
+    model.float()
+    x = x.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = PGD(eps=0.1)(model, x, y)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, PGD(eps=0.1)(model, x, y), rtol=0, atol=0)
+
+
+def test_inside_a_trainers_test() -> None:
+    from datamodules import Digits
+    from zoo import CNN
+
+    class Attacked(CNN):
+        def test_step(self, batch: Any, batch_idx: int) -> None:
+            x, y = batch
+            found = PGD(eps=0.3)(self, x, y)
+            assert (found - x).abs().max() <= 0.3 + 1e-6
+            self.log("attacked", (self.logits(found).argmax(1) == y).float().mean())
+            super().test_step(batch, batch_idx)
+
+    torch.manual_seed(0)
+    model = Attacked((1, 8, 8), 10, (8,), lr=0.02)
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = L.Trainer(max_epochs=3, enable_model_summary=False, **options)
+    trainer.fit(model, Digits(batch_size=100))
+    metrics = trainer.test(model, Digits(batch_size=100), verbose=False)[0]
+    assert metrics["test/accuracy"] > 0.8
+    assert metrics["attacked"] < 0.1
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+def test_bad_input(images: Case) -> None:
+    model, x, y = images
+    attack = PGD(eps=0.1)
+    with pytest.raises(InputError, match="needs the true classes y: the data has no labels"):
+        attack(model, x, None)
+    with pytest.raises(InputError, match=r"sample 0 has the value -\d.*outside the bounds 0 to 1"):
+        attack(model, x - 2, y)
+    nan = x.clone()
+    nan[3, 0, 0, 0] = torch.nan
+    with pytest.raises(InputError, match="sample 3 has the value nan"):
+        attack(model, nan, y)
+    with pytest.raises(InputError, match="labels go from 0 to 9, the model has classes 0 to 3"):
+        attack(model, x, torch.arange(10))
+    with pytest.raises(InputError, match=r"scores of shape \(10, classes\)"):
+        attack(lambda x: model(x)[:, 0], x, y)
+    with pytest.raises(InputError, match="scores that are nan"):
+        attack(lambda x: model(x) * torch.nan, x, y)
+    with pytest.raises(InputError, match=r"eps must not be negative, got -0\.1"):
+        PGD(eps=-0.1)
+    with pytest.raises(InputError, match="eps must not be negative, got nan"):
+        PGD(eps=float("nan"))
+    with pytest.raises(InputError, match="steps must not be negative"):
+        PGD(eps=0.1, steps=-1)
+    with pytest.raises(InputError, match="target of sample 0 is its own class"):
+        Targeted(attack, y.clone())(model, x, y)
+    with pytest.raises(InputError, match="targets go from 7 to 7"):
+        Targeted(attack, 7)(model, x, y)
+    with pytest.raises(InputError, match="CarliniWagner has no eps"):
+        CarliniWagner().with_budget(0.1)
+    two = (y > 1).long()
+    with pytest.raises(InputError, match="'dlr' needs at least 3 classes, the model has 2"):
+        PGD(eps=0.1, loss="dlr")(lambda x: model(x)[:, :2], x, two)
+    with pytest.raises(InputError, match=r"Square needs images \(B, C, H, W\)"):
+        Square(eps=0.1)(nn.Flatten(), torch.rand(2, 5), torch.zeros(2).long())
+    with pytest.raises(InputError, match="learned on many samples first"):
+        UniversalPerturbation(eps=0.1)(model, x, y)
+    with pytest.raises(InputError, match="has no sample to learn from"):
+        UniversalPerturbation(eps=0.1).fit(model, [])
+    with pytest.raises(InputError, match="needs samples to ask"):
+        TransferAttack(attack=attack).fit(model, x[:0])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PGD(eps=0.1, norm="l3"), "unknown norm 'l3'; choose from linf, l2, point"),
+        (lambda: PGD(eps=0.1, loss="hinge"), "unknown loss 'hinge'; choose from cross_entropy"),
+        (lambda: APGD(eps=0.1, step_size=0.1), "APGD sets its own step size"),
+        (lambda: Square(eps=0.1, norm="point"), "unknown norm 'point'; choose from linf, l2"),
+        (lambda: Square(eps=0.1, fraction=0), r"fraction must be in \(0, 1\]"),
+        (lambda: CarliniWagner(norm="l3"), "unknown norm 'l3'"),
+        (lambda: CarliniWagner(initial_c=0), "initial_c must be positive"),
+        (lambda: PenaltyAttack(initial_c=-1), "initial_c must be positive"),
+        (lambda: DeepFool(norm="l1"), "unknown norm 'l1'"),
+        (lambda: Restarts(PGD(eps=0.1), 0), "count of at least 1"),
+        (lambda: Restarts(BIM(eps=0.1), 2), "BIM draws nothing at random"),
+        (lambda: Targeted(PGD(eps=0.1), "worst"), "unknown target 'worst'; choose from next"),
+        (lambda: WorstOf(), "at least one attack"),
+    ],
+)
+def test_bad_settings(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_probabilities_are_told(images: Case) -> None:
+    model, x, y = images
+    with pytest.warns(UserWarning, match="gives probabilities, not scores"):
+        FGSM(eps=0.1)(lambda x: model(x).softmax(1), x, y)
+
+
+def test_queries_are_counted(images: Case) -> None:
+    model, x, y = images
+
+    def stubborn(x: Tensor) -> Tensor:
+        return model(x) + 1e6 * nn.functional.one_hot(y, 4)
+
+    scores = Scores(stubborn)
+    found = Square(eps=0.1, queries=30).perturb(scores, x, Goal(y))
+    assert scores.queries == 30 * len(x)
+    assert found.shape == x.shape
+    scores = Scores(model)
+    Square(eps=0.9, queries=500).perturb(scores, x, Goal(y))
+    assert scores.queries < 100 * len(x)  # broken ones are not asked about again
