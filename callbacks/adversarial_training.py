@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, Scores, undisturbed, usable
 from zoo.attacks.combine import reseeded
 from zoo.attacks.goals import Goal
-from zoo.attacks.gradient import PGD
+from zoo.attacks.gradient import PGD, RandomFGSM
 from zoo.errors import InputError
 from zoo.functional.balls import project, steepest
 from zoo.prediction import Classifier
@@ -145,7 +145,8 @@ class FastAdversarialTraining(AdversarialTraining):
     Training on one step may suddenly learn to be blind to it, while several steps break everything:
     catastrophic overfitting. After each epoch the guard attacks one training batch with ten steps
     of PGD; where accuracy there has fallen by more than ``fall`` from the best epoch's, the weights
-    of the epoch before come back and training ends, said so.
+    of the epoch before come back and training ends, said so. Metrics: adds
+    ``train/robust_accuracy``, what the guard sees.
 
     Args:
         eps: ε, in the units of x.
@@ -169,8 +170,7 @@ class FastAdversarialTraining(AdversarialTraining):
         val_attack: Attack | None = None,
         **training: Any,
     ) -> None:
-        size = 1.25 * eps if step_size is None else step_size
-        attack = PGD(eps=eps, norm=norm, steps=1, step_size=size, early_stop=False, bounds=bounds)
+        attack = RandomFGSM(eps=eps, norm=norm, step_size=step_size, bounds=bounds)
         ten = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
         super().__init__(attack, val_attack=val_attack or ten, **training)
         self.fall, self._ten = fall, ten
@@ -190,6 +190,7 @@ class FastAdversarialTraining(AdversarialTraining):
             found = self._ten(pl_module, x, y)
             local = (Scores(pl_module)(usable(found)).argmax(1) == usable(y)).float().mean()
         accuracy = float(trainer.strategy.reduce(local, reduce_op="mean"))
+        pl_module.log("train/robust_accuracy", accuracy)
         if self._weights and accuracy < self._best - self.fall:
             pl_module.load_state_dict(self._weights)
             trainer.should_stop = True

@@ -105,6 +105,19 @@ def test_appnp_is_its_fixed_point_in_the_end() -> None:
     torch.testing.assert_close(network(x, edges), inverse @ h(x, edges), atol=1e-12, rtol=0)
 
 
+def test_edges_are_dropped_anew_in_every_step() -> None:
+    """Each step's mean is that of all edges: outputs keep their size over ten steps, where edges
+    that stay dropped would leave α h alone."""
+    x, edges = random_graph()
+    network = make("appnp", steps=10, edge_dropout=0.5)
+    expected = network(x, edges)
+    network.train()
+    network.dropout = 0.0
+    found = torch.stack([network(x, edges) for _ in range(3000)])
+    assert not torch.equal(found[0], found[1])
+    torch.testing.assert_close(found.mean(0), expected, rtol=0.1, atol=0.1 * float(expected.std()))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,7 +13,7 @@ black box, classes    the class of any sample that it asks about
 from zoo.attacks.apgd import APGD
 from zoo.attacks.base import Attack
 from zoo.attacks.combine import Restarts, Targeted, WorstOf
-from zoo.attacks.gradient import BIM, FGSM, PGD
+from zoo.attacks.gradient import BIM, FGSM, PGD, RandomFGSM
 from zoo.attacks.minimal import CarliniWagner, DeepFool
 from zoo.attacks.penalty import PenaltyAttack
 from zoo.attacks.robustness import Robustness, evaluate
@@ -31,6 +31,7 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "PenaltyAttack",
+    "RandomFGSM",
     "Restarts",
     "Robustness",
     "Square",

@@ -67,11 +67,13 @@ class PGD(Budgeted):
 
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
-        start = x
-        if self.random_start and self.steps:
-            noise = uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
-            start = self.clip(x + noise)
+        start = self.start(x) if self.random_start and self.steps else x
         return self.climb(model, x, start, goal)
+
+    def start(self, x: Tensor) -> Tensor:
+        """A random point of the ball, inside the bounds."""
+        noise = uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
+        return self.clip(x + noise)
 
     def climb(self, model: Scores, x: Tensor, start: Tensor, goal: Goal) -> Tensor:
         """All steps from ``start``; rows whose goal is reached leave the batch."""
@@ -139,3 +141,31 @@ class FGSM(PGD):
     @property
     def alpha(self) -> float:
         return self.eps if self.step_size is None else self.step_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomFGSM(PGD):
+    """FGSM from a random point of the ball, which may lie outside the bounds: cheap training.
+
+    x + Π(u + α sign(∇L(x + u))), then inside the bounds. Where most pixels are 0 or 1, a start that
+    was put inside the bounds first would hold half of them still, and all samples would differ in
+    the same way.
+
+    Args:
+        steps: default 1.
+        step_size: α, default 1.25 ε.
+        early_stop: default no.
+        **pgd: see :class:`PGD`.
+
+    Source: Wong et al., Fast is better than free, 2020, algorithm 3.
+    """
+
+    steps: int = 1
+    early_stop: bool = False
+
+    @property
+    def alpha(self) -> float:
+        return 1.25 * self.eps if self.step_size is None else self.step_size
+
+    def start(self, x: Tensor) -> Tensor:
+        return x + uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)

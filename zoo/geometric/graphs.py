@@ -29,8 +29,8 @@ class GraphModel(GeometricTask):
         conv: ``gcn`` (default), ``sage``, ``gat``, ``gin``, ``cheb``, ``appnp`` or ``mlp``, which
             looks at no edge and so shows what the edges are worth.
         hidden, layers: default 64 and 2.
-        activation, norm, dropout, attention_dropout, heads, order, steps, teleport: default
-            ``relu``, ``none``, 0.5, 0, 8, 2, 10 and 0.1; see the network.
+        activation, norm, dropout, attention_dropout, heads, order, steps, teleport, edge_dropout:
+            default ``relu``, ``none``, 0.5, 0, 8, 2, 10, 0.1 and 0; see the network.
         **task: see :class:`~zoo.geometric.base.GeometricTask`.
     """
 
@@ -48,6 +48,7 @@ class GraphModel(GeometricTask):
         order: int = 2,
         steps: int = 10,
         teleport: float = 0.1,
+        edge_dropout: float = 0.0,
         **task: Any,
     ) -> None:
         super().__init__(**task)
@@ -58,7 +59,7 @@ class GraphModel(GeometricTask):
         hp = self.hparams
         names = (
             "conv", "hidden", "layers", "activation", "norm", "dropout", "attention_dropout",
-            "heads", "order", "steps", "teleport",
+            "heads", "order", "steps", "teleport", "edge_dropout",
         )  # fmt: skip
         settings = {name: hp[name] for name in names} | options
         return GraphNetwork(in_dim=hp["num_features"], out_dim=out_dim, **settings)
