@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,9 @@ class AdversarialTraining(Callback):
     Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018.
     """
 
+    #: parts that ``learn`` adds to those of the module's own step
+    adds: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self,
         attack: Attack,
@@ -86,7 +89,7 @@ class AdversarialTraining(Callback):
         number = self._batches
         self._batches += 1
         if number % self.every_n:
-            return step(batch)
+            return step(batch) | dict.fromkeys(self.adds)
         return self.learn(module, step, batch, self.current_attack(module.trainer, number))
 
     def current_attack(self, trainer: Trainer, number: int) -> Attack:
@@ -327,6 +330,8 @@ class TRADES(AdversarialTraining):
     Source: Zhang et al., Theoretically principled trade-off between robustness and accuracy, 2019,
     equation 5 and algorithm 1.
     """
+
+    adds = ("divergence",)
 
     def __init__(self, attack: PGD, beta: float = 6.0, **training: Any) -> None:
         super().__init__(attack, **training)

@@ -21,6 +21,7 @@ usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
        python -m zoo list | reproduce RECIPE ... [--seeds N]
        python -m zoo evaluate CKPT [--draws K] [--samples N] [--sampler NAME]
        python -m zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
+       python -m zoo attack CKPT [--attack NAME ...] [--eps E ...]
        python -m zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
        python -m zoo translate CKPT TEXT ... [--beams N]
 
@@ -76,6 +77,10 @@ def _dispatch(args: list[str]) -> None:
         from zoo.evaluation import evaluate
 
         evaluate(args[1:])
+    elif args[0] == "attack":
+        from zoo.attacking import attack
+
+        attack(args[1:])
     elif args[0] in ("interpolate", "traverse", "arithmetic", "compare"):
         from zoo import latent_figures
 

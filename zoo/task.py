@@ -211,6 +211,7 @@ class Task(LightningModule):
 
     def on_train_start(self) -> None:
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
+        self._train_means.reset()  # of a run that was broken off
         if "train_means" in self._resume:
             self._train_means.load_state_dict(self._resume["train_means"], self.device)
         # Lightning forgets the loader's state when the length of training was asked for before

@@ -1,5 +1,11 @@
 """Pure functions from data to a matplotlib ``Figure``; nothing is shown, written or kept."""
 
+from zoo.plots.attacks import (
+    adversarial_images,
+    robustness_curves,
+    transfer_matrix,
+    universal_perturbation,
+)
 from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
 from zoo.plots.curves import learning_curves, stopping_curves
 from zoo.plots.graphs import graph_classes, layout
@@ -33,6 +39,7 @@ __all__ = [
     "AttentionMap",
     "Drawn",
     "Panel",
+    "adversarial_images",
     "attention_maps",
     "calibration",
     "confusion_matrix",
@@ -61,8 +68,11 @@ __all__ = [
     "predicted_against_true",
     "pruning_curve",
     "render",
+    "robustness_curves",
     "seen_from",
     "stopping_curves",
+    "transfer_matrix",
+    "universal_perturbation",
     "voxels",
     "weight_histograms",
     "write_html",
