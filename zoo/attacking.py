@@ -282,7 +282,7 @@ def _transfer(victim: Victim, options: Any, where: Path) -> None:
     if len(shapes) > 1:
         raise InputError(f"--others: the models take images of different shapes: {shapes}")
     eps = options.eps[-1]
-    made: Any = attacks.PGD(eps=eps, norm=options.norm, seed=options.seed)
+    made: Any = attacks.PGD(eps=eps, norm=options.norm, seed=options.seed, early_stop=False)
     made = made if options.target is None else attacks.Targeted(made, options.target)
     shares = torch.zeros(len(victims), len(victims))
     for row, source in enumerate(victims):

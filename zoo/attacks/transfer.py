@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,11 +22,15 @@ class Transferred(Attack):
     score of the model, whatever it knows of the substitute.
 
     Args:
-        attack: any, with the substitute as its model.
+        attack: any, with the substitute as its model. It does not stop early: what has just
+            crossed the boundary of one model has seldom crossed that of another.
         substitute: what the attack sees.
     """
 
     def __init__(self, attack: Attack, substitute: Any) -> None:
+        if getattr(attack, "early_stop", False):
+            settings: Any = attack
+            attack = replace(settings, early_stop=False)
         self.attack, self.substitute = attack, substitute
 
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:

@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 
 from zoo.attacks.base import Attack, Bounded, Budgeted, Scores, undisturbed, usable
-from zoo.attacks.goals import Goal, check_loss
+from zoo.attacks.goals import Goal
 from zoo.errors import InputError
 from zoo.functional.balls import check_norm, project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalPerturbation(Budgeted):
-    """max over one δ with ‖δ‖ ≤ ε of the mean loss over all samples that it does not break yet.
+    """max over one δ with ‖δ‖ ≤ ε of the mean of σ(L(x + δ) / τ), the smooth share that it breaks.
 
-    ``fit(model, loader)`` finds δ by projected gradient steps over batches, with momentum, and
-    gives an attack that adds it to any sample, unseen ones too. That a broken sample no longer
-    counts is the clipped loss of the source: δ works for those that hold out, and does not push a
-    few ever further.
+    L is the margin (:class:`~zoo.attacks.goals.Goal`): samples that are long broken, and those that
+    are far from it, hardly count, where the sum of losses would be won by pushing a few ever
+    further. ``fit(model, loader)`` finds δ by projected gradient steps over batches, with momentum,
+    and gives an attack that adds it to any sample, unseen ones too.
 
     Args:
         eps: radius ε, in the units of x.
         norm: ``linf`` (default) or ``l2``.
-        epochs: passes over the loader, default 5.
-        step_size: default ε / 10; it falls to 0 linearly.
+        epochs: passes over the loader, default 10.
+        step_size: default ε; it falls to 0 linearly.
         momentum: of the gradients' directions, default 0.9.
-        loss: default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
+        smoothing: τ, in units of the mean |L| of the first batch without δ, default 0.3.
         target: the class that all samples shall be taken for; default any wrong one. Samples of
             that class are left out.
         bounds: see :class:`~zoo.attacks.base.Bounded`.
@@ -39,36 +39,41 @@ class UniversalPerturbation(Budgeted):
         InputError: a negative ε; no sample to learn from.
 
     Sources: Moosavi-Dezfooli et al., Universal adversarial perturbations, 2017; Shafahi et al.,
-    Universal adversarial training, 2020, section 3 (stochastic gradients, the clipped loss).
+    Universal adversarial training, 2020, section 3 (stochastic gradients on a bounded loss).
     """
 
     norm: str = "linf"
-    epochs: int = 5
+    epochs: int = 10
     step_size: float | None = None
     momentum: float = 0.9
-    loss: str = "margin"
+    smoothing: float = 0.3
     target: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_norm(self.norm)
-        check_loss(self.loss)
+        if self.smoothing <= 0:
+            raise ValueError(f"smoothing must be positive, got {self.smoothing}")
 
     def fit(self, model: Any, loader: Iterable[Any]) -> AddedPerturbation:
         """Learns δ on batches (x, y) of a loader that can be gone through several times."""
         delta: Tensor | None = None
         with undisturbed(model):
             velocity: Tensor | float = 0.0
+            tau = 1.0
             for epoch in range(self.epochs):
                 for x, y in loader:
                     x, y = self._samples(usable(x), usable(y))
                     if not len(x):
                         continue
                     self.check_bounds(x)
-                    delta = torch.zeros_like(x[:1]) if delta is None else delta
-                    gradient = self._gradient(Scores(model, y), x, y, delta)
+                    scores = Scores(model, y)
+                    if delta is None:
+                        delta = torch.zeros_like(x[:1])
+                        tau = self.smoothing * float(self._margins(scores, x, y).abs().mean())
+                    gradient = self._gradient(scores, x, y, delta, tau)
                     velocity = self.momentum * velocity + steepest(gradient, "l2")
-                    rate = (self.step_size or self.eps / 10) * (1 - epoch / self.epochs)
+                    rate = (self.step_size or self.eps) * (1 - epoch / self.epochs)
                     moved = delta + rate * steepest(velocity, self.norm)
                     delta = project(moved, self.eps, self.norm)
         if delta is None:
@@ -80,13 +85,14 @@ class UniversalPerturbation(Budgeted):
             return x, y
         return x[y != self.target], y[y != self.target]
 
-    def _gradient(self, model: Scores, x: Tensor, y: Tensor, delta: Tensor) -> Tensor:
-        inputs = delta.detach().requires_grad_()
+    def _margins(self, model: Scores, x: Tensor, y: Tensor) -> Tensor:
         target = None if self.target is None else torch.full_like(y, self.target)
-        goal = Goal(y, target)
-        scores = model(self.clip(x + inputs))
-        losses = goal.loss(scores, self.loss)[~goal.reached(scores.detach())]
-        return torch.autograd.grad(losses.sum(), inputs)[0]
+        return Goal(y, target).loss(model(x), "margin")
+
+    def _gradient(self, model: Scores, x: Tensor, y: Tensor, delta: Tensor, tau: float) -> Tensor:
+        inputs = delta.detach().requires_grad_()
+        margins = self._margins(model, self.clip(x + inputs), y)
+        return torch.autograd.grad((margins / max(tau, 1e-12)).sigmoid().sum(), inputs)[0]
 
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         raise InputError(

@@ -27,8 +27,8 @@ class ConvStack(nn.Sequential):
         channels: after each convolution.
         kernel_size: side in pixels, default 3.
         stride: default 1.
-        padding: ``valid`` (none), ``same`` (default; (k−1)/2 on each side, odd k) or ``full``
-            (k−1 on each side).
+        padding: ``valid`` (none), ``same`` (default; (k−1)/2 on each side, odd k), ``full`` (k−1
+            on each side), or pixels on each side.
         padding_mode: ``zeros`` (default) or ``circular``.
         pooling: ``max`` (default) or ``avg``.
         pool_size: side and stride of the pooling, default 2; 1 for none.
@@ -51,7 +51,7 @@ class ConvStack(nn.Sequential):
         channels: Sequence[int],
         kernel_size: int | Sequence[int] = 3,
         stride: int | Sequence[int] = 1,
-        padding: str | Sequence[str] = "same",
+        padding: str | int | Sequence[str | int] = "same",
         padding_mode: str = "zeros",
         pooling: str = "max",
         pool_size: int | Sequence[int] = 2,
@@ -108,8 +108,12 @@ def each(name: str, value: Any, count: int) -> list[Any]:
     return list(value)
 
 
-def padding_of(name: str, kernel: int) -> int:
+def padding_of(name: str | int, kernel: int) -> int:
     """Pixels added on each side."""
+    if isinstance(name, int):
+        if name < 0:
+            raise ValueError(f"padding must not be negative, got {name}")
+        return name
     if name not in PADDINGS:
         raise ValueError(f"unknown padding {name!r}; choose from {', '.join(PADDINGS)}")
     if name == "same" and kernel % 2 == 0:

@@ -40,7 +40,7 @@ def adversarial_images(
     factor = 0.5 / largest if largest else 1.0
     rows = [
         ("original", x, before),
-        (f"perturbation\n×{2 * factor:.3g}", 0.5 + factor * delta, None),
+        (f"perturbation\n×{factor:.3g}", 0.5 + factor * delta, None),
         ("adversarial", x_adv, after),
     ]
     columns = max(1, len(x))
@@ -136,7 +136,7 @@ def universal_perturbation(delta: Tensor, x: Tensor, x_adv: Tensor, title: str) 
     figure = new_figure(0.7 * columns + 2.4, 2.2)
     left, right = figure.subplots(1, 2, width_ratios=[1.5, 0.7 * columns])
     show_image(left, tile(0.5 + factor * delta, 1, 0))
-    left.set_xlabel(f"δ ×{2 * factor:.3g}", fontsize=9)
+    left.set_xlabel(f"δ ×{factor:.3g}", fontsize=9)
     show_image(right, tile(torch.cat([x, x_adv]).cpu(), columns))
     right.set_xlabel("images, above without δ, below with it", fontsize=9)
     figure.suptitle(title, fontsize=10)

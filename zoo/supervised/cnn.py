@@ -93,7 +93,7 @@ class CNN(ConvClassifier):
         channels: tuple[int, ...] = (32, 64, 64),
         kernel_size: int | tuple[int, ...] = 3,
         stride: int | tuple[int, ...] = 1,
-        padding: str | tuple[str, ...] = "same",
+        padding: int | str | tuple[int | str, ...] = "same",
         padding_mode: str = "zeros",
         pooling: str = "max",
         pool_size: int | tuple[int, ...] = 2,
