@@ -8,11 +8,15 @@ gray box              those of another model that resembles it, and its training
 black box, scores     the scores of any sample that it asks about
 black box, classes    the class of any sample that it asks about
 ===================== ======================================================================
+
+Those on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG; points are samples (B, N, 3)
+without bounds, for which PGD and its kin have the norms ``linf`` (each coordinate) and ``point``.
 """
 
 from zoo.attacks.apgd import APGD
 from zoo.attacks.base import Attack
 from zoo.attacks.combine import Restarts, Targeted, WorstOf
+from zoo.attacks.defences import Purified, jaccard_filter, remove_outliers
 from zoo.attacks.gradient import BIM, FGSM, PGD, RandomFGSM
 from zoo.attacks.minimal import CarliniWagner, DeepFool
 from zoo.attacks.penalty import PenaltyAttack
@@ -31,6 +35,7 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "PenaltyAttack",
+    "Purified",
     "RandomFGSM",
     "Restarts",
     "Robustness",
@@ -41,4 +46,6 @@ __all__ = [
     "UniversalPerturbation",
     "WorstOf",
     "evaluate",
+    "jaccard_filter",
+    "remove_outliers",
 ]

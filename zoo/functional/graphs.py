@@ -43,3 +43,36 @@ def absent_pairs(
         found = torch.cat([found, codes[~torch.isin(codes, known)]]).unique()
     chosen = found[torch.randperm(len(found), generator=generator)[:count].to(found.device)]
     return torch.stack([chosen // num_nodes, chosen % num_nodes])
+
+
+def flip_pairs(edge_index: Tensor, pairs: Tensor, num_nodes: int) -> Tensor:
+    """Adds the pairs that no edge joins and removes those that one does, both directions at once.
+
+    Args:
+        edge_index: symmetric, (2, E).
+        pairs: (2, P); loops do nothing, and of the same pair twice once counts.
+        num_nodes: N.
+
+    Returns:
+        (2, E′), symmetric, sorted, each edge once; loops of the graph itself stay.
+    """
+    kept = edge_index[:, edge_index[0] == edge_index[1]].unique(dim=1)
+    before, flipped = undirected_pairs(edge_index), undirected_pairs(pairs)
+    old, new = (p[0] * num_nodes + p[1] for p in (before, flipped))
+    left = before[:, ~torch.isin(old, new)]
+    added = flipped[:, ~torch.isin(new, old)]
+    edges = torch.cat([kept, both_directions(torch.cat([left, added], 1))], 1)
+    return edges.unique(dim=1)
+
+
+def jaccard_similarity(x: Tensor, pairs: Tensor) -> Tensor:
+    """|a ∩ b| / |a ∪ b| of the features that two nodes have, (N, F), (2, P) → (P,).
+
+    Source: Wu et al., Adversarial examples on graph data, 2019, section 5.
+    """
+    has = (x != 0).to(torch.float32)
+    parts = pairs.split(4096, 1)  # a few megabytes of features at a time
+    both = torch.cat([(has[part[0]] * has[part[1]]).sum(1) for part in parts])
+    counts = has.sum(1)
+    either = counts[pairs[0]] + counts[pairs[1]] - both
+    return both / either.clamp(min=1)

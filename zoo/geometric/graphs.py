@@ -87,8 +87,9 @@ class NodeClassifier(GraphModel, Classifier):
         self.network = self.make_network(num_classes)
 
     def logits(self, x: Any) -> Tensor:
-        """Scores of all nodes of a graph, (N, K)."""
-        return self.network(x.x, x.edge_index)
+        """Scores of all nodes of a graph, (N, K); its edges may have weights, (E,), in
+        ``edge_weight``."""
+        return self.network(x.x, x.edge_index, x.get("edge_weight"))
 
     def batch_size(self, batch: Any) -> int:
         return int(batch.mask.sum())

@@ -15,6 +15,7 @@ from torch_geometric.nn.norm import BatchNorm
 from zoo.networks.mlp import make_activation
 
 CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
+WEIGHTED = ("gcn", "cheb", "appnp")  # whose edges may have weights
 NORMS = ("none", "batch")
 LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # what they do first with features is a linear map
 DENSE = 0.1  # share of features other than 0 from which on a sparse product is no faster
@@ -42,10 +43,11 @@ class GraphNetwork(nn.Module):
         edge_dropout: of ``appnp``: probability at the edges' weights, drawn anew each time that
             outputs spread; default 0.
 
-    Shapes: x (N, in_dim), edge_index (2, E) → (N, out_dim).
+    Shapes: x (N, in_dim), edge_index (2, E), edge_weight (E,) or None → (N, out_dim).
 
     Raises:
-        ValueError: unknown names; heads that do not divide ``hidden``; no layer.
+        ValueError: unknown names; heads that do not divide ``hidden``; no layer; weights of edges
+            for a convolution that has no use for them.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class GraphNetwork(nn.Module):
             raise ValueError(f"a graph network needs a layer, got layers={layers}")
         if conv == "gat" and layers > 1 and hidden % heads:
             raise ValueError(f"{heads} heads cannot share {hidden} hidden features evenly")
+        self.kind = conv
         self.dropout = dropout
         self.activation = make_activation(activation)
 
@@ -100,22 +103,29 @@ class GraphNetwork(nn.Module):
         self.spread = Spread(steps, teleport, edge_dropout) if conv == "appnp" else None
         self.features = FixedFeatures() if conv in LINEAR_FIRST else None
 
-    def states(self, x: Tensor, edge_index: Tensor) -> list[Tensor]:
+    def states(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
+    ) -> list[Tensor]:
         """What every layer gives, the last one's the output."""
+        if edge_weight is not None and self.kind not in WEIGHTED:
+            raise ValueError(
+                f"conv={self.kind!r} ignores the weights of edges: choose {', '.join(WEIGHTED)}"
+            )
         states = []
+        weights = () if edge_weight is None or self.spread is not None else (edge_weight,)
         if self.features is not None:
             x = self.features(x)
         for i, conv in enumerate(self.convs):
-            x = conv(self._dropped(x), edge_index)
+            x = conv(self._dropped(x), edge_index, *weights)
             if i < len(self.norms):
                 x = self.activation(self.norms[i](x))
             states.append(x)
         if self.spread is not None:
-            states[-1] = self.spread(x, edge_index)
+            states[-1] = self.spread(x, edge_index, edge_weight)
         return states
 
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        return self.states(x, edge_index)[-1]
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        return self.states(x, edge_index, edge_weight)[-1]
 
     def _dropped(self, x: Tensor) -> Tensor:
         if x.layout != torch.sparse_csr:
@@ -177,8 +187,8 @@ class Spread(APPNP):
         super().__init__(steps, teleport)
         self.edge_dropout = edge_dropout
 
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        edges, weights = gcn_norm(edge_index, None, x.shape[0], dtype=x.dtype)
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+        edges, weights = gcn_norm(edge_index, edge_weight, x.shape[0], dtype=x.dtype)
         h = x
         for _ in range(self.K):
             dropped = F.dropout(weights, self.edge_dropout, self.training)
