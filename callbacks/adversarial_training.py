@@ -116,10 +116,14 @@ class AdversarialTraining(Callback):
     def robust_accuracy(self, module: Classifier, batch: Any) -> Tensor:
         """Share of a batch that is right without and under the attack of validation."""
         with torch.no_grad():
-            scores, y = module.judged(batch)
-            right = scores.argmax(1) == y
-            scores, y = module.judged(self.val_attack.on_batch(module, batch))
-            return (right & (scores.argmax(1) == y)).float().mean()
+            right = self._right(module, batch)
+            attacked = self.val_attack.on_batch(module, batch)
+            return (right & self._right(module, attacked)).float().mean()
+
+    @staticmethod
+    def _right(module: Classifier, batch: Any) -> Tensor:
+        scores, y = module.judged(batch)
+        return module.probabilities(scores).argmax(1) == y  # of an ensemble, the members' mean
 
     def state_dict(self) -> dict[str, Any]:
         return {"batches": self._batches}

@@ -252,7 +252,9 @@ def exactly(case: Case) -> Case:
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_step_for_step_with_torchattacks(steps: int, learned: Case) -> None:
-    other = pytest.importorskip("torchattacks", reason="needs torchattacks, which test installs")
+    other = pytest.importorskip(
+        "torchattacks", reason="needs torchattacks: pip install --no-deps torchattacks"
+    )
     model, x, y = exactly(learned)
     settings = {"eps": 0.1, "alpha": 0.03, "steps": steps}
     mine = {"eps": 0.1, "step_size": 0.03, "steps": steps, "early_stop": False}

@@ -216,9 +216,18 @@ def test_bad_input(trainer: Callable[..., L.Trainer]) -> None:
     run = trainer(max_epochs=1, callbacks=[KINDS["free"]()], accumulate_grad_batches=2)
     with pytest.raises(InputError, match=r"leave trainer\.accumulate_grad_batches at 1"):
         run.fit(small(), Digits())
-    ensemble = DeepEnsemble((1, 8, 8), 10, num_members=2, hidden=(8,))
+    ensemble = DeepEnsemble((1, 8, 8), 10, num_members=2)
     with pytest.raises(InputError, match="TRADES needs one set of scores"):
         trainer(max_epochs=1, callbacks=[KINDS["trades"]()]).fit(ensemble, Digits())
+
+
+def test_ensembles_are_trained_as_one(trainer: Callable[..., L.Trainer]) -> None:
+    data = Digits(batch_size=64)
+    model = DeepEnsemble((1, 8, 8), 10, num_members=2)
+    run = trainer(max_epochs=2, callbacks=[AdversarialTraining(PGD(eps=0.05, steps=2))])
+    run.fit(model, data)
+    metrics = run.callback_metrics
+    assert 0.1 < metrics["val/robust_accuracy"] < metrics["val/accuracy"]
 
 
 def test_other_batches_are_learned_from_as_they_are(trainer: Callable[..., L.Trainer]) -> None:

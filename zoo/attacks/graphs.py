@@ -91,8 +91,9 @@ class GreedyFlips(GraphAttack):
     """The pairs whose flip raises the margin most to first order, of all pairs, some at a time.
 
     With a_ij the weight of a pair, 0 or 1, flipping it changes the loss by about
-    (1 − 2 a_ij) ∂L/∂a_ij. L is the mean of tanh(max_{k≠y} z_k − z_y), so that nodes that are long
-    lost do not draw all flips to them. White box.
+    (1 − 2 a_ij) ∂L/∂a_ij. L is the mean of tanh((max_{k≠y} z_k − z_y) / τ), with τ the mean size of
+    these margins on the graph as it was: nodes that are long lost do not draw all flips to them,
+    and models that are surer of themselves do not hide their gradients. White box.
 
     Args:
         rounds: gradients that are taken, default 20; each is followed by its share of the flips.
@@ -114,6 +115,10 @@ class GreedyFlips(GraphAttack):
                 "PRBCD"
             )
         weighted = Weighted(model, data)
+        with torch.no_grad():
+            ones = torch.ones(data.edge_index.shape[1]).to(data.x)
+            margins = margins_of(weighted(data.x, data.edge_index, ones), data, y)
+            scale = float(margins.abs().mean().clamp(min=1e-12))
         edges, chosen = data.edge_index, data.edge_index.new_empty(2, 0)
         every = torch.triu_indices(data.num_nodes, data.num_nodes, 1, device=edges.device)
         marks = every[0] * data.num_nodes + every[1]
@@ -122,7 +127,10 @@ class GreedyFlips(GraphAttack):
             if not count:
                 continue
             gains = torch.cat(
-                [self._gains(weighted, edges, part, data, y) for part in every.split(BLOCK, 1)]
+                [
+                    self._gains(weighted, edges, part, data, y, scale)
+                    for part in every.split(BLOCK, 1)
+                ]
             )
             # a pair that was flipped is not flipped back
             gains[torch.isin(marks, chosen[0] * data.num_nodes + chosen[1])] = -torch.inf
@@ -132,7 +140,9 @@ class GreedyFlips(GraphAttack):
         return chosen
 
     @staticmethod
-    def _gains(model: Weighted, edges: Tensor, pairs: Tensor, data: Any, y: Tensor) -> Tensor:
+    def _gains(
+        model: Weighted, edges: Tensor, pairs: Tensor, data: Any, y: Tensor, scale: float
+    ) -> Tensor:
         """What each flip promises, (P,)."""
         present = undirected_pairs(edges)
         marks = present[0] * data.num_nodes + present[1]
@@ -144,10 +154,15 @@ class GreedyFlips(GraphAttack):
         every = torch.cat([both_directions(pairs), rest], 1)
         weights = torch.cat([weight, weight, torch.ones(rest.shape[1]).to(data.x)])
         scores = model(data.x, every, weights)
-        nodes = data.mask if "mask" in data else slice(None)
-        loss = Goal(y[nodes]).loss(scores[nodes], "margin").tanh().mean()
+        loss = (margins_of(scores, data, y) / scale).tanh().mean()
         gradient = torch.autograd.grad(loss, weight)[0]
         return torch.where(joined, -gradient, gradient)
+
+
+def margins_of(scores: Tensor, data: Any, y: Tensor) -> Tensor:
+    """max_{k≠y} z_k − z_y of the nodes that are attacked."""
+    nodes = data.mask if "mask" in data else slice(None)
+    return Goal(y[nodes]).loss(scores[nodes], "margin")
 
 
 @dataclass(frozen=True, kw_only=True)
