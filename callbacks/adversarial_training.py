@@ -81,7 +81,7 @@ class AdversarialTraining(Callback):
         pl_module.__dict__.pop("step", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, error: Any) -> None:
-        pl_module.__dict__.pop("step", None)
+        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out then
 
     def _step(self, module: Classifier, step: Any, batch: Any) -> dict[str, Any]:
         if not module.training:
@@ -188,7 +188,7 @@ class FastAdversarialTraining(AdversarialTraining):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == 0:
+        if batch_idx == 0 or self._batch is None:  # a resumed run begins within an epoch
             self._batch = batch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -265,10 +265,6 @@ class FreeAdversarialTraining(AdversarialTraining):
         pl_module.__dict__.pop("optimizer_step", None)
         self._delta = None
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, error: Any) -> None:
-        super().on_exception(trainer, pl_module, error)
-        pl_module.__dict__.pop("optimizer_step", None)
-
     def _replay(self, optimizer_step: Any, *args: Any, **kwargs: Any) -> None:
         for _ in range(self.replays):
             optimizer_step(*args, **kwargs)
@@ -300,10 +296,6 @@ class Divergence(Goal):
     """
 
     clean: Tensor | None = None
-
-    def rows(self, chosen: Tensor) -> Divergence:
-        clean = None if self.clean is None else self.clean[chosen]
-        return Divergence(self.y[chosen], None, clean)
 
     def reached(self, scores: Tensor) -> Tensor:
         return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)

@@ -58,13 +58,16 @@ def test_command(
 
 def judge(args: list[str], folder: Path) -> None:
     """A command that takes a checkpoint, on one of a short run."""
-    model = {"generate": "language_model", "translate": "translator"}.get(args[0], "vae")
+    models = {"generate": "language_model", "translate": "translator", "attack": "cnn"}
+    model = models.get(args[0], "vae")
     main([f"--model={model}", *SHORT])
     (checkpoint,) = folder.glob(f"runs/{model}/*/checkpoints/last.ckpt")
     main([str(checkpoint) if arg == "CKPT" else arg for arg in args])
+    run = checkpoint.parent.parent
+    if model == "cnn":
+        assert (run / "figures/robustness.png").stat().st_size > 1_000
     if model != "vae":
         return
-    run = checkpoint.parent.parent
     written = "checkpoints/evaluation.json" if args[0] == "evaluate" else f"figures/{args[0]}.png"
     assert (run / written).stat().st_size > 1_000
 

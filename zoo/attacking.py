@@ -23,7 +23,7 @@ SHOWN = 8  # images in a figure
 CHUNK = 500  # images that are attacked at once
 LEARNED = 5_000  # training images that a universal perturbation or a substitute learns from
 
-#: by name: what a model must show of itself, and the attack from ε and further options
+#: attacks within ε, by name, from ε and further options
 BUDGETED: dict[str, Callable[..., Any]] = {
     "fgsm": attacks.FGSM,
     "bim": attacks.BIM,
@@ -38,6 +38,7 @@ NEAREST: dict[str, Callable[..., Any]] = {
     "deep_fool": attacks.DeepFool,
     "penalty": attacks.PenaltyAttack,
 }
+RANDOM = ("pgd", "apgd", "square")  # what has a seed
 SIGHT = {
     "square": "black box, scores",
     "transfer": "black box, classes",
@@ -135,6 +136,8 @@ def _options(args: list[str]) -> Any:
     for name in options.attack:
         if name not in known:
             raise unknown("attack", name, known)
+        if options.restarts > 1 and name not in RANDOM:
+            raise InputError(f"--restarts: {name} draws nothing at random that could be drawn anew")
     for name in ("images", "restarts"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
@@ -221,18 +224,11 @@ def _ready(name: str, victim: Victim, budgets: list[Any], options: Any) -> Itera
             yield kind.fit(victim.model, batches)
             continue
         made = BUDGETED[name](eps=eps, **settings, **_seed(name, options))
-        yield made if options.restarts == 1 else _restarted(made, options.restarts)
+        yield made if options.restarts == 1 else attacks.Restarts(made, options.restarts)
 
 
 def _seed(name: str, options: Any) -> dict[str, int]:
-    return {"seed": options.seed} if name in ("pgd", "apgd", "square") else {}
-
-
-def _restarted(made: Attack, count: int) -> Attack:
-    try:
-        return attacks.Restarts(made, count)
-    except ValueError as error:
-        raise InputError(f"--restarts: {error}") from error
+    return {"seed": options.seed} if name in RANDOM else {}
 
 
 # -- what is shown ---------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_toward_a_class(checkpoint: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--eps", "-0.1"], "--eps must not be negative, got -0.1"),
         (["--images", "0"], "--images must be at least 1, got 0"),
         (["--target", "10"], "--target 10: the model has classes 0 to 9"),
-        (["--attack", "bim", "--restarts", "2"], "--restarts: BIM draws nothing at random"),
+        (["--attack", "bim", "--restarts", "2"], "--restarts: bim draws nothing at random"),
         (["--norm", "l7"], "argument --norm: invalid choice: 'l7'"),
     ],
 )

@@ -294,3 +294,41 @@ def test_nearer_than_foolboxs_carlini_and_wagner(learned: Case) -> None:
     assert distance <= 1.05 * (expected - x).flatten(1).norm(dim=1).mean()
     by_penalty = PenaltyAttack()(model, x, y)
     assert (by_penalty - x).flatten(1).norm(dim=1).mean() <= 1.15 * distance
+
+
+def test_points_move_within_their_norm() -> None:
+    """On clouds, linf bounds each coordinate and point each point; no bounds hold."""
+    from zoo import PointClassifier
+
+    torch.manual_seed(0)
+    model = PointClassifier(num_classes=4).eval()
+    x = 2 * torch.randn(6, 64, 3)
+    y = model(x).argmax(1)
+    for norm in ("linf", "point"):
+        attack = PGD(eps=0.2, norm=norm, bounds=None, steps=10)
+        found = attack(model, x, y)
+        delta = found - x
+        largest = delta.abs().amax() if norm == "linf" else delta.norm(dim=-1).amax()
+        assert 0.1 < largest <= 0.2 + 1e-6
+        assert Goal(y).loss(model(found), "margin").mean() > Goal(y).loss(model(x), "margin").mean()
+    assert delta.abs().amax() <= 0.2 + 1e-6
+
+
+def test_what_auto_pgd_has_broken_it_gives_back(learned: Case) -> None:
+    """A look at progress takes samples back to their best point, but none that is broken."""
+    model, x, y = learned
+    broken: set[int] = set()
+    marks = torch.arange(len(x), dtype=torch.float32)
+
+    def watched(inputs: Tensor) -> Tensor:
+        scores = model(inputs)
+        near = torch.cdist(inputs.detach().flatten(1), x.flatten(1)).argmin(1)
+        broken.update(near[scores.argmax(1) != y[near]].tolist())
+        return scores
+
+    for steps in (10, 23):
+        broken.clear()
+        found = APGD(eps=0.1, steps=steps)(watched, x, y)
+        left = set(marks[model(found).argmax(1) == y].long().tolist())
+        assert broken
+        assert not broken & left

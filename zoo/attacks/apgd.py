@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zoo.attacks.base import Scores
-from zoo.attacks.goals import Goal
+from zoo.attacks.goals import Goal, Rows
 from zoo.attacks.gradient import PGD
-from zoo.functional.balls import project, steepest
+from zoo.functional.balls import column, steepest
 
 MOMENTUM = 0.75  # weight of the new step against the last way
 RISES = 0.75  # share of steps that must go up, or the step is halved
 
 
 @dataclass
-class Ascent:
+class Ascent(Rows):
     """Where the samples of a batch are, one row each.
 
     ``step`` is (B,); ``rises`` counts steps upwards since the last look, ``best_before`` and
@@ -37,10 +37,6 @@ class Ascent:
     rises: Tensor
     best_before: Tensor
     halved: Tensor
-
-    def rows(self, chosen: Tensor) -> Ascent:
-        """The same of some samples."""
-        return Ascent(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,40 +80,35 @@ class APGD(PGD):
             torch.ones_like(broken),
         )  # fmt: skip
         looks = look_points(self.steps)
-        since = 0
-        for k in range(self.steps):
+        last = 0
+        for k in range(self.steps + 1):
+            # before a look, which may take a sample back to a point that is not broken
             if self.early_stop and bool(broken.any()):
                 found[rows[broken]] = path.now[broken]
                 rows, path, goal = rows[~broken], path.rows(~broken), goal.rows(~broken)
-                if not len(rows):
-                    return found
+            if not len(rows) or k == self.steps:
+                break
+            if k in looks:
+                look(path, k - last)
+                last = k
             broken = self._step(model, path, goal, 1.0 if k == 0 else MOMENTUM)
-            since += 1
-            if k + 1 in looks:
-                look(path, since)
-                since = 0
         found[rows] = path.best
-        if self.early_stop:
-            found[rows[broken]] = path.now[broken]
         return found
 
     def _step(self, model: Scores, path: Ascent, goal: Goal, momentum: float) -> Tensor:
         """One step of all samples, in place; which of them have reached their goal."""
-        ahead = path.now + _column(path.step, path.x) * steepest(path.gradient, self.norm)
-        ahead = self._inside(path.x, ahead)
+        ahead = path.now + column(path.step, path.x) * steepest(path.gradient, self.norm)
+        ahead = self.inside(path.x, ahead)
         way = momentum * (ahead - path.now) + (1 - momentum) * (path.now - path.before)
-        path.before, path.now = path.now, self._inside(path.x, path.now + way)
+        path.before, path.now = path.now, self.inside(path.x, path.now + way)
         loss, path.gradient, broken = self._evaluate(model, path.now, goal)
         path.rises += loss > path.loss
         path.loss = loss
         better = loss > path.best_loss
         path.best_loss = torch.maximum(loss, path.best_loss)
-        path.best = torch.where(_column(better, path.x), path.now, path.best)
-        path.best_gradient = torch.where(_column(better, path.x), path.gradient, path.best_gradient)
+        path.best = torch.where(column(better, path.x), path.now, path.best)
+        path.best_gradient = torch.where(column(better, path.x), path.gradient, path.best_gradient)
         return broken
-
-    def _inside(self, x: Tensor, point: Tensor) -> Tensor:
-        return self.clip(x + project(point - x, self.eps, self.norm))
 
     def _evaluate(self, model: Scores, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, its gradient, and whether the goal is reached."""
@@ -135,7 +126,7 @@ def look(path: Ascent, steps: int) -> None:
     idle = ~path.halved & (path.best_loss <= path.best_before)
     stalled = few | idle
     path.step = torch.where(stalled, path.step / 2, path.step)
-    back = _column(stalled, path.x)
+    back = column(stalled, path.x)
     path.now = torch.where(back, path.best, path.now)
     path.before = torch.where(back, path.best, path.before)
     path.gradient = torch.where(back, path.best_gradient, path.gradient)
@@ -150,7 +141,3 @@ def look_points(steps: int) -> set[int]:
     while fractions[-1] < 1:
         fractions.append(fractions[-1] + max(fractions[-1] - fractions[-2] - 0.03, 0.06))
     return {math.ceil(fraction * steps) for fraction in fractions[1:]}
-
-
-def _column(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (like.ndim - 1))

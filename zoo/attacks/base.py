@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
+from zoo.functional.balls import check_norm, project
 
 TOLERANCE = 1e-6  # of bounds and budgets, for rounding
 
@@ -102,16 +103,23 @@ class Budgeted(Bounded):
 
     Args:
         eps: radius ε, in the units of x.
+        norm: default ``linf``; see :mod:`zoo.functional.balls`.
     """
 
     eps: float
+    norm: str = "linf"
 
     def __post_init__(self) -> None:
+        check_norm(self.norm)
         if not self.eps >= 0:
             raise InputError(f"{type(self).__name__}: eps must not be negative, got {self.eps}")
 
     def with_budget(self, eps: float) -> Attack:
         return replace(self, eps=eps)
+
+    def inside(self, x: Tensor, point: Tensor) -> Tensor:
+        """Each point in the ball around its sample, then within the bounds."""
+        return self.clip(x + project(point - x, self.eps, self.norm))
 
 
 class Scores:

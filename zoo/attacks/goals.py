@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from zoo.errors import InputError
 
+Kind = TypeVar("Kind", bound="Rows")
 LOSSES = ("cross_entropy", "margin", "dlr")
 
 
+class Rows:
+    """A dataclass of tensors with a row for each sample; some may be None."""
+
+    def rows(self: Kind, chosen: Tensor) -> Kind:
+        """The same of some samples, by their numbers or a mask."""
+        values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return type(self)(*(None if value is None else value[chosen] for value in values))
+
+
 @dataclass(frozen=True)
-class Goal:
+class Goal(Rows):
     """Any class but the true one, or one chosen class.
 
     Args:
@@ -23,10 +34,6 @@ class Goal:
 
     y: Tensor
     target: Tensor | None = None
-
-    def rows(self, chosen: Tensor) -> Goal:
-        """The goals of some samples, by their numbers or a mask."""
-        return Goal(self.y[chosen], None if self.target is None else self.target[chosen])
 
     def reached(self, scores: Tensor) -> Tensor:
         """Whether the class that the model gives is what is wanted, (B, K) → bool (B,)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.attacks.base import Budgeted, Scores
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.balls import check_norm, project, steepest, uniform_in_ball
+from zoo.functional.balls import steepest, uniform_in_ball
 from zoo.functional.streams import Streams
 
 
@@ -43,7 +43,6 @@ class PGD(Budgeted):
     section 2.1.
     """
 
-    norm: str = "linf"
     steps: int = 40
     step_size: float | None = None
     loss: str = "cross_entropy"
@@ -53,7 +52,6 @@ class PGD(Budgeted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_norm(self.norm)
         check_loss(self.loss)
         if self.steps < 0:
             raise InputError(f"{type(self).__name__}: steps must not be negative, got {self.steps}")
@@ -89,7 +87,7 @@ class PGD(Budgeted):
                 rows, x, now, gradient = rows[keep], x[keep], now[keep], gradient[keep]
                 goal = goal.rows(keep)
             step = now + self.alpha * steepest(gradient, self.norm)
-            now = self.clip(x + project(step - x, self.eps, self.norm))
+            now = self.inside(x, step)
         found[rows] = now
         return found
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zoo.attacks.base import Bounded, Scores
-from zoo.attacks.goals import Goal
+from zoo.attacks.goals import Goal, Rows
 from zoo.errors import InputError
+from zoo.functional.balls import column
 
 BETAS = (0.9, 0.999)  # Adam's
 PLATEAU = 1e-4  # share of the objective that counts as progress
@@ -40,7 +41,7 @@ class Nearest(Bounded):
 
 
 @dataclass
-class Search:
+class Search(Rows):
     """Samples under way in one minimisation, one row each."""
 
     row: Tensor
@@ -51,10 +52,6 @@ class Search:
     square: Tensor
     radius: Tensor
     least: Tensor
-
-    def rows(self, chosen: Tensor) -> Search:
-        """The same of some samples."""
-        return Search(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,17 +244,12 @@ class DeepFool(Nearest):
 
     def _step(self, inputs: Tensor, scores: Tensor, goal: Goal) -> Tensor:
         """r of each sample, in the shape of the inputs."""
-        own = goal.y[:, None]
+        chosen = (goal.y if goal.target is None else goal.target)[:, None]
+        others = scores.detach().scatter(1, chosen, -torch.inf)
         if goal.target is None:
-            others = scores.detach().scatter(1, own, -torch.inf)
-            classes = others.topk(min(self.candidates, scores.shape[1] - 1)).indices
-        else:
-            own, classes = (
-                scores.detach()
-                .scatter(1, goal.target[:, None], -torch.inf)
-                .argmax(1, keepdim=True),
-                goal.target[:, None],
-            )
+            own, classes = chosen, others.topk(min(self.candidates, scores.shape[1] - 1)).indices
+        else:  # there is one class to go to, from the likeliest other
+            own, classes = others.argmax(1, keepdim=True), chosen
         gaps = scores.gather(1, classes) - scores.gather(1, own)  # (B, candidates)
         slopes = torch.stack(
             [
@@ -275,8 +267,3 @@ class DeepFool(Nearest):
         slope = slopes[rows, nearest]
         unit = slope.sign() if self.norm == "linf" else slope / column(dual[rows, nearest], slope)
         return column(lengths[rows, nearest], slope) * unit
-
-
-def column(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) in a shape that broadcasts over samples, (B, 1, …)."""
-    return values.view(-1, *[1] * (like.ndim - 1))

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.attacks.base import Budgeted, Scores
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.balls import SMALLEST, project
+from zoo.functional.balls import SMALLEST, column
 from zoo.functional.streams import Streams
 
 # fractions of the budget of queries after which squares get half as large
@@ -44,17 +44,16 @@ class Square(Budgeted):
     Source: Andriushchenko et al., Square attack, 2020, algorithms 1 to 3.
     """
 
-    norm: str = "linf"
     queries: int = 5_000
     fraction: float = 0.8
     loss: str = "margin"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_loss(self.loss)
         if self.norm not in ("linf", "l2"):
             raise ValueError(f"unknown norm {self.norm!r}; choose from linf, l2")
+        super().__post_init__()
+        check_loss(self.loss)
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
 
@@ -70,7 +69,7 @@ class Square(Budgeted):
     def _search(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         streams = Streams(x, self.seed)
         found = x.clone()
-        best = self._inside(x, self._start(x, streams))
+        best = self.inside(x, self._start(x, streams))
         loss, broken = self._evaluate(model, best, goal)
         rows = torch.arange(len(x), device=x.device)
         for query in range(1, self.queries):
@@ -81,10 +80,10 @@ class Square(Budgeted):
                 goal, streams = goal.rows(on), streams.rows(on)
             if not len(rows):
                 return found
-            new = self._inside(x, self._propose(x, best, streams, self._side(x, query)))
+            new = self.inside(x, self._propose(x, best, streams, self._side(x, query)))
             new_loss, reached = self._evaluate(model, new, goal)
             better = (new_loss > loss) | reached
-            best = torch.where(better.view(-1, 1, 1, 1), new, best)
+            best = torch.where(column(better, x), new, best)
             loss, broken = torch.where(better, new_loss, loss), reached
         found[rows] = best
         return found
@@ -92,9 +91,6 @@ class Square(Budgeted):
     def _evaluate(self, model: Scores, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         scores = model(x)
         return goal.loss(scores, self.loss), goal.reached(scores)
-
-    def _inside(self, x: Tensor, point: Tensor) -> Tensor:
-        return self.clip(x + project(point - x, self.eps, self.norm))
 
     def _side(self, x: Tensor, query: int) -> int:
         """Of a square, in pixels."""
@@ -115,7 +111,7 @@ class Square(Budgeted):
         delta = torch.zeros_like(x)
         grid = torch.einsum("bcij,hw->bcihjw", signs, bumps).flatten(4).flatten(2, 3)
         delta[..., : grid.shape[2], : grid.shape[3]] = grid
-        return x + self.eps * delta / delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        return x + self.eps * delta / column(delta.flatten(1).norm(dim=1), delta)
 
     def _propose(self, x: Tensor, best: Tensor, streams: Streams, side: int) -> Tensor:
         channels = x.shape[1]

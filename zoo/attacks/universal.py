@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, Bounded, Budgeted, Scores, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.balls import check_norm, project, steepest
+from zoo.functional.balls import project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,6 @@ class UniversalPerturbation(Budgeted):
     Universal adversarial training, 2020, section 3 (stochastic gradients on a bounded loss).
     """
 
-    norm: str = "linf"
     epochs: int = 10
     step_size: float | None = None
     momentum: float = 0.9
@@ -51,7 +50,6 @@ class UniversalPerturbation(Budgeted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_norm(self.norm)
         if self.smoothing <= 0:
             raise ValueError(f"smoothing must be positive, got {self.smoothing}")
 

@@ -46,7 +46,7 @@ def project(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
         norm: see the table.
     """
     radius = torch.as_tensor(eps, dtype=delta.dtype, device=delta.device)
-    radius = radius.view(-1, *[1] * (delta.ndim - 1)) if radius.ndim else radius
+    radius = column(radius, delta) if radius.ndim else radius
     if norm == "linf":
         return torch.minimum(torch.maximum(delta, -radius), radius)
     return delta * (radius / _lengths(delta, norm)).clamp(max=1)
@@ -68,7 +68,7 @@ def uniform_in_ball(streams: Streams, like: Tensor, eps: float, norm: str) -> Te
     direction = steepest(streams.normal(*shape, dtype=like.dtype), norm)
     if norm == "l2":
         radius = streams.uniform(dtype=like.dtype) ** (1 / shape.numel())
-        return direction * eps * radius.view(-1, *[1] * len(shape))
+        return direction * eps * column(radius, direction)
     return (
         direction
         * eps
@@ -76,10 +76,15 @@ def uniform_in_ball(streams: Streams, like: Tensor, eps: float, norm: str) -> Te
     )
 
 
+def column(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) in a shape that broadcasts over samples, (B, 1, …)."""
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
 def _lengths(delta: Tensor, norm: str) -> Tensor:
     """Lengths by which δ is divided, in a shape that broadcasts; never 0."""
     if norm == "l2":
-        lengths = delta.flatten(1).norm(dim=1).view(-1, *[1] * (delta.ndim - 1))
+        lengths = column(delta.flatten(1).norm(dim=1), delta)
     else:
         lengths = delta.norm(dim=-1, keepdim=True)
     return lengths.clamp(min=SMALLEST)
