@@ -13,7 +13,7 @@ from zoo.errors import InputError
 from zoo.functional.balls import column
 
 BETAS = (0.9, 0.999)  # Adam's
-PLATEAU = 1e-4  # share of the objective that counts as progress
+PLATEAU = 1e-3  # share of the objective that counts as progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class CarliniWagner(Nearest):
         steps: of Adam for each c, default 300.
         lr: of Adam, in the units of x, default 0.01.
         initial_c: default 1.
-        patience: steps without progress after which a sample is done with a c, default a tenth of
+        patience: steps without progress after which a sample is done with a c, default a fifteenth of
             ``steps``.
         shrink: see :class:`Nearest`; left out where κ > 0.
         bounds: see :class:`~zoo.attacks.base.Bounded`.
@@ -132,7 +132,7 @@ class CarliniWagner(Nearest):
             torch.arange(len(x), device=x.device), x, zeros, c, zeros, zeros,
             torch.full_like(c, torch.inf), infinite,
         )  # fmt: skip
-        patience = self.patience or max(1, self.steps // 10)
+        patience = self.patience or max(1, self.steps // 15)
         before = going.least
         for step in range(1, self.steps + 1):
             objective, gradient, adversarial = self._objective(model, going, goal)
