@@ -72,8 +72,8 @@ class CarliniWagner(Nearest):
         steps: of Adam for each c, default 300.
         lr: of Adam, in the units of x, default 0.01.
         initial_c: default 1.
-        patience: steps without progress after which a sample is done with a c, default a fifteenth of
-            ``steps``.
+        patience: steps without progress after which a sample is done with a c, default a fifteenth
+            of ``steps``.
         shrink: see :class:`Nearest`; left out where κ > 0.
         bounds: see :class:`~zoo.attacks.base.Bounded`.
 
