@@ -123,11 +123,7 @@ class MeshDataModule(GraphLists):
             name = f"{mesh.name}: " if "name" in mesh else ""
             raise DataError(f"{name}{error}") from None
         pos = centred(mesh.pos.double(), mesh.face.T)
-        return Data(
-            pos=pos.float(), face=mesh.face, y=mesh.y, mass=found.mass.float(),
-            eigenvalues=found.eigenvalues[None].float(), eigenvectors=found.eigenvectors.float(),
-            grad_index=found.grad_index, grad=found.grad.T.float().contiguous(),
-        )  # fmt: skip
+        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.as_batch())
 
     def _operators(self, vertices: Tensor, faces: Tensor) -> Operators:
         if not self.cached:

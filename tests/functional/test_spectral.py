@@ -23,6 +23,7 @@ from zoo.functional.spectral import (
     cotangent_laplacian,
     eigenbasis,
     heat_kernel_signature,
+    mesh_eigenvalues,
     outgoing_edges,
     spectral_operators,
     tangent_gradient,
@@ -254,3 +255,24 @@ def test_stretch_of_a_way() -> None:
     assert stretch(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
     late = torch.stack([first, 1.2 * first, last])
     assert stretch(late, first, last, edges) == pytest.approx(0.3 / 4.5)
+
+
+def test_slopes_of_eigenvalues_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    vertices, faces = icosphere(2)
+    # of three lengths, so that no eigenvalue is double
+    vertices = vertices * torch.tensor([1.0, 1.3, 1.7]) + 0.01 * torch.randn(len(vertices), 3)
+    values = mesh_eigenvalues(vertices, faces, 8)
+    solved = eigenbasis(cotangent_laplacian(vertices, faces), vertex_masses(vertices, faces), 8)[0]
+    torch.testing.assert_close(values, solved, rtol=1e-9, atol=1e-9)
+    way = torch.randn_like(vertices)
+    at = vertices.clone().requires_grad_()
+    step = 1e-5
+    ahead = mesh_eigenvalues(vertices + step * way, faces, 8)
+    behind = mesh_eigenvalues(vertices - step * way, faces, 8)
+    for j in range(1, 8):
+        slope = torch.autograd.grad(mesh_eigenvalues(at, faces, 8)[j], at)[0]
+        wanted = (ahead[j] - behind[j]) / (2 * step)
+        torch.testing.assert_close((slope * way).sum(), wanted, rtol=1e-5, atol=1e-6)
+    # a shape twice as large has a quarter of each
+    torch.testing.assert_close(mesh_eigenvalues(2 * vertices, faces, 8), values / 4)

@@ -9,8 +9,9 @@ black box, scores     the scores of any sample that it asks about
 black box, classes    the class of any sample that it asks about
 ===================== ======================================================================
 
-Those on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG; points are samples (B, N, 3)
-without bounds, for which PGD and its kin have the norms ``linf`` (each coordinate) and ``point``.
+Points and vertices are samples (B, N, 3) without bounds (``bounds=None``), for which PGD and its
+kin and Carlini and Wagner's attack have the norms ``linf`` (each coordinate) and ``point`` (each
+point). Attacks on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG.
 """
 
 from zoo.attacks.apgd import APGD
@@ -18,9 +19,13 @@ from zoo.attacks.base import Attack
 from zoo.attacks.combine import Restarts, Targeted, WorstOf
 from zoo.attacks.defences import Purified, jaccard_filter, remove_outliers
 from zoo.attacks.gradient import BIM, FGSM, PGD, RandomFGSM
+from zoo.attacks.greedy import PointDropping, VoxelFlips
+from zoo.attacks.latent import LatentPGD
+from zoo.attacks.meshes import OnMeshes, SmoothPGD
 from zoo.attacks.minimal import CarliniWagner, DeepFool
 from zoo.attacks.penalty import PenaltyAttack
 from zoo.attacks.robustness import Robustness, evaluate
+from zoo.attacks.spectral import ShiftedSpectrum, UniversalSpectrum
 from zoo.attacks.square import Square
 from zoo.attacks.transfer import TransferAttack, Transferred
 from zoo.attacks.universal import AddedPerturbation, UniversalPerturbation
@@ -34,16 +39,23 @@ __all__ = [
     "Attack",
     "CarliniWagner",
     "DeepFool",
+    "LatentPGD",
+    "OnMeshes",
     "PenaltyAttack",
+    "PointDropping",
     "Purified",
     "RandomFGSM",
     "Restarts",
     "Robustness",
+    "ShiftedSpectrum",
+    "SmoothPGD",
     "Square",
     "Targeted",
     "TransferAttack",
     "Transferred",
     "UniversalPerturbation",
+    "UniversalSpectrum",
+    "VoxelFlips",
     "WorstOf",
     "evaluate",
     "jaccard_filter",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from zoo.attacks.base import Scores
 from zoo.attacks.goals import Goal, Rows
-from zoo.attacks.gradient import PGD
-from zoo.functional.balls import column, steepest
+from zoo.attacks.gradient import PGD, Ball
+from zoo.functional.balls import column
 
 MOMENTUM = 0.75  # weight of the new step against the last way
 RISES = 0.75  # share of steps that must go up, or the step is halved
@@ -25,7 +25,7 @@ class Ascent(Rows):
     ``halved`` are the best loss and whether the step was halved at that look.
     """
 
-    x: Tensor
+    ball: Ball
     now: Tensor
     before: Tensor
     gradient: Tensor
@@ -68,14 +68,14 @@ class APGD(PGD):
         if self.step_size is not None:
             raise ValueError("APGD sets its own step size: leave step_size out, or choose PGD")
 
-    def climb(self, model: Scores, x: Tensor, start: Tensor, goal: Goal) -> Tensor:
+    def climb(self, model: Scores, ball: Ball, start: Tensor, goal: Goal) -> Tensor:
         found = start.clone()
-        if not self.steps or not len(x):
+        if not self.steps or not len(start):
             return found
-        rows = torch.arange(len(x), device=x.device)
-        loss, gradient, broken = self._evaluate(model, start, goal)
+        rows = torch.arange(len(start), device=start.device)
+        loss, gradient, broken = self._evaluate(model, ball, start, goal)
         path = Ascent(
-            x, start, start, gradient, loss, start, gradient, loss,
+            ball, start, start, gradient, loss, start, gradient, loss,
             torch.full_like(loss, 2 * self.eps), torch.zeros_like(loss), loss,
             torch.ones_like(broken),
         )  # fmt: skip
@@ -97,23 +97,25 @@ class APGD(PGD):
 
     def _step(self, model: Scores, path: Ascent, goal: Goal, momentum: float) -> Tensor:
         """One step of all samples, in place; which of them have reached their goal."""
-        ahead = path.now + column(path.step, path.x) * steepest(path.gradient, self.norm)
-        ahead = self.inside(path.x, ahead)
-        way = momentum * (ahead - path.now) + (1 - momentum) * (path.now - path.before)
-        path.before, path.now = path.now, self.inside(path.x, path.now + way)
-        loss, path.gradient, broken = self._evaluate(model, path.now, goal)
+        ball, now = path.ball, path.now
+        ahead = ball.inside(now + column(path.step, now) * ball.uphill(path.gradient))
+        way = momentum * (ahead - now) + (1 - momentum) * (now - path.before)
+        path.before, path.now = now, ball.inside(now + way)
+        loss, path.gradient, broken = self._evaluate(model, ball, path.now, goal)
         path.rises += loss > path.loss
         path.loss = loss
-        better = loss > path.best_loss
+        better = column(loss > path.best_loss, path.now)
         path.best_loss = torch.maximum(loss, path.best_loss)
-        path.best = torch.where(column(better, path.x), path.now, path.best)
-        path.best_gradient = torch.where(column(better, path.x), path.gradient, path.best_gradient)
+        path.best = torch.where(better, path.now, path.best)
+        path.best_gradient = torch.where(better, path.gradient, path.best_gradient)
         return broken
 
-    def _evaluate(self, model: Scores, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
+    def _evaluate(
+        self, model: Scores, ball: Ball, point: Tensor, goal: Goal
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, its gradient, and whether the goal is reached."""
-        inputs = x.detach().requires_grad_()
-        scores = model(inputs)
+        inputs = point.detach().requires_grad_()
+        scores = model(ball.samples(inputs))
         loss = goal.loss(scores, self.loss)
         gradient = torch.autograd.grad(loss.sum(), inputs)[0]
         return loss.detach(), gradient, goal.reached(scores.detach())
@@ -126,7 +128,7 @@ def look(path: Ascent, steps: int) -> None:
     idle = ~path.halved & (path.best_loss <= path.best_before)
     stalled = few | idle
     path.step = torch.where(stalled, path.step / 2, path.step)
-    back = column(stalled, path.x)
+    back = column(stalled, path.now)
     path.now = torch.where(back, path.best, path.now)
     path.before = torch.where(back, path.best, path.before)
     path.gradient = torch.where(back, path.best_gradient, path.gradient)

@@ -68,6 +68,28 @@ class Attack:
         return type(self).__name__
 
 
+class Wrapper(Attack):
+    """An attack around another one.
+
+    Args:
+        attack: the other.
+    """
+
+    def __init__(self, attack: Attack) -> None:
+        self.attack = attack
+
+    def around(self, attack: Attack) -> Attack:
+        """The same around another attack."""
+        raise NotImplementedError(f"{type(self).__name__} has no around(attack)")
+
+    def with_budget(self, eps: float) -> Attack:
+        return self.around(self.attack.with_budget(eps))
+
+    @property
+    def name(self) -> str:
+        return self.attack.name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bounded(Attack):
     """An attack whose samples stay between bounds.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores
+from zoo.attacks.base import Attack, Scores, Wrapper
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
 from zoo.functional.streams import Streams
@@ -16,7 +16,7 @@ from zoo.functional.streams import Streams
 CHOICES = ("next", "random", "runner_up", "least_likely")
 
 
-class Targeted(Attack):
+class Targeted(Wrapper):
     """Another attack, that wants one class and not just any wrong one.
 
     Args:
@@ -33,7 +33,8 @@ class Targeted(Attack):
     def __init__(self, attack: Attack, target: int | str | Tensor, seed: int = 0) -> None:
         if isinstance(target, str) and target not in CHOICES:
             raise ValueError(f"unknown target {target!r}; choose from {', '.join(CHOICES)}")
-        self.attack, self.target, self.seed = attack, target, seed
+        super().__init__(attack)
+        self.target, self.seed = target, seed
 
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         if not len(x):
@@ -75,8 +76,8 @@ class Targeted(Attack):
                 "samples out, or choose target='next'"
             )
 
-    def with_budget(self, eps: float) -> Attack:
-        return Targeted(self.attack.with_budget(eps), self.target, self.seed)
+    def around(self, attack: Attack) -> Attack:
+        return Targeted(attack, self.target, self.seed)
 
     @property
     def name(self) -> str:
@@ -151,8 +152,8 @@ def reseeded(attack: Attack, number: int) -> Attack:
     """The same attack with the ``number``-th seed after its own; itself if it draws nothing."""
     if not number:
         return attack
-    if isinstance(attack, Targeted):
-        return Targeted(reseeded(attack.attack, number), attack.target, attack.seed)
+    if isinstance(attack, Wrapper):
+        return attack.around(reseeded(attack.attack, number))
     if isinstance(attack, WorstOf):
         return WorstOf(*(reseeded(part, number) for part in attack.attacks))
     settings: Any = attack
@@ -163,6 +164,6 @@ def draws(attack: Attack) -> bool:
     """Whether an attack draws random numbers."""
     if isinstance(attack, WorstOf):
         return any(draws(part) for part in attack.attacks)
-    if isinstance(attack, Targeted):
+    if isinstance(attack, Wrapper):
         return draws(attack.attack)
     return hasattr(attack, "seed") and getattr(attack, "random_start", True)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zoo.functional.graphs import both_directions, jaccard_similarity, undirected_pairs
-from zoo.functional.points import nearest_neighbors
+from zoo.functional.points import into_nearest, nearest_neighbors
 
 
 class Purified:
@@ -67,8 +66,4 @@ def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1)
     _, squares = nearest_neighbors(points, points, neighbors + 1)
     far = squares[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N); the first is the point itself
     limit = far.mean(1) + deviations * far.std(1)
-    outlier = far > limit[:, None]
-    apart = torch.cdist(points, points).masked_fill(outlier[:, None, :], torch.inf)
-    place = apart.argmin(2)
-    rows = torch.arange(len(points), device=points.device)[:, None]
-    return torch.where(outlier[..., None], points[rows, place], points)
+    return into_nearest(points, far > limit[:, None])

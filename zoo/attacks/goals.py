@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +15,18 @@ LOSSES = ("cross_entropy", "margin", "dlr")
 
 
 class Rows:
-    """A dataclass of tensors with a row for each sample; some may be None."""
+    """A dataclass whose tensors have a row for each sample; what is no tensor is for all."""
 
     def rows(self: Kind, chosen: Tensor) -> Kind:
         """The same of some samples, by their numbers or a mask."""
         values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
-        return type(self)(*(None if value is None else value[chosen] for value in values))
+        return type(self)(*(_rows_of(value, chosen) for value in values))
+
+
+def _rows_of(value: Any, chosen: Tensor) -> Any:
+    if isinstance(value, Rows):
+        return value.rows(chosen)
+    return value[chosen] if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)

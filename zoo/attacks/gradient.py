@@ -8,10 +8,37 @@ import torch
 from torch import Tensor
 
 from zoo.attacks.base import Budgeted, Scores
-from zoo.attacks.goals import Goal, check_loss
+from zoo.attacks.goals import Goal, Rows, check_loss
 from zoo.errors import InputError
 from zoo.functional.balls import steepest, uniform_in_ball
 from zoo.functional.streams import Streams
+
+
+@dataclass(frozen=True)
+class Ball(Rows):
+    """Where an attack may go: the ball around each sample, within the bounds.
+
+    A subclass may have points of another kind, that stand for samples.
+
+    Args:
+        x: samples, (B, ...).
+        attack: whose ε, norm and bounds hold.
+    """
+
+    x: Tensor
+    attack: Budgeted
+
+    def samples(self, point: Tensor) -> Tensor:
+        """The samples that points stand for."""
+        return point
+
+    def uphill(self, gradient: Tensor) -> Tensor:
+        """The step of size 1 that goes up fastest."""
+        return steepest(gradient, self.attack.norm)
+
+    def inside(self, point: Tensor) -> Tensor:
+        """Points, put back to where they may be."""
+        return self.attack.inside(self.x, point)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,43 +93,42 @@ class PGD(Budgeted):
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         start = self.start(x) if self.random_start and self.steps else x
-        return self.climb(model, x, start, goal)
+        return self.climb(model, Ball(x, self), start, goal)
 
     def start(self, x: Tensor) -> Tensor:
         """A random point of the ball, inside the bounds."""
         noise = uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
         return self.clip(x + noise)
 
-    def climb(self, model: Scores, x: Tensor, start: Tensor, goal: Goal) -> Tensor:
+    def climb(self, model: Scores, ball: Ball, start: Tensor, goal: Goal) -> Tensor:
         """All steps from ``start``; rows whose goal is reached leave the batch."""
         found = start.clone()
-        rows = torch.arange(len(x), device=x.device)  # those still under way
+        rows = torch.arange(len(start), device=start.device)  # those still under way
         now = start
         for _ in range(self.steps):
             if not len(rows):
                 break
-            now, keep, gradient = self._gradient(model, now, goal)
+            keep, gradient = self._gradient(model, ball, now, goal)
             if keep is not None:
                 found[rows[~keep]] = now[~keep]
-                rows, x, now, gradient = rows[keep], x[keep], now[keep], gradient[keep]
-                goal = goal.rows(keep)
-            step = now + self.alpha * steepest(gradient, self.norm)
-            now = self.inside(x, step)
+                rows, now, gradient = rows[keep], now[keep], gradient[keep]
+                ball, goal = ball.rows(keep), goal.rows(keep)
+            now = ball.inside(now + self.alpha * ball.uphill(gradient))
         found[rows] = now
         return found
 
     def _gradient(
-        self, model: Scores, x: Tensor, goal: Goal
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """x, which of its rows go on (None: all), and the gradient of their losses."""
-        inputs = x.detach().requires_grad_()
-        scores = model(inputs)
+        self, model: Scores, ball: Ball, point: Tensor, goal: Goal
+    ) -> tuple[Tensor | None, Tensor]:
+        """Which rows go on (None: all), and the gradient of all losses at these points."""
+        inputs = point.detach().requires_grad_()
+        scores = model(ball.samples(inputs))
         keep = ~goal.reached(scores.detach()) if self.early_stop else None
         if keep is not None and bool(keep.all()):
             keep = None
         losses = goal.loss(scores, self.loss)
         total = losses.sum() if keep is None else losses[keep].sum()
-        return x, keep, torch.autograd.grad(total, inputs)[0]
+        return keep, torch.autograd.grad(total, inputs)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.attacks.base import Bounded, Scores
 from zoo.attacks.goals import Goal, Rows
 from zoo.errors import InputError
-from zoo.functional.balls import column
+from zoo.functional.balls import NORMS, column, size, steepest
 
 BETAS = (0.9, 0.999)  # Adam's
 PLATEAU = 1e-3  # share of the objective that counts as progress
@@ -59,14 +59,16 @@ class CarliniWagner(Nearest):
     """min D(δ) + c · (max_{i≠t} z_i − z_t + κ)⁺ over δ with x + δ inside the bounds, smallest c.
 
     D(δ) is Σ δ_i² for ``l2``, Σ |δ_i| for ``l1``, and for ``linf`` Σ (|δ_i| − τ)⁺ with τ nine
-    tenths of the largest coordinate of the last adversarial δ. Without a target the second term is
-    (z_y − max_{i≠y} z_i + κ)⁺. Each minimisation is Adam's on δ itself, put back inside the bounds
-    after every step: through x = (tanh w + 1)/2, as in the paper, pixels that are exactly 0 or 1
-    would start where they cannot move. c is searched for each sample by itself: ×10 until there is
-    an adversarial sample, then by bisection; the nearest adversarial iterate of all is kept.
+    tenths of the largest coordinate of the last adversarial δ; for ``point``, of points (B, N, D),
+    the same with the ways ‖δ_n‖ of the points in place of coordinates. Without a target the second
+    term is (z_y − max_{i≠y} z_i + κ)⁺. Each minimisation is Adam's on δ itself, put back inside the
+    bounds after every step: through x = (tanh w + 1)/2, as in the paper, pixels that are exactly 0
+    or 1 would start where they cannot move. c is searched for each sample by itself: ×10 until
+    there is an adversarial sample, then by bisection; the nearest adversarial iterate of all is
+    kept.
 
     Args:
-        norm: ``l2`` (default), ``l1`` or ``linf``.
+        norm: ``l2`` (default), ``l1``, ``linf`` or ``point``.
         confidence: κ, the margin by which the wrong class must lead, default 0.
         search_steps: values of c for each sample, default 6.
         steps: of Adam for each c, default 300.
@@ -94,8 +96,8 @@ class CarliniWagner(Nearest):
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        if self.norm not in ("l2", "l1", "linf"):
-            raise ValueError(f"unknown norm {self.norm!r}; choose from l2, l1, linf")
+        if self.norm not in ("l1", *NORMS):
+            raise ValueError(f"unknown norm {self.norm!r}; choose from l1, {', '.join(NORMS)}")
         if self.confidence < 0 or self.initial_c <= 0:
             raise InputError(
                 "CarliniWagner: confidence must not be negative and initial_c must be positive, "
@@ -136,13 +138,13 @@ class CarliniWagner(Nearest):
         before = going.least
         for step in range(1, self.steps + 1):
             objective, gradient, adversarial = self._objective(model, going, goal)
-            size = self._size(going.delta)
-            better = adversarial & (size < distance[going.row])
+            length = self.size(going.delta)
+            better = adversarial & (length < distance[going.row])
             rows = going.row[better]
-            best[rows], distance[rows] = (going.x + going.delta)[better], size[better]
+            best[rows], distance[rows] = (going.x + going.delta)[better], length[better]
             reached[going.row[adversarial]] = True
-            if self.norm == "linf":
-                shrunk = torch.minimum(going.radius, 0.9 * size)
+            if self.norm in ("linf", "point"):
+                shrunk = torch.minimum(going.radius, 0.9 * length)
                 going.radius = torch.where(adversarial, shrunk, going.radius)
             going.least = torch.minimum(going.least, objective)
             self._adam(going, gradient, step)
@@ -162,8 +164,8 @@ class CarliniWagner(Nearest):
         margin = goal.loss(model(inputs), "margin")
         lack = (self.confidence - margin).clamp(min=0)
         gradient = torch.autograd.grad((going.weight * lack).sum(), inputs)[0]
-        size, slope = self._distance(going)
-        objective = size + going.weight * lack.detach()
+        distance, slope = self._distance(going)
+        objective = distance + going.weight * lack.detach()
         adversarial = (margin > 0) & (margin >= self.confidence)
         return objective, gradient + slope, adversarial
 
@@ -174,12 +176,14 @@ class CarliniWagner(Nearest):
             return delta.flatten(1).square().sum(1), 2 * delta
         if self.norm == "l1":
             return delta.flatten(1).abs().sum(1), delta.sign()
+        lengths = delta.abs() if self.norm == "linf" else delta.norm(dim=-1, keepdim=True)
         radius = torch.where(going.radius.isinf(), 0.0, going.radius)
-        over = (delta.abs() - column(radius, delta)).clamp(min=0)
-        return over.flatten(1).sum(1), delta.sign() * (over > 0)
+        over = (lengths - column(radius, delta)).clamp(min=0)
+        return over.flatten(1).sum(1), steepest(delta, self.norm) * (over > 0)
 
-    def _size(self, delta: Tensor) -> Tensor:
-        return delta.flatten(1).norm(dim=1, p={"l2": 2, "l1": 1, "linf": torch.inf}[self.norm])
+    def size(self, delta: Tensor) -> Tensor:
+        """How long δ is, (B, ...) → (B,)."""
+        return delta.flatten(1).norm(p=1, dim=1) if self.norm == "l1" else size(delta, self.norm)
 
     def _adam(self, going: Search, gradient: Tensor, step: int) -> None:
         going.mean = torch.lerp(gradient, going.mean, BETAS[0])

@@ -127,6 +127,20 @@ def interpolate(values: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Te
     return (gather_points(values, numbers) * weights[..., None]).sum(2)
 
 
+def into_nearest(points: Tensor, gone: Tensor) -> Tensor:
+    """Clouds of the same size without some of their points: each of these lies where the nearest
+    one does that stays.
+
+    Args:
+        points: (B, N, 3).
+        gone: boolean, (B, N); not all of a cloud.
+    """
+    apart = torch.cdist(points, points).masked_fill(gone[:, None, :], torch.inf)
+    place = apart.argmin(2)
+    rows = torch.arange(len(points), device=points.device)[:, None]
+    return torch.where(gone[..., None], points[rows, place], points)
+
+
 def pair_features(points: Tensor, numbers: Tensor) -> Tensor:
     """What each point and its neighbours have that no rotation, reflection or shift changes.
 

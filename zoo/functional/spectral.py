@@ -35,6 +35,16 @@ class Operators(NamedTuple):
     grad_index: Tensor
     grad: Tensor
 
+    def as_batch(self) -> dict[str, Tensor]:
+        """The same in float32, as PyG puts meshes together: eigenvalues (1, k), grad (E, 2)."""
+        return {
+            "mass": self.mass.float(),
+            "eigenvalues": self.eigenvalues[None].float(),
+            "eigenvectors": self.eigenvectors.float(),
+            "grad_index": self.grad_index,
+            "grad": self.grad.T.float().contiguous(),
+        }
+
 
 def spectral_operators(vertices: Tensor, faces: Tensor, k: int = 64) -> Operators:
     """All operators of one mesh, scaled to a total area of 1; float64, on the CPU.
@@ -104,6 +114,32 @@ def eigenbasis(laplacian: Tensor, mass: Tensor, k: int) -> tuple[Tensor, Tensor]
     order = np.argsort(values)
     values, vectors = values[order].clip(min=0), vectors[:, order]
     return torch.from_numpy(values), torch.from_numpy(np.ascontiguousarray(vectors))
+
+
+def mesh_eigenvalues(vertices: Tensor, faces: Tensor, k: int) -> Tensor:
+    """The k lowest eigenvalues of a surface as functions of where its vertices are, (k,).
+
+    λ_j = ½ Σ_corners cot α (φ_j(p) − φ_j(q))² / Σ m φ_j², pq the side across the corner α: the
+    Rayleigh quotient of the eigenfunction φ_j. Its gradient with φ_j held is that of λ_j,
+    φ_jᵀ (dL − λ_j dM) φ_j, as the quotient is stationary in φ_j; of a multiple eigenvalue it is
+    that of one of its functions.
+
+    Args:
+        vertices: (V, 3), with gradients or without.
+        faces: (F, 3).
+        k: how many, 0 included.
+
+    Raises:
+        ValueError: fewer than k + 2 vertices.
+    """
+    with torch.no_grad():
+        shape, corners = vertices.detach().double().cpu(), faces.cpu()
+        mass = vertex_masses(shape, corners)
+        functions = eigenbasis(cotangent_laplacian(shape, corners), mass, k)[1].to(vertices)
+    half = 0.5 / corner_angles(vertices, faces).tan()  # (F, 3)
+    across = functions[faces[:, [1, 2, 0]]] - functions[faces[:, [2, 0, 1]]]  # (F, 3, k)
+    energy = (half[..., None] * across.square()).sum((0, 1))
+    return energy / (vertex_masses(vertices, faces) @ functions.square())
 
 
 def heat_kernel_signature(eigenvalues: Tensor, eigenvectors: Tensor, times: Tensor) -> Tensor:
