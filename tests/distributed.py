@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks import Checkpoint, Samples
+from callbacks import AdversarialTraining, Checkpoint, Samples
 from datamodules import (
     SBM,
     Augmentation,
@@ -38,6 +38,7 @@ from zoo import (
     NodeClassifier,
     Translator,
 )
+from zoo.attacks import FGSM
 from zoo.checkpoints import AtomicCheckpointIO
 from zoo.processes import leave_processes
 
@@ -108,6 +109,10 @@ def gradients(folder: Path, processes: int) -> None:
     """Three steps of plain gradient descent in double precision on the same global batches."""
     for name, make in (
         ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
+        (
+            "attacked",
+            lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD),
+        ),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
         ("vq", quantised),
         ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
@@ -120,6 +125,8 @@ def gradients(folder: Path, processes: int) -> None:
         size = 96 // processes
         data = make_data(name, size)
         trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
+        if name == "attacked":  # by each process, its own part of the batch
+            trainer.callbacks.append(AdversarialTraining(FGSM(eps=0.1)))
         trainer.fit(model, data)
         if trainer.is_global_zero:
             state = dict(model.named_parameters())
@@ -128,6 +135,10 @@ def gradients(folder: Path, processes: int) -> None:
             if name == "gan":
                 state |= dict(model.average.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
+
+
+def perceptron() -> MLPClassifier:
+    return MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)
 
 
 def make_data(name: str, size: int) -> L.LightningDataModule:

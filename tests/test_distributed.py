@@ -33,11 +33,15 @@ def work(job: str, folder: Path, processes: int = 2, check: bool = True) -> str:
 def test_the_same_global_batch_gives_the_same_gradients(tmp_path: Path) -> None:
     work("gradients", tmp_path, 1)
     work("gradients", tmp_path, 2)
-    for name in ("mlp", "ae", "vq", "tokens", "gan", "nodes", "graphs"):
+    for name in ("mlp", "attacked", "ae", "vq", "tokens", "gan", "nodes", "graphs"):
         one, two = (torch.load(tmp_path / f"{name}-{n}.pt", weights_only=True) for n in (1, 2))
         for key, value in one.items():
             assert value.dtype == torch.float64
             torch.testing.assert_close(value, two[key], rtol=0, atol=1e-10, msg=f"{name}: {key}")
+    plain, attacked = (
+        torch.load(tmp_path / f"{n}-1.pt", weights_only=True) for n in ("mlp", "attacked")
+    )
+    assert any(not torch.equal(plain[key], attacked[key]) for key in plain)
 
 
 def test_both_networks_of_a_gan_stay_equal_on_all_processes(tmp_path: Path) -> None:
