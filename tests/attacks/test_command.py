@@ -74,6 +74,73 @@ def test_what_is_refused(
     assert message in capfd.readouterr().err
 
 
+KINDS = {
+    "points": (
+        ["pointnet", "--data.samples=32", "--data.num_points=32", "--model.width=4"],
+        ["--attack", "pgd", "drop", "carlini_wagner", "--eps", "0.1", "--images", "6", "--steps",
+         "3"],
+        "PointClassifier on Shapes: 6 test clouds", ["PGD", "PointDropping", "CarliniWagner"],
+    ),
+    "vertices": (
+        ["pointnet", "--data=articulated", "--data.samples=40", "--model.width=4"],
+        ["--attack", "smooth", "--eps", "0.1", "--images", "9", "--steps", "2"],
+        "PointClassifier on Articulated: 9 test clouds", ["SmoothPGD"],
+    ),
+    "voxels": (
+        ["voxnet", "--data.samples=32", "--data.voxels=12", "--model.width=4"],
+        ["--eps", "0.1", "--images", "6"],
+        "VoxelClassifier on Shapes: 6 test grids", ["VoxelFlips"],
+    ),
+    "nodes": (
+        ["gcn"],
+        ["--attack", "prbcd", "random", "--eps", "0.1", "--steps", "5"],
+        "NodeClassifier on Karate: 32 test nodes", ["PRBCD", "RandomFlips"],
+    ),
+    "meshes": (
+        ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
+         "--data.samples=16", "--data.refine=1", "--data.eigenpairs=8"],
+        ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2"],
+        "MeshClassifier on Isometric: 8 test meshes", ["PGD×2", "SmoothPGD×2"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_of_samples(
+    kind: str, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, options, headline, names = KINDS[kind]
+    folder = run("--model", *model, "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
+    capsys.readouterr()
+    main(["attack", str(folder / "checkpoints" / "last.ckpt"), *options])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(headline)
+    assert [line.split()[0] for line in lines[3 : 3 + len(names)]] == names
+    assert all(
+        0 <= float(line.split("%")[0].split()[-1]) <= 100 for line in lines[3 : 3 + len(names)]
+    )
+    figures = list((folder / "figures").glob("attack_*.png"))
+    assert len(figures) == len(names)
+    assert all(figure.stat().st_size > 5_000 for figure in figures)
+
+
+def test_what_a_kind_does_not_have(
+    run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = run("--model", "gcn", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
+    for options, message in (
+        (["--attack", "pgd"], "unknown attack 'pgd'; did you mean 'prbcd'"),
+        (["--norm", "l2"], "--norm l2: test nodes have the norm flips"),
+        (["--target", "1"], "--target: prbcd cannot choose the class"),
+        (["--others", "x.ckpt"], "--others compares models of images, clouds or voxels"),
+    ):
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["attack", str(folder / "checkpoints" / "last.ckpt"), *options])
+        assert stop.value.code == 2
+        assert message in capfd.readouterr().err
+
+
 def test_no_classifier(run: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
     folder = run("--model", "vae", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
@@ -82,7 +149,10 @@ def test_no_classifier(run: Callable[..., Path], capfd: pytest.CaptureFixture[st
     folder = run("--model", "mlp", "--data", "toy_2d", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])
-    assert "attacks need images with classes" in capfd.readouterr().err
+    assert (
+        "attacks need images, clouds, voxels, meshes or a graph with classes"
+        in capfd.readouterr().err
+    )
 
 
 def test_a_robust_recipe(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

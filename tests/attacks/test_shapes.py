@@ -21,6 +21,7 @@ from zoo.attacks import (
     LatentPGD,
     OnMeshes,
     PointDropping,
+    Restarts,
     SmoothPGD,
     Targeted,
     UniversalSpectrum,
@@ -276,7 +277,8 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
         inside = attack(model, sheets, y)
     torch.testing.assert_close(inside.pos, found.pos, rtol=0, atol=1e-6)
     assert torch.equal(attack.with_budget(0.0)(model, sheets, y).pos, sheets.pos)
-    smooth = OnMeshes(SmoothPGD(eps=0.05, band=6, steps=3))(model, sheets, y)
+    inner = Restarts(Targeted(SmoothPGD(eps=0.05, band=6, steps=3), "next"), 2)
+    smooth = OnMeshes(inner)(model, sheets, y)
     assert 0 < (smooth.pos - sheets.pos).norm(dim=1).max() <= 0.05 + 1e-6
 
 

@@ -62,6 +62,10 @@ class Attack:
         """The same attack within another ε; those without one raise InputError."""
         raise InputError(f"{type(self).__name__} has no eps: it looks for the nearest sample")
 
+    def with_faces(self, faces: Tensor) -> Attack:
+        """The same attack on shapes with these faces, (F, 3), where it asks for them."""
+        return self
+
     @property
     def name(self) -> str:
         """For tables and figures."""
@@ -84,6 +88,9 @@ class Wrapper(Attack):
 
     def with_budget(self, eps: float) -> Attack:
         return self.around(self.attack.with_budget(eps))
+
+    def with_faces(self, faces: Tensor) -> Attack:
+        return self.around(self.attack.with_faces(faces))
 
     @property
     def name(self) -> str:

@@ -116,6 +116,9 @@ class WorstOf(Attack):
     def with_budget(self, eps: float) -> Attack:
         return WorstOf(*(attack.with_budget(eps) for attack in self.attacks))
 
+    def with_faces(self, faces: Tensor) -> Attack:
+        return WorstOf(*(attack.with_faces(faces) for attack in self.attacks))
+
     @property
     def name(self) -> str:
         return "+".join(attack.name for attack in self.attacks)
@@ -142,6 +145,9 @@ class Restarts(WorstOf):
 
     def with_budget(self, eps: float) -> Attack:
         return Restarts(self.attack.with_budget(eps), self.count)
+
+    def with_faces(self, faces: Tensor) -> Attack:
+        return Restarts(self.attack.with_faces(faces), self.count)
 
     @property
     def name(self) -> str:

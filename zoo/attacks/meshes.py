@@ -111,6 +111,9 @@ class SmoothPGD(PGD):
         if self.norm != "point" or self.bounds is not None:
             raise ValueError("SmoothPGD bounds the way of each vertex: leave norm and bounds out")
 
+    def with_faces(self, faces: Tensor) -> Attack:
+        return replace(self, faces=faces)
+
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         ball = SmoothBall(x, self, smooth_bases(x, check_faces(self, x), self.band))
         start = x
@@ -128,7 +131,7 @@ class OnMeshes(Wrapper):
     found are computed anew, so that it is judged as what it is.
 
     Args:
-        attack: any attack on tensors, without bounds; one that has ``faces`` gets each mesh's.
+        attack: any attack on tensors, without bounds; one that asks for faces gets each mesh's.
 
     Raises:
         InputError: a model that does not look at where the vertices are; meshes without faces.
@@ -156,9 +159,7 @@ class OnMeshes(Wrapper):
         return OnMeshes(attack)
 
     def _moved(self, model: Any, mesh: Any, label: Tensor) -> Any:
-        attack: Any = self.attack
-        if hasattr(attack, "faces"):
-            attack = replace(attack, faces=mesh.face.T)
+        attack = self.attack.with_faces(mesh.face.T)
         scores = partial(scores_at, model, mesh)
         pos = attack(scores, mesh.pos[None], usable(label).view(1))[0]
         found = mesh.clone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,9 @@ class Spectral(Attack):
     band: int = 24
     steps: int = 150
     lr: float = 0.01
+
+    def with_faces(self, faces: Tensor) -> Attack:
+        return replace(self, faces=faces)
 
     def spectra(self, x: Tensor) -> Tensor:
         """λ_1 … λ_k of each shape, with their gradients, (B, V, 3) → (B, k)."""

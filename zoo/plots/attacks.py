@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.plots.images import show_image, tile
+from zoo.plots.meshes import Drawn, draw_mesh, seen_from
 from zoo.plots.style import COLOURS, INK, MARKERS, new_figure
 
 if TYPE_CHECKING:
@@ -118,6 +119,148 @@ def transfer_matrix(accuracy: Tensor, names: Sequence[str], title: str) -> Figur
     axes.set(xlabel="attacked with them", ylabel="made for")
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, label="accuracy", shrink=0.8)
+    return figure
+
+
+def displaced_meshes(
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+    faces: Sequence[Tensor],
+    said_before: Sequence[str],
+    said_after: Sequence[str],
+    title: str,
+) -> Figure:
+    """Meshes above, what became of them below, coloured by how far each vertex went.
+
+    Args:
+        before, after: vertices of each mesh, (V, 3).
+        faces: (F, 3) each.
+        said_before, said_after: what the model says of them; in red where the class changed.
+        title: above.
+    """
+    columns = len(before)
+    ways = [(new - old).norm(dim=1).detach().cpu() for old, new in zip(before, after, strict=True)]
+    longest = max(float(way.max()) for way in ways)
+    figure = new_figure(2.1 * columns + 1.0, 4.9)
+    grid = figure.subplots(2, columns, squeeze=False)
+    turn = seen_from(-60.0, 20.0)
+    for i in range(columns):
+        old, new = before[i].detach().cpu(), after[i].detach().cpu()
+        middle = (old.amax(0) + old.amin(0)) / 2
+        reach = 1.05 * float((old - middle).norm(dim=1).max())
+        corners = faces[i].cpu()
+        draw_mesh(grid[0, i], Drawn(old - middle, corners), reach, turn)
+        moved = Drawn(new - middle, corners, ways[i], limits=(0.0, longest))
+        draw_mesh(grid[1, i], moved, reach, turn)
+        _say(grid[:, i], said_before[i], said_after[i])
+    _way_bar(figure, grid, longest)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def displaced_clouds(
+    before: Tensor,
+    after: Tensor,
+    said_before: Sequence[str],
+    said_after: Sequence[str],
+    title: str,
+) -> Figure:
+    """Clouds above, what became of them below, each point coloured by how far it went.
+
+    Args:
+        before, after: (B, N, 3), the third axis upwards.
+        said_before, said_after: what the model says of them; in red where the class changed.
+        title: above.
+    """
+    before, after = before.detach().cpu(), after.detach().cpu()
+    ways = (after - before).norm(dim=2)
+    longest, columns = float(ways.max()), len(before)
+    figure = new_figure(2.1 * columns + 1.0, 4.9)
+    grid = np.empty((2, columns), dtype=object)
+    for i in range(columns):
+        reach = float(before[i].abs().max())
+        for row, points in enumerate((before[i], after[i])):
+            axes = figure.add_subplot(2, columns, row * columns + i + 1, projection="3d")
+            grid[row, i] = axes
+            values = ways[i] if row else torch.zeros(len(points))
+            axes.scatter(*points.numpy().T, s=5, c=values.numpy(), cmap="viridis", vmin=0,
+                         vmax=longest or 1.0, linewidths=0)  # fmt: skip
+            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
+            axes.set_box_aspect((1, 1, 1), zoom=1.2)
+            axes.view_init(elev=20, azim=-60)
+            axes.set_axis_off()
+        _say(grid[:, i], said_before[i], said_after[i])
+    _way_bar(figure, grid, longest)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def changed(before: str, after: str) -> bool:
+    """Whether what a model says, ``class 98%``, names another class."""
+    return before.rsplit(" ", 1)[0] != after.rsplit(" ", 1)[0]
+
+
+def _say(axes: np.ndarray[Any, Any], before: str, after: str) -> None:
+    """What the model says, above both pictures."""
+    axes[0].set_title(before, fontsize=8)
+    axes[1].set_title(after, fontsize=8, color="#CC0000" if changed(before, after) else INK)
+
+
+def _way_bar(figure: Figure, axes: np.ndarray[Any, Any], longest: float) -> None:
+    """The colours of ways from 0 to the longest."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    bar = ScalarMappable(Normalize(0, longest or 1.0), "viridis")
+    figure.colorbar(bar, ax=axes.ravel().tolist(), label="way", shrink=0.5, pad=0.02)
+
+
+def flipped_edges(
+    places: Tensor,
+    pairs: Tensor,
+    flips: Tensor,
+    labels: Tensor,
+    lost: Tensor,
+    names: Sequence[str],
+    title: str,
+) -> Figure:
+    """A graph with the edges that an attack added and took away, and the nodes that it cost.
+
+    Args:
+        places: of the nodes, (N, 2).
+        pairs: edges of the graph as it was, (2, P), the smaller node first.
+        flips: pairs that were flipped, (2, F), the same way.
+        labels: true classes, (N,).
+        lost: nodes that the model now takes for something else, boolean (N,).
+        names: of the classes.
+        title: above.
+    """
+    from matplotlib.collections import LineCollection
+
+    count = len(places)
+    gone = torch.isin(flips[0] * count + flips[1], pairs[0] * count + pairs[1])
+    many = count > 200
+    figure = new_figure(7.6, 5.6)
+    axes = figure.subplots()
+    for edges, colour, width, label, style in (
+        (pairs, "#CCCCCC", 0.3 if many else 0.8, None, "-"),
+        (flips[:, gone], "#0077BB", 0.8 if many else 1.6, f"taken away: {int(gone.sum())}", "--"),
+        (flips[:, ~gone], "#CC3311", 0.5 if many else 1.4, f"added: {int((~gone).sum())}", "-"),
+    ):
+        lines = LineCollection(list(places[edges.T].numpy()), colors=colour, linewidths=width,
+                               linestyles=style, zorder=1, label=label)  # fmt: skip
+        axes.add_collection(lines)
+    size = 8 if many else 60
+    for k, name in enumerate(names):
+        x, y = places[labels == k].T.numpy()
+        axes.scatter(x, y, s=size, color=COLOURS[k % len(COLOURS)], linewidths=0, zorder=2,
+                     label=name)  # fmt: skip
+    x, y = places[lost].T.numpy()
+    axes.scatter(x, y, s=2.5 * size, facecolors="none", edgecolors="black", linewidths=0.9,
+                 zorder=3, label=f"lost: {int(lost.sum())}")  # fmt: skip
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10)
+    figure.legend(loc="outside right center", fontsize=8)
     return figure
 
 

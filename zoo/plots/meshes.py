@@ -31,12 +31,14 @@ class Drawn(NamedTuple):
         faces: corners of the polygons, (F, 3) or (F, 4).
         values: a number at each vertex, drawn by a colour map, (V,); or None.
         labels: a class at each vertex, (V,); or None.
+        limits: values of the colour map's ends; None for the mesh's own least and largest.
     """
 
     vertices: Tensor
     faces: Tensor
     values: Tensor | None = None
     labels: Tensor | None = None
+    limits: tuple[float, float] | None = None
 
 
 def seen_from(azimuth: float, elevation: float) -> Array:
@@ -90,8 +92,8 @@ def _colours(mesh: Drawn, faces: Array) -> Array:
     if mesh.values is None:
         return np.tile(np.array(CLAY), (len(faces), 1))
     values = mesh.values.double().cpu().numpy()
-    span = max(float(np.ptp(values)), 1e-12)
-    means = ((values - values.min()) / span)[faces].mean(1)
+    low, high = mesh.limits or (values.min(), values.max())
+    means = ((values - low) / max(float(high - low), 1e-12))[faces].mean(1)
     return np.asarray(colormaps["viridis"](means))[:, :3] * 0.8 + 0.2
 
 
