@@ -58,13 +58,18 @@ def test_command(
 
 def judge(args: list[str], folder: Path) -> None:
     """A command that takes a checkpoint, on one of a short run."""
-    models = {"generate": "language_model", "translate": "translator", "attack": "cnn"}
-    model = models.get(args[0], "vae")
+    models = {
+        "generate": "language_model", "translate": "translator", "attack": "cnn", "prbcd": "gcn",
+        "drop": "pointnet",
+    }  # fmt: skip
+    model = "vae"
+    for word in args:
+        model = models.get(word, model)
     main([f"--model={model}", *SHORT])
     (checkpoint,) = folder.glob(f"runs/{model}/*/checkpoints/last.ckpt")
     main([str(checkpoint) if arg == "CKPT" else arg for arg in args])
     run = checkpoint.parent.parent
-    if model == "cnn":
+    if args[0] == "attack":
         assert (run / "figures/robustness.png").stat().st_size > 1_000
     if model != "vae":
         return

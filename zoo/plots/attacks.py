@@ -96,6 +96,41 @@ def robustness_curves(
     return figure
 
 
+def robust_training(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    eps: Sequence[float],
+    accuracy: Mapping[str, Sequence[float]],
+    trained_at: float,
+    title: str,
+) -> Figure:
+    """How accuracy without and under an attack grows in training, and what is left at each ε.
+
+    Args:
+        curves: by training, accuracy after each epoch without and under the attack.
+        eps: budgets, rising, from 0.
+        accuracy: by training, one for each budget.
+        trained_at: ε of the attack in training; a dotted line.
+        title: above.
+    """
+    figure = new_figure(9, 3.6)
+    left, right = figure.subplots(1, 2)
+    for index, (name, (clean, robust)) in enumerate(curves.items()):
+        colour, epochs = COLOURS[index % len(COLOURS)], range(1, len(clean) + 1)
+        left.plot(epochs, clean, color=colour, label=f"{name}, clean")
+        left.plot(epochs, robust, color=colour, linestyle="--", label=f"{name}, attacked")
+    for index, (name, values) in enumerate(accuracy.items()):
+        right.plot(eps, values, color=COLOURS[index % len(COLOURS)], marker=MARKERS[index],
+                   markersize=4, label=name)  # fmt: skip
+    right.axvline(trained_at, color=INK, linewidth=0.8, linestyle=":", label="ε of training")
+    left.set(xlabel="epoch", ylabel="validation accuracy", ylim=(-0.02, 1.02))
+    right.set(xlabel="ε, pixels in [0, 1]", ylabel="test accuracy", ylim=(-0.02, 1.02))
+    for axes in (left, right):
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def transfer_matrix(accuracy: Tensor, names: Sequence[str], title: str) -> Figure:
     """Accuracy of each model (across) on samples that were made for each (down).
 
