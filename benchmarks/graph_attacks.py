@@ -97,7 +97,7 @@ def train(data: Planetoid, seed: int, against: AdversarialTraining | None = None
             max_epochs=EPOCHS, accelerator="cpu", callbacks=[*([against] if against else []), best],
             logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0,
-            check_val_every_n_epoch=5 if against else 1,
+            check_val_every_n_epoch=10 if against else 1,
         )  # fmt: skip
         trainer.fit(model, data)
     model.load_state_dict(best.weights)
@@ -143,7 +143,7 @@ def evasion() -> None:
 
 def training() -> None:
     test = Changed().split("test")
-    attack: GraphAttack = PRBCD(eps=0.1, epochs=10)
+    attack: GraphAttack = PRBCD(eps=0.1, epochs=5, block_size=20_000)
     found: dict[str, list[list[float]]] = {}
     for seed in range(SEEDS):
         plain = train(Changed(), seed)
