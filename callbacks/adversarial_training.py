@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, undisturbed, usable
+from zoo.attacks.base import Attack, Scores, samples_of, undisturbed, usable
 from zoo.attacks.combine import reseeded
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, RandomFGSM
@@ -150,9 +150,9 @@ class FastAdversarialTraining(AdversarialTraining):
     """One gradient step of 1.25 ε from a random point of the ball, and a guard.
 
     Training on one step may suddenly learn to be blind to it, while several steps break everything:
-    catastrophic overfitting. After each epoch the guard attacks one training batch with ten steps
-    of PGD; where accuracy there has fallen by more than ``fall`` from the best epoch's, the weights
-    of the epoch before come back and training ends, said so. Metrics: adds
+    catastrophic overfitting. After each epoch the guard attacks its first training samples with
+    ten steps of PGD; where accuracy there has fallen by more than ``fall`` from the best epoch's,
+    the weights of the epoch before come back and training ends, said so. Metrics: adds
     ``train/robust_accuracy``, what the guard sees.
 
     Args:
@@ -160,6 +160,7 @@ class FastAdversarialTraining(AdversarialTraining):
         norm: default ``linf``.
         step_size: default 1.25 ε.
         fall: in accuracy, default 0.2.
+        guarded: samples that the guard attacks in each process, default 500, up to whole batches.
         bounds: of samples, default (0, 1).
         val_attack: default ten steps of PGD.
         **training: see :class:`AdversarialTraining`.
@@ -173,6 +174,7 @@ class FastAdversarialTraining(AdversarialTraining):
         norm: str = "linf",
         step_size: float | None = None,
         fall: float = 0.2,
+        guarded: int = 500,
         bounds: tuple[float, float] | None = (0.0, 1.0),
         val_attack: Attack | None = None,
         **training: Any,
@@ -180,22 +182,26 @@ class FastAdversarialTraining(AdversarialTraining):
         attack = RandomFGSM(eps=eps, norm=norm, step_size=step_size, bounds=bounds)
         ten = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
         super().__init__(attack, val_attack=val_attack or ten, **training)
-        self.fall, self._ten = fall, ten
+        self.fall, self.guarded, self._ten = fall, guarded, ten
         self._best = 0.0
-        self._batch: Any = None
+        self._guarded: list[tuple[Tensor, Tensor]] = []
         self._weights: dict[str, Tensor] = {}
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == 0 or self._batch is None:  # a resumed run begins within an epoch
-            self._batch = batch
+        if batch_idx == 0:
+            self._guarded = []
+        if sum(len(y) for _, y in self._guarded) < self.guarded:
+            self._guarded.append(samples_of(batch, type(self).__name__))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        x, y = self._batch
+        right = []
         with undisturbed(pl_module), torch.no_grad():
-            found = self._ten(pl_module, x, y)
-            local = (Scores(pl_module)(usable(found)).argmax(1) == usable(y)).float().mean()
+            for x, y in self._guarded:
+                found = self._ten(pl_module, x, y)
+                right.append(Scores(pl_module)(usable(found)).argmax(1) == usable(y))
+        local = torch.cat(right).float().mean()
         accuracy = float(trainer.strategy.reduce(local, reduce_op="mean"))
         pl_module.log("train/robust_accuracy", accuracy)
         if self._weights and accuracy < self._best - self.fall:
@@ -270,7 +276,7 @@ class FreeAdversarialTraining(AdversarialTraining):
             optimizer_step(*args, **kwargs)
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
-        x, y = batch
+        x, y = samples_of(batch, type(self).__name__)
         kept = self._delta
         if kept is None or kept.shape[1:] != x.shape[1:] or len(kept) < len(x):
             kept = torch.zeros_like(x)
@@ -338,7 +344,7 @@ class TRADES(AdversarialTraining):
         self.beta = beta
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
-        x, y = batch
+        x, y = samples_of(batch, type(self).__name__)
         with undisturbed(module):
             with torch.no_grad():
                 clean = module.logits(x).log_softmax(1)

@@ -303,6 +303,10 @@ def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> N
     del bare.y
     with pytest.raises(InputError, match="the meshes have no labels"):
         attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), bare)
+    with pytest.raises(InputError, match="attacks what each mesh is, the data has 7 labels for 4"):
+        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), sheets, torch.zeros(7))
+    with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*choose OnMeshes\(attack\)"):
+        PGD(eps=0.1).on_batch(MeshClassifier(8, width=8, blocks=1), sheets)
     with pytest.raises(InputError, match="SmoothPGD needs the faces"):
         SmoothPGD(eps=0.1)(model, x, y)
     with pytest.raises(InputError, match=r"needs vertices \(B, V, 3\) of faces up to vertex 161"):

@@ -51,7 +51,7 @@ class Attack:
 
     def on_batch(self, model: Any, batch: Any) -> Any:
         """The same on a batch as data modules give it: (x, y) → (x_adv, y)."""
-        x, y = batch
+        x, y = samples_of(batch, self.name)
         return self(model, x, y), y
 
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
@@ -149,6 +149,20 @@ class Budgeted(Bounded):
     def inside(self, x: Tensor, point: Tensor) -> Tensor:
         """Each point in the ball around its sample, then within the bounds."""
         return self.clip(x + project(point - x, self.eps, self.norm))
+
+
+def samples_of(batch: Any, who: str) -> tuple[Tensor, Tensor]:
+    """x and y of a batch of tensors.
+
+    Raises:
+        InputError: a batch of another kind, for which ``who`` has no use.
+    """
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        return batch[0], batch[1]
+    raise InputError(
+        f"{who} takes batches (x, y), not {type(batch).__name__}: choose OnMeshes(attack) for "
+        "meshes, an attack of zoo.attacks.graphs for the nodes of a graph"
+    )
 
 
 class Scores:

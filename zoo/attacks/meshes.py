@@ -145,6 +145,11 @@ class OnMeshes(Wrapper):
             raise InputError(f"{self.name} needs the true classes y: the meshes have no labels")
         if "face" not in x:
             raise InputError(f"{self.name} needs meshes with faces: the batch has none")
+        if len(labels) != len(x.ptr) - 1:
+            raise InputError(
+                f"{self.name} attacks what each mesh is, the data has {len(labels)} labels for "
+                f"{len(x.ptr) - 1} meshes"
+            )
         with undisturbed(model):
             meshes = x.clone().apply(usable).to_data_list()
             found = [
