@@ -61,6 +61,9 @@ def test_toward_a_class(checkpoint: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--images", "0"], "--images must be at least 1, got 0"),
         (["--target", "10"], "--target 10: the model has classes 0 to 9"),
         (["--attack", "bim", "--restarts", "2"], "--restarts: bim draws nothing at random"),
+        (["--attack", "transfer", "--restarts", "2"], "--restarts: transfer draws nothing"),
+        (["--attack", "fgsm", "--steps", "3"], "--steps: nothing to set in fgsm"),
+        (["--attack", "penalty", "--norm", "linf"], "--norm: nothing to set in penalty"),
         (["--norm", "l7"], "argument --norm: invalid choice: 'l7'"),
     ],
 )
@@ -130,7 +133,7 @@ def test_what_a_kind_does_not_have(
     folder = run("--model", "gcn", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
     for options, message in (
         (["--attack", "pgd"], "unknown attack 'pgd'; did you mean 'prbcd'"),
-        (["--norm", "l2"], "--norm l2: test nodes have the norm flips"),
+        (["--norm", "l2"], "--norm: nothing to set in prbcd"),
         (["--target", "1"], "--target: prbcd cannot choose the class"),
         (["--others", "x.ckpt"], "--others compares models of images, clouds or voxels"),
     ):

@@ -50,8 +50,10 @@ def attack(args: list[str]) -> None:
     curves = _curves(rows)
     if curves:
         heading = f"{victim.title}, under attack"
-        unit, chance = victim.units[options.norm], 1 / victim.model.num_classes
-        figure = plots.robustness_curves(options.eps, victim.clean, curves, heading, unit, chance)
+        chance = 1 / victim.model.num_classes
+        figure = plots.robustness_curves(
+            options.eps, victim.clean, curves, heading, victim.unit, chance
+        )
         _write(figure, where, "robustness")
     if options.others and isinstance(victim, Dense):
         _transfer(victim, options, where)
@@ -93,7 +95,6 @@ def _complete(options: Any, victim: Victim) -> None:
     known = list(victim.entries())
     options.attack = options.attack or known[:1]
     options.eps = sorted(set(options.eps or victim.budgets))
-    options.norm = options.norm or victim.norms[0]
     for name in options.attack:
         if name not in known:
             raise unknown("attack", name, known)

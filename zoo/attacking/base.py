@@ -38,6 +38,7 @@ class Entry:
         fixed: settings that the command does not change.
         steps: what ``--steps`` is called there.
         sight: what it sees.
+        unit: of ε, where that is not the norm's.
     """
 
     make: Callable[..., Any]
@@ -46,6 +47,7 @@ class Entry:
     fixed: dict[str, Any] = field(default_factory=dict)
     steps: str = "steps"
     sight: str = "white box"
+    unit: str = ""
 
 
 class Judged(NamedTuple):
@@ -135,17 +137,30 @@ class Victim:
             found["seed"] = options.seed
         return found
 
+    @property
+    def unit(self) -> str:
+        """What ε is measured in."""
+        entries = (self.entries()[name] for name in self.options.attack)
+        found = {entry.unit or self.units[self.options.norm] for entry in entries if entry.budget}
+        return found.pop() if len(found) == 1 else "each attack's own unit"
+
     def under(self, attack: Attack, eps: float | None) -> Judged:
         """What is left under an attack."""
         raise NotImplementedError(f"{type(self).__name__} has no under(attack, eps)")
 
     def check(self) -> None:
-        """Makes sure that the options fit.
+        """Makes sure that the options fit, and fills in the norm.
 
         Raises:
             InputError: names the option.
         """
         options, known = self.options, self.entries()
+        chosen = [known[name] for name in options.attack]
+        for option in ("norm", "steps"):
+            used = any(option in entry.settings for entry in chosen)
+            if getattr(options, option) is not None and not used:
+                raise InputError(f"--{option}: nothing to set in {' and '.join(options.attack)}")
+        options.norm = options.norm or self.norms[0]
         for name in options.attack:
             entry = known[name]
             if options.restarts > 1 and "seed" not in entry.settings:

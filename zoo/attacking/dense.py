@@ -14,6 +14,7 @@ from zoo.attacking.base import Entry, Judged, Victim
 from zoo.attacks.base import Attack
 from zoo.attacks.robustness import correct
 from zoo.errors import InputError
+from zoo.functional.balls import size
 from zoo.functional.voxels import voxel_faces
 from zoo.prediction import Classifier
 
@@ -78,9 +79,8 @@ class Dense(Victim):
     def titles(self, x: Tensor) -> list[str]:
         """What the model says of each sample, as text."""
         names = self.class_names
-        return [
-            f"{names[k]} {p:.0%}" for k, p in zip(*map(Tensor.tolist, self.said(x)), strict=True)
-        ]
+        predicted, sure = (part.tolist() for part in self.said(x))
+        return [f"{names[k]} {p:.0%}" for k, p in zip(predicted, sure, strict=True)]
 
     def picture(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
         """The figure, if the model was right about anything."""
@@ -103,7 +103,9 @@ class Images(Dense):
         "universal": Entry(
             attacks.UniversalPerturbation, settings=("norm", "steps", "target"), steps="epochs"
         ),
-        "transfer": Entry(attacks.PGD, sight="black box, classes"),
+        "transfer": Entry(
+            attacks.PGD, settings=("norm", "steps", "target"), sight="black box, classes"
+        ),
         "carlini_wagner": Entry(attacks.CarliniWagner, False, ("norm", "steps", "target")),
         "deep_fool": Entry(attacks.DeepFool, False, ("norm", "steps", "target")),
         "penalty": Entry(attacks.PenaltyAttack, False, ("steps", "target")),
@@ -165,7 +167,8 @@ class Points(Dense):
         "fgsm": Entry(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
         "bim": Entry(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
         "apgd": Entry(attacks.APGD, fixed={"bounds": None}),
-        "drop": Entry(attacks.PointDropping, settings=("steps", "target"), steps="rounds"),
+        "drop": Entry(attacks.PointDropping, settings=("steps", "target"), steps="rounds",
+                      unit="share of the points"),
         "carlini_wagner": Entry(
             attacks.CarliniWagner, False, ("norm", "steps", "target"), {"bounds": None}
         ),
@@ -177,6 +180,13 @@ class Points(Dense):
         "point": "longest way of a point", "linf": "largest coordinate of a way", "l2": "L2",
     }  # fmt: skip
     shown = 5
+
+    @property
+    def distance(self) -> str:  # type: ignore[override]
+        return {"point": "longest way", "linf": "mean Linf", "l2": "mean L2"}[self.options.norm]
+
+    def distances(self, found: Tensor, x: Tensor) -> Tensor:
+        return size(found - x, self.options.norm)
 
     def entries(self) -> dict[str, Entry]:
         if not hasattr(self.data, "faces"):
