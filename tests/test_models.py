@@ -32,6 +32,7 @@ FEW: dict[str, dict[str, Any]] = {
     "Articulated": {"samples": 120},
     "BodyParts": {"samples": 24, "eigenpairs": 16, "val_size": 4},
     "Isometric": {"samples": 48, "eigenpairs": 16},
+    "Text": {"max_characters": 60_000},
 }
 
 

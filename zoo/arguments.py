@@ -19,8 +19,8 @@ from zoo.errors import InputError, suggest
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 OWN_COMMANDS = (
-    "list", "reproduce", "evaluate", "interpolate", "traverse", "arithmetic", "compare", "generate",
-    "translate",
+    "list", "reproduce", "evaluate", "attack", "interpolate", "traverse", "arithmetic", "compare",
+    "generate", "translate",
 )  # fmt: skip
 LOGGERS = ("csv", "tensorboard", "wandb")
 CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")

@@ -227,7 +227,7 @@ def test_smooth_displacements(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> Non
 def test_one_shift_of_the_spectrum_for_all(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
     model, x, y, faces = shapes
     made = UniversalSpectrum(
-        faces=faces, eigenvalues=8, band=8, steps=80, lr=0.02, weight=100.0, confidence=2.0
+        faces=faces, eigenvalues=8, band=8, steps=80, weight=100.0, confidence=2.0
     )
     round_ones, long_ones = x[y == 0], x[y == 1]
     attack = made.fit(model, long_ones[:4], torch.ones(4, dtype=torch.long))

@@ -12,6 +12,8 @@ from zoo.attacks.base import Attack, Scores, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.attacks.meshes import check_faces, smooth_bases
 from zoo.errors import InputError
+from zoo.functional.balls import column
+from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import mesh_eigenvalues
 
 
@@ -24,14 +26,16 @@ class Spectral(Attack):
         eigenvalues: k, eigenvalues above 0 that are looked at, default 24.
         band: b, eigenfunctions that a displacement is made of, default 24.
         steps: of Adam, default 150.
-        lr: of the coefficients α and of the shift, in the units of x, default 0.01.
+        lr: of the shift and of the coefficients α, default 0.005. These are in units in which a
+            displacement along one eigenfunction has a root mean square of √area: the size of a
+            shape does not matter.
     """
 
     faces: Tensor | None = None
     eigenvalues: int = 24
     band: int = 24
     steps: int = 150
-    lr: float = 0.01
+    lr: float = 0.005
 
     def with_faces(self, faces: Tensor) -> Attack:
         return replace(self, faces=faces)
@@ -42,6 +46,12 @@ class Spectral(Attack):
         return torch.stack(
             [mesh_eigenvalues(shape, faces, self.eigenvalues + 1)[1:] for shape in x]
         )
+
+    def basis(self, x: Tensor) -> Tensor:
+        """Displacements by coefficients in these units, (B, V, b)."""
+        faces = check_faces(self, x)
+        area = torch.stack([face_areas(shape, faces).sum() for shape in x])
+        return smooth_bases(x, faces, self.band) * column(area, x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +89,7 @@ class UniversalSpectrum(Spectral):
         with undisturbed(model):
             x, goal = usable(x), Goal(usable(y))
             scores = Scores(model, y)
-            basis = smooth_bases(x, check_faces(self, x), self.band)
+            basis = self.basis(x)
             with torch.no_grad():
                 before = self.spectra(x)
             alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
@@ -122,7 +132,7 @@ class ShiftedSpectrum(Spectral):
     def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
         if not len(x):
             return x
-        basis = smooth_bases(x, check_faces(self, x), self.band)
+        basis = self.basis(x)
         with torch.no_grad():
             before = self.spectra(x)
         alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
