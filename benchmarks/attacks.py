@@ -323,7 +323,7 @@ def fast_training() -> None:
             ("accuracy", x),
             ("accuracy under PGD-40 with ten restarts, ε = 0.3", restarts(model, x, y)),
             ("accuracy under AutoAttack (pyautoattack, standard), ε = 0.3",
-             suite.run_standard_evaluation(x, y)),
+             suite.run_standard_evaluation(x, y)[0]),
         ):  # fmt: skip
             found.setdefault(what, []).append(100 * accuracy(model, images_under, y))
             print(seed, what, found[what][-1], flush=True)
