@@ -26,16 +26,15 @@ class Spectral(Attack):
         eigenvalues: k, eigenvalues above 0 that are looked at, default 24.
         band: b, eigenfunctions that a displacement is made of, default 24.
         steps: of Adam, default 150.
-        lr: of the shift and of the coefficients α, default 0.005. These are in units in which a
-            displacement along one eigenfunction has a root mean square of √area: the size of a
-            shape does not matter.
+        lr: of the coefficients α, default 0.002, in units in which a displacement along one
+            eigenfunction has a root mean square of √area: the size of a shape does not matter.
     """
 
     faces: Tensor | None = None
     eigenvalues: int = 24
     band: int = 24
     steps: int = 150
-    lr: float = 0.005
+    lr: float = 0.002
 
     def with_faces(self, faces: Tensor) -> Attack:
         return replace(self, faces=faces)
@@ -69,6 +68,8 @@ class UniversalSpectrum(Spectral):
         weight: w, default 1,000.
         c: default 1.
         confidence: κ, default 1.
+        shift_lr: of ε, default 0.02. It must be quick beside ``lr``, or shapes fool the model by
+            displacements that their spectra say nothing of, and ε stays small.
         **spectral: see :class:`Spectral`.
 
     Raises:
@@ -81,6 +82,7 @@ class UniversalSpectrum(Spectral):
     weight: float = 1_000.0
     c: float = 1.0
     confidence: float = 1.0
+    shift_lr: float = 0.02
 
     def fit(self, model: Any, x: Tensor, y: Tensor) -> ShiftedSpectrum:
         """Learns ε on shapes (B, V, 3) of classes (B,)."""
@@ -94,7 +96,8 @@ class UniversalSpectrum(Spectral):
                 before = self.spectra(x)
             alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
             shift = x.new_zeros(self.eigenvalues).requires_grad_()
-            optimizer = torch.optim.Adam([alpha, shift], self.lr)
+            rates = [{"params": [alpha]}, {"params": [shift], "lr": self.shift_lr}]
+            optimizer = torch.optim.Adam(rates, self.lr)
             for _ in range(self.steps):
                 bent = x + basis @ alpha
                 margin = goal.loss(scores(bent), "margin")
