@@ -96,7 +96,10 @@ class UniversalSpectrum(Spectral):
                 before = self.spectra(x)
             alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
             shift = x.new_zeros(self.eigenvalues).requires_grad_()
-            rates = [{"params": [alpha]}, {"params": [shift], "lr": self.shift_lr}]
+            rates: list[dict[str, Any]] = [
+                {"params": [alpha]},
+                {"params": [shift], "lr": self.shift_lr},
+            ]
             optimizer = torch.optim.Adam(rates, self.lr)
             for _ in range(self.steps):
                 bent = x + basis @ alpha
