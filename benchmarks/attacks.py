@@ -35,6 +35,7 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor
 
+from benchmarks.loop import Best
 from benchmarks.timing import interleaved, record
 from callbacks import AdversarialTraining, FastAdversarialTraining
 from datamodules import MNIST, Digits
@@ -276,20 +277,6 @@ def digits_training() -> None:
 # -- 5. fast training, judged harder ---------------------------------------------------------------
 
 
-class Best(Callback):
-    """Keeps the weights of the epoch with the highest robust accuracy on validation images."""
-
-    def __init__(self) -> None:
-        self.value = -1.0
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        value = float(trainer.callback_metrics["val/robust_accuracy"])
-        if value > self.value:
-            self.value = value
-            self.weights = {k: v.clone() for k, v in pl_module.state_dict().items()}
-
-
 def fast_model(seed: int) -> CNN:
     """The recipe's network, trained as the recipe trains it."""
     recipe = read_recipe("robust_cnn-mnist")
@@ -299,7 +286,7 @@ def fast_model(seed: int) -> CNN:
         val_attack=PGD(**settings["val_attack"]["init_args"]),
     )  # fmt: skip
     L.seed_everything(seed)
-    model, best = create_model("robust_cnn", "mnist"), Best()
+    model, best = create_model("robust_cnn", "mnist"), Best("val/robust_accuracy")
     trainer = L.Trainer(
         max_epochs=recipe["trainer"]["max_epochs"], callbacks=[against, best], logger=False,
         gradient_clip_val=recipe["trainer"]["gradient_clip_val"], enable_checkpointing=False,

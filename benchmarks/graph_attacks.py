@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.loop import elsewhere
+from benchmarks.loop import Best, elsewhere
 from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
@@ -71,20 +71,6 @@ class Changed(Planetoid):
         if self.classes is not None and name == "train":
             found.y, found.mask = self.classes, torch.ones_like(found.mask)
         return found
-
-
-class Best(L.Callback):
-    """Keeps the weights of the epoch with the highest validation accuracy, the recipe's rule."""
-
-    def __init__(self, metric: str) -> None:
-        self.metric, self.value = metric, -1.0
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
-        value = float(trainer.callback_metrics[self.metric])
-        if value > self.value:
-            self.value = value
-            self.weights = {k: v.clone() for k, v in pl_module.state_dict().items()}
 
 
 def train(data: Planetoid, seed: int, against: AdversarialTraining | None = None) -> Any:

@@ -83,6 +83,24 @@ def elsewhere() -> Iterator[io.StringIO]:
             os.chdir(before)
 
 
+class Best(L.Callback):
+    """Keeps the weights of the epoch with the highest value of a metric.
+
+    Args:
+        metric: such as ``val/accuracy``.
+    """
+
+    def __init__(self, metric: str) -> None:
+        self.metric, self.value = metric, -1.0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        value = float(trainer.callback_metrics[self.metric])
+        if value > self.value:
+            self.value = value
+            self.weights = {k: v.clone() for k, v in pl_module.state_dict().items()}
+
+
 class Terminal(io.StringIO):
     """Takes a progress bar as a terminal would."""
 

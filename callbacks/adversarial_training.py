@@ -196,6 +196,8 @@ class FastAdversarialTraining(AdversarialTraining):
             self._guarded.append(samples_of(batch, type(self).__name__))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._guarded:  # resumed behind the last batch of an epoch
+            return
         right = []
         with undisturbed(pl_module), torch.no_grad():
             for x, y in self._guarded:

@@ -123,7 +123,7 @@ class FigureCallback(Callback):
     def draw(self, model: Any, *inputs: Any) -> Figure | None:
         """The figure of inputs x and classes y, or None where this model has nothing to show; the
         model is in evaluation mode, without gradients."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no draw(model, *inputs)")
 
     # -- collecting -----------------------------------------------------------------------------
 

@@ -49,11 +49,11 @@ class _TorchvisionSet(TensorDataModule):
         )
 
     def _folder(self) -> Path:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no _folder()")
 
     def _checksums(self) -> list[tuple[str, str]]:
         """(file, md5) of the archives as they are downloaded."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no _checksums()")
 
     def download(self) -> None:
         names = [name for name, _ in self._checksums()]
@@ -84,7 +84,7 @@ class _TorchvisionSet(TensorDataModule):
 
     def _tensors(self, dataset: Any) -> Batch:
         """x uint8 (N, C, H, W) and y int64 (N,) of the official data set."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no _tensors(dataset)")
 
 
 class MNIST(_TorchvisionSet):

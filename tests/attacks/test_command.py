@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import newest_run
+from zoo.attacking.structures import around
 from zoo.cli import main
 
 QUICK = ("--trainer.max_epochs=6", "--trainer.enable_progress_bar=false")
@@ -102,8 +104,9 @@ KINDS = {
     "meshes": (
         ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
          "--data.samples=16", "--data.refine=1", "--data.eigenpairs=8"],
-        ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2"],
-        "MeshClassifier on Isometric: 8 test meshes", ["PGD×2", "SmoothPGD×2"],
+        ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
+         "--target", "3"],
+        "MeshClassifier on Isometric: 7 test meshes", ["PGD×2→3", "SmoothPGD×2→3"],
     ),
 }  # fmt: skip
 
@@ -135,13 +138,34 @@ def test_what_a_kind_does_not_have(
         (["--attack", "pgd"], "unknown attack 'pgd'; did you mean 'prbcd'"),
         (["--norm", "l2"], "--norm: nothing to set in prbcd"),
         (["--target", "1"], "--target: prbcd cannot choose the class"),
-        (["--others", "x.ckpt"], "--others compares models of images, clouds or voxels"),
+        (["--others", "x.ckpt"], "--others compares models of images or clouds"),
+        (["--images", "5"], "--images: a graph, or a set of meshes, is attacked as a whole"),
     ):
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             main(["attack", str(folder / "checkpoints" / "last.ckpt"), *options])
         assert stop.value.code == 2
         assert message in capfd.readouterr().err
+
+
+def test_voxels_have_no_transfer(
+    run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data.samples=32", "--data.voxels=12", "--model.width=4"]
+    folder = run("--model", "voxnet", *options, "--trainer.max_epochs=1")
+    checkpoint = str(folder / "checkpoints" / "last.ckpt")
+    with pytest.raises(SystemExit):
+        main(["attack", checkpoint, "--others", checkpoint])
+    assert "--others compares models by PGD, which grids do not have" in capfd.readouterr().err
+
+
+def test_a_graphs_surroundings() -> None:
+    edges = torch.tensor([[0, 1, 2, 5], [1, 2, 3, 6]])
+    assert around(edges, torch.tensor([0])).tolist() == [0, 1, 2, 3]
+    assert around(edges, torch.tensor([4])).tolist() == [4]  # which no edge touches
+    star = torch.stack([torch.zeros(300, dtype=torch.long), torch.arange(1, 301)])
+    assert len(around(star, torch.tensor([0]))) == 301  # the first ring is always there
+    assert around(star, torch.tensor([7])).tolist() == [0, 7]
 
 
 def test_no_classifier(run: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks import AdversarialTraining
 from datamodules import SBM
 from zoo import NodeClassifier
-from zoo.attacks import Purified, jaccard_filter, remove_outliers
+from zoo.attacks import Purified, evaluate, jaccard_filter, remove_outliers
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
 from zoo.errors import InputError
 from zoo.functional.graphs import (
@@ -119,6 +119,16 @@ def test_gradients_beat_chance(trained: tuple[NodeClassifier, Any]) -> None:
         assert left[name] < left["random"] - 0.1, name
     more = accuracy(model, make("prbcd", 0.5)(model, graph))
     assert more < accuracy(model, make("prbcd", 0.05)(model, graph))
+
+
+def test_robustness_of_a_classifier_of_nodes(trained: tuple[NodeClassifier, Any]) -> None:
+    model, graph = trained
+    kinds = [make("random", 0.0), make("prbcd", 0.0)]
+    found = evaluate(model, [graph], kinds, [0.0, 0.2])
+    assert found.samples == int(graph.mask.sum())
+    assert found.clean == pytest.approx(accuracy(model, graph))
+    assert found.accuracy["PRBCD"][0] == found.accuracy["RandomFlips"][0] == found.clean
+    assert found.accuracy["PRBCD"][1] < found.accuracy["RandomFlips"][1] < found.clean
 
 
 def test_in_inference_mode(trained: tuple[NodeClassifier, Any]) -> None:

@@ -26,6 +26,7 @@ from zoo.attacks import (
     Targeted,
     UniversalSpectrum,
     VoxelFlips,
+    evaluate,
 )
 from zoo.attacks.combine import reseeded
 from zoo.attacks.greedy import highest
@@ -282,6 +283,19 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     assert 0 < (smooth.pos - sheets.pos).norm(dim=1).max() <= 0.05 + 1e-6
 
 
+def test_robustness_of_a_classifier_of_meshes(sheets: Any) -> None:
+    torch.manual_seed(0)
+    model = MeshClassifier(8, inputs="xyz", width=16, blocks=1)
+    batch = sheets.clone()
+    batch.y = model.eval().logits(batch).argmax(1)
+    batch.y[0] = (batch.y[0] + 1) % 8  # which it is wrong about
+    attack = OnMeshes(PGD(eps=0.0, norm="point", bounds=None, steps=10))
+    found = evaluate(model, [batch], attack, [0.0, 1.0])
+    assert (found.samples, found.clean) == (4, 0.75)
+    assert found.accuracy["PGD"][0] == 0.75
+    assert found.accuracy["PGD"][1] < 0.75
+
+
 def test_restarts_and_targets_of_wrapped_attacks() -> None:
     attack = OnMeshes(Targeted(PGD(eps=0.1), "next"))
     again: Any = reseeded(attack, 3)
@@ -307,6 +321,12 @@ def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> N
         attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), sheets, torch.zeros(7))
     with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*choose OnMeshes\(attack\)"):
         PGD(eps=0.1).on_batch(MeshClassifier(8, width=8, blocks=1), sheets)
+    with pytest.raises(InputError, match="OnMeshes takes PyG batches: on tensors call PGD itself"):
+        attack(model, x, y)
+    broken = x.clone()
+    broken[2, 5, 0] = torch.nan
+    with pytest.raises(InputError, match="SmoothPGD: shape 2 has a coordinate that is no number"):
+        SmoothPGD(eps=0.1, faces=faces)(model, broken, y)
     with pytest.raises(InputError, match="SmoothPGD needs the faces"):
         SmoothPGD(eps=0.1)(model, x, y)
     with pytest.raises(InputError, match=r"needs vertices \(B, V, 3\) of faces up to vertex 161"):

@@ -261,3 +261,11 @@ def test_in_bfloat16_and_compiled(kind: str, trainer: Callable[..., L.Trainer]) 
     run.fit(model, Digits(batch_size=32))
     assert run.callback_metrics["train/loss"].isfinite()
     assert "val/robust_accuracy" in run.callback_metrics
+
+
+def test_an_epoch_without_batches_is_not_judged() -> None:
+    """A run may be resumed behind the last batch of an epoch."""
+    guard = FastAdversarialTraining(eps=0.1)
+    guard.on_train_epoch_end(None, None)  # type: ignore[arg-type]
+    assert guard.state_dict()["weights"] == {}
+    assert guard.state_dict()["best"] == 0.0

@@ -56,15 +56,16 @@ def test_moved_shapes_share_one_scale_of_ways() -> None:
     moved[2] += torch.tensor([0.0, 0.0, 0.4])
     said = ["cat 90%", "dog 80%"]
     figure = plots.displaced_meshes(
-        [square, square], [moved, square], [faces, faces], said, ["dog 60%", "dog 70%"], "title"
-    )
+        [square, square], [moved, square], [faces, faces], said, ["dog 60%", "dog 70%"],
+        [True, False], "title",
+    )  # fmt: skip
     titles = {axes.get_title(): axes.title.get_color() for axes in figure.axes if axes.get_title()}
     assert titles["dog 60%"] == RED
     assert titles["dog 70%"] != RED
     bar = next(axes for axes in figure.axes if axes.get_ylabel() == "way")
     np.testing.assert_allclose(bar.get_ylim(), (0, 0.4), atol=1e-6)
     clouds = torch.stack([square, square]), torch.stack([moved, square])
-    figure = plots.displaced_clouds(*clouds, said, ["dog 60%", "dog 70%"], "title")
+    figure = plots.displaced_clouds(*clouds, said, ["dog 60%", "dog 70%"], [True, False], "title")
     bar = next(axes for axes in figure.axes if axes.get_ylabel() == "way")
     np.testing.assert_allclose(bar.get_ylim(), (0, 0.4), atol=1e-6)
 

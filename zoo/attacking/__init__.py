@@ -69,7 +69,7 @@ def _options(args: list[str]) -> Any:
     parser.add_argument("--steps", type=int, help="default: the attack's own")
     parser.add_argument("--restarts", type=int, default=1, help="of random starts, default 1")
     parser.add_argument("--target", type=int, help="class to reach; default: any wrong one")
-    parser.add_argument("--images", type=int, default=1_000,
+    parser.add_argument("--images", type=int,
                         help="test images, clouds or grids, default 1,000")  # fmt: skip
     parser.add_argument("--others", nargs="+", default=[], metavar="CKPT",
                         help="further models: does what fools one fool the others?")  # fmt: skip
@@ -79,8 +79,9 @@ def _options(args: list[str]) -> Any:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(args)
     for name in ("images", "restarts"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name} must be at least 1, got {value}")
     if options.eps and any(eps < 0 for eps in options.eps):
         raise InputError(f"--eps must not be negative, got {min(options.eps):g}")
     return options

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from torch import Tensor
+
 from zoo.attacks import Restarts, Targeted
 from zoo.attacks.base import Attack
 from zoo.errors import InputError
@@ -107,6 +109,12 @@ class Victim:
         names = getattr(self.data, "class_names", None) or getattr(self.data, "classes", None)
         return list(names) if names else [str(k) for k in range(self.model.num_classes)]
 
+    def said(self, scores: Tensor) -> tuple[Tensor, list[str]]:
+        """The classes that scores say, (B, K) → (B,), and the same as text, with how sure."""
+        sure, predicted = scores.softmax(1).max(1)
+        pairs = zip(predicted.tolist(), sure.tolist(), strict=True)
+        return predicted, [f"{self.class_names[k]} {p:.0%}" for k, p in pairs]
+
     def judge(self, name: str) -> Iterator[tuple[Row, Callable[[], Figure | None]]]:
         """A row for each budget, with what draws some samples."""
         entry = self.entries()[name]
@@ -155,6 +163,8 @@ class Victim:
             InputError: names the option.
         """
         options, known = self.options, self.entries()
+        if options.others and "pgd" not in known:
+            raise InputError(f"--others compares models by PGD, which {self.what} do not have")
         chosen = [known[name] for name in options.attack]
         for option in ("norm", "steps"):
             used = any(option in entry.settings for entry in chosen)

@@ -21,6 +21,7 @@ from zoo.prediction import Classifier
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+IMAGES = 1_000  # samples that are judged, unless told otherwise
 CHUNK = 500  # samples that are attacked at once
 LEARNED = 5_000  # training samples that a universal perturbation or a substitute learns from
 
@@ -41,7 +42,7 @@ class Dense(Victim):
         super().__init__(path, model, data, options)
         if options.target is not None:  # those of the class itself have nothing to reach
             x, y = x[y != options.target], y[y != options.target]
-        limit = options.images
+        limit = options.images or IMAGES
         self.x, self.y = x[:limit].to(model.device), y[:limit].to(model.device)
         self.right = torch.cat([correct(model, *part) for part in self.parts(self.x, self.y)])
         self.clean, self.count = float(self.right.double().mean()), len(self.y)
@@ -70,17 +71,10 @@ class Dense(Victim):
         """How far each sample went, (B,)."""
         return (found - x).flatten(1).norm(dim=1)
 
-    def said(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Classes that the model gives, and their probabilities."""
-        with torch.no_grad():
-            sure, predicted = self.model.logits(x).softmax(1).max(1)
-        return predicted, sure
-
-    def titles(self, x: Tensor) -> list[str]:
-        """What the model says of each sample, as text."""
-        names = self.class_names
-        predicted, sure = (part.tolist() for part in self.said(x))
-        return [f"{names[k]} {p:.0%}" for k, p in zip(predicted, sure, strict=True)]
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """What the model says of samples, (B, K)."""
+        return self.model.logits(x)
 
     def picture(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
         """The figure, if the model was right about anything."""
@@ -154,9 +148,9 @@ class Images(Dense):
             return None
         if isinstance(attack, attacks.AddedPerturbation):
             return plots.universal_perturbation(attack.delta, x, found, title)
-        return plots.adversarial_images(
-            x, found, self.said(x), self.said(found), self.class_names, title
-        )
+        before, after = (self.scores(s).softmax(1).max(1) for s in (x, found))
+        said = [(classes, sure) for sure, classes in (before, after)]
+        return plots.adversarial_images(x, found, said[0], said[1], self.class_names, title)
 
 
 class Points(Dense):
@@ -198,11 +192,12 @@ class Points(Dense):
         }  # fmt: skip
 
     def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        before, after = self.titles(x), self.titles(found)
+        (old, before), (new, after) = (self.said(self.scores(s)) for s in (x, found))
+        fooled = (old != new).tolist()
         if hasattr(self.data, "faces"):
             faces = [self.data.faces] * len(x)
-            return plots.displaced_meshes(list(x), list(found), faces, before, after, title)
-        return plots.displaced_clouds(x, found, before, after, title)
+            return plots.displaced_meshes(list(x), list(found), faces, before, after, fooled, title)
+        return plots.displaced_clouds(x, found, before, after, fooled, title)
 
 
 class Voxels(Dense):
@@ -222,12 +217,12 @@ class Voxels(Dense):
         return (found != x).flatten(1).sum(1).double()
 
     def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        before, after = self.titles(x), self.titles(found)
-        grids = torch.stack([x, found], 1).flatten(0, 1)[:, 0].cpu()
-        titles = [text for pair in zip(before, after, strict=True) for text in pair]
-        wrong = [
-            bool(i % 2) and plots.changed(titles[i - 1], titles[i]) for i in range(len(titles))
-        ]
+        # each grid, and behind it what became of it
+        grids = torch.stack([x, found], 1).flatten(0, 1)
+        predicted, titles = self.said(self.scores(grids))
+        fooled = (predicted[::2] != predicted[1::2]).tolist()
+        wrong = [part for one in fooled for part in (False, one)]
+        grids = grids[:, 0].cpu()
         outsides = [plots.Drawn(*voxel_faces(grid)) for grid in grids]
         return plots.voxels(outsides, grids, titles, title, wrong)
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from zoo import attacks, plots
 from zoo.attacking.base import Entry, Judged, Victim
-from zoo.attacks.base import Attack, undisturbed
+from zoo.attacks.base import Attack
 from zoo.attacks.graphs import GRBCD, PRBCD, GreedyFlips, RandomFlips
+from zoo.attacks.robustness import right_about
 from zoo.errors import InputError
 from zoo.functional.graphs import undirected_pairs
 from zoo.prediction import Classifier
@@ -41,23 +42,18 @@ class Nodes(Victim):
     def __init__(self, path: str, model: Classifier, data: Any, options: Any, graph: Any) -> None:
         super().__init__(path, model, data, options)
         self.graph = graph.to(model.device)
-        self.right = self.known(self.graph)
-        self.count = int(self.graph.mask.sum())
-        self.clean = float(self.right.sum()) / self.count
-
-    def known(self, graph: Any) -> Tensor:
-        """Which of the test nodes the model is right about, (N,)."""
-        with undisturbed(self.model), torch.no_grad():
-            return (self.model.logits(graph).argmax(1) == graph.y) & graph.mask
+        self.right = right_about(model, self.graph)  # (test nodes,)
+        self.count, self.clean = len(self.right), float(self.right.double().mean())
 
     def under(self, attack: Attack, eps: float | None) -> Judged:
         found = attack.on_batch(self.model, self.graph)
-        held = self.known(found) & self.right
+        held = right_about(self.model, found) & self.right
+        lost = torch.zeros_like(self.graph.mask).masked_scatter(self.graph.mask, self.right & ~held)
         both = torch.cat([undirected_pairs(g.edge_index).T for g in (self.graph, found)])
         unique, counts = both.unique(dim=0, return_counts=True)
         flips = unique[counts == 1].T  # what is in one of the two
         title = f"{attack.name} on {self.title}, ε = {eps:g}: {flips.shape[1]} flips"
-        draw = partial(self._figure, flips.cpu(), (self.right & ~held).cpu(), title)
+        draw = partial(self._figure, flips.cpu(), lost.cpu(), title)
         return Judged(float(held.sum()) / self.count, float(flips.shape[1]), draw)
 
     def _figure(self, flips: Tensor, lost: Tensor, title: str) -> Figure:
@@ -65,8 +61,8 @@ class Nodes(Victim):
         every = torch.cat([pairs, flips], 1)
         shown = torch.arange(len(lost))
         if len(shown) > LARGE and bool(lost.any()):
-            touched = flips.flatten().bincount(minlength=len(lost)) * lost
-            shown = around(every, touched.argmax()[None])
+            touched = flips.flatten().bincount(minlength=len(lost))
+            shown = around(every, ((1 + touched) * lost).argmax()[None])
             title += f"\naround one of the {int(lost.sum())} nodes that it cost"
         number = torch.full((len(lost),), -1)
         number[shown] = torch.arange(len(shown))
@@ -79,7 +75,7 @@ class Nodes(Victim):
 
 def around(edges: Tensor, nodes: Tensor) -> Tensor:
     """Nodes, their neighbours, those of these, for as long as there are not too many."""
-    near = edges[:, torch.isin(edges, nodes).any(0)].unique()
+    near = torch.cat([nodes, edges[:, torch.isin(edges, nodes).any(0)].flatten()]).unique()
     if len(near) == len(nodes) or (len(near) > LARGE and len(nodes) > 1):
         return nodes
     return around(edges, near)
@@ -108,15 +104,12 @@ class Meshes(Victim):
         self, path: str, model: Classifier, data: Any, options: Any, batches: list[Any]
     ) -> None:
         super().__init__(path, model, data, options)
+        if options.target is not None:  # those of the class itself have nothing to reach
+            batches = without(batches, options.target)
         self.batches = [batch.to(model.device) for batch in batches]
         self.count = sum(len(batch.y) for batch in self.batches)
-        self.right = [self.known(batch) for batch in self.batches]
+        self.right = [right_about(model, batch) for batch in self.batches]
         self.clean = sum(int(right.sum()) for right in self.right) / self.count
-
-    def known(self, batch: Any) -> Tensor:
-        """Which meshes of a batch the model is right about, (B,)."""
-        with undisturbed(self.model), torch.no_grad():
-            return self.model.logits(batch).argmax(1) == batch.y
 
     def ready(self, name: str, budgets: list[Any]) -> Any:
         yield from (attacks.OnMeshes(attack) for attack in super().ready(name, budgets))
@@ -125,7 +118,7 @@ class Meshes(Victim):
         held, ways, shown = 0, [], None
         for batch, right in zip(self.batches, self.right, strict=True):
             found = attack.on_batch(self.model, batch)
-            still = self.known(found) & right
+            still = right_about(self.model, found) & right
             held += int(still.sum())
             way = (found.pos - batch.pos).norm(dim=1)
             longest = torch.stack([part.amax() for part in way.split(batch.ptr.diff().tolist())])
@@ -139,17 +132,28 @@ class Meshes(Victim):
 
     def _figure(self, before: Any, after: Any, title: str) -> Figure:
         old, new = before.to_data_list()[:SHOWN], after.to_data_list()[:SHOWN]
+        with torch.no_grad():
+            (first, said), (last, says) = (
+                self.said(self.model.logits(batch)) for batch in (before, after)
+            )
         return plots.displaced_meshes(
             [mesh.pos for mesh in old], [mesh.pos for mesh in new], [mesh.face.T for mesh in old],
-            self._titles(before), self._titles(after), title,
+            said[:SHOWN], says[:SHOWN], (first != last).tolist(), title,
         )  # fmt: skip
 
-    def _titles(self, batch: Any) -> list[str]:
-        with undisturbed(self.model), torch.no_grad():
-            sure, predicted = self.model.logits(batch).softmax(1).max(1)
-        names = self.class_names
-        said = zip(predicted.tolist(), sure.tolist(), strict=True)
-        return [f"{names[k]} {p:.0%}" for k, p in said][:SHOWN]
+
+def without(batches: list[Any], label: int) -> list[Any]:
+    """Batches without the meshes of a class.
+
+    Raises:
+        InputError: there are no others.
+    """
+    from torch_geometric.data import Batch
+
+    kept = [[mesh for mesh in b.to_data_list() if int(mesh.y) != label] for b in batches]
+    if not any(kept):
+        raise InputError(f"--target {label}: all test meshes are of that class")
+    return [Batch.from_data_list(meshes) for meshes in kept if meshes]
 
 
 def structures(path: str, model: Classifier, data: Any, options: Any) -> Victim:
@@ -163,7 +167,9 @@ def structures(path: str, model: Classifier, data: Any, options: Any) -> Victim:
     batches = list(data.test_dataloader())
     first = batches[0]
     if options.others:
-        raise InputError("--others compares models of images, clouds or voxels")
+        raise InputError("--others compares models of images or clouds")
+    if options.images is not None:
+        raise InputError("--images: a graph, or a set of meshes, is attacked as a whole")
     if "mask" in first and len(first.y) == first.num_nodes:
         return Nodes(path, model, data, options, first)
     if "face" in first and len(first.y) == len(first.ptr) - 1:

@@ -47,7 +47,7 @@ def check_faces(attack: Any, x: Tensor) -> Tensor:
     """The faces of an attack.
 
     Raises:
-        InputError: it has none, or x are no vertices (B, V, 3) that fit them.
+        InputError: it has none, or x are no vertices (B, V, 3) that fit them, or no numbers.
     """
     if attack.faces is None:
         raise InputError(f"{attack.name} needs the faces of the shapes: give faces (F, 3)")
@@ -56,6 +56,9 @@ def check_faces(attack: Any, x: Tensor) -> Tensor:
             f"{attack.name} needs vertices (B, V, 3) of faces up to vertex "
             f"{int(attack.faces.max())}, got {tuple(x.shape)}"
         )
+    bad = (~x.isfinite()).flatten(1).any(1).nonzero()[:, 0]
+    if len(bad):
+        raise InputError(f"{attack.name}: shape {int(bad[0])} has a coordinate that is no number")
     return attack.faces
 
 
@@ -140,6 +143,8 @@ class OnMeshes(Wrapper):
     def __call__(self, model: Any, x: Any, y: Tensor | None = None) -> Any:
         from torch_geometric.data import Batch
 
+        if isinstance(x, Tensor):
+            raise InputError(f"OnMeshes takes PyG batches: on tensors call {self.name} itself")
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the meshes have no labels")

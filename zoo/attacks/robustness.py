@@ -38,12 +38,14 @@ def evaluate(
 ) -> Robustness:
     """Accuracy under each attack with each budget, over all samples of a loader.
 
+    Of a graph, the nodes of its ``mask`` are judged; of meshes, each mesh.
+
     A sample counts as right if the model is right about it without the attack and with it: an
     attacker may always leave it alone.
 
     Args:
         model: see :class:`~zoo.attacks.base.Attack`.
-        loader: of batches (x, y).
+        loader: of batches (x, y), or PyG's with y.
         attacks: one or several; their own ε is replaced by each of ``eps``.
         eps: budgets, in the units of x.
 
@@ -56,17 +58,30 @@ def evaluate(
         raise InputError(f"attacks are told apart by their names, got {', '.join(names)}")
     samples = clean = 0
     right = {name: [0] * len(eps) for name in names}
-    for x, y in loader:
-        held = correct(model, x, y)
-        samples, clean = samples + len(x), clean + int(held.sum())
+    for batch in loader:
+        held = right_about(model, batch)
+        samples, clean = samples + len(held), clean + int(held.sum())
+        if isinstance(batch, tuple | list):  # samples that are wrong anyway need no attack
+            batch = tuple(part[held] for part in batch)
+            held = held[held]
         for attack, name in zip(attacks, names, strict=True):
             for i, radius in enumerate(eps):
-                found = attack.with_budget(radius)(model, x[held], y[held])
-                right[name][i] += int(correct(model, found, y[held]).sum())
+                found = attack.with_budget(radius).on_batch(model, batch)
+                right[name][i] += int((right_about(model, found) & held).sum())
     if not samples:
         raise InputError("the loader has no samples to judge robustness on")
     accuracy = {name: tuple(n / samples for n in counts) for name, counts in right.items()}
     return Robustness(samples, clean / samples, tuple(eps), accuracy)
+
+
+def right_about(model: Any, batch: Any) -> Tensor:
+    """Which samples of a batch the model is right about: of tensors each, (B,); of a graph with a
+    ``mask`` the nodes there; of other PyG batches whatever ``y`` says something of."""
+    if isinstance(batch, tuple | list):
+        return correct(model, *batch)
+    with undisturbed(model), torch.no_grad():
+        right = getattr(model, "logits", model)(batch).argmax(1) == batch.y
+    return right[batch.mask] if "mask" in batch else right
 
 
 def correct(model: Any, x: Tensor, y: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from zoo.plots.attacks import (
     adversarial_images,
-    changed,
     displaced_clouds,
     displaced_meshes,
     flipped_edges,
@@ -47,7 +46,6 @@ __all__ = [
     "adversarial_images",
     "attention_maps",
     "calibration",
-    "changed",
     "confusion_matrix",
     "decision_boundary",
     "displaced_clouds",

@@ -163,6 +163,7 @@ def displaced_meshes(
     faces: Sequence[Tensor],
     said_before: Sequence[str],
     said_after: Sequence[str],
+    fooled: Sequence[bool],
     title: str,
 ) -> Figure:
     """Meshes above, what became of them below, coloured by how far each vertex went.
@@ -170,7 +171,8 @@ def displaced_meshes(
     Args:
         before, after: vertices of each mesh, (V, 3).
         faces: (F, 3) each.
-        said_before, said_after: what the model says of them; in red where the class changed.
+        said_before, said_after: what the model says of them.
+        fooled: which of the latter are red.
         title: above.
     """
     columns = len(before)
@@ -187,7 +189,7 @@ def displaced_meshes(
         draw_mesh(grid[0, i], Drawn(old - middle, corners), reach, turn)
         moved = Drawn(new - middle, corners, ways[i], limits=(0.0, longest))
         draw_mesh(grid[1, i], moved, reach, turn)
-        _say(grid[:, i], said_before[i], said_after[i])
+        _say(grid[:, i], said_before[i], said_after[i], fooled[i])
     _way_bar(figure, grid, longest)
     figure.suptitle(title, fontsize=10)
     return figure
@@ -198,13 +200,15 @@ def displaced_clouds(
     after: Tensor,
     said_before: Sequence[str],
     said_after: Sequence[str],
+    fooled: Sequence[bool],
     title: str,
 ) -> Figure:
     """Clouds above, what became of them below, each point coloured by how far it went.
 
     Args:
         before, after: (B, N, 3), the third axis upwards.
-        said_before, said_after: what the model says of them; in red where the class changed.
+        said_before, said_after: what the model says of them.
+        fooled: which of the latter are red.
         title: above.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
@@ -224,21 +228,16 @@ def displaced_clouds(
             axes.set_box_aspect((1, 1, 1), zoom=1.2)
             axes.view_init(elev=20, azim=-60)
             axes.set_axis_off()
-        _say(grid[:, i], said_before[i], said_after[i])
+        _say(grid[:, i], said_before[i], said_after[i], fooled[i])
     _way_bar(figure, grid, longest)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def changed(before: str, after: str) -> bool:
-    """Whether what a model says, ``class 98%``, names another class."""
-    return before.rsplit(" ", 1)[0] != after.rsplit(" ", 1)[0]
-
-
-def _say(axes: np.ndarray[Any, Any], before: str, after: str) -> None:
+def _say(axes: np.ndarray[Any, Any], before: str, after: str, fooled: bool) -> None:
     """What the model says, above both pictures."""
     axes[0].set_title(before, fontsize=8)
-    axes[1].set_title(after, fontsize=8, color="#CC0000" if changed(before, after) else INK)
+    axes[1].set_title(after, fontsize=8, color="#CC0000" if fooled else INK)
 
 
 def _way_bar(figure: Figure, axes: np.ndarray[Any, Any], longest: float) -> None:
