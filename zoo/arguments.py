@@ -20,7 +20,7 @@ from zoo.errors import InputError, suggest
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 OWN_COMMANDS = (
     "list", "reproduce", "evaluate", "attack", "interpolate", "traverse", "arithmetic", "compare",
-    "generate", "translate",
+    "generate", "translate", "study",
 )  # fmt: skip
 LOGGERS = ("csv", "tensorboard", "wandb")
 CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")

@@ -24,6 +24,7 @@ usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
        python -m zoo attack CKPT [--attack NAME ...] [--eps E ...]
        python -m zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
        python -m zoo translate CKPT TEXT ... [--beams N]
+       python -m zoo study [NAME [--SETTING VALUE ...] | --all]
 
 Without a command: trains, then tests the best checkpoint.
 
@@ -89,6 +90,10 @@ def _dispatch(args: list[str]) -> None:
         from zoo import texts
 
         getattr(texts, args[0])(args[1:])
+    elif args[0] == "study":
+        from zoo.studies.command import study
+
+        study(args[1:])
     else:
         _check_own_packages()
         if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):

@@ -13,6 +13,7 @@ UNRECOGNIZED = re.compile(r"unrecognized arguments: (--[^\s=]+)", re.IGNORECASE)
 EXPECTED = re.compile(r"Expected an? <class '([^']+)'>")
 GOT = re.compile(r"(?:Got value|Given value): (.+)")
 LINK = re.compile(r"^Call to compute_fn of link .* failed: ", re.DOTALL)
+CHOICES = re.compile(r"Expected a typing\.Literal\[([^\]]+)\]")
 LEAF = re.compile(
     r"^\s*- (?!Expected an? <class 'NoneType'>)(?!Does not validate)(?!Parser key)(.+)"
 )
@@ -34,8 +35,10 @@ def one_line(message: str, options: Collection[str], arguments: Mapping[str, set
         key = ".".join([*keys, found[1]])
         known = [f"--{keys[0]}.{name}" for name in arguments.get(keys[0], ())] if keys else []
         return f"unknown option --{key}{suggest('--' + key, known)}"
-    types = [t for t in EXPECTED.findall(message) if t != "NoneType"]
     values = [value for value in GOT.findall(message) if not value.startswith("NestedArg")]
+    if keys and values and (choices := CHOICES.search(message)):
+        return f"--{'.'.join(keys)} must be one of {choices[1]}, got {values[0]!r}"
+    types = [t for t in EXPECTED.findall(message) if t != "NoneType"]
     if types and values and keys:
         kinds = " or ".join(dict.fromkeys(t.rpartition(".")[2] for t in types))
         return f"--{'.'.join(keys)} must be of type {kinds}, got {values[0]!r}"

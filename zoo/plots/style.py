@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 #: ten colours that readers with any common colour blindness can tell apart, strongest first:
 #: Paul Tol's "muted" scheme and black; markers change with every ten classes
@@ -30,3 +32,8 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def parts(figure: Figure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
+    """A figure cut into parts with axes of their own, row by row."""
+    return list(np.atleast_1d(figure.subfigures(rows, columns, **ratios)).flat)

@@ -35,30 +35,36 @@ def weight_histograms(
     for axes in grid.flat[len(weights) :]:
         axes.set_visible(False)
     for axes, (name, weight) in zip(grid.flat, weights.items(), strict=False):
-        values = weight.detach().float().cpu().flatten().numpy()
-        limit = float(np.abs(values).max()) or 1.0
-        axes.hist(values, bins=61, range=(-limit, limit), color=COLOURS[4])
-        axes.set_yscale("log")
-        zeros = (np.abs(values) < 1e-3 * limit).mean()
-        axes.set_title(f"{name}: {values.size:,} weights, {zeros:.0%} near 0", fontsize=8)
-        axes.set_xlabel("weight", fontsize=8)
-        axes.set_ylabel("count", fontsize=8)
-        axes.tick_params(labelsize=7)
-        if not penalties:
-            continue
-        over = axes.twinx()
-        line = np.linspace(-limit, limit, 401)
-        for index, (label, (strength, p)) in enumerate(penalties.items()):
-            over.plot(
-                line, strength * np.abs(line) ** p, color=COLOURS[index + 1], linewidth=1.4,
-                label=label,
-            )  # fmt: skip
-        over.set_ylim(bottom=0)
-        over.set_ylabel("penalty", fontsize=8)
-        over.tick_params(labelsize=7)
-        over.legend(frameon=False, fontsize=7, loc="upper right")
+        draw_weights(axes, name, weight, penalties)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def draw_weights(
+    axes: Axes, name: str, weight: Tensor, penalties: Mapping[str, tuple[float, float]]
+) -> None:
+    """One histogram of weights, with the penalties over it; see :func:`weight_histograms`."""
+    values = weight.detach().float().cpu().flatten().numpy()
+    limit = float(np.abs(values).max()) or 1.0
+    axes.hist(values, bins=61, range=(-limit, limit), color=COLOURS[4])
+    axes.set_yscale("log")
+    zeros = (np.abs(values) < 1e-3 * limit).mean()
+    axes.set_title(f"{name}: {values.size:,} weights, {zeros:.0%} near 0", fontsize=8)
+    axes.set_xlabel("weight", fontsize=8)
+    axes.set_ylabel("count", fontsize=8)
+    axes.tick_params(labelsize=7)
+    if not penalties:
+        return
+    over = axes.twinx()
+    line = np.linspace(-limit, limit, 401)
+    for index, (label, (strength, p)) in enumerate(penalties.items()):
+        over.plot(
+            line, strength * np.abs(line) ** p, color=COLOURS[index + 1], linewidth=1.4, label=label
+        )
+    over.set_ylim(bottom=0)
+    over.set_ylabel("penalty", fontsize=8)
+    over.tick_params(labelsize=7)
+    over.legend(frameon=False, fontsize=7, loc="upper right")
 
 
 def filters(weight: Tensor, title: str) -> Figure:

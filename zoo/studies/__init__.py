@@ -1,0 +1,37 @@
+"""The course's experiments: one module each, one command each (``python -m zoo study NAME``).
+
+A study has ``run(**settings) -> Result``, a dataclass of numbers; ``table(result)``, measured
+figures beside those of a theory where there are any; and ``plot(result)``, one figure. From Python:
+``zoo.studies.double_descent.run(samples=400)``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+#: in the order of the course
+NAMES = (
+    "look-at-the-data",
+    "dimensionality",
+    "polynomial-fit",
+    "penalties",
+    "descent",
+    "landscape",
+    "autodiff",
+)
+
+
+def module_of(name: str) -> str:
+    """``double-descent`` → ``double_descent``."""
+    return name.replace("-", "_")
+
+
+def __getattr__(name: str) -> Any:
+    if name.replace("_", "-") not in NAMES:
+        raise AttributeError(f"module 'zoo.studies' has no attribute {name!r}")
+    return importlib.import_module(f"zoo.studies.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *map(module_of, NAMES)])
