@@ -19,6 +19,12 @@ NAMES = (
     "descent",
     "landscape",
     "autodiff",
+    "universality",
+    "convolution",
+    "early-stopping",
+    "double-descent",
+    "normalization",
+    "dropout",
 )
 
 

@@ -201,6 +201,6 @@ def plot(result: Result) -> Figure:
 def _surface(axes: Axes, first: Tensor, second: Tensor, losses: Tensor) -> None:
     values = losses.clamp(min=1e-6).log10()
     image = axes.contourf(first, second, values, levels=18, cmap="viridis")
-    lines = axes.contour(first, second, values, levels=np.asarray(image.levels)[::3], colors="white",
-                         linewidths=0.5)  # fmt: skip
+    levels = np.asarray(image.levels)[::3]
+    lines = axes.contour(first, second, values, levels=levels, colors="white", linewidths=0.5)
     axes.clabel(lines, fmt=lambda v: f"{10**v:.2g}", fontsize=6)
