@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from zoo.errors import InputError
+from zoo.plots.style import write_gif
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,19 +59,9 @@ def save_animation(trainer: Trainer, pictures: Sequence[Figure], name: str) -> P
     """
     if not trainer.is_global_zero or trainer.fast_dev_run:
         return None
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    images = []
-    for picture in pictures:
-        picture.set_dpi(80)
-        canvas = FigureCanvasAgg(picture)
-        canvas.draw()
-        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
     path = run_dir(trainer) / "figures" / f"{name}.gif"
     path.parent.mkdir(parents=True, exist_ok=True)
-    times = [125] * (len(images) - 1) + [2_000]  # milliseconds
-    images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=0)
+    write_gif(pictures, path)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_video(f"figures/{name}", [str(path)], format=["gif"])

@@ -41,7 +41,7 @@ def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Figure:
     figure = new_figure(6, 5.2)
     axes = figure.subplots()
     points, names = _in_plane(codes, labels)
-    if _scatter(axes, points, labels):
+    if scatter_classes(axes, points, labels):
         figure.legend(title="class", loc="outside right center", fontsize=8, markerscale=2)
     _finish(axes, names, title, equal=codes.shape[1] == 2)
     return figure
@@ -79,7 +79,7 @@ def latent_comparison(panels: Sequence[Panel], labels: Tensor | None, title: str
         axes, strip = grid[:, column]
         together = torch.cat([panel.codes, panel.path])
         points, names = _in_plane(together, None)
-        several = _scatter(axes, points[: len(panel.codes)], labels)
+        several = scatter_classes(axes, points[: len(panel.codes)], labels)
         line = points[len(panel.codes) :]
         axes.plot(line[:, 0], line[:, 1], "-o", color=INK, linewidth=1.2, markersize=3.5)
         axes.plot(*line[0], "s", *line[-1], "D", color="white", markeredgecolor=INK, markersize=7)
@@ -108,8 +108,8 @@ def _in_plane(codes: Tensor, labels: Tensor | None) -> tuple[Tensor, tuple[str, 
     return points, (first, second)
 
 
-def _scatter(axes: Axes, points: Tensor, labels: Tensor | None) -> bool:
-    """Points by class; whether there are several."""
+def scatter_classes(axes: Axes, points: Tensor, labels: Tensor | None) -> bool:
+    """Points (N, 2) by class, each class's name at its median; whether there are several."""
     everyone = torch.ones(len(points), dtype=torch.bool)
     groups: list[tuple[int | None, Tensor]] = [(None, everyone)]
     if labels is not None:

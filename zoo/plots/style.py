@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,3 +39,18 @@ def new_figure(width: float, height: float) -> Figure:
 def parts(figure: Figure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
     """A figure cut into parts with axes of their own, row by row."""
     return list(np.atleast_1d(figure.subfigures(rows, columns, **ratios)).flat)
+
+
+def write_gif(pictures: Iterable[Figure], path: Path) -> None:
+    """Writes figures of one size as an animation: an eighth of a second each, two for the last."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    images = []
+    for picture in pictures:
+        picture.set_dpi(80)
+        canvas = FigureCanvasAgg(picture)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
+    times = [125] * (len(images) - 1) + [2_000]  # milliseconds
+    images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=0)

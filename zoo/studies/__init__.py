@@ -25,6 +25,10 @@ NAMES = (
     "double-descent",
     "normalization",
     "dropout",
+    "autoencoder-vs-vae",
+    "elbo",
+    "gan-divergence",
+    "attention",
 )
 
 

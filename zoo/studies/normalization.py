@@ -79,7 +79,7 @@ class Result:
 
 def run(
     epochs: int = 6, depth: int = 10, channels: int = 8,
-    part_sizes: tuple[int, ...] = (4, 8, 16, 64), seed: int = 0,
+    part_sizes: tuple[int, ...] = (4, 16, 64), seed: int = 0,
 ) -> Result:  # fmt: skip
     """Looks at the layers, and trains deep stacks of convolutions on digits.
 
@@ -142,7 +142,7 @@ def train(
     data = Digits(batch_size=part, seed=seed, val_size=157)  # 1,280 = 20 × 64 are left
     model = CNN(
         data.input_shape, 10, channels=(channels,) * depth, pool_size=1, normalization=name,
-        global_pooling="avg", optimizer="sgd", lr=0.04,
+        global_pooling="avg", optimizer="sgd", lr=0.02,
     )  # fmt: skip
     fit(model, data, epochs, callbacks or (), accumulate_grad_batches=64 // part)
     x, y = data.evaluation_samples("test")
