@@ -22,7 +22,7 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     for name, line in zip(zoo.studies.NAMES, lines, strict=False):
         assert line.startswith(name)
-        assert len(line) <= 110
+        assert len(line) <= 101
 
 
 @pytest.mark.parametrize("name", zoo.studies.NAMES)
@@ -34,8 +34,8 @@ def test_a_study_keeps_the_contract(name: str) -> None:
     for function in ("run", "table", "plot"):
         assert callable(getattr(module, function))
     source = Path(inspect.getfile(module)).read_text("utf-8")
-    code = source.split('"""', 2)[2].splitlines()  # without the explanation
-    assert len(code) <= 220, f"{name} has {len(code)} lines"
+    code = [line for line in source.split('"""', 2)[2].splitlines() if line.strip()]
+    assert len(code) <= 210, f"{name} has {len(code)} lines behind its explanation"
 
 
 def test_a_run_leaves_figures_and_numbers(

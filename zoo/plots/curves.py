@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from zoo.plots.style import COLOURS, INK, new_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -81,3 +85,29 @@ def learning_curves(
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.legend(frameon=False)
     return figure
+
+
+def draw_band(axes: Axes, x: Sequence[float], values: Tensor, colour: str, label: str) -> None:
+    """Means over repeats with a band of their standard error; values are (len(x), repeats)."""
+    mean, error = values.mean(1), values.std(1) / values.shape[1] ** 0.5
+    axes.plot(x, mean, "o-", color=colour, markersize=3, linewidth=1.3, label=label)
+    axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
+
+
+def draw_level_sets(
+    axes: Axes, loss: Callable[[Tensor], Tensor], window: tuple[float, float, float, float]
+) -> None:
+    """Level sets of a function of the plane, (…, 2) → (…), nearer to each other where it is low.
+
+    Args:
+        axes: to draw into.
+        loss: the function.
+        window: left, right, lower and upper end.
+    """
+    left, right, low, high = window
+    x, y = torch.linspace(left, right, 160), torch.linspace(low, high, 160)
+    values = loss(torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).double())
+    above = float((values - values.min()).max()) * torch.linspace(0.02, 1, 14).double() ** 3
+    levels = (values.min() + above).tolist()
+    axes.contour(x, y, values, levels=levels, colors=INK, linewidths=0.5, alpha=0.5)
+    axes.set(xlim=(left, right), ylim=(low, high))

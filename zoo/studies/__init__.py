@@ -29,6 +29,10 @@ NAMES = (
     "elbo",
     "gan-divergence",
     "attention",
+    "receptive-fields",
+    "invariance",
+    "adversarial-geometry",
+    "pac",
 )
 
 

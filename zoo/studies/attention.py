@@ -1,4 +1,4 @@
-"""Self-attention from its simplest form on: similarities, softmax, order, and a word that decides.
+"""Self-attention from its simplest form on, and a word that decides.
 
 Without any parameter, attention is softmax(x xᵀ/√d) x: every token becomes a mean of the tokens
 that are like it. Nothing in it knows of order: permuted tokens give permuted outputs, unless a mask

@@ -1,4 +1,4 @@
-"""Codes of an autoencoder, a VAE and PCA in the plane, and what lies between two of them.
+"""Codes of an autoencoder, a VAE and PCA in the plane, and what lies between.
 
 An autoencoder is asked for reconstructions alone, and leaves holes among its codes: a line between
 two codes may lead through places that decode to nothing like data. A VAE's decoder has to work for

@@ -120,3 +120,9 @@ def plain(value: Any) -> Any:
 def generator(seed: int) -> torch.Generator:
     """Random numbers of a study."""
     return torch.Generator().manual_seed(seed)
+
+
+def mislabelled(y: Tensor, share: float, random: torch.Generator, classes: int = 10) -> Tensor:
+    """Labels of which a share, drawn one by one, is that of another class."""
+    wrong = (y + torch.randint(1, classes, y.shape, generator=random)) % classes
+    return torch.where(torch.rand(len(y), generator=random) < share, wrong, y)

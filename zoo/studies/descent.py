@@ -1,4 +1,4 @@
-"""Ways downhill: gradient descent, momentum, Nesterov, Adam and line search on level sets.
+"""Ways downhill: gradient descent, momentum, Nesterov, Adam, line search.
 
 The gradient is orthogonal to the level set that passes through a point. On a quadratic with
 curvatures from μ to L, κ = L/μ, the error shrinks in each step by
@@ -25,22 +25,14 @@ import torch
 from torch import Tensor
 
 from datamodules import Toy2D
-from zoo.functional.surfaces import (
-    Loss,
-    descend,
-    level_chords,
-    line_search,
-    logistic,
-    ravine,
-    rosenbrock,
-    saddle,
-)
+from zoo.functional import surfaces
+from zoo.functional.surfaces import Loss, descend, logistic
 from zoo.optim import make_optimizer, make_schedule
+from zoo.plots.curves import draw_level_sets
 from zoo.plots.style import COLOURS, INK, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SCHEDULES = ("constant", "linear", "inverse", "exponential")
@@ -57,8 +49,7 @@ def clouds() -> Tensor:
 
 @dataclass(frozen=True)
 class Terrain:
-    """A loss with a start, learning rates by method, the window that is drawn, and the condition
-    number that momentum is chosen for."""
+    """A loss, a start, learning rates by method, what is drawn, and the κ momentum is made for."""
 
     loss: Loss
     start: tuple[float, float]
@@ -69,8 +60,7 @@ class Terrain:
 
 
 def terrains(kappa: float) -> dict[str, Terrain]:
-    """The four landscapes. Rates on the ravine are those of theory; 2508 is the condition number at
-    Rosenbrock's minimum."""
+    """The four landscapes; rates on the ravine are theory's, 2508 is κ at Rosenbrock's minimum."""
     root = math.sqrt(kappa)
     best = {
         "gradient descent": 2 / (1 + kappa), "momentum": 4 / (1 + root) ** 2,
@@ -80,9 +70,13 @@ def terrains(kappa: float) -> dict[str, Terrain]:
     fair = {"gradient descent": 0.1, "momentum": 0.05, "Nesterov": 0.05, "Adam": 0.1}
     fast = {"gradient descent": 2.0, "momentum": 0.6, "Nesterov": 0.6, "Adam": 0.15}
     return {
-        "ravine": Terrain(ravine(kappa), (-4.0, 1.0), best, 60, (-4.6, 2.4, -1.6, 1.6), kappa),
-        "Rosenbrock": Terrain(rosenbrock, (-1.2, 1.0), slow, 400, (-1.6, 1.4, -0.6, 1.6), 2508),
-        "saddle": Terrain(saddle, (1.0, 1e-3), fair, 120, (-0.6, 1.3, -0.6, 1.6)),
+        "ravine": Terrain(
+            surfaces.ravine(kappa), (-4.0, 1.0), best, 60, (-4.6, 2.4, -1.6, 1.6), kappa
+        ),
+        "Rosenbrock": Terrain(
+            surfaces.rosenbrock, (-1.2, 1.0), slow, 400, (-1.6, 1.4, -0.6, 1.6), 2508
+        ),
+        "saddle": Terrain(surfaces.saddle, (1.0, 1e-3), fair, 120, (-0.6, 1.3, -0.6, 1.6)),
         "logistic loss": Terrain(logistic(clouds()), (3.0, -2.0), fast, 60, (-3.6, 3.6, -2.4, 2.4)),
     }
 
@@ -120,7 +114,7 @@ def run(kappa: float = 20.0, walkers: int = 2000, seed: int = 0) -> Result:
             for method, rate in ground.rates.items()
         }
         start = torch.tensor(ground.start, dtype=torch.float64)
-        paths[name]["line search"] = line_search(ground.loss, start, ground.steps)
+        paths[name]["line search"] = surfaces.line_search(ground.loss, start, ground.steps)
     paths["logistic loss"]["mini-batches of 8"] = mini_batches(grounds["logistic loss"], seed)
     losses = {
         name: {method: grounds[name].loss(path) for method, path in by.items()}
@@ -184,7 +178,7 @@ def orthogonality(ground: Terrain, random: torch.Generator) -> float:
     high = torch.tensor(ground.window[1::2], dtype=torch.float64)
     w = low + (high - low) * torch.rand(200, 2, dtype=torch.float64, generator=random)
     g = torch.func.grad(lambda v: ground.loss(v).sum())(w)
-    return float(torch.cosine_similarity(level_chords(ground.loss, w), g).abs().max())
+    return float(torch.cosine_similarity(surfaces.level_chords(ground.loss, w), g).abs().max())
 
 
 def terminal_step(rate: float = 0.1, momentum: float = 0.9) -> tuple[float, float]:
@@ -237,7 +231,7 @@ def plot(result: Result) -> Figure:
     panels = figure.subplots(2, 3)
     grounds = terrains(result.kappa)
     for axes, (name, paths) in zip(panels[:, :2].flat, result.paths.items(), strict=True):
-        _level_sets(axes, grounds[name])
+        draw_level_sets(axes, grounds[name].loss, grounds[name].window)
         for colour, (method, path) in zip(COLOURS, paths.items(), strict=False):
             axes.plot(
                 *path.T, color=colour, linewidth=0.9, marker="o", markersize=1.5, label=method
@@ -265,14 +259,3 @@ def plot(result: Result) -> Figure:
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.legend(frameon=False, fontsize=7)
     return figure
-
-
-def _level_sets(axes: Axes, ground: Terrain) -> None:
-    left, right, low, high = ground.window
-    x, y = torch.linspace(left, right, 160), torch.linspace(low, high, 160)
-    plane = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).double()
-    values = ground.loss(plane)
-    span = values - values.min()
-    levels = values.min() + span.max() * torch.linspace(0.02, 1, 14).double() ** 3
-    axes.contour(x, y, values, levels=levels.tolist(), colors=INK, linewidths=0.5, alpha=0.5)
-    axes.set(xlim=(left, right), ylim=(low, high))

@@ -1,4 +1,4 @@
-"""Test error that rises to where a model just fits its data, and falls again beyond.
+"""Test error that rises to where a model just fits its data, and falls beyond.
 
 Random features: least squares of minimum norm on p random ReLU features of n samples. Up to p = n
 the fit gets better in training and then worse in test; at p = n only one function of the class
@@ -29,11 +29,11 @@ from torch.nn.functional import cross_entropy, one_hot
 from datamodules import Digits
 from zoo.networks.widths import Widths
 from zoo.optim import make_optimizer, make_schedule
+from zoo.plots.curves import draw_band
 from zoo.plots.style import COLOURS, INK, new_figure
-from zoo.studies.base import Table, generator, require, track
+from zoo.studies.base import Table, generator, mislabelled, require, track
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FEATURES = (10, 20, 40, 70, 110, 150, 175, 200, 230, 270, 320, 400, 700, 1200, 2000)
@@ -107,9 +107,8 @@ def digits(count: int, noise: float, random: torch.Generator) -> Parts:
     flat = {name: (x.flatten(1), y) for name, (x, y) in splits.items()}
     x, y = flat["train"]
     chosen = torch.randperm(len(x), generator=random)[:count]
-    wrong = (y[chosen] + torch.randint(1, 10, (count,), generator=random)) % 10
-    flipped = torch.rand(count, generator=random) < noise
-    return Parts(x[chosen], torch.where(flipped, wrong, y[chosen]), flat["val"], flat["test"])
+    noisy = mislabelled(y[chosen], noise, random)
+    return Parts(x[chosen], noisy, flat["val"], flat["test"])
 
 
 def random_features(parts: Parts, random: torch.Generator) -> tuple[list[float], list[float]]:
@@ -230,14 +229,14 @@ def turning(risk: Tensor) -> tuple[int, int, int]:
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 3.9)
     features, networks, time = figure.subplots(1, 3)
-    _band(features, result.features, result.minimum_norm, COLOURS[1], "minimum norm")
-    _band(features, result.features, result.ridge, COLOURS[0], "ridge")
+    draw_band(features, result.features, result.minimum_norm, COLOURS[1], "minimum norm")
+    draw_band(features, result.features, result.ridge, COLOURS[0], "ridge")
     features.axvline(200, color=INK, linewidth=0.8, linestyle=":", label="p = n")
     features.set(xlabel="random features p", ylabel="test error")
     features.set_title("Random features, n = 200", fontsize=10)
-    _band(networks, result.widths, result.test, COLOURS[1], "test")
-    _band(networks, result.widths, result.training, COLOURS[4], "training, noisy labels")
-    _band(networks, result.widths, result.stopped, COLOURS[0], "test, stopped early")
+    draw_band(networks, result.widths, result.test, COLOURS[1], "test")
+    draw_band(networks, result.widths, result.training, COLOURS[4], "training, noisy labels")
+    draw_band(networks, result.widths, result.stopped, COLOURS[0], "test, stopped early")
     fitted = (result.training.mean(1) < 0.01).nonzero()
     if len(fitted):
         first = result.widths[int(fitted[0])]
@@ -253,9 +252,3 @@ def plot(result: Result) -> Figure:
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.legend(frameon=False, fontsize=7)
     return figure
-
-
-def _band(axes: Axes, sizes: tuple[int, ...], errors: Tensor, colour: str, label: str) -> None:
-    mean, error = errors.mean(1), errors.std(1) / errors.shape[1] ** 0.5
-    axes.plot(sizes, mean, "o-", color=colour, markersize=3, linewidth=1.3, label=label)
-    axes.fill_between(sizes, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)

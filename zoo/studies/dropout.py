@@ -1,4 +1,4 @@
-"""Dropout as an ensemble of all sub-networks: by sampling, by scaling, and by counting.
+"""Dropout as an ensemble of sub-networks: by sampling, scaling and counting.
 
 A network with n units that are dropped with probability 1 − p is an ensemble of 2ⁿ networks that
 share weights. In evaluation its weights are scaled instead, by p. With one hidden layer that is
@@ -15,7 +15,6 @@ Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from torch import Tensor
 from datamodules import Digits, ToyCurves
 from datamodules.tables import Table as Columns
 from zoo.networks import MLP
+from zoo.networks.masks import all_masks, masked
 from zoo.plots.style import COLOURS, INK, new_figure
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -102,25 +102,6 @@ def network(hidden: tuple[int, ...], seed: int) -> tuple[MLP, Tensor]:
     for p in net.parameters():
         torch.nn.init.normal_(p)
     return net, torch.randn(20, 5, dtype=torch.float64)
-
-
-def masked(net: MLP, x: Tensor, masks: Tensor) -> Tensor:
-    """Scores with masks on all hidden units, layer after layer: (masks, units) → (masks, B, K)."""
-    h, start = x.expand(len(masks), *x.shape), 0
-    for layer in net:
-        h = layer(h) if not isinstance(layer, torch.nn.Flatten) else h
-        if isinstance(layer, torch.nn.ReLU):
-            width = h.shape[-1]
-            h = h * masks[:, None, start : start + width]
-            start += width
-    return h
-
-
-def all_masks(units: int, keep: float) -> tuple[Tensor, Tensor]:
-    """All 2ⁿ masks and their probabilities."""
-    masks = torch.tensor(list(itertools.product((0.0, 1.0), repeat=units)), dtype=torch.float64)
-    on = masks.sum(1)
-    return masks, keep**on * (1 - keep) ** (units - on)
 
 
 @torch.no_grad()

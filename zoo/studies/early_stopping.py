@@ -21,7 +21,7 @@ from torch import Tensor
 from callbacks import EarlyStopping
 from datamodules import Diabetes, Digits
 from zoo.plots.style import COLOURS, INK, new_figure
-from zoo.studies.base import Table, fit, generator, require, track
+from zoo.studies.base import Table, fit, generator, mislabelled, require, track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +41,7 @@ class NoisyDigits(Digits):
 
     def load(self, train: bool) -> Any:
         x, y = super().load(train)
-        random = generator(0)
-        wrong = (y + torch.randint(1, 10, y.shape, generator=random)) % 10
-        flipped = torch.rand(len(y), generator=random) < self.noise * train
-        return x, torch.where(flipped, wrong, y)
+        return x, mislabelled(y, self.noise * train, generator(0))
 
 
 class Best(EarlyStopping):
@@ -94,7 +91,7 @@ def run(
     gram, cross = moments()
     variance, vectors = torch.linalg.eigh(gram)
     alpha = rate / float(variance.max())
-    steps = torch.logspace(0, 6, 61).long().unique()
+    steps = torch.logspace(0, 5, 51).long().unique()
     descent = descend(variance, alpha, steps)
     formula = 1 - (1 - alpha * variance) ** steps[:, None]
     ridge = variance / (variance + 1 / (alpha * steps[:, None]))

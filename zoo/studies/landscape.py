@@ -1,4 +1,4 @@
-"""The loss around a trained network, along directions that its scale cannot disguise.
+"""The loss around a trained network, along directions that scale cannot disguise.
 
 A ReLU network computes the same when a layer's weights are multiplied by c and the next one's
 divided by c, but the same random directions then show another surface: flat or sharp as one likes.

@@ -1,4 +1,4 @@
-"""Sets with equal statistics look nothing alike: Anscombe's quartet and the Datasaurus.
+"""Equal statistics, different pictures: Anscombe's quartet and the Datasaurus.
 
 Within each of the two collections all means, standard deviations, correlations and slopes agree,
 those of the first to two decimals, those of the second within 0.015. A picture shows at once what

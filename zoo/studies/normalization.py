@@ -1,4 +1,4 @@
-"""What normalisation layers normalise, and what that does to gradients and to training.
+"""What normalisation layers normalise, what that does to gradients and training.
 
 Each computes (x − mean)/√(var + ε) γ + β on a tensor (N, C, H, W), with mean and variance over
 

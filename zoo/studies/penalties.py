@@ -1,4 +1,4 @@
-"""What L1 and L2 do to weights: paths of ridge and lasso, and the weights of trained networks.
+"""What L1 and L2 do: paths of ridge and lasso, weights of trained networks.
 
 Both minimise (1/n)‖y − Xw‖² + penalty. Ridge, λ‖w‖², shrinks every weight and makes none zero;
 lasso, λ‖w‖₁, sets them to exact zeros one after the other, and all from λ = 2 max_j |x_jᵀy|/n on.

@@ -1,4 +1,4 @@
-"""Degree and ridge of a polynomial: too little, enough, too much; and what no degree can miss.
+"""A polynomial's degree and ridge: too little, enough, too much; Weierstrass.
 
 Least squares with the penalty λ‖w‖² maps the noisy values y = f + σε to S y on new places, with
 S = Φ' (ΦᵀΦ + nλI)⁻¹ Φᵀ. Given the places, its expected error there is ‖f' − S f‖²/m (bias) plus

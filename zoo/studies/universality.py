@@ -1,4 +1,4 @@
-"""One hidden layer of ReLUs fits any continuous function; each is a map of linear pieces.
+"""One hidden layer of ReLUs fits any continuous function, in linear pieces.
 
 With n units whose kinks lie h = 2/n apart on [−1, 1] a network can join the points of f by straight
 lines; where f'' exists, the largest error is at most h² max|f''|/8: it falls with n². Training
