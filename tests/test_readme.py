@@ -48,6 +48,11 @@ def test_command(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mymodels", raising=False)
     args = shlex.split(command)[2 if "train.py" in command else 3 :]
+    if args[0] == "study":
+        main(args)
+        written = list(tmp_path.glob("runs/studies/*/*"))
+        assert {p.suffix for p in written} == ({".png", ".svg", ".json"} if args[1:] else set())
+        return
     if "CKPT" in args:
         judge(args, tmp_path)
         return

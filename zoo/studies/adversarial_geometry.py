@@ -1,4 +1,4 @@
-"""Attacks in the plane: ways to the boundary, and what training against them moves.
+"""Attacks in the plane: ways to the boundary, and how training moves it.
 
 For a linear classifier all is known: a point at the distance |w·x + b|/‖w‖_* from the boundary
 (‖·‖_* the dual norm) is broken exactly by budgets above that, so that robust accuracy is a count of

@@ -1,4 +1,4 @@
-"""Derivatives of a program: its graph, forward and reverse mode, and what each costs.
+"""Derivatives of a program: its graph, forward and reverse mode, their costs.
 
 A program is a graph of elementary steps v_i = φ(v_j, …) with known derivatives. Forward mode
 carries ∂v_i/∂x along the graph, one pass for each input; reverse mode carries ∂y/∂v_i back, one

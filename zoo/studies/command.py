@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import time
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ Run all: python -m zoo study --all [--page docs/gallery.md]"""
 GALLERY = """\
 # Gallery of studies
 
-One figure of each study, at its default settings; `python -m zoo study --all` writes this page.
+One figure of each study at its default settings, as `python -m zoo study --all` wrote it on {day}:
+{hardware}, seed 0, {minutes:.0f} minutes for all.
 """
 
 
@@ -70,6 +72,7 @@ def run_one(name: str, args: list[str]) -> None:
 def run_all(args: list[str]) -> None:
     """Runs every study at its defaults; writes a page with one picture of each."""
     from zoo.arguments import Parser
+    from zoo.results import hardware
 
     parser = Parser("study --all", run_all.__doc__)
     parser.add_argument("--page", type=Path, default=Path("docs/gallery.md"),
@@ -77,22 +80,25 @@ def run_all(args: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/studies"),
                         help="folder of tables, figures and results")  # fmt: skip
     options = parser.parse_args(args)
-    sections = [GALLERY]
+    sections = []
+    begun = time.perf_counter()
     pictures = options.page.parent / options.page.stem
     for name in NAMES:
         module = _load(name)
+        settings, _ = _settings(name, module, [])
         started = time.perf_counter()
-        result = module.run()
+        result = module.run(**settings)
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
-        write(name, module, _settings(name, module, [])[0], result, options.out / name)
-        figure = module.plot(result)
-        _save(figure, pictures / f"{name}.png", dpi=80)
+        write(name, module, settings, result, options.out / name)
+        _save(module.plot(result), pictures / f"{name}.png", dpi=80)
         title, *_ = explanation(name).splitlines()
         sections.append(
             f"## {name}\n\n{title}\n\n![{title}]({pictures.name}/{name}.png)\n\n"
             f"```bash\npython -m zoo study {name}\n```\n\n```text\n{module.table(result)}\n```\n"
         )
-    _write_text(options.page, "\n".join(sections))
+    minutes = (time.perf_counter() - begun) / 60
+    head = GALLERY.format(day=date.today().isoformat(), hardware=hardware(), minutes=minutes)
+    _write_text(options.page, "\n".join([head, *sections]))
     print(f"written to {options.page}")
 
 
@@ -134,7 +140,9 @@ def _settings(name: str, module: Any, args: list[str]) -> tuple[dict[str, Any], 
 
     from zoo.messages import one_line
 
-    parser = ArgumentParser(prog=f"python -m zoo study {name}", exit_on_error=False)
+    title = explanation(name).splitlines()[0]
+    prog = f"python -m zoo study {name}"
+    parser = ArgumentParser(prog=prog, description=title, exit_on_error=False)
     parser.add_argument("--out", type=Path | None, default=None,
                         help="folder, default runs/studies/NAME")  # fmt: skip
     parser.add_function_arguments(module.run)

@@ -1,4 +1,4 @@
-"""Stopping early: the best epoch by capacity, and why it is a penalty on the weights.
+"""Stopping early: the best epoch by capacity, and why it is a weight penalty.
 
 For least squares, gradient descent from 0 with step α has after t steps, along a direction in which
 the data have the variance s, the share 1 − (1 − αs)^t of the solution; ridge with penalty λ‖w‖² has

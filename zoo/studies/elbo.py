@@ -1,4 +1,4 @@
-"""The two terms of the ELBO, alone and together, and how far it is below the likelihood.
+"""The two terms of the ELBO, alone and together, and its gap to the likelihood.
 
 −ELBO = E_q[−log p(x|z)] + KL(q(z|x) ‖ N(0, I)). Reconstruction alone spreads the codes out and
 draws q together to points; KL alone makes q(z|x) = N(0, I) for every x, so that codes say nothing;

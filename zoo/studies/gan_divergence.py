@@ -1,4 +1,4 @@
-"""What a discriminator measures, how the game is played, and when it has nothing to say.
+"""What a discriminator measures, how the game goes, when nothing is left to say.
 
 For densities p of the data and q of the generator the best discriminator is D* = p/(p + q), and the
 discriminator's loss is then log 4 − 2 JS(p ‖ q): it estimates the Jensen-Shannon divergence. Played

@@ -1,4 +1,4 @@
-"""What bending leaves as it was: intrinsic features of a surface beside extrinsic ones.
+"""What bending leaves as it was: intrinsic beside extrinsic features.
 
 A sheet of paper that is rolled or folded keeps all lengths inside of it, and with them all that its
 Laplacian knows: eigenvalues, and the heat kernel signature Σ e^(−λᵢt) φᵢ(x)² of every point. Where
