@@ -49,7 +49,8 @@ def test_volumes_and_covers() -> None:
 
 def test_errors_of_fits_are_what_theory_expects() -> None:
     result = polynomial_fit.run(draws=400)
-    for errors in (result.by_degree, result.by_ridge):
+    assert len(result.degree_and_ridge) == 3
+    for errors in (result.by_degree, result.by_ridge, *result.degree_and_ridge.values()):
         off = (errors.measured - errors.theory).abs() / errors.standard_error
         assert float(off.max()) < 5
         assert float(off.mean()) < 2

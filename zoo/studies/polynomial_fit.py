@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = (1, 4, 15)
+SEVERAL = (1e-3, 0.1, 1.0)  # λ of the errors by degree
 LAMBDAS = tuple(10.0 ** (k / 2) for k in range(-16, 3))
 
 
@@ -59,6 +60,7 @@ class Result:
     fits: dict[int, Tensor]
     by_degree: Errors
     by_ridge: Errors
+    degree_and_ridge: dict[float, Errors]  # by degree, at several λ
     degrees: Tensor
     bernstein: Tensor
     least_squares: Tensor
@@ -108,6 +110,7 @@ def run(
         noise, x, y[:, 0], grid, torch.from_numpy(f(grid.numpy())), fits,
         errors([(degree, 0.0) for degree in range(16)], "degrees"),
         errors([(15, ridge) for ridge in LAMBDAS], "ridge"),
+        {r: errors([(d, r) for d in range(1, 16)], f"degrees, λ = {r:g}") for r in SEVERAL},
         degrees,
         torch.tensor([uniform_error(bernstein, int(n)) for n in degrees]),
         torch.tensor([uniform_error(least_squares, int(n)) for n in degrees]),
@@ -195,8 +198,13 @@ def plot(result: Result) -> Figure:
     fits.set(xlabel="x", ylim=(-reach, reach))
     fits.set_title("One draw", fontsize=10)
     _errors(degrees, range(16), result.by_degree, result.noise)
+    for colour, (strength, errors) in zip(
+        COLOURS[2:], result.degree_and_ridge.items(), strict=False
+    ):
+        degrees.plot(range(1, 16), errors.theory[:, 1], color=colour, linewidth=1, linestyle="--",
+                     label=f"validation, λ = {strength:g}")  # fmt: skip
     degrees.set(xlabel="degree")
-    degrees.set_title("Error against degree", fontsize=10)
+    degrees.set_title("Error against degree, without and with ridge", fontsize=10)
     _errors(ridge, LAMBDAS, result.by_ridge, result.noise)
     ridge.set(xlabel="λ", xscale="log")
     ridge.set_title("Degree 15: error against the ridge penalty", fontsize=10)
@@ -224,5 +232,5 @@ def _errors(axes: Axes, steps: Iterable[float], errors: Errors, noise: float) ->
         axes.plot(steps, errors.measured[:, column], "o", color=colour, markersize=4,
                   label=f"{split}, mean of draws")  # fmt: skip
     axes.axhline(noise**2, color=INK, linewidth=0.8, linestyle=":", label="σ²")
-    top = 6 * float(errors.measured[:, 1].median())
+    top = 40 * float(errors.measured[:, 1].median())
     axes.set(yscale="log", ylim=(0.1 * noise**2, max(top, 20 * noise**2)))
