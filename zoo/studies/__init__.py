@@ -1,8 +1,9 @@
 """The course's experiments: one module each, one command each (``python -m zoo study NAME``).
 
-A study has ``run(**settings) -> Result``, a dataclass of numbers; ``table(result)``, measured
-figures beside those of a theory where there are any; and ``plot(result)``, one figure. From Python:
-``zoo.studies.double_descent.run(samples=400)``.
+A study has ``run(**settings) -> Result``, a dataclass of numbers, which raises ``InputError`` for
+settings that it cannot run with; ``table(result)``, measured figures beside those of a theory where
+there are any; ``plot(result)``, one figure; and where something moves ``animate(result, path)``.
+From Python: ``zoo.studies.double_descent.run(samples=400)``.
 """
 
 from __future__ import annotations

@@ -208,10 +208,11 @@ def plot(result: Result) -> Figure:
         "shift before − after, zeros": result.differences["zeros"],
     }
     scale = float(result.outputs["circular"].abs().max())
+    gap = float(result.differences["zeros"].abs().max())
     for axes, (name, picture) in zip(above.subplots(1, 5), pictures.items(), strict=True):
-        settings = {"cmap": "gray_r"} if name == "digit" else {"cmap": "RdBu", "vmin": -scale,
-                                                               "vmax": scale}  # fmt: skip
-        axes.imshow(picture, **settings)
+        reach = gap if name.startswith("shift") else scale
+        signed = {"cmap": "RdBu", "vmin": -reach, "vmax": reach}
+        axes.imshow(picture, **({"cmap": "gray_r"} if name == "digit" else signed))
         axes.set_title(name, fontsize=9)
         axes.set(xticks=[], yticks=[])
     pooling, bars = below.subplots(1, 2)

@@ -159,5 +159,5 @@ def plot(result: Result) -> Figure:
     bars.invert_yaxis()
     bars.set(xscale="log", xlabel="relative change")
     bars.axvline(math.ulp(1.0), color="#222222", linewidth=0.8, linestyle=":")
-    bars.set_title("Features, mean change by bending", fontsize=10)
+    bars.set_title("Change by bending", fontsize=10)
     return figure

@@ -169,7 +169,7 @@ def table(result: Result) -> Table:
                              theory(kind, depth, result.length)))  # fmt: skip
     for count, pixels in result.pixels.items():
         side = int((pixels > 0).any(0).sum())
-        rows.append((f"image, {count} convolutions with pooling: side seen", side,
+        rows.append((f"image, {count} × (convolution, pooling): side seen", side,
                      image_field(count)))  # fmt: skip
     for kind in ("transformer", "rnn", "lstm"):
         g = result.gradients[kind]
@@ -209,7 +209,7 @@ def plot(result: Result) -> Figure:
         axes.legend(frameon=False, fontsize=7)
     for axes, (count, pixels) in zip(images, result.pixels.items(), strict=True):
         axes.imshow(pixels / pixels.max(), cmap="Blues", vmin=0, vmax=1)
-        axes.set_title(f"image: {count} convolutions with pooling, "
+        axes.set_title(f"image: {count} × (convolution, pooling), "
                        f"{image_field(count)}×{image_field(count)} pixels", fontsize=9)  # fmt: skip
         axes.set(xticks=[], yticks=[])
     return figure
