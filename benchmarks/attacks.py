@@ -282,7 +282,7 @@ def fast_model(seed: int) -> CNN:
     recipe = read_recipe("robust_cnn-mnist")
     (settings,) = (entry["init_args"] for entry in recipe["trainer"]["callbacks"])
     against = FastAdversarialTraining(
-        eps=settings["eps"], step_size=settings["step_size"],
+        eps=settings["eps"], step_size=settings["step_size"], eps_warmup=settings["eps_warmup"],
         val_attack=PGD(**settings["val_attack"]["init_args"]),
     )  # fmt: skip
     L.seed_everything(seed)
