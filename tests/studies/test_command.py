@@ -67,6 +67,11 @@ def test_a_run_leaves_figures_and_numbers(
         (["autodiff", "--expression", "x +"], r"expression 'x \+': invalid syntax"),
         (["autodiff", "--expression", "x.y"], "cannot read 'x.y'; known: x, y, "),
         (["autodiff", "--expression", "log(x - y)", "--at", "[1, 1]"], "log of .* has no value"),
+        (["autodiff", "--expression", "(0 - x) ** y"], "needs a positive base, as its exponent"),
+        (["autodiff", "--expression", "(0 - x) ** 0.5"], "is no real number"),
+        (["autodiff", "--expression", "x / (y - y)"], "/ of .* has no value: .*zero"),
+        (["invariance", "--refine", "1", "--eigenpairs", "60"], "eigenpairs must lie between 4"),
+        (["adversarial-geometry", "--trained_at", "[0.3]"], "trained_at must hold 0 and larger"),
         (["dimensionality", "--radius", "2"], "radius must lie between 0 and 0.5, got 2"),
     ],
 )  # fmt: skip

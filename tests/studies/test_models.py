@@ -160,7 +160,7 @@ def test_linear_robustness_is_a_count_of_margins() -> None:
 
 def test_training_against_attacks_moves_the_boundary_away() -> None:
     result = adversarial_geometry.run(epochs=50, samples=300, trained_at=(0.0, 0.2))
-    assert result.attacked[1] > result.attacked[0] + 0.02
+    assert result.attacked[1] > result.attacked[0] + 0.03
     assert result.clean[0] > 0.95
     assert sorted(result.robust["undefended"], reverse=True) == list(result.robust["undefended"])
     lengths = {n: (w[:, -1] - w[:, 0]).norm(dim=1) for n, w in result.ways.items()}

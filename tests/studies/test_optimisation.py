@@ -68,6 +68,8 @@ def test_the_plane_of_the_way_contains_its_end() -> None:
         ("x ** 3 - 2 / x", (1.5,)),
         ("log(x) * tanh(y) / sqrt(z)", (2.0, -1.0, 3.0)),
         ("-x ** y + cos(x * x)", (1.2, 2.5)),
+        ("x * sin(2) + (0 - y) ** 3", (1.2, 2.5)),
+        ("2", (1.0,)),
     ],
 )
 def test_all_ways_give_equal_derivatives(expression: str, at: tuple[float, ...]) -> None:

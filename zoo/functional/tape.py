@@ -31,6 +31,9 @@ STEPS: dict[str, tuple[Callable[..., float], Callable[..., tuple[float, ...]]]] 
     "sqrt": (math.sqrt, lambda a: (0.5 / math.sqrt(a),)),
     "tanh": (math.tanh, lambda a: (1 - math.tanh(a) ** 2,)),
 }
+TENSORS: dict[str, Callable[..., Tensor]] = {
+    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "**": torch.pow,
+}  # fmt: skip
 BINARY = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 
 
@@ -58,13 +61,23 @@ class Tape:
             self.nodes.append(Node(f"{tree.value:g}", float(tree.value)))
             return len(self.nodes) - 1
         if isinstance(tree, ast.BinOp) and type(tree.op) in BINARY:
-            return self.step(BINARY[type(tree.op)], self.run(tree.left), self.run(tree.right))
+            places = self.run(tree.left), self.run(tree.right)
+            if isinstance(tree.op, ast.Pow) and self.nodes[places[0]].value <= 0:
+                self._check_power(tree)
+            return self.step(BINARY[type(tree.op)], *places)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
             return self.step("neg", self.run(tree.operand))
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and len(tree.args) == 1:
             name = tree.func.id
             return self.step(name, self.run(tree.args[0])) if name in STEPS else self._refuse(tree)
         return self._refuse(tree)
+
+    def _check_power(self, tree: ast.BinOp) -> None:
+        """A base that is not positive has no derivative by an exponent that varies."""
+        if any(isinstance(part, ast.Name) for part in ast.walk(tree.right)):
+            raise InputError(
+                f"expression: {ast.unparse(tree)} needs a positive base, as its exponent varies"
+            )
 
     def _refuse(self, tree: ast.expr) -> NoReturn:
         known = ", ".join([*self.inputs, *BINARY.values(), *(n for n in STEPS if n.isalpha())])
@@ -77,6 +90,8 @@ class Tape:
             node = Node(name, apply(*values), list(zip(places, derive(*values), strict=True)))
         except (ArithmeticError, ValueError) as error:
             raise InputError(f"expression: {name} of {values} has no value: {error}") from error
+        if isinstance(node.value, complex):
+            raise InputError(f"expression: {name} of {values} is no real number")
         self.nodes.append(node)
         return len(self.nodes) - 1
 
@@ -105,7 +120,14 @@ def parse(expression: str) -> ast.expr:
 
 
 def evaluate(tree: ast.expr, values: dict[str, Tensor]) -> Tensor:
-    """The same expression on tensors, by torch's own functions."""
-    functions = {name: getattr(torch, name) for name in STEPS if hasattr(torch, name)}
-    code = compile(ast.Expression(tree), "expression", "eval")
-    return eval(code, {"__builtins__": {}}, values | functions)
+    """The same expression on tensors, by torch's own functions; one that a tape has read."""
+    if isinstance(tree, ast.Name):
+        return values[tree.id]
+    if isinstance(tree, ast.BinOp):
+        sides = (evaluate(side, values) for side in (tree.left, tree.right))
+        return TENSORS[BINARY[type(tree.op)]](*sides)
+    if isinstance(tree, ast.UnaryOp):
+        return -evaluate(tree.operand, values)
+    if isinstance(tree, ast.Call):
+        return getattr(torch, ast.unparse(tree.func))(evaluate(tree.args[0], values))
+    return torch.tensor(float(ast.unparse(tree)), dtype=torch.float64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
 #: ten colours that readers with any common colour blindness can tell apart, strongest first:
@@ -39,6 +40,13 @@ def new_figure(width: float, height: float) -> Figure:
 def parts(figure: Figure, rows: int, columns: int, **ratios: Any) -> list[SubFigure]:
     """A figure cut into parts with axes of their own, row by row."""
     return list(np.atleast_1d(figure.subfigures(rows, columns, **ratios)).flat)
+
+
+def finish(*panels: Axes, size: float = 7) -> None:
+    """A faint grid and a legend of that font size in each of several panels."""
+    for axes in panels:
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.legend(frameon=False, fontsize=size)
 
 
 def write_gif(pictures: Iterable[Figure], path: Path) -> None:

@@ -23,7 +23,7 @@ from callbacks import AdversarialTraining
 from datamodules import Toy2D
 from zoo.attacks import FGSM, PGD, CarliniWagner
 from zoo.attacks.robustness import correct, evaluate
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Result:
     probability: dict[str, Tensor]  # of class 1, by training
     ways: dict[str, Tensor]  # attack → (points, steps + 1, 2), from the undefended network
     budgets: tuple[float, ...]
+    clean_of: dict[str, float]
     robust: dict[str, tuple[float, ...]]
     trained_at: tuple[float, ...]
     clean: list[float]
@@ -67,7 +68,9 @@ def run(
         seed: of weights, points and attacks.
     """
     require(eps > 0 and epochs >= 1, "eps must be positive and epochs at least 1")
-    require(min(trained_at, default=-1) >= 0, "trained_at must not be negative")
+    require(
+        min(trained_at, default=-1) == 0 < max(trained_at), "trained_at must hold 0 and larger ε"
+    )
     require(samples >= 50, f"samples must be at least 50, got {samples}")
     data = Toy2D("moons", samples=samples, noise=noise, seed=seed, batch_size=64)
     x, y = Toy2D("moons", samples=1000, noise=noise, seed=seed + 1, val_size=0.01,
@@ -75,18 +78,16 @@ def run(
     models = {e: train(data, e, epochs, seed) for e in track(trained_at, "trainings")}
     attack = PGD(eps=eps, steps=20, bounds=None, seed=seed)
     judged = {e: evaluate(m, [(x, y)], attack, [eps]) for e, m in models.items()}
-    plain = models[min(trained_at)]
-    against = models[min(trained_at, key=lambda e: abs(e - eps))]
+    plain, nearest = models[0.0], min((e for e in trained_at if e), key=lambda e: abs(e - eps))
     budgets = tuple(eps * k / 4 for k in range(1, 9))
-    both = {"undefended": plain, f"trained at ε = {eps:g}": against}
-    robust = {
-        name: evaluate(model, [(x, y)], attack, budgets).accuracy["PGD"]
-        for name, model in both.items()
-    }
+    both = {"undefended": plain, f"trained at ε = {nearest:g}": models[nearest]}
+    found = {name: evaluate(m, [(x, y)], attack, budgets) for name, m in both.items()}
     axes = torch.linspace(-1.6, 2.6, 150), torch.linspace(-1.2, 1.7, 120)
     return Result(
         x, y, axes, {name: over_plane(model, *axes) for name, model in both.items()},
-        ways(plain, x, y, eps, seed), budgets, robust, tuple(trained_at),
+        ways(plain, x, y, eps, seed), budgets,
+        {name: r.clean for name, r in found.items()},
+        {name: r.accuracy["PGD"] for name, r in found.items()}, tuple(trained_at),
         [judged[e].clean for e in trained_at],
         [judged[e].accuracy["PGD"][0] for e in trained_at], eps, linear_case(seed),
     )  # fmt: skip
@@ -180,23 +181,21 @@ def plot(result: Result) -> Figure:
     curves, trade = below.subplots(1, 2)
     budgets = (0.0, *result.budgets)
     for colour, (name, accuracy) in zip(COLOURS, result.robust.items(), strict=False):
-        clean = result.clean[0] if name == "undefended" else _clean_at(result)
-        curves.plot(budgets, (clean, *accuracy), "o-", color=colour, markersize=4, label=name)
+        curves.plot(
+            budgets,
+            (result.clean_of[name], *accuracy),
+            "o-",
+            color=colour,
+            markersize=4,
+            label=name,
+        )
     curves.set(xlabel="ε of the attack", ylabel="accuracy under PGD")
     trade.plot(result.trained_at, result.clean, "o-", color=COLOURS[0], label="clean")
     trade.plot(result.trained_at, result.attacked, "s-", color=COLOURS[1],
                label=f"under PGD at {result.eps:g}")  # fmt: skip
     trade.set(xlabel="ε of training", ylabel="accuracy")
-    for axes in (curves, trade):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
+    finish(curves, trade, size=8)
     return figure
-
-
-def _clean_at(result: Result) -> float:
-    """Clean accuracy of the model that was trained nearest to ε."""
-    nearest = min(result.trained_at, key=lambda e: abs(e - result.eps))
-    return result.clean[result.trained_at.index(nearest)]
 
 
 def _plane(axes: Axes, result: Result, name: str) -> None:

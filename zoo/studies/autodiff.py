@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zoo.functional.tape import Node, Tape, evaluate, parse
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -184,9 +184,7 @@ def plot(result: Result) -> Figure:
             axes.loglog(result.sizes, milliseconds, "o-", color=colour, markersize=4, label=way)
         axes.set(xlabel=case, ylabel="ms")
         axes.set_title(f"Whole gradient, many {case}", fontsize=10)
-    for axes in (error, inputs, outputs):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(error, inputs, outputs)
     return figure
 
 

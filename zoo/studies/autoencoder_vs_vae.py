@@ -24,7 +24,7 @@ from datamodules import Digits
 from zoo.functional.paths import linear
 from zoo.plots.images import show_image, tile
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -146,7 +146,5 @@ def plot(result: Result) -> Figure:
     farthest.set_title("Distance to the nearest training digit; 1: reconstructions", fontsize=9)
     steps.set(xlabel="longest step / mean step", ylabel="lines")
     steps.set_title("How even the lines are", fontsize=9)
-    for axes in (farthest, steps):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
+    finish(farthest, steps, size=8)
     return figure

@@ -65,7 +65,8 @@ def run_one(name: str, args: list[str]) -> None:
     result = module.run(**settings)
     seconds = time.perf_counter() - started
     print(f"{explanation(name)}\n\n{module.table(result)}\n\n{seconds:.1f} s")
-    written = write(name, module, settings, result, folder or Path("runs/studies") / name)
+    where = folder or Path("runs/studies") / name
+    written = write(name, module, settings, result, module.plot(result), where)
     print("written to " + ", ".join(map(str, written)))
 
 
@@ -89,8 +90,9 @@ def run_all(args: list[str]) -> None:
         started = time.perf_counter()
         result = module.run(**settings)
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
-        write(name, module, settings, result, options.out / name)
-        _save(module.plot(result), pictures / f"{name}.png", dpi=80)
+        figure = module.plot(result)
+        write(name, module, settings, result, figure, options.out / name)
+        _save(figure, pictures / f"{name}.png", dpi=80)
         title, *_ = explanation(name).splitlines()
         sections.append(
             f"## {name}\n\n{title}\n\n![{title}]({pictures.name}/{name}.png)\n\n"
@@ -102,12 +104,13 @@ def run_all(args: list[str]) -> None:
     print(f"written to {options.page}")
 
 
-def write(name: str, module: Any, settings: Any, result: Any, folder: Path) -> list[Path]:
+def write(
+    name: str, module: Any, settings: Any, result: Any, figure: Figure, folder: Path
+) -> list[Path]:
     """Figure and numbers of a study, into a folder; gives the files."""
     from zoo.studies.base import plain
 
     table = module.table(result)
-    figure = module.plot(result)
     paths = [folder / f"{name}.{ending}" for ending in ("png", "svg", "json")]
     _save(figure, paths[0], dpi=120)
     _save(figure, paths[1])

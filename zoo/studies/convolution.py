@@ -190,9 +190,9 @@ def table(result: Result) -> Table:
     rows += [(f"parameters: {name}", *counts) for name, counts in result.parameters.items()]
     for model, by in result.accuracies.items():
         for name, values in by.items():
-            spread = float(values.std()) if len(values) > 1 else float("nan")
+            spread = f"± {float(values.std()):.2g} over {len(values)} seeds"
             rows.append((f"accuracy, {model}, pixels {name}", float(values.mean()), None,
-                         f"± {spread:.2g} over {len(values)} seeds"))  # fmt: skip
+                         spread if len(values) > 1 else "one seed"))  # fmt: skip
         rows.append((f"{model}: ms for 256 digits", result.milliseconds[model]))
     return Table(rows)
 

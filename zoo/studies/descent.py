@@ -29,7 +29,7 @@ from zoo.functional import surfaces
 from zoo.functional.surfaces import Loss, descend, logistic
 from zoo.optim import make_optimizer, make_schedule
 from zoo.plots.curves import draw_level_sets
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -255,7 +255,5 @@ def plot(result: Result) -> Figure:
     noise.axhline(result.plateau[1], color=INK, linewidth=0.8, linestyle=":", label="αs²/2(2 − αλ)")
     noise.set(xlabel="step")
     noise.set_title("Noisy gradients: mean loss by schedule", fontsize=10)
-    for axes in (speed, noise):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(speed, noise)
     return figure

@@ -25,7 +25,7 @@ from datamodules import Digits, ToyCurves
 from datamodules.tables import Table as Columns
 from zoo.networks import MLP
 from zoo.networks.masks import all_masks, masked
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -245,7 +245,5 @@ def plot(result: Result) -> Figure:
                           color=COLOURS[1], linewidth=0, label="± 2 deviations")  # fmt: skip
         axes.set(ylim=(-2.2, 2.2), xlabel="x")
         axes.set_title(name, fontsize=10)
-    for axes in (sampling, hidden, bars, exact, mc, ensemble):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(sampling, hidden, bars, exact, mc, ensemble)
     return figure

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from callbacks import EarlyStopping
 from datamodules import Diabetes, Digits
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, fit, generator, mislabelled, require, track
 
 if TYPE_CHECKING:
@@ -199,7 +199,5 @@ def plot(result: Result) -> Figure:
     gap.set_ylim(0, 1)
     weights.set(xlabel="steps t")
     weights.set_title("Weights on the diabetes data", fontsize=10)
-    for axes in (curves, shares, weights):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(curves, shares, weights)
     return figure

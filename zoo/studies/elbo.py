@@ -29,7 +29,7 @@ from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.latent.vae import VAE, BetaVAE
 from zoo.optim import make_optimizer
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -228,7 +228,5 @@ def plot(result: Result) -> Figure:
                    label="½(Σ log Λᵢᵢ − log|Λ|)")  # fmt: skip
     bounds.set(xlabel="importance weights K")
     bounds.set_title("Linear-Gaussian data: log p(x) minus the bound, nats", fontsize=9)
-    for axes in (bars, bounds):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
+    finish(bars, bounds, size=8)
     return figure

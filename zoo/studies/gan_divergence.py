@@ -13,6 +13,7 @@ Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, example 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from torch import Tensor
 from zoo.functional.divergences import jensen_shannon
 from zoo.functional.gan import logistic_critic, non_saturating_generator
 from zoo.networks import MLP
-from zoo.optim import make_optimizer
+from zoo.optim import make_optimizer, make_schedule
 from zoo.plots.style import COLOURS, INK, new_figure, write_gif
 from zoo.studies.base import Table, generator, require, track
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Draw = Callable[[], Tensor]
 CELL = 0.01
 GRID = torch.arange(-6, 6, CELL, dtype=torch.float64) + CELL / 2
 WEIGHTS, CENTRES, SPREADS = (0.6, 0.4), (-1.5, 1.5), (0.6, 0.9)  # of p, a mixture
@@ -110,17 +112,18 @@ def draw(count: int, random: torch.Generator) -> Tensor:
     return centre + spread * torch.randn(count, 1, generator=random)
 
 
-def train(real: object, fake: object, steps: int, seed: int) -> MLP:
+def train(real: Draw, fake: Draw, steps: int, seed: int) -> MLP:
     """A discriminator that is trained against a generator which does not move."""
     torch.manual_seed(seed)
     network = MLP([1, 64, 64, 1], "tanh")
     rule = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
-    for step in range(steps):
-        rule.param_groups[0]["lr"] = 3e-3 * (1 - step / steps)
-        on_data, on_samples = logistic_critic(network(real()), network(fake()))  # type: ignore[operator]
+    decay = make_schedule("linear", rule, steps)
+    for _ in range(steps):
+        on_data, on_samples = logistic_critic(network(real()), network(fake()))
         rule.zero_grad()
         (on_data.mean() + on_samples.mean()).backward()
         rule.step()
+        decay.step()  # type: ignore[union-attr]
     return network
 
 
@@ -138,6 +141,7 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
     place = torch.tensor([-4.0, 0.5], requires_grad=True)  # a and b
     critic = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
     maker = make_optimizer("adam", [{"params": [place]}], 0.02, {"betas": (0.5, 0.9)})
+    decay = make_schedule("linear", maker, steps + 1)
     due = {round(steps * (k / (FRAMES - 1)) ** 2) for k in range(FRAMES)}
     moments: list[int] = []
     generators, discriminators = [], []
@@ -146,7 +150,6 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
             moments.append(step)
             generators.append(place.detach().clone())
             discriminators.append(probability(network))
-        maker.param_groups[0]["lr"] = 0.02 * (1 - step / (steps + 1))
         for _ in range(3):
             real, noise = torch.randn(2, 256, 1, generator=random)
             fake = (place[0] + place[1] * noise).detach()
@@ -158,6 +161,7 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
         maker.zero_grad()
         non_saturating_generator(network(place[0] + place[1] * noise)).mean().backward()
         maker.step()
+        decay.step()  # type: ignore[union-attr]
     return moments, torch.stack(generators), torch.stack(discriminators)
 
 

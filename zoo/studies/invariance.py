@@ -59,7 +59,8 @@ def run(
 
     require(outline in CUTS, f"unknown outline {outline!r}; choose from {', '.join(CUTS)}")
     require(refine >= 1 and bends >= 1, "refine and bends must be at least 1")
-    require(4 <= eigenpairs <= 100, f"eigenpairs must lie between 4 and 100, got {eigenpairs}")
+    most = min(len(sheet(rows, refine)[0]) for rows in CUTS.values()) - 2
+    require(4 <= eigenpairs <= most, f"eigenpairs must lie between 4 and {most}, got {eigenpairs}")
     random = generator(seed)
     flat, faces = sheet(CUTS[outline], refine)
     vertices = {"flat": flat, "rolled": roll(flat, refine, random),

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -173,7 +173,5 @@ def plot(result: Result) -> Figure:
                  label="ERM above the best")  # fmt: skip
     noisy.set(xlabel="samples m")
     noisy.set_title(f"{result.noise:.0%} wrong labels", fontsize=10)
-    for axes in (failures, errors, noisy):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(failures, errors, noisy)
     return figure

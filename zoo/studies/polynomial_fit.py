@@ -17,7 +17,7 @@ Bernstein, 1912.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from datamodules import ToyCurves
 from zoo.functional.linear import legendre, solve_normal_equations
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -155,10 +155,10 @@ def least_squares(n: int, x: Tensor) -> Tensor:
     return smoother(places, x, n) @ places.abs()
 
 
-def uniform_error(approximation: object, n: int) -> float:
+def uniform_error(approximation: Callable[[int, Tensor], Tensor], n: int) -> float:
     """Largest error on [−1, 1] of an approximation of |x|."""
     x = torch.linspace(-1, 1, 2001, dtype=torch.float64)
-    return float((approximation(n, x) - x.abs()).abs().max())  # type: ignore[operator]
+    return float((approximation(n, x) - x.abs()).abs().max())
 
 
 def table(result: Result) -> Table:
@@ -216,9 +216,7 @@ def plot(result: Result) -> Figure:
     weierstrass.set(xlabel="degree n", xticks=n.tolist(), xticklabels=n.tolist())
     weierstrass.minorticks_off()
     weierstrass.set_title("Largest error of approximations of |x|", fontsize=10)
-    for axes in (fits, degrees, ridge, weierstrass):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
+    finish(fits, degrees, ridge, weierstrass, size=8)
     return figure
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from zoo.networks.mixers import ConvolutionLayer
 from zoo.networks.sequence import SequenceNetwork
 from zoo.networks.stack import ConvStack
-from zoo.plots.style import COLOURS, new_figure
+from zoo.plots.style import COLOURS, finish, new_figure
 from zoo.studies.base import Table, require, track
 
 if TYPE_CHECKING:
@@ -204,9 +204,7 @@ def plot(result: Result) -> Figure:
     times.minorticks_off()
     times.set(xlabel="tokens", ylabel="ms per token")
     times.set_title("Time, two layers of 64", fontsize=10)
-    for axes in (by_distance, by_depth, times):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=7)
+    finish(by_distance, by_depth, times)
     for axes, (count, pixels) in zip(images, result.pixels.items(), strict=True):
         axes.imshow(pixels / pixels.max(), cmap="Blues", vmin=0, vmax=1)
         axes.set_title(f"image: {count} × (convolution, pooling), "

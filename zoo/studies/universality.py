@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.functional.surfaces import descend
 from zoo.networks import MLP
 from zoo.optim import make_optimizer, make_schedule
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -122,10 +121,11 @@ def train(width: int, steps: int, seed: int) -> MLP:
     rule = make_optimizer("adam", [{"params": list(network.parameters())}], 0.01)
     decay = make_schedule("cosine", rule, steps)
 
-    def loss(_: Tensor) -> Tensor:
-        return (network(x) - target(x)).square().mean()
-
-    descend(torch.zeros(()), rule, [loss] * steps, decay)
+    for _ in range(steps):
+        rule.zero_grad()
+        (network(x) - target(x)).square().mean().backward()
+        rule.step()
+        decay.step()  # type: ignore[union-attr]
     return network
 
 
@@ -219,9 +219,7 @@ def plot(result: Result) -> Figure:
     errors.minorticks_off()
     errors.set(xlabel="hidden units")
     errors.set_title("Largest error", fontsize=10)
-    for axes in (fits, errors):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
+    finish(fits, errors, size=8)
     n = max(result.counts)
     _regions(shallow, result.shallow, f"one layer of {n}")
     _regions(deep, result.deep, f"two layers of {n}")
