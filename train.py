@@ -1,6 +1,6 @@
 """``python train.py --model vae``: trains, tests the best checkpoint, says where everything is."""
 
-from zoo.cli import main
+from zoo.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -52,9 +52,9 @@ from zoo.attacks import (
     UniversalPerturbation,
     evaluate,
 )
-from zoo.processes import keep_memory
-from zoo.registry import read_recipe
-from zoo.results import PAGE, hardware, write_row
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.distributed import keep_memory
+from zoo.core.registry import read_recipe
 
 MODULE = "benchmarks.attacks"
 HEADER = ("what", "measured", "target", "runs", "command")

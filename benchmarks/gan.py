@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from benchmarks.loop import TRAIN, VAL, RandomMNIST, Stopwatch, elsewhere
 from benchmarks.timing import interleaved, record
 from zoo import GAN, create_model
-from zoo.cli import main as command_line
-from zoo.processes import keep_memory
-from zoo.registry import RECIPES
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
+from zoo.core.registry import RECIPES
 
 REPEATS = 5
 BATCH = 64

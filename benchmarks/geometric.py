@@ -28,9 +28,9 @@ from benchmarks.loop import elsewhere
 from benchmarks.timing import interleaved, record
 from datamodules.base import default_root
 from datamodules.meshes import cached_operators
-from zoo.cli import main as command_line
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
 from zoo.functional.points import nearest_neighbors
-from zoo.processes import keep_memory
 
 MODULE = "benchmarks.geometric"
 ROOT = str(Path(default_root()).absolute())

@@ -36,9 +36,9 @@ from datamodules import Planetoid
 from zoo import create_model
 from zoo.attacks import Purified, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
-from zoo.messages import quieten
-from zoo.processes import keep_memory
-from zoo.results import PAGE, hardware, write_row
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.distributed import keep_memory
+from zoo.core.quiet import silence_libraries
 
 SECTION = "Attacks on Cora"
 HEADER = ("test nodes right", "5 %", "10 %", "25 %", "runs", "command")
@@ -160,6 +160,6 @@ PARTS = {"evasion": evasion, "training": training}
 
 if __name__ == "__main__":
     keep_memory()
-    quieten()
+    silence_libraries()
     for part in sys.argv[1:] or PARTS:
         PARTS[part]()

@@ -24,10 +24,10 @@ from lightning.pytorch import Callback
 from benchmarks.loop import elsewhere
 from datamodules import TUDataset
 from zoo import create_model
-from zoo.messages import quieten
-from zoo.processes import keep_memory
-from zoo.registry import read_recipe
-from zoo.results import PAGE, hardware, write_row
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.distributed import keep_memory
+from zoo.core.quiet import silence_libraries
+from zoo.core.registry import read_recipe
 
 RECIPE, FOLDS = "gin-tudataset", 10
 HEADER = ("protocol", "accuracy", "reference", "runs", "command")
@@ -74,7 +74,7 @@ def train(fold: int, seed: int, validate: bool) -> dict[str, list[float]]:
 def main(arguments: list[str]) -> None:
     seeds = int(arguments[0]) if arguments else 3
     keep_memory()
-    quieten()
+    silence_libraries()
     for validate in (False, True):
         start = time.perf_counter()
         found, deviations = [], []

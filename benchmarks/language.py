@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from benchmarks.loop import Stopwatch, elsewhere
 from benchmarks.timing import record
 from datamodules import TinyShakespeare
-from zoo.cli import main as command_line
-from zoo.processes import keep_memory
-from zoo.results import last_value
+from zoo.cli.commands.reproduce import last_value
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
 
 LAYERS, HEADS, DIM, LENGTH, BATCH, STEPS = 4, 4, 128, 64, 12, 2_000
 LR, LOWEST, WARMUP, DECAY, BETAS, CLIP = 1e-3, 1e-4, 100, 0.1, (0.9, 0.99), 1.0

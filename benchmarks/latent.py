@@ -21,10 +21,10 @@ from torch import Tensor
 from benchmarks.loop import BATCH, EPOCHS, STEPS, TRAIN, RandomMNIST, Stopwatch, elsewhere
 from benchmarks.timing import interleaved, record
 from zoo import VAE
-from zoo.cli import main as command_line
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
+from zoo.core.registry import RECIPES
 from zoo.metrics.latent import importance_weighted_bound
-from zoo.processes import keep_memory
-from zoo.registry import RECIPES
 
 MODULE = "benchmarks.latent"
 REPEATS = 5

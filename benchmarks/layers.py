@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from benchmarks.loop import elsewhere
 from datamodules import TinyShakespeare
 from zoo import LanguageModel, load
-from zoo.cli import main as command_line
-from zoo.networks.positions import POSITIONS
-from zoo.networks.sequence import LAYERS
-from zoo.processes import keep_memory
-from zoo.results import PAGE, hardware, write_row
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
+from zoo.networks.position_encoding import POSITIONS
+from zoo.networks.sequence_network import LAYERS
 
 STEPS, LENGTH, LONGER = 300, 64, 4
 HEADER = ("layer", "parameters", "loss", "loss in windows of 256", "runs", "command")

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from benchmarks.timing import interleaved, record
 from datamodules import MNIST
 from zoo import VAE
-from zoo.cli import main as command_line
-from zoo.registry import RECIPES, read_recipe
+from zoo.cli.main import main as command_line
+from zoo.core.registry import RECIPES, read_recipe
 
 REPEATS = 5
 Sizes = tuple[int, ...]  # widths of the hidden layers

@@ -41,11 +41,11 @@ from datamodules import (
 )
 from datamodules.bodies import pose
 from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.distributed import keep_memory
+from zoo.core.quiet import silence_libraries
 from zoo.functional.meshes import sample_surface, stretch
 from zoo.functional.paths import linear
-from zoo.messages import quieten
-from zoo.processes import keep_memory
-from zoo.results import PAGE, hardware, write_row
 
 Contestant = tuple[Callable[[int], Any], Callable[[Any], Any], int]  # data, model, epochs
 
@@ -333,7 +333,7 @@ HORSE: dict[str, Any] = {
 
 def main(arguments: list[str]) -> None:
     keep_memory()
-    quieten()
+    silence_libraries()
     name, *rest = arguments
     path = [part for part in rest if not part.isdigit()]
     seeds = next((int(part) for part in rest if part.isdigit()), 3)

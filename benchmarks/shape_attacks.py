@@ -43,10 +43,10 @@ from zoo.attacks import (
     VoxelFlips,
     remove_outliers,
 )
-from zoo.functional.balls import size
-from zoo.messages import quieten
-from zoo.processes import keep_memory
-from zoo.results import PAGE, hardware, write_row
+from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.distributed import keep_memory
+from zoo.core.quiet import silence_libraries
+from zoo.functional.norm_balls import size
 
 SECTION = "Attacks on shapes"
 HEADER = ("what", "measured", "runs", "command")
@@ -186,7 +186,7 @@ PARTS: dict[str, Callable[[int], Figures]] = {
 
 if __name__ == "__main__":
     keep_memory()
-    quieten()
+    silence_libraries()
     for part in sys.argv[1:] or PARTS:
         runs = []
         for seed in range(SEEDS):

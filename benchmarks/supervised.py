@@ -34,8 +34,8 @@ from benchmarks.timing import interleaved, record
 from datamodules import MNIST, BatchPlan, Digits, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
-from zoo.cli import main as command_line
-from zoo.processes import keep_memory
+from zoo.cli.main import main as command_line
+from zoo.core.distributed import keep_memory
 
 MODULE = "benchmarks.supervised"
 MEMBERS = 10

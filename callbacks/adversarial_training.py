@@ -16,10 +16,10 @@ from zoo.attacks.base import Attack, Scores, samples_of, undisturbed, usable
 from zoo.attacks.combine import reseeded
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, RandomFGSM
+from zoo.core.classification import Classifier
+from zoo.core.report import say
 from zoo.errors import InputError
-from zoo.functional.balls import project, steepest
-from zoo.prediction import Classifier
-from zoo.report import say
+from zoo.functional.norm_balls import project, steepest
 
 
 class AdversarialTraining(Callback):

@@ -12,7 +12,7 @@ from callbacks.figures import FigureCallback
 from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.paths import path
-from zoo.latent.base import LatentModel
+from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,8 +13,8 @@ from torch.nn.utils import prune
 
 from callbacks.figures import save_figure
 from zoo import plots
+from zoo.core.report import say
 from zoo.errors import InputError
-from zoo.report import say
 
 
 class SensitivityPruning(Callback):

@@ -15,8 +15,8 @@ from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.tokenization import UnknownSymbolError
 from zoo.networks.attention import recorded_weights
-from zoo.networks.positions import position_vectors
-from zoo.networks.sequence import SequenceNetwork
+from zoo.networks.position_encoding import position_vectors
+from zoo.networks.sequence_network import SequenceNetwork
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,7 +127,7 @@ class TextSamples(Callback):
         prompt: what it goes on with; default the first tokens of the first training batch.
         tokens: to write each time, default 300.
         every_n_steps: default 500; the end of training always.
-        temperature, top_k, top_p: see :func:`zoo.sequences.generation.choose`; default 0.8, all,
+        temperature, top_k, top_p: see :func:`zoo.models.sequences.generation.choose`; default 0.8, all,
             all.
         seed: of the choices, default 0.
 

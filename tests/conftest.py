@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from datamodules import Digits
-from zoo.cli import main
+from zoo.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = os.environ.get("ZOO_DATA")  # before the tests hide it from each other

@@ -39,8 +39,8 @@ from zoo import (
     Translator,
 )
 from zoo.attacks import FGSM
-from zoo.checkpoints import AtomicCheckpointIO
-from zoo.processes import leave_processes
+from zoo.core.checkpoints import AtomicCheckpointIO
+from zoo.core.distributed import leave_processes
 
 
 class Recorder(Autoencoder):

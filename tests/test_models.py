@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 import zoo
-from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator, registry
-from zoo.geometric.base import GeometricTask
-from zoo.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
-from zoo.geometric.meshes import SurfaceModel
-from zoo.geometric.pointclouds import PointModel
-from zoo.geometric.templates import TemplateModel
-from zoo.prediction import Classifier, Regressor
-from zoo.registry import import_class, read_recipe
-from zoo.sequences.forecasting import ForecastTask
-from zoo.solver import PassSolver
-from zoo.task import Task
+from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator
+from zoo.core import registry
+from zoo.core.classification import Classifier
+from zoo.core.closed_form import PassSolver
+from zoo.core.registry import import_class, read_recipe
+from zoo.core.regression import Regressor
+from zoo.core.task import Task
+from zoo.models.geometric.base import GeometricTask
+from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
+from zoo.models.geometric.meshes import SurfaceModel
+from zoo.models.geometric.point_clouds import PointModel
+from zoo.models.latent.mesh_autoencoder import TemplateModel
+from zoo.models.sequences.forecasting import ForecastTask
 
 MODELS = zoo.list_models()
 

@@ -14,10 +14,10 @@ import torch
 from datamodules import CIFAR10, MNIST, ETTh1, FashionMNIST, TinyShakespeare
 from tests.conftest import zoo_data
 from tests.official_files import write_planetoid, write_tudataset
-from zoo import registry
-from zoo.evaluation import evaluate
-from zoo.registry import arguments_of, import_class, list_recipes, read_recipe
-from zoo.results import last_value
+from zoo.cli.commands.evaluate import evaluate
+from zoo.cli.commands.reproduce import last_value
+from zoo.core import registry
+from zoo.core.registry import arguments_of, import_class, list_recipes, read_recipe
 
 RECIPES = list_recipes()
 TINY = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")

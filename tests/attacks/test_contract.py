@@ -32,7 +32,7 @@ from zoo.attacks import (
 from zoo.attacks.base import Scores
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.balls import size
+from zoo.functional.norm_balls import size
 
 BUDGETED: dict[str, Callable[[float], Attack]] = {
     "fgsm": lambda eps: FGSM(eps=eps),

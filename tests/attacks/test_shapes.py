@@ -32,8 +32,8 @@ from zoo.attacks.combine import reseeded
 from zoo.attacks.greedy import highest
 from zoo.attacks.meshes import smooth_bases
 from zoo.errors import InputError
-from zoo.functional.balls import size
 from zoo.functional.meshes import edge_lengths, edges_of
+from zoo.functional.norm_balls import size
 from zoo.functional.spectral import mesh_eigenvalues, spectral_operators
 
 # -- points ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 
 from callbacks import Checkpoint
 from tests.callbacks.test_early_stopping import Data, Scripted
-from zoo.checkpoints import AtomicCheckpointIO
+from zoo.core.checkpoints import AtomicCheckpointIO
 
 
 def fit(

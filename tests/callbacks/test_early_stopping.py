@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from callbacks import EarlyStopping
-from zoo.task import Task
+from zoo.core.task import Task
 
 
 class Scripted(Task):

@@ -22,7 +22,7 @@ from callbacks.figures import evaluating
 from datamodules import Digits
 from zoo import VAE, Autoencoder, MLPClassifier, plots
 from zoo.errors import InputError
-from zoo.latent.base import LatentModel
+from zoo.models.latent.base import LatentModel
 
 CALLBACKS = (LatentScatter, LatentManifold, LatentInterpolation, Reconstructions, Samples)
 

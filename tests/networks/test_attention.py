@@ -18,7 +18,7 @@ from zoo.functional.attention import (
     sinusoids,
 )
 from zoo.networks.attention import MultiHeadAttention, Sight, SimpleSelfAttention, recorded_weights
-from zoo.networks.positions import make_position
+from zoo.networks.position_encoding import make_position
 from zoo.networks.transformer import TransformerLayer
 
 B, HEADS, T, DIM = 2, 4, 7, 16

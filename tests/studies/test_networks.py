@@ -9,10 +9,7 @@ import pytest
 import torch
 
 from datamodules import Digits
-from zoo.functional.surfaces import descend
-from zoo.networks.masks import all_masks
-from zoo.networks.norms import image_norm
-from zoo.networks.widths import Widths
+from zoo.networks.normalization import image_norm
 from zoo.studies import (
     convolution,
     double_descent,
@@ -21,6 +18,9 @@ from zoo.studies import (
     normalization,
     universality,
 )
+from zoo.studies.masks import all_masks
+from zoo.studies.surfaces import descend
+from zoo.studies.widths import Widths
 
 # -- universality ----------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.functional.landscape import filter_normalised
-from zoo.functional.surfaces import line_search, rosenbrock
 from zoo.studies import autodiff, descent, landscape
+from zoo.studies.loss_slices import filter_normalised
+from zoo.studies.surfaces import line_search, rosenbrock
 
 
 def test_rates_steps_and_level_sets_are_theorys() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.attacks.base import Scores
 from zoo.attacks.goals import Goal, Rows
 from zoo.attacks.gradient import PGD, Ball
-from zoo.functional.balls import column
+from zoo.functional.norm_balls import column
 
 MOMENTUM = 0.75  # weight of the new step against the last way
 RISES = 0.75  # share of steps that must go up, or the step is halved

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.balls import check_norm, project
+from zoo.functional.norm_balls import check_norm, project
 
 TOLERANCE = 1e-6  # of bounds and budgets, for rounding
 
@@ -132,7 +132,7 @@ class Budgeted(Bounded):
 
     Args:
         eps: radius ε, in the units of x.
-        norm: default ``linf``; see :mod:`zoo.functional.balls`.
+        norm: default ``linf``; see :mod:`zoo.functional.norm_balls`.
     """
 
     eps: float

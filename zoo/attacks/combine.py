@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, Scores, Wrapper
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.streams import Streams
+from zoo.functional.rng import Streams
 
 CHOICES = ("next", "random", "runner_up", "least_likely")
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from zoo.attacks.base import Budgeted, Scores
 from zoo.attacks.goals import Goal, Rows, check_loss
 from zoo.errors import InputError
-from zoo.functional.balls import steepest, uniform_in_ball
-from zoo.functional.streams import Streams
+from zoo.functional.norm_balls import steepest, uniform_in_ball
+from zoo.functional.rng import Streams
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PGD(Budgeted):
 
     Args:
         eps: radius ε, in the units of x.
-        norm: ``linf`` (default), ``l2`` or ``point``; see :mod:`zoo.functional.balls`.
+        norm: ``linf`` (default), ``l2`` or ``point``; see :mod:`zoo.functional.norm_balls`.
         steps: default 40.
         step_size: α, default 2.5 ε / steps.
         loss: L, ``cross_entropy`` (default), ``margin`` or ``dlr``; see

@@ -11,8 +11,8 @@ from torch import Tensor
 from zoo.attacks.base import Scores, undisturbed
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, Ball
-from zoo.functional.balls import project, uniform_in_ball
-from zoo.functional.streams import Streams
+from zoo.functional.norm_balls import project, uniform_in_ball
+from zoo.functional.rng import Streams
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LatentPGD(PGD):
 
     Args:
         codes: a model with ``encode`` and ``decode``, such as a
-            :class:`~zoo.latent.base.LatentModel`; it is not changed.
+            :class:`~zoo.models.latent.base.LatentModel`; it is not changed.
         eps: radius ε, in the units of codes.
         norm: of codes, ``l2`` (default) or ``linf``.
         bounds: of samples.

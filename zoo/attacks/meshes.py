@@ -19,14 +19,14 @@ from zoo.attacks.base import Attack, Scores, Wrapper, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, Ball
 from zoo.errors import InputError
-from zoo.functional.balls import column, size
+from zoo.functional.norm_balls import column, size
+from zoo.functional.rng import Streams
 from zoo.functional.spectral import (
     cotangent_laplacian,
     eigenbasis,
     spectral_operators,
     vertex_masses,
 )
-from zoo.functional.streams import Streams
 
 
 def smooth_bases(vertices: Tensor, faces: Tensor, count: int) -> Tensor:

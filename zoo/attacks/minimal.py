@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.attacks.base import Bounded, Scores
 from zoo.attacks.goals import Goal, Rows
 from zoo.errors import InputError
-from zoo.functional.balls import NORMS, column, size, steepest
+from zoo.functional.norm_balls import NORMS, column, size, steepest
 
 BETAS = (0.9, 0.999)  # Adam's
 PLATEAU = 1e-3  # share of the objective that counts as progress

@@ -12,8 +12,8 @@ from zoo.attacks.base import Attack, Scores, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.attacks.meshes import check_faces, smooth_bases
 from zoo.errors import InputError
-from zoo.functional.balls import column
 from zoo.functional.meshes import face_areas
+from zoo.functional.norm_balls import column
 from zoo.functional.spectral import mesh_eigenvalues
 
 

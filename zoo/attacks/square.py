@@ -11,8 +11,8 @@ from torch import Tensor
 from zoo.attacks.base import Budgeted, Scores
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.balls import SMALLEST, column
-from zoo.functional.streams import Streams
+from zoo.functional.norm_balls import SMALLEST, column
+from zoo.functional.rng import Streams
 
 # fractions of the budget of queries after which squares get half as large
 HALVES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.attacks.base import Attack, Scores, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.networks.stack import ConvStack
+from zoo.networks.conv_stack import ConvStack
 
 
 class Transferred(Attack):

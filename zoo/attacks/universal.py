@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, Bounded, Budgeted, Scores, undisturbed, usable
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.balls import project, steepest
+from zoo.functional.norm_balls import project, steepest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,10 @@
 """Building blocks as plain ``nn.Module``; they know nothing of Lightning."""
 
-from zoo.networks.conv import ConvDecoder, ConvEncoder
-from zoo.networks.gaussian import RunningGaussian
+from zoo.networks.conv_autoencoder import ConvDecoder, ConvEncoder
 from zoo.networks.mlp import MLP, Unflatten, make_activation
-from zoo.networks.norms import Normalize
-from zoo.networks.residual import ResidualDecoder, ResidualEncoder
+from zoo.networks.normalization import Normalize
+from zoo.networks.residual_autoencoder import ResidualDecoder, ResidualEncoder
+from zoo.networks.running_gaussian import RunningGaussian
 
 __all__ = [
     "MLP",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.networks.norms import removes_bias, vector_norm
+from zoo.networks.normalization import removes_bias, vector_norm
 
 
 class ScaledSigmoid(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from zoo.networks.mlp import make_activation
-from zoo.networks.norms import image_norm, removes_bias
+from zoo.networks.normalization import image_norm, removes_bias
 
 
 class ResidualBlock(nn.Module):

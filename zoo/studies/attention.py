@@ -20,9 +20,9 @@ from torch import Tensor
 
 from datamodules import LabelledText
 from zoo.functional.attention import attention_weights
+from zoo.models.sequences.classification import SequenceClassifier
 from zoo.networks.attention import SimpleSelfAttention, recorded_weights
 from zoo.plots.style import COLOURS, new_figure, parts
-from zoo.sequences.classification import SequenceClassifier
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.functional.tape import Node, Tape, evaluate, parse
 from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, generator, require, track
+from zoo.studies.tape import Node, Tape, evaluate, parse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from zoo.errors import InputError
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
 
-    from zoo.task import Task
+    from zoo.core.task import Task
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Task")
@@ -88,9 +88,9 @@ def fit(
     """Trains a model without a word, without a folder; returns it in evaluation mode."""
     import lightning.pytorch as L
 
-    from zoo.messages import quieten
+    from zoo.core.quiet import silence_libraries
 
-    quieten()
+    silence_libraries()
     quiet: dict[str, Any] = {
         "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
         "enable_model_summary": False, "num_sanity_val_steps": 0, "limit_val_batches": 0,

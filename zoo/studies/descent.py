@@ -25,12 +25,12 @@ import torch
 from torch import Tensor
 
 from datamodules import Toy2D
-from zoo.functional import surfaces
-from zoo.functional.surfaces import Loss, descend, logistic
-from zoo.optim import make_optimizer, make_schedule
+from zoo.core.optim import make_optimizer, make_schedule
 from zoo.plots.curves import draw_level_sets
 from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.studies import surfaces
 from zoo.studies.base import Table, generator, require, track
+from zoo.studies.surfaces import Loss, descend, logistic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

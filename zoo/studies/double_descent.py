@@ -27,11 +27,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from datamodules import Digits
-from zoo.networks.widths import Widths
-from zoo.optim import make_optimizer, make_schedule
+from zoo.core.optim import make_optimizer, make_schedule
 from zoo.plots.curves import draw_band
 from zoo.plots.style import COLOURS, INK, new_figure
 from zoo.studies.base import Table, generator, mislabelled, require, track
+from zoo.studies.widths import Widths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

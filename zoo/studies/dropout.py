@@ -24,9 +24,9 @@ from torch import Tensor
 from datamodules import Digits, ToyCurves
 from datamodules.tables import Table as Columns
 from zoo.networks import MLP
-from zoo.networks.masks import all_masks, masked
 from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, fit, generator, require, track
+from zoo.studies.masks import all_masks, masked
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

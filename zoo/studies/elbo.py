@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from datamodules import Digits
+from zoo.core.optim import make_optimizer
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
-from zoo.latent.vae import VAE, BetaVAE
-from zoo.optim import make_optimizer
+from zoo.models.latent.vae import VAE, BetaVAE
 from zoo.plots.latent import scatter_classes
 from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from zoo.core.optim import make_optimizer, make_schedule
 from zoo.functional.divergences import jensen_shannon
 from zoo.functional.gan import logistic_critic, non_saturating_generator
 from zoo.networks import MLP
-from zoo.optim import make_optimizer, make_schedule
 from zoo.plots.style import COLOURS, INK, new_figure, write_gif
 from zoo.studies.base import Table, generator, require, track
 

@@ -20,15 +20,15 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from datamodules import Digits
-from zoo.functional.landscape import (
+from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.studies.base import Table, fit, generator, require
+from zoo.studies.loss_slices import (
     Losses,
     Weights,
     filter_normalised,
     matrix_norm,
     rescaled,
 )
-from zoo.plots.style import COLOURS, INK, new_figure, parts
-from zoo.studies.base import Table, fit, generator, require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from callbacks import LearningCurves
 from datamodules import Digits
-from zoo.networks.norms import groups_for, image_norm
+from zoo.networks.normalization import groups_for, image_norm
 from zoo.plots.style import COLOURS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.networks.mixers import ConvolutionLayer
-from zoo.networks.sequence import SequenceNetwork
-from zoo.networks.stack import ConvStack
+from zoo.networks.conv_stack import ConvStack
+from zoo.networks.sequence_network import SequenceNetwork
+from zoo.networks.token_mixers import ConvolutionLayer
 from zoo.plots.style import COLOURS, finish, new_figure
 from zoo.studies.base import Table, require, track
 

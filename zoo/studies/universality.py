@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from zoo.core.optim import make_optimizer, make_schedule
 from zoo.networks import MLP
-from zoo.optim import make_optimizer, make_schedule
 from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 

@@ -1,0 +1,134 @@
+"""generate, translate and evaluate, from a checkpoint alone; what they refuse, in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zoo.cli.main import main
+
+SMALL = ["--model.dim=16", "--model.layers=1", "--model.heads=2", "--trainer.max_steps=3"]
+
+
+@pytest.fixture
+def writer(run: Callable[..., Path], tmp_path: Path) -> str:
+    """A language model that has seen next to nothing."""
+    (tmp_path / "t.txt").write_text("the cat sat on the mat.\n" * 200)
+    data = ["--data=text", f"--data.path={tmp_path / 't.txt'}", "--data.length=16"]
+    return str(run("--model=language_model", *data, *SMALL) / "checkpoints" / "last.ckpt")
+
+
+@pytest.fixture
+def translator(run: Callable[..., Path]) -> str:
+    folder = run("--model=translator", "--data.samples=300", *SMALL)
+    return str(folder / "checkpoints" / "last.ckpt")
+
+
+def test_generation_needs_the_checkpoint_alone(
+    writer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.txt").unlink()
+    Path(writer).parent.parent.joinpath("config.yaml").unlink()
+
+    def text(*options: str) -> str:
+        capsys.readouterr()
+        main(["generate", writer, "--prompt", "the cat", "--tokens", "40", *options])
+        return capsys.readouterr().out
+
+    assert text().startswith("the cat")
+    assert len(text()) == len("the cat") + 40 + 1
+    assert text("--seed", "1") == text("--seed", "1") != text("--seed", "2")
+    assert text("--temperature", "0") == text("--top-k", "1") == text("--top-p", "0.000001")
+    two = text("--samples", "2")
+    assert two.count("the cat") >= 2
+    assert "────" in two
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prompt", "the ☃ cat"], "'☃' is not among the 12 symbols"),
+        (["--prompt", "the cat sat on the mat"], "a prompt must have 1 to 16 tokens, got 22"),
+        (["--temperature", "-1"], "temperature must not be negative, got -1.0"),
+        (["--top-p", "2"], r"top_p must be in \(0, 1\], got 2.0"),
+        (["--tokens", "0"], "--tokens must be at least 1, got 0"),
+    ],
+)
+def test_generation_refuses(
+    options: list[str], message: str, writer: str, fails: Callable[..., str]
+) -> None:
+    import re
+
+    assert re.search(message, fails("generate", writer, *options))
+
+
+def test_a_run_says_where_its_texts_are(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--model=language_model", "--data.max_characters=5000", *SMALL)
+    assert "\ntexts       runs/language_model/" in capsys.readouterr().out
+
+
+def test_translation_from_a_checkpoint(translator: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    main(["translate", translator, "may the first two thousand", "may the second two thousand"])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_translation_refuses(translator: str, writer: str, fails: Callable[..., str]) -> None:
+    assert "has 60 tokens" in fails("translate", translator, "may " * 60)
+    assert "--beams must be at least 1" in fails("translate", translator, "may", "--beams", "0")
+    assert "is a LanguageModel, not a Translator" in fails("translate", writer, "may")
+    assert "is a Translator, not a LanguageModel" in fails("generate", translator)
+    assert "has no latent space" in fails("evaluate", writer)
+
+
+def test_a_translator_is_judged(translator: str) -> None:
+    main(["evaluate", translator, "--beams", "2", "--images", "5"])
+    content = json.loads((Path(translator).parent / "evaluation.json").read_text("utf-8"))
+    figures = {figure["name"]: figure for figure in content["figures"]}
+    assert set(figures) == {"bleu", "bleu_lowercase", "exact"}
+    assert "5 sentences, 2 beam(s); sacreBLEU" in figures["bleu"]["meaning"]
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "message"),
+    [
+        (["--model=language_model", "--data=text"], "", "holds no text"),
+        (["--model=sequence_classifier", "--data=labelled_text"], "a\t1\nb\n", "line 2: 1 columns"),
+        (["--model=forecaster", "--data=series"], "a,b\n1,2\n,3\n", "line 3, column 'a'"),
+        (["--model=language_model", "--data=text", "--data.tokenizer=letters"], "text " * 99,
+         "unknown tokenizer 'letters'"),
+        (["--model=language_model", "--data=text", "--model.heads=3"], "text " * 99,
+         "heads must divide dim, got heads=3 and dim=128"),
+        (["--model=language_model", "--data=text", "--model.position=rope"], "text " * 99,
+         "unknown position 'rope'"),
+        (["--model=language_model", "--data=text", "--model.layer=attention"], "text " * 99,
+         "unknown layer 'attention'"),
+    ],
+)  # fmt: skip
+def test_faulty_input_is_one_line(
+    options: list[str], content: str, message: str, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    (tmp_path / "file").write_text(content)
+    assert message in fails(*options, f"--data.path={tmp_path / 'file'}")
+
+
+@pytest.mark.parametrize(
+    "names", ["sequence_classifier sst2", "translator multi30k", "language_model tiny_shakespeare"]
+)
+def test_sets_whose_files_are_fixed_take_no_path(names: str, fails: Callable[..., str]) -> None:
+    model, data = names.split()
+    error = fails(f"--model={model}", f"--data={data}", "--data.path=mine.txt")
+    assert error.startswith("error: unknown option --data.path")
+    assert "'--data.path'" not in error
+
+
+def test_a_model_and_data_that_do_not_fit(fails: Callable[..., str]) -> None:
+    assert "Digits has no vocab_size, which LanguageModel needs" in fails(
+        "--model=language_model", "--data=digits"
+    )
+    assert "has no num_series, which Forecaster needs" in fails("--model=forecaster", "--data=text")

@@ -1,0 +1,46 @@
+"""From what is typed to what LightningCLI reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from zoo.cli.arguments import expand
+from zoo.errors import InputError
+
+
+def test_loggers_may_be_given_in_any_form() -> None:
+    forms = (
+        ["--logger", "csv", "wandb"],
+        ["--logger=csv,wandb"],
+        ["--logger=csv", "--logger=wandb"],
+    )
+    for form in forms:
+        args = expand(["--model=vae", *form, "--trainer.max_epochs=1"]).args
+        assert '--logger=["csv", "wandb"]' in args
+        assert args[-1] == "--trainer.max_epochs=1"
+
+
+def test_the_last_name_wins_and_a_pair_has_its_own_recipe() -> None:
+    config = expand(["--model=mlp", "--model=vae", "--data=mnist"]).args[1]
+    assert "stochastic" in config
+    assert '"name": "vae-mnist"' in config
+
+
+def test_other_data_brings_its_own_defaults() -> None:
+    config = yaml.safe_load(expand(["--model=vae", "--data=cifar10"]).args[1].split("=", 1)[1])
+    assert config["data"] == {"class_path": "datamodules.CIFAR10"}
+    assert "reference" not in config
+
+
+def test_a_broken_import_inside_a_users_module_is_not_blamed_on_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_net.py").write_text("import a_package_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="a_package_that_is_missing"):
+        expand(["--model=broken_net.Net"])
+    with pytest.raises(InputError, match="there is no module 'broken_nets'"):
+        expand(["--model=broken_nets.Net"])

@@ -1,0 +1,185 @@
+"""Task: bookkeeping, logging and optimisation, apart from any model of the zoo."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+
+from datamodules import Digits
+from zoo import VAE, MLPClassifier
+from zoo.core.distributed import random_state, set_random_state
+from zoo.core.task import Task
+from zoo.errors import InputError
+
+
+class Counting(Task):
+    """Its loss is a given number per batch; the batches say how many elements they hold."""
+
+    def __init__(self, scale: float = 1.0, **task: Any) -> None:
+        super().__init__(**task)
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        value, count = batch
+        return {"loss": self.weight * 0 + value.mean(), "weight": count.sum()}
+
+
+class Batches(torch.utils.data.Dataset[Any]):
+    def __init__(self, *pairs: tuple[float, float]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return torch.tensor(self.pairs[index][0]), torch.tensor(self.pairs[index][1])
+
+
+def loader(*pairs: tuple[float, float]) -> Any:
+    return torch.utils.data.DataLoader(Batches(*pairs), batch_size=1)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_averages_are_weighted_by_the_count_a_step_gives(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    run = trainer(max_epochs=1)
+    run.fit(Counting(), loader((1.0, 30), (5.0, 10)), loader((2.0, 1), (4.0, 3)))
+    assert run.callback_metrics["train/loss"].item() == pytest.approx(2.0)
+    assert run.callback_metrics["val/loss"].item() == pytest.approx(3.5)
+
+
+def test_steps_are_logged_as_means_over_the_window(
+    trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    logger = CSVLogger(tmp_path, "", "")
+    run = trainer(max_epochs=1, log_every_n_steps=2, logger=logger)
+    run.fit(Counting(), loader((1.0, 1), (3.0, 1), (5.0, 1), (7.0, 3), (9.0, 1)))
+    steps = [float(r["train/loss_step"]) for r in rows(tmp_path) if r["train/loss_step"]]
+    assert steps == [2.0, 6.5]
+    (epoch,) = [float(r["train/loss"]) for r in rows(tmp_path) if r["train/loss"]]
+    assert epoch == pytest.approx((1 + 3 + 5 + 21 + 9) / 7)
+
+
+def test_accumulated_batches_are_one_row(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, "", "")
+    run = trainer(max_epochs=1, log_every_n_steps=1, logger=logger, accumulate_grad_batches=2)
+    run.fit(Counting(), loader((1.0, 1), (3.0, 1), (5.0, 1), (7.0, 1)))
+    assert len([r for r in rows(tmp_path) if r["train/loss_step"]]) == 2
+    assert run.global_step == 2
+    assert run.callback_metrics["train/loss"].item() == pytest.approx(4.0)
+
+
+def test_barebones_and_no_validation_run() -> None:
+    run = L.Trainer(barebones=True, max_epochs=1, accelerator="cpu")
+    model = MLPClassifier((1, 8, 8), 10, (8,))
+    before = [p.detach().clone() for p in model.parameters()]
+    run.fit(model, Digits(val_size=0))
+    assert run.global_step == 12  # 1,437 samples in batches of 128
+    assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_the_batch_size_is_graphs_or_rows() -> None:
+    task = Counting()
+    assert task.batch_size((torch.zeros(7, 3), None)) == 7
+    assert task.batch_size(SimpleNamespace(num_graphs=4)) == 4
+
+
+def test_only_matrices_decay() -> None:
+    model = MLPClassifier((4,), 3, (5,), weight_decay=0.1)
+    decayed, rest = model.parameter_groups()
+    assert decayed["weight_decay"] == 0.1
+    assert [p.ndim for p in decayed["params"]] == [2, 2]
+    assert rest["weight_decay"] == 0
+    assert [p.ndim for p in rest["params"]] == [1, 1]
+    next(model.parameters()).requires_grad = False
+    assert len(model.parameter_groups()[0]["params"]) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "lbfgs"])
+def test_every_optimiser_trains_through_lightning(
+    optimizer: str, trainer: Callable[..., L.Trainer]
+) -> None:
+    lr = {"lbfgs": 0.5, "sgd": 0.05, "muon": 0.02}.get(optimizer, 3e-3)
+    model = MLPClassifier(
+        (1, 8, 8), 10, (32,), dropout=0, input_dropout=0, optimizer=optimizer, lr=lr
+    )
+    data = Digits(batch_size=128)
+    trainer(max_epochs=5).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    assert metrics["test/accuracy"] > 0.75
+
+
+def test_a_schedule_runs_to_the_end_of_training(trainer: Callable[..., L.Trainer]) -> None:
+    model = MLPClassifier((1, 8, 8), 10, (8,), schedule="linear", lr=0.01)
+    run = trainer(max_epochs=2)
+    run.fit(model, Digits(batch_size=128))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_schedule_without_an_end_is_refused(trainer: Callable[..., L.Trainer]) -> None:
+    model = MLPClassifier((1, 8, 8), 10, (8,), schedule="cosine")
+    with pytest.raises(InputError, match="needs an end"):
+        trainer(max_epochs=-1).fit(model, Digits())
+
+
+def test_a_subclass_saves_its_own_hyper_parameters() -> None:
+    assert Counting(scale=3.0, lr=0.5).hparams["scale"] == 3.0
+    assert Counting(scale=3.0, lr=0.5).hparams["lr"] == 0.5
+
+
+def test_a_task_without_a_step_says_so(trainer: Callable[..., L.Trainer]) -> None:
+    class Empty(Task):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(()))
+
+    with pytest.raises(NotImplementedError, match=r"Empty has no step\(batch\)"):
+        trainer(max_epochs=1).fit(Empty(), loader((1.0, 1)))
+
+
+def test_the_random_state_comes_back() -> None:
+    import random
+
+    state = random_state()
+    first = (torch.rand(3), random.random())
+    set_random_state(state)
+    assert torch.equal(first[0], torch.rand(3))
+    assert first[1] == random.random()
+
+
+def test_limits_on_batches_hold_in_every_epoch(trainer: Callable[..., L.Trainer]) -> None:
+    fit = trainer(max_epochs=3, limit_train_batches=8)
+    fit.fit(VAE((1, 8, 8), hidden=(8,)), Digits())
+    assert fit.global_step == 24
+
+
+def test_the_first_validation_after_a_sanity_check_sees_all_samples(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    class Counting(VAE):
+        seen = 0
+
+        def on_validation_epoch_start(self) -> None:
+            super().on_validation_epoch_start()
+            self.seen = 0
+
+        def on_validation_batch_end(self, outputs: Any, batch: Any, *_: Any) -> None:
+            self.seen += len(batch[0])
+
+    model = Counting((1, 8, 8), hidden=(8,))
+    trainer(max_epochs=1, num_sanity_val_steps=1).fit(model, Digits(val_size=900))
+    assert model.seen == 900

@@ -1,0 +1,225 @@
+"""Tasks on graphs: whole graphs, held-out edges, masks, and what message passing cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.data import Batch, Data
+
+from datamodules import SBM, Karate, RandomGraphs
+from zoo import GraphAutoencoder, GraphClassifier, NodeClassifier
+from zoo.functional.graphs import both_directions
+from zoo.models.geometric.graphs import POOLS
+from zoo.networks.graph_network import CONVOLUTIONS
+
+TWO_TRIANGLES = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3]])
+HEXAGON = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
+
+
+def graph(pairs: torch.Tensor, x: torch.Tensor | None = None) -> Data:
+    nodes = int(pairs.max()) + 1
+    features = torch.ones(nodes, 1).double() if x is None else x
+    return Data(x=features, edge_index=both_directions(pairs), y=torch.tensor([0]))
+
+
+def classifier(**options: Any) -> GraphClassifier:
+    settings: dict[str, Any] = {"conv": "gin", "hidden": 16, "layers": 3, "heads": 4, **options}
+    model = GraphClassifier(num_features=1, num_classes=2, **settings).double().eval()
+    for parameter in model.parameters():  # no map that is nearly nothing
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("conv", CONVOLUTIONS)
+def test_a_graph_is_the_same_by_any_numbers(conv: str, pool: str) -> None:
+    torch.manual_seed(0)
+    model = classifier(conv=conv, pool=pool)
+    data = RandomGraphs(samples=4).graphs
+    graphs = [Data(x=torch.randn(len(g.x), 1).double(), edge_index=g.edge_index) for g in data]
+    others = []
+    for g in graphs:
+        order = torch.randperm(len(g.x))
+        edges = order.argsort()[g.edge_index][:, torch.randperm(g.edge_index.shape[1])]
+        others.append(Data(x=g.x[order], edge_index=edges))
+    before = model.logits(Batch.from_data_list(graphs))
+    after = model.logits(Batch.from_data_list(others))
+    torch.testing.assert_close(after, before, atol=1e-10, rtol=1e-12)
+    alone = torch.cat([model.logits(Batch.from_data_list([g])) for g in graphs])
+    torch.testing.assert_close(alone, before, atol=1e-10, rtol=1e-12)
+    assert before.std(0).min() > 1e-3  # different graphs are not the same
+
+
+@pytest.mark.parametrize("conv", CONVOLUTIONS)
+def test_two_triangles_look_like_a_hexagon(conv: str) -> None:
+    """Every node has two neighbours in both: the Weisfeiler-Lehman test cannot tell, nor can
+    message passing without features (Xu et al. 2019, section 4)."""
+    model = classifier(conv=conv, pool="max")
+    one, other = graph(TWO_TRIANGLES), graph(HEXAGON)
+    first, second = (model.logits(Batch.from_data_list([g])) for g in (one, other))
+    torch.testing.assert_close(first, second, atol=1e-12, rtol=1e-12)
+    if conv == "mlp":
+        return
+    torch.manual_seed(0)
+    x = torch.randn(6, 1).double()  # features make them different
+    one, other = graph(TWO_TRIANGLES, x), graph(HEXAGON, x)
+    first, second = (model.logits(Batch.from_data_list([g])) for g in (one, other))
+    assert (first - second).abs().max() > 1e-3
+
+
+def test_gin_counts_what_a_mean_does_not() -> None:
+    """A star with three and one with four leaves of one feature are told apart by a sum of
+    neighbours, not by their mean (Xu et al. 2019, section 5)."""
+    stars = [graph(torch.stack([torch.zeros(n).long(), torch.arange(1, n + 1)])) for n in (3, 4)]
+
+    def difference(conv: str) -> float:
+        model = classifier(conv=conv, pool="max")
+        first, second = (model.logits(Batch.from_data_list([star])) for star in stars)
+        return float((first - second).detach().abs().max())
+
+    assert difference("sage") < 1e-12
+    assert difference("gin") > 1e-3
+
+
+def test_only_the_mask_counts() -> None:
+    torch.manual_seed(0)
+    data = SBM(nodes=60, val_nodes=10, seed=1)
+    batch = data.split("train")
+    model = NodeClassifier(data.num_features, data.num_classes, dropout=0.0)
+    parts = model.step(batch)
+    logits = model.logits(batch)
+    expected = F.cross_entropy(logits[batch.mask], batch.y[batch.mask])
+    torch.testing.assert_close(parts["loss"], expected)
+    assert int(parts["weight"]) == int(batch.mask.sum()) == model.batch_size(batch) == 20
+    other = batch.clone()
+    other.y = torch.where(batch.mask, batch.y, 0)
+    torch.testing.assert_close(model.step(other)["loss"], parts["loss"], atol=0, rtol=0)
+
+
+def test_structure_is_worth_something(trainer: Callable[..., L.Trainer]) -> None:
+    """With weak features communities are found by their edges, and by these alone."""
+
+    def accuracy(conv: str) -> float:
+        torch.manual_seed(0)
+        data = SBM(signal=1.0)
+        model = NodeClassifier(
+            data.num_features, data.num_classes, conv=conv, lr=0.01, weight_decay=5e-4
+        )
+        fit = trainer(max_epochs=60)
+        fit.fit(model, data)
+        return fit.test(model, data, verbose=False)[0]["test/accuracy"]
+
+    assert accuracy("gcn") > 0.85
+    assert accuracy("mlp") < 0.6
+
+
+def test_the_karate_club(trainer: Callable[..., L.Trainer]) -> None:
+    """All but the ninth member, whom Zachary's network flow misplaces as well."""
+    torch.manual_seed(0)
+    data = Karate()
+    model = NodeClassifier(
+        data.num_features, data.num_classes, hidden=16, dropout=0.0, lr=0.01, weight_decay=5e-4
+    )
+    trainer(max_epochs=200).fit(model, data)
+    batch = data.split("test")
+    wrong = (model.eval().logits(batch).argmax(1) != batch.y) & batch.mask
+    assert wrong.nonzero()[:, 0].tolist() in ([], [8])
+
+
+def test_links_are_found(trainer: Callable[..., L.Trainer]) -> None:
+    for variational in (False, True):
+        torch.manual_seed(0)
+        data = SBM(task="links", p_in=0.3)
+        model = GraphAutoencoder(data.num_features, variational=variational, lr=0.01)
+        fit = trainer(max_epochs=100, limit_val_batches=0)
+        fit.fit(model, data)
+        (metrics,) = fit.test(model, data, verbose=False)
+        # within a community every pair is as good as any other: more cannot be known than that
+        assert metrics["test/auroc"] > 0.75
+        assert metrics["test/average_precision"] > 0.7
+
+
+def test_the_autoencoders_loss_is_its_formula() -> None:
+    torch.manual_seed(0)
+    data = SBM(nodes=60, val_nodes=10, task="links")
+    model = GraphAutoencoder(data.num_features, latent_dim=4, variational=True).eval()
+    batch = data.split("test")
+    mean, log_var = model.posterior(batch)
+    assert log_var is not None
+    kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum() / 60 / 60
+    p = torch.sigmoid((mean @ mean.T)[batch.edge_label_index[0], batch.edge_label_index[1]])
+    edge = batch.edge_label == 1
+    nll = -p[edge].log().mean() - (1 - p[~edge]).log().mean()
+    parts = model.step(batch)
+    torch.testing.assert_close(parts["kl"], kl)
+    torch.testing.assert_close(parts["nll"], nll)
+    torch.testing.assert_close(parts["loss"], nll + kl)
+    torch.testing.assert_close(model.encode(batch), mean)
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
+def test_precisions(precision: Any, trainer: Callable[..., L.Trainer]) -> None:
+    data = SBM(nodes=80, val_nodes=20)
+    model = NodeClassifier(data.num_features, data.num_classes, lr=0.01)
+    fit = trainer(max_epochs=30, precision=precision)
+    fit.fit(model, data)
+    (metrics,) = fit.test(model, data, verbose=False)
+    assert metrics["test/accuracy"] > 0.5
+    assert data.graph.x.dtype == torch.float32
+
+
+def test_nodes_and_links_are_different_tasks() -> None:
+    data = SBM(nodes=60, val_nodes=10)
+    with pytest.raises(ValueError, match="needs a graph with edges held out"):
+        GraphAutoencoder(data.num_features).step(data.split("train"))
+    links = SBM(nodes=60, val_nodes=10, task="links")
+    with pytest.raises(ValueError, match="needs one graph that says which of its nodes count"):
+        NodeClassifier(data.num_features, 4).step(links.split("train"))
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ("gcn", "digits", "Digits has no num_features, which NodeClassifier needs"),
+        ("gcn", "random_graphs", "NodeClassifier needs one graph that says which"),
+        ("graph_autoencoder", "karate", "needs a graph with edges held out"),
+        ("gin", "karate", "GraphClassifier needs many graphs, the data is one"),
+        ("pointnet", "karate", "PointClassifier needs clouds of points"),
+        ("pointnet", "digits", "PointClassifier needs clouds of points"),
+    ],
+)
+def test_data_that_do_not_fit(
+    model: str, data: str, message: str, fails: Callable[..., str]
+) -> None:
+    assert message in fails(f"--model={model}", f"--data={data}", "--trainer.accelerator=cpu")
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ValueError, match="unknown pool 'median'"):
+        GraphClassifier(1, 2, pool="median")
+    with pytest.raises(ValueError, match="NodeClassifier has no mixup"):
+        NodeClassifier(1, 2, mixup=0.2)
+
+
+def test_gradients_of_links_are_the_same_every_time() -> None:
+    """Threads that add into one row in any order would give other last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(0)
+        z = torch.randn(200, 16, requires_grad=True)
+        pairs, weights = torch.randint(200, (2, 4_000)), torch.randn(4_000)
+
+        def gradient() -> torch.Tensor:
+            scores = GraphAutoencoder.decode(z, pairs)
+            return torch.autograd.grad((scores * weights).sum(), z)[0]
+
+        first = gradient()
+        assert all(torch.equal(first, gradient()) for _ in range(50))
+    finally:
+        torch.set_num_threads(threads)

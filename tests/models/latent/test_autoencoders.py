@@ -1,0 +1,222 @@
+from collections.abc import Callable
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from datamodules import Digits
+from zoo import (
+    Autoencoder,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+)
+from zoo.functional.jacobians import estimated_jacobian_norm, jacobian_norm
+from zoo.models.latent.autoencoders import corrupt, psnr
+
+
+def test_the_loss_is_the_squared_error_per_pixel() -> None:
+    model, x = Autoencoder((1, 8, 8)).eval(), torch.rand(6, 1, 8, 8)
+    expected = ((model.decode(model.encode(x)) - x) ** 2).sum() / (6 * 64)
+    torch.testing.assert_close(model.step((x, None))["loss"], expected)
+
+
+def test_input_noise_acts_in_training_only_and_the_target_stays_clean() -> None:
+    model, x = Autoencoder((1, 8, 8), input_noise=0.5), torch.rand(6, 1, 8, 8)
+    clean = torch.nn.functional.mse_loss(model.reconstruct(x), x)
+    assert model.step((x, None))["loss"] != clean
+    assert model.eval().step((x, None))["loss"] == clean
+
+
+def test_eight_numbers_beat_eight_principal_components(trainer: Callable[..., L.Trainer]) -> None:
+    """PCA of 8 components leaves 0.02489 on this split (scikit-learn); 40 epochs go well below."""
+    from sklearn.decomposition import PCA
+
+    data = Digits(batch_size=64)
+    train = torch.cat([data.split("train")[0], data.split("val")[0]]).flatten(1) / 16
+    test = data.split("test")[0].flatten(1) / 16
+    pca = PCA(8).fit(train.numpy())
+    pca_error = ((pca.inverse_transform(pca.transform(test.numpy())) - test.numpy()) ** 2).mean()
+    assert pca_error == pytest.approx(0.02489, abs=2e-4)
+    model = Autoencoder((1, 8, 8), 8, hidden=(256, 128), lr=3e-3, schedule="one_cycle")
+    trainer(max_epochs=40).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    assert metrics["test/mse"] < 0.8 * pca_error
+
+
+def test_samples_come_from_the_density_of_training_codes(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    model, data = Autoencoder((1, 8, 8), 3, schedule="cosine", lr=2e-3), Digits(batch_size=64)
+    trainer(max_epochs=15).fit(model, data)
+    with torch.no_grad():
+        codes = model.encode(data.split("train")[0] / 16)
+        drawn = model.sample_latent(20_000, torch.Generator().manual_seed(0))
+    scale = codes.std(0)
+    assert ((drawn.mean(0) - codes.mean(0)).abs() < 0.15 * scale).all()
+    assert ((drawn.std(0) / scale - 1).abs() < 0.15).all()
+
+
+def test_evaluation_leaves_the_density_alone() -> None:
+    model = Autoencoder((1, 8, 8)).eval()
+    before = model.codes.mean.clone()
+    model.step((torch.rand(6, 1, 8, 8), None))
+    assert torch.equal(before, model.codes.mean)
+
+
+def test_negative_noise_is_refused() -> None:
+    with pytest.raises(ValueError, match="input_noise is a standard deviation, got -1"):
+        Autoencoder((4,), input_noise=-1)
+
+
+# -- denoising ---------------------------------------------------------------------------------
+
+
+def test_corruptions_are_what_they_say() -> None:
+    x = 0.2 + 0.6 * torch.rand(400, 100)
+    masked = corrupt(x, "masking", 0.3)
+    hit = masked != x
+    assert (masked[hit] == 0).all()
+    assert hit.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    speckled = corrupt(x, "salt_and_pepper", 0.3)
+    hit = speckled != x
+    assert hit.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert set(speckled[hit].unique().tolist()) == {0, 1}
+    assert speckled[hit].mean().item() == pytest.approx(0.5, abs=0.02)
+    noise = corrupt(x, "gaussian", 0.3) - x
+    assert noise.mean().item() == pytest.approx(0, abs=0.01)
+    assert noise.std().item() == pytest.approx(0.3, abs=0.01)
+    for kind in ("masking", "gaussian", "salt_and_pepper"):
+        assert torch.equal(corrupt(x, kind, 0), x)
+
+
+def test_psnr_of_a_known_error() -> None:
+    clean = torch.zeros(2, 1, 4, 4)
+    noisy = clean + torch.tensor([0.1, 0.01])[:, None, None, None]
+    torch.testing.assert_close(psnr(noisy, clean), torch.tensor([20.0, 40.0]))
+
+
+def test_the_target_is_the_clean_image_in_training_and_evaluation() -> None:
+    model = DenoisingAutoencoder((1, 8, 8), 4, level=0.5).eval()
+    x = torch.rand(6, 1, 8, 8)
+    with model.seeded(3):
+        parts = model.step((x, None))
+    noisy = corrupt(x, "masking", 0.5, torch.Generator().manual_seed(3))
+    expected = torch.nn.functional.mse_loss(model.reconstruct(noisy), x)
+    torch.testing.assert_close(parts["mse"], expected)
+    torch.testing.assert_close(parts["noisy_psnr"], psnr(noisy, x).mean())
+
+
+def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    data = Digits(batch_size=64)
+    settings = {"hidden": (256,), "lr": 3e-3, "schedule": "one_cycle"}
+    plain = Autoencoder((1, 8, 8), 32, **settings)
+    denoising = DenoisingAutoencoder((1, 8, 8), 32, corruption="gaussian", level=0.3, **settings)
+    clean = data.split("test")[0] / 16
+    noisy = corrupt(clean, "gaussian", 0.3, torch.Generator().manual_seed(0))
+    values = []
+    for model in (plain, denoising):
+        trainer(max_epochs=30).fit(model, data)
+        with torch.no_grad():
+            values.append(psnr(model.eval().reconstruct(noisy), clean).mean().item())
+    assert values[1] > values[0] + 1.5
+    assert values[1] > psnr(noisy, clean).mean().item() + 5
+
+
+# -- contractive -------------------------------------------------------------------------------
+
+
+def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
+    """Σ_j (h_j (1 − h_j))² Σ_i W_ji² (Rifai et al., section 4)."""
+    model = ContractiveAutoencoder((7,), 5, hidden=(), strength=0.3).double().eval()
+    x = torch.rand(6, 7).double()
+    h, weight = model.encode(x), model.encoder[0][1].weight
+    expected = ((h * (1 - h)).square() * weight.square().sum(1)).sum(1)
+    torch.testing.assert_close(jacobian_norm(model.encode, x), expected, rtol=1e-12, atol=0)
+    parts = model.step((x, None))
+    torch.testing.assert_close(parts["loss"], parts["mse"] + 0.3 * expected.mean())
+    (ours,) = torch.autograd.grad(parts["jacobian"], weight, retain_graph=True)
+    (theirs,) = torch.autograd.grad(expected.mean(), weight)
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
+
+
+def test_the_jacobian_of_any_encoder_is_autograds() -> None:
+    model = ContractiveAutoencoder((1, 8, 8), 3, network="conv", hidden=(4,)).double()
+    x = torch.rand(2, 1, 8, 8).double()
+    rows = torch.autograd.functional.jacobian(model.encode, x)  # (B, D, B, ...)
+    expected = torch.stack([rows[i, :, i].square().sum() for i in range(2)])
+    torch.testing.assert_close(jacobian_norm(model.encode, x), expected)
+
+
+def test_the_estimate_is_unbiased() -> None:
+    model = ContractiveAutoencoder((7,), 5, hidden=(6,)).double()
+    x = torch.rand(1, 7).double()
+    draws = estimated_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
+    exact = float(jacobian_norm(model.encode, x))
+    assert abs(float(draws.mean()) - exact) < 4 * float(draws.std()) / 200
+
+
+def test_the_penalty_is_known_in_evaluation_too(trainer: Callable[..., L.Trainer]) -> None:
+    """``trainer.test`` runs in inference mode, where gradients need care."""
+    model = ContractiveAutoencoder((1, 8, 8), 6, jacobian="estimate")
+    data = Digits()
+    (metrics,) = trainer().test(model, data, verbose=False)
+    x = data.split("test")[0] / 16
+    expected = float(jacobian_norm(model.encode, x).mean())
+    assert metrics["test/jacobian"] == pytest.approx(expected, rel=1e-4)
+
+
+# -- sparse ------------------------------------------------------------------------------------
+
+
+def test_penalties_on_codes() -> None:
+    x = torch.rand(6, 7).double()
+    lasso = SparseAutoencoder((7,), 9, strength=0.1).double()
+    parts, z = lasso.step((x, None)), lasso.encode(x)
+    assert (z >= 0).all()
+    torch.testing.assert_close(parts["sparsity"], z.abs().sum() / 6)
+    torch.testing.assert_close(parts["loss"], parts["mse"] + 0.1 * parts["sparsity"])
+    rates = SparseAutoencoder((7,), 9, sparsity="kl", target_rate=0.1).double()
+    parts, activity = rates.step((x, None)), rates.encode(x).mean(0)
+    torch.testing.assert_close(
+        parts["sparsity"],
+        (0.1 * (0.1 / activity).log() + 0.9 * (0.9 / (1 - activity)).log()).sum(),
+    )
+
+
+@pytest.mark.parametrize("sparsity", ["l1", "kl"])
+def test_a_stronger_penalty_leaves_fewer_units_active(
+    sparsity: str, trainer: Callable[..., L.Trainer]
+) -> None:
+    active = []
+    for strength in (0.0, 1e-3):
+        model = SparseAutoencoder(
+            (1, 8, 8), 100, sparsity=sparsity, strength=strength, hidden=(), lr=1e-2
+        )
+        data = Digits(batch_size=128)
+        trainer(max_epochs=15).fit(model, data)
+        (metrics,) = trainer().test(model, data, verbose=False)
+        active.append(metrics["test/active"])
+    assert active[1] < 0.6 * active[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Autoencoder((4,), output="tanh"), "unknown output 'tanh'"),
+        (lambda: Autoencoder((4,), 4), "latent_dim=4 is no smaller than a sample"),
+        (lambda: DenoisingAutoencoder((4,), corruption="rain"), "unknown corruption 'rain'"),
+        (lambda: DenoisingAutoencoder((4,), input_noise=0.1), "leave input_noise out"),
+        (lambda: DenoisingAutoencoder((4,), level=1.5), "level=1.5 is no share"),
+        (lambda: ContractiveAutoencoder((4,), strength=-1), "strength must not be negative"),
+        (lambda: ContractiveAutoencoder((4,), jacobian="half"), "unknown jacobian 'half'"),
+        (lambda: SparseAutoencoder((4,), sparsity="l0"), "unknown sparsity 'l0'"),
+        (lambda: SparseAutoencoder((4,), sparsity="kl", code_activation="relu"), "needs code_act"),
+        (lambda: SparseAutoencoder((4,), target_rate=1.0), "target_rate must lie between"),
+    ],
+)
+def test_settings_that_cannot_be(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

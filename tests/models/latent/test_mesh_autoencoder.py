@@ -1,0 +1,178 @@
+"""Autoencoders of shapes: the contract of latent models, isometry, paths, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+import callbacks
+import zoo
+from datamodules import Articulated, Digits
+from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
+from zoo.errors import InputError
+from zoo.functional.meshes import edge_lengths, stretch
+from zoo.functional.paths import linear, relaxed
+
+Trainer = Callable[..., L.Trainer]
+DATA = Articulated(samples=200, batch_size=16)
+
+
+def model(cls: Any = MeshAutoencoder, **options: Any) -> Any:
+    torch.manual_seed(0)
+    few: dict[str, Any] = {"latent_dim": 4, "hidden": (4, 8)}
+    return cls(DATA.input_shape, DATA.template, **(few | options))
+
+
+def batch() -> Any:
+    return next(iter(DATA.val_dataloader()))
+
+
+@pytest.mark.parametrize("network", ["spiral", "cheb", "mlp"])
+@pytest.mark.parametrize("cls", [MeshAutoencoder, MeshVAE])
+def test_a_latent_model(cls: Any, network: str, tmp_path: Path) -> None:
+    made = model(cls, network=network).eval()
+    x = batch()[0][:3]
+    z = made.encode(x)
+    assert z.shape == (3, 4)
+    assert made.reconstruct(x).shape == x.shape
+    torch.testing.assert_close(made.reconstruct(x), made.decode(z))
+    assert made.sample(5, generator=torch.Generator().manual_seed(0)).shape == (5, *x.shape[1:])
+    path = made.interpolate(x[:2], x[1:], steps=5)
+    assert path.shape == (5, 2, *x.shape[1:])
+    torch.testing.assert_close(path[0], made.reconstruct(x[:2]))
+    parts = made.step(batch())
+    assert {"loss", "mse", "edge_error"} <= set(parts)
+    assert "bits_per_dim" not in parts
+    images = made.pictures(x)
+    assert images.shape == (3, 3, 160, 160)
+    assert 0 <= float(images.min()) < 0.7
+    assert float(images.max()) == 1
+
+
+def test_what_pooling_took_is_stored_with_the_model() -> None:
+    state = model().state_dict()
+    assert {"faces", "edges"} <= set(state)
+    stored = [name for name in state if name.endswith(("kept", "corners", "weights", "spiral"))]
+    assert len(stored) == 2 + 2 * 2 + 5
+    again = model(latent_dim=4)
+    again.load_state_dict(state)
+
+
+def test_isometry_is_its_formula() -> None:
+    made = model(isometry=0.7).eval()
+    x = batch()[0]
+    z, lengths = made.encode(x), edge_lengths(x, made.edges)
+    middle = made.decode((z + z.roll(1, 0)) / 2)
+    wanted = (lengths + lengths.roll(1, 0)) / 2
+    expected = ((edge_lengths(middle, made.edges) - wanted) / wanted).square().mean()
+    parts = made.step((x, None))
+    torch.testing.assert_close(parts["distortion"], expected)
+    torch.testing.assert_close(parts["loss"], parts["mse"] + 0.7 * expected)
+    found = edge_lengths(made.reconstruct(x), made.edges)
+    error = ((found - lengths).abs().sum(1) / lengths.sum(1)).mean()
+    torch.testing.assert_close(parts["edge_error"], error)
+    assert "distortion" not in model().eval().step((x, None))
+
+
+def test_a_relaxed_path_of_a_known_energy() -> None:
+    """Points on a line that repel nothing but their neighbours: equal steps; ends stay."""
+    torch.manual_seed(0)
+    line = torch.randn(6, 2, 3, dtype=torch.float64)
+    found = relaxed(line, lambda z: z.diff(dim=0).square().sum())
+    torch.testing.assert_close(found, linear(line[0], line[-1], 6), rtol=0, atol=1e-5)
+    assert torch.equal(relaxed(line[:2], lambda z: z.sum()), line[:2])
+
+
+def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
+    """With the term in training, and with the path of least change, edges keep their lengths better
+    than on straight lines through space."""
+    torch.manual_seed(0)
+    made = MeshAutoencoder(
+        DATA.input_shape, DATA.template, 8, hidden=(8, 16), lr=4e-3, schedule="cosine", isometry=1.0
+    )
+    trainer(max_epochs=25, limit_val_batches=0).fit(made, DATA)
+    made.eval()
+    x, y = DATA.split("test")
+    x0, x1 = x[y == 2][:1], x[y == 3][:1]  # a squat and a jump
+    with torch.inference_mode():  # as in a test
+        straight = made.interpolate(x0, x1, 7, "linear")[:, 0]
+        relaxed_ = made.interpolate(x0, x1, 7, "isometric")[:, 0]
+        ends = straight[0], straight[-1]
+        torch.testing.assert_close(relaxed_[0], ends[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(relaxed_[-1], ends[1], rtol=0, atol=1e-5)
+
+        def energy(way: torch.Tensor) -> float:
+            return float(made.path_energy(way[:, None]))
+
+        assert energy(relaxed_) < energy(straight)
+        through = linear(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
+        assert stretch(relaxed_, *ends, made.edges) < stretch(through, x0[0], x1[0], made.edges)
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="the template has 1046 vertices, shapes have"):
+        MeshAutoencoder((100, 3), DATA.template)
+    with pytest.raises(ValueError, match="not a template made by pack_template"):
+        MeshAutoencoder(DATA.input_shape, "star")
+    with pytest.raises(ValueError, match="isometry must not be negative"):
+        model(isometry=-1.0)
+    with pytest.raises(ValueError, match="unknown network 'conv'; choose from spiral, cheb, mlp"):
+        model(network="conv")
+    with pytest.raises(ValueError, match=r"pooling \(40, 40\) leaves fewer than 4 of 1046"):
+        model(pooling=40)
+    with pytest.raises(ValueError, match="unknown path 'crooked'; choose from linear, spherical"):
+        model().interpolate(batch()[0][:1], batch()[0][1:2], 3, "crooked")
+
+
+def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
+    made = model(MeshVAE)
+    drawn = [
+        callbacks.Reconstructions(4), callbacks.LatentScatter(50), callbacks.LatentManifold(3),
+        callbacks.LatentInterpolation(2, 4, "isometric"), callbacks.Samples(4),
+        callbacks.ShapePaths(10, 4), callbacks.ShapeWalk(3, 3),
+    ]  # fmt: skip
+    fit = trainer(max_epochs=1, callbacks=drawn, default_root_dir=tmp_path)
+    fit.fit(made, Articulated(samples=40, val_size=12))
+    written = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert written == [
+        "latent_interpolation.png", "latent_manifold.png", "latent_scatter.png",
+        "reconstructions.png", "samples.png", "shape_paths.png", "shape_walk.gif",
+        "shape_walk.png",
+    ]  # fmt: skip
+    from PIL import Image
+
+    with Image.open(tmp_path / "figures" / "shape_walk.gif") as animation:
+        assert animation.n_frames == 9
+
+
+def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
+    with pytest.raises(InputError, match=r"PCA cannot draw samples of shape \(1046, 3\)"):
+        PCA(DATA.input_shape, 2).pictures(batch()[0])
+    paths = callbacks.LatentInterpolation(kind="isometric")
+    plain = Autoencoder(DATA.input_shape, 2, hidden=(8,), output="identity")
+    with pytest.raises(InputError, match=r"cannot draw samples of shape \(1046, 3\): leave Latent"):
+        trainer(max_epochs=1, callbacks=[paths]).fit(plain, DATA)
+    images = Autoencoder((1, 8, 8), 2, hidden=(8,))
+    with pytest.raises(InputError, match="unknown kind of path 'isometric'; choose from linear"):
+        trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
+
+
+def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
+    """interpolate, traverse, arithmetic on a checkpoint of shapes."""
+    from zoo.cli.main import main
+
+    folder = run("--model=mesh_vae", "--trainer.max_epochs=1", "--data.samples=60",
+                 "--trainer.callbacks=null", "--model.hidden=[4,8]")  # fmt: skip
+    checkpoint = str(folder / "checkpoints" / "best.ckpt")
+    main(["interpolate", checkpoint, "--steps", "4"])
+    main(["traverse", checkpoint, "--steps", "3", "--dims", "1,2"])
+    main(["arithmetic", checkpoint, "--add", "class:3", "--subtract", "class:2", "--to", "class:1"])
+    for name in ("interpolate", "traverse", "arithmetic"):
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 8_000
+    loaded = zoo.load(checkpoint)
+    assert loaded.paths == ("linear", "spherical", "isometric")

@@ -1,0 +1,70 @@
+"""Densities over codes: fitted, sampled, and better than none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.mixture import GaussianMixture
+
+from zoo import VAE, Autoencoder
+from zoo.errors import InputError
+from zoo.models.latent.samplers import GaussianMixtureSampler, PriorSampler, fit_sampler
+
+
+def clusters(samples: int = 3000) -> torch.Tensor:
+    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    which = torch.randint(3, (samples,))
+    return centres[which] + 0.5 * torch.randn(samples, 2)
+
+
+def test_the_mixture_is_scikit_learns() -> None:
+    codes = clusters()
+    sampler = GaussianMixtureSampler(codes, 3, seed=1)
+    oracle = GaussianMixture(3, random_state=1).fit(codes.double().numpy())
+    queries = clusters(50)
+    np.testing.assert_allclose(
+        sampler.log_prob(queries), oracle.score_samples(queries.double().numpy()), rtol=1e-4
+    )
+
+
+def test_draws_follow_the_mixture() -> None:
+    sampler = GaussianMixtureSampler(clusters(), 3)
+    drawn = sampler.sample(20_000, torch.Generator().manual_seed(0))
+    nearest = torch.cdist(drawn, torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])).min(1)
+    assert nearest.values.max() < 3
+    share = torch.bincount(nearest.indices) / 20_000
+    assert ((share - 1 / 3).abs() < 0.03).all()
+    assert torch.equal(drawn, sampler.sample(20_000, torch.Generator().manual_seed(0)))
+
+
+def test_one_gaussian_has_the_moments_of_the_codes() -> None:
+    codes = torch.randn(5000, 3) @ torch.randn(3, 3) + 4
+    drawn = fit_sampler("gaussian", Autoencoder((9,), 3), codes).sample(50_000)
+    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), atol=0.2, rtol=0.05)
+
+
+def test_codes_of_any_scale_are_fitted() -> None:
+    codes = 1e-5 * clusters()
+    drawn = GaussianMixtureSampler(codes, 3).sample(2000)
+    assert torch.cdist(drawn, codes).min(1).values.max() < 5e-6
+
+
+def test_a_model_decodes_what_a_sampler_draws() -> None:
+    model = VAE((1, 8, 8), 2).eval()
+    images = model.sample(6, torch.Generator().manual_seed(0), fit_sampler("mixture", model,
+                          clusters(), 3))  # fmt: skip
+    codes = fit_sampler("mixture", model, clusters(), 3)
+    assert images.shape == (6, 1, 8, 8)
+    assert codes.sample(4).shape == (4, 2)
+    prior = PriorSampler(model)
+    one, other = (torch.Generator().manual_seed(1) for _ in range(2))
+    assert torch.equal(model.sample(5, one), model.sample(5, other, prior))
+
+
+def test_what_cannot_be_fitted() -> None:
+    with pytest.raises(InputError, match="unknown sampler 'mixtur'; did you mean 'mixture'"):
+        fit_sampler("mixtur", VAE((4,)), torch.randn(9, 2))
+    with pytest.raises(ValueError, match="a mixture of 10 Gaussians cannot be fitted to 3 codes"):
+        GaussianMixtureSampler(torch.randn(3, 2))

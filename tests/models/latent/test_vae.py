@@ -1,0 +1,168 @@
+import math
+from collections.abc import Callable
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from datamodules import Digits
+from zoo import (
+    IWAE,
+    VAE,
+    Autoencoder,
+    BetaVAE,
+    ContractiveAutoencoder,
+    DenoisingAutoencoder,
+    SparseAutoencoder,
+    VampPriorVAE,
+)
+from zoo.models.latent.base import LatentModel
+
+MODELS = (
+    VAE, BetaVAE, IWAE, VampPriorVAE, Autoencoder, DenoisingAutoencoder, ContractiveAutoencoder,
+    SparseAutoencoder,
+)  # fmt: skip
+
+
+def digits(samples: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
+    data = Digits(batch_size=samples)
+    return next(iter(data.train_dataloader()))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+@pytest.mark.parametrize(
+    ("shape", "network", "hidden"),
+    [
+        ((1, 8, 8), "mlp", (16,)),
+        ((3, 17, 30), "conv", (4, 8)),
+        ((1, 28, 28), "conv", (4, 8, 8)),
+        ((2, 9, 7), "residual", (4, 8)),
+        ((12,), "mlp", (16, 8)),
+    ],
+)
+def test_the_contract_holds_for_any_input_shape(
+    model_class: type[LatentModel], shape: tuple[int, ...], network: str, hidden: tuple[int, ...]
+) -> None:
+    model = model_class(shape, latent_dim=3, network=network, hidden=hidden).eval()
+    x = torch.rand(5, *shape)
+    z = model.encode(x)
+    assert z.shape == (5, 3)
+    assert model.decode(z).shape == x.shape
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(4).shape == (4, *shape)
+    path = model.interpolate(x[:2], x[2:4], steps=6)
+    assert path.shape == (6, 2, *shape)
+    torch.testing.assert_close(path[0], model.reconstruct(x[:2]))
+    torch.testing.assert_close(path[-1], model.reconstruct(x[2:4]))
+    for image in (model.decode(z), model.sample(4)):
+        assert image.min() >= 0
+        assert image.max() <= 1
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_encode_and_reconstruct_are_deterministic_even_in_training(
+    model_class: type[LatentModel],
+) -> None:
+    model, (x, _) = model_class((1, 8, 8)), digits()
+    assert torch.equal(model.encode(x), model.encode(x))
+    assert torch.equal(model.reconstruct(x), model.reconstruct(x))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_sampling_follows_its_generator_and_leaves_the_global_one(
+    model_class: type[LatentModel],
+) -> None:
+    model = model_class((1, 8, 8))
+    before = torch.get_rng_state()
+    one, two, other = (model.sample(3, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
+    model, batch = VAE((1, 8, 8), latent_dim=4).double(), digits()
+    batch = (batch[0].double(), batch[1])
+    model._rng = torch.Generator().manual_seed(5)
+    parts = model.step(batch)
+    x = batch[0]
+    mean, log_var = model.posterior(x)
+    generator = torch.Generator().manual_seed(5)
+    noise = torch.empty_like(mean).normal_(generator=generator)
+    p = model.decode(mean + (0.5 * log_var).exp() * noise)
+    reconstruction = -(x * p.log() + (1 - x) * (1 - p).log()).sum() / len(x)
+    kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (0.5 * log_var).exp()),
+        torch.distributions.Normal(torch.zeros_like(mean), 1.0),
+    ).sum() / len(x)
+    torch.testing.assert_close(parts["reconstruction"], reconstruction, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(parts["kl"], kl, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(parts["loss"], reconstruction + kl, rtol=1e-9, atol=1e-9)
+
+
+def test_the_balance_of_the_two_parts_does_not_move_with_the_image_size() -> None:
+    """A decoder that says ½ everywhere costs log 2 a pixel, whatever the size."""
+    for side in (4, 8, 16):
+        model = VAE((1, side, side), hidden=(4,)).double()
+        torch.nn.init.zeros_(model.decoder[0][-1].weight)
+        torch.nn.init.zeros_(model.decoder[0][-1].bias)
+        parts = model.step((torch.rand(6, 1, side, side, dtype=torch.float64), None))
+        assert parts["reconstruction"].item() == pytest.approx(side**2 * math.log(2))
+
+
+def test_the_gaussian_learns_its_standard_deviation(trainer: Callable[..., L.Trainer]) -> None:
+    model = VAE((1, 8, 8), likelihood="gaussian", lr=3e-3)
+    data = Digits(batch_size=64)
+    trainer(max_epochs=30).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    sigma = model.log_sigma.exp().item()
+    assert sigma == pytest.approx(metrics["test/mse"] ** 0.5, rel=0.15)
+    assert metrics["test/neg_elbo"] < 64 * (0.5 * math.log(2 * math.pi * math.e * 0.3**2))
+
+
+def test_binarisation_is_what_it_says() -> None:
+    x = torch.tensor([[0.0, 0.3, 0.7, 1.0]]).repeat(4000, 1)
+    assert torch.equal(VAE((4,)).binarize(x), x)
+    threshold = VAE((4,), binarization="threshold").binarize(x)
+    assert threshold[0].tolist() == [0, 0, 1, 1]
+    drawn = VAE((4,), binarization="stochastic").binarize(x)
+    assert set(drawn.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(drawn.mean(0), x[0], atol=0.03, rtol=0)
+
+
+def test_the_metrics_state_likelihood_and_binarisation() -> None:
+    notes = VAE((4,), binarization="stochastic").describe_metrics()["neg_elbo"]
+    assert "nats" in notes
+    assert "Bernoulli" in notes
+    assert "fresh draw" in notes
+    assert "learned σ" in VAE((4,), likelihood="gaussian").describe_metrics()["neg_elbo"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"likelihood": "poisson"}, "unknown likelihood 'poisson'; choose from bernoulli"),
+        ({"binarization": "half"}, "unknown binarization 'half'; choose from none, threshold"),
+        ({"likelihood": "gaussian", "binarization": "stochastic"}, "need likelihood='bernoulli'"),
+        ({"latent_dim": 0}, "latent_dim must be at least 1"),
+        ({"network": "transformer"}, "unknown network 'transformer'; choose from mlp, conv"),
+        ({"network": "conv"}, "needs images"),
+        ({"activation": "rleu"}, "unknown activation 'rleu'"),
+    ],
+)
+def test_settings_that_cannot_be(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        VAE((4,), **options)  # type: ignore[arg-type]
+
+
+def test_a_vae_beats_the_best_constant_image(trainer: Callable[..., L.Trainer]) -> None:
+    """A decoder that ignores z pays the entropy of the mean image: 27.4 nats on these digits."""
+    data = Digits(batch_size=64)
+    train, test = data.split("train")[0] / 16, data.split("test")[0] / 16
+    p = train.mean(0).clamp(1e-3, 1 - 1e-3)
+    constant = -(test * p.log() + (1 - test) * (1 - p).log()).sum((1, 2, 3)).mean()
+    model = VAE((1, 8, 8), lr=2e-3, schedule="cosine")
+    trainer(max_epochs=40).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    assert metrics["test/neg_elbo"] < constant - 2
+    assert metrics["test/kl"] > 1

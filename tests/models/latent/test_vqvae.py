@@ -1,0 +1,175 @@
+"""Vector quantisation, its codebook and its prior."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from datamodules import Digits
+from zoo import VQVAE
+from zoo.networks.pixelcnn import PixelCNN
+from zoo.networks.vector_quantizer import Codebook
+
+Trainer = Callable[..., L.Trainer]
+
+
+# -- codebook ------------------------------------------------------------------------------------
+
+
+def test_the_nearest_vector_is_taken() -> None:
+    book = Codebook(7, 3).double().eval()
+    h = torch.randn(4, 5, 5, 3).double()
+    quantised, indices = book(h)
+    expected = torch.cdist(h.view(-1, 3), book.vectors).argmin(1).view(4, 5, 5)
+    assert torch.equal(indices, expected)
+    torch.testing.assert_close(quantised, book.vectors[expected])
+
+
+def test_vectors_are_the_running_means_of_theirs() -> None:
+    book = Codebook(2, 2, decay=0.9, revive_below=0.0).double()
+    book.started.fill_(True)
+    book.vectors.copy_(torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
+    book.sums.copy_(book.vectors)
+    h = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 11.0]]).double()
+    book(h)
+    counts = torch.tensor([0.9 + 0.1 * 2, 0.9 + 0.1 * 1]).double()
+    sums = torch.tensor([[0.1, 0.1], [9.0 + 0.9, 9.0 + 1.1]]).double()
+    torch.testing.assert_close(book.counts, counts)
+    torch.testing.assert_close(book.vectors, sums / counts[:, None])
+    before = book.vectors.clone()
+    book.eval()(h)
+    assert torch.equal(before, book.vectors)
+
+
+def test_dead_vectors_are_revived_from_the_batch() -> None:
+    book = Codebook(3, 2, decay=0.5, revive_below=0.5)
+    book.started.fill_(True)
+    far = torch.tensor([[0.0, 0.0], [100.0, 100.0], [200.0, 200.0]])
+    book.vectors.copy_(far)
+    book.sums.copy_(far)
+    h = torch.randn(50, 2)
+    book(h)  # counts of the far ones: 0.5, still alive
+    book(h)  # 0.25: dead
+    assert (book.vectors.abs() < 10).all()
+    assert all(any(torch.equal(v, row) for row in h) for v in book.vectors[1:])
+
+
+def test_the_first_batch_sets_all_vectors_unless_a_checkpoint_did() -> None:
+    book = Codebook(4, 2, decay=1.0, revive_below=0.0)
+    h = 50 + torch.randn(30, 2)
+    book(h)
+    assert (book.vectors > 40).all()
+    other = Codebook(4, 2, decay=1.0, revive_below=0.0)
+    other.load_state_dict(book.state_dict())
+    other(torch.randn(30, 2))
+    torch.testing.assert_close(other.vectors, book.vectors)
+
+
+# -- prior ---------------------------------------------------------------------------------------
+
+
+def test_no_place_sees_itself_or_later_ones() -> None:
+    model = PixelCNN(5, 8, 2)
+    symbols = torch.randint(0, 5, (1, 4, 4))
+    before = model(symbols)
+    for place in range(16):
+        row, column = divmod(place, 4)
+        changed = symbols.clone()
+        changed[0, row, column] = (changed[0, row, column] + 1) % 5
+        after = model(changed).flatten(2)
+        assert torch.equal(after[..., : place + 1], before.flatten(2)[..., : place + 1])
+        if place < 15:  # and what follows does
+            assert not torch.equal(after[..., place + 1], before.flatten(2)[..., place + 1])
+
+
+def test_probabilities_of_all_grids_sum_to_one_and_samples_follow_them() -> None:
+    model = PixelCNN(2, 8, 1).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(3)  # far from uniform
+        grids = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(16, 2, 2)
+        p = model.log_prob(grids).exp()
+    assert float(p.sum()) == pytest.approx(1, abs=1e-12)
+    drawn = model.sample(20_000, (2, 2), torch.Generator().manual_seed(0)).flatten(1)
+    share = torch.bincount(drawn @ torch.tensor([8, 4, 2, 1]), minlength=16) / 20_000
+    error = (p * (1 - p) / 20_000).sqrt()
+    assert ((share - p).abs() < 4.5 * error + 1e-4).all()
+
+
+# -- the model -----------------------------------------------------------------------------------
+
+
+def make(**options: object) -> VQVAE:
+    settings = {"num_codes": 8, "code_dim": 4, "hidden": (8, 8), "prior_width": 8}
+    return VQVAE((1, 8, 8), **(settings | options))  # type: ignore[arg-type]
+
+
+def test_the_gradient_passes_straight_through() -> None:
+    model = make().double()
+    x = torch.rand(6, 1, 8, 8).double()
+    h, quantised, _ = model.quantise(x)
+    straight = h + (quantised - h).detach()
+    torch.testing.assert_close(straight, quantised)
+    (gradient,) = torch.autograd.grad(straight.square().sum(), h)
+    torch.testing.assert_close(gradient, 2 * quantised.detach())
+
+
+def test_the_parts_of_the_loss() -> None:
+    model = make(commitment=0.5).double().eval()
+    x = torch.rand(6, 1, 8, 8).double()
+    parts = model.step((x, None))
+    torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["prior_nll"])
+    torch.testing.assert_close(parts["loss"], parts["neg_elbo"] + 0.5 * parts["commitment"])
+    h, quantised, symbols = model.quantise(x)
+    commitment = (h - quantised).square().sum() / 6
+    torch.testing.assert_close(parts["commitment"], commitment)
+    torch.testing.assert_close(parts["prior_nll"], -model.prior.log_prob(symbols).mean())
+    parts["prior_nll"].backward()  # reaches the prior only
+    assert all(p.grad is None for p in model.encoder.parameters())
+    assert 1 <= parts["codes_used"] <= 8
+
+
+def test_codes_are_grids_of_codebook_vectors() -> None:
+    model = make().eval()
+    x = torch.rand(5, 1, 8, 8)
+    z = model.encode(x)
+    assert z.shape == (5, 2 * 2 * 4)
+    torch.testing.assert_close(z.view(5, 2, 2, 4), model.codebook.vectors[model.symbols(x)])
+    assert model.reconstruct(x).shape == x.shape
+    assert model.sample(3).shape == (3, 1, 8, 8)
+    assert model.interpolate(x[:1], x[1:2], 4).shape == (4, 1, 1, 8, 8)
+
+
+def test_it_learns_digits_and_uses_its_codes(trainer: Trainer) -> None:
+    model = make(num_codes=32, hidden=(32, 32), lr=3e-3, schedule="one_cycle")
+    data = Digits(batch_size=64)
+    trainer(max_epochs=60).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    used = metrics["test/codes_used"]
+    assert used > 12
+    assert metrics["test/mse"] < 0.035  # four of 32 symbols; the mean image leaves 0.09
+    # four symbols of their entropy are what a prior costs that knows their frequencies alone
+    assert metrics["test/prior_nll"] < 4 * math.log(used) - 0.2
+
+
+def test_any_size_and_grey_levels() -> None:
+    model = VQVAE((3, 17, 30), 8, 4, (4, 8), likelihood="categorical", levels=4)
+    x = torch.randint(0, 4, (2, 3, 17, 30)) / 3
+    assert model.step((x, None))["loss"].isfinite()
+    assert model.sample(2).shape == x.shape
+
+
+def test_settings_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="num_codes must be at least 2"):
+        VQVAE((1, 8, 8), 1)
+    with pytest.raises(TypeError, match="latent_dim"):
+        VQVAE((1, 8, 8), latent_dim=3)
+    with pytest.raises(ValueError, match="needs images"):
+        VQVAE((8,))
+    with pytest.raises(ValueError, match="do not fit images of 8×8"):
+        VQVAE((1, 8, 8), hidden=(4,) * 6)

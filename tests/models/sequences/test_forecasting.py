@@ -1,0 +1,160 @@
+"""Forecasters: decomposition, patches, normalisation, and what no forecaster can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+
+from datamodules import Brownian
+from zoo import DLinear, Forecaster
+from zoo.cli.commands.reproduce import last_value
+from zoo.networks.sequence_network import LAYERS
+
+SIZES: dict[str, Any] = {"num_series": 3, "lookback": 30, "horizon": 5}
+
+
+def make(**options: Any) -> Forecaster:
+    settings = {"dim": 16, "layers": 1, "heads": 2, "patch_size": 8, "stride": 4, "init_std": 0.2}
+    return Forecaster(**(SIZES | settings | options)).double().eval()
+
+
+def series(count: int = 4) -> torch.Tensor:
+    return torch.randn(count, 30, 3, dtype=torch.float64).cumsum(1)
+
+
+def test_dlinear_is_two_linear_maps() -> None:
+    model = DLinear(**SIZES, kernel_size=5).double()
+    torch.nn.init.normal_(model.weight)
+    torch.nn.init.normal_(model.bias)
+    x = series()
+    padded = torch.cat([x[:, :1].expand(-1, 2, -1), x, x[:, -1:].expand(-1, 2, -1)], 1)
+    trend = torch.stack([padded[:, i : i + 5].mean(1) for i in range(30)], 1)
+    torch.testing.assert_close(model.trend(x.mT).mT, trend)
+    expected = torch.einsum("blc,lh->bhc", trend, model.weight[0, 0])
+    expected = expected + torch.einsum("blc,lh->bhc", x - trend, model.weight[1, 0])
+    expected = expected + model.bias.sum((0, 1))[0][None, :, None]
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_dlinear_begins_with_the_mean_of_the_past() -> None:
+    model, x = DLinear(**SIZES).double(), series()
+    torch.testing.assert_close(model(x), x.mean(1, keepdim=True).expand(-1, 5, -1))
+    own = DLinear(**SIZES, individual=True)
+    assert sum(p.numel() for p in own.parameters()) == 3 * sum(
+        p.numel() for p in model.parameters()
+    )
+    with pytest.raises(ValueError, match="kernel_size must be odd, got 24"):
+        DLinear(**SIZES, kernel_size=24)
+
+
+def test_patches_cover_the_past_and_repeat_the_last_value() -> None:
+    model = make(lookback=29)
+    x = torch.arange(29.0)[None, :, None].double()
+    patches = model.patches(x)[0]
+    assert patches.shape == (7, 8)
+    assert patches[0].tolist() == list(range(8))
+    assert patches[-1].tolist() == [24, 25, 26, 27, 28, 28, 28, 28]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("independent", [True, False])
+@pytest.mark.parametrize("variance", [True, False])
+def test_shapes(layer: str, independent: bool, variance: bool) -> None:
+    model = make(layer=layer, independent=independent, predict_variance=variance)
+    x = series()
+    mean, spread = model.moments(x)
+    assert mean.shape == (4, 5, 3)
+    assert (spread is not None) == variance
+    if spread is not None:
+        assert bool((spread > 0).all())
+    parts = model.step((x, torch.zeros(4, 5, 3).double()))
+    assert {"nll", "inside"} <= set(parts) if variance else "nll" not in parts
+
+
+def test_independent_series_do_not_meet() -> None:
+    model, x = make(), series()
+    changed = x.clone()
+    changed[..., 1] = torch.randn(4, 30, dtype=torch.float64)
+    torch.testing.assert_close(model(changed)[..., [0, 2]], model(x)[..., [0, 2]])
+    together = make(independent=False)
+    assert (together(changed) - together(x))[..., 0].abs().max() > 1e-6
+
+
+def test_a_window_in_other_units_gives_the_forecast_in_these_units() -> None:
+    x = series()
+    scale, shift = torch.tensor([2.0, 0.5, 30.0]).double(), torch.tensor([1.0, -8.0, 5.0]).double()
+    model = make(predict_variance=True)
+    (mean, variance), (m, v) = model.moments(x), model.moments(scale * x + shift)
+    assert variance is not None
+    assert v is not None
+    torch.testing.assert_close(m, scale * mean + shift, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(v, scale.square() * variance, rtol=1e-2, atol=1e-6)
+    last = make(normalize="last")
+    torch.testing.assert_close(last(x + shift), last(x) + shift)
+    plain = make(normalize="none")
+    assert (plain(x + shift) - plain(x) - shift).abs().max() > 0.1
+
+
+def test_the_likelihood_is_that_of_a_normal() -> None:
+    model = make(predict_variance=True)
+    x, y = series(), series()[:, :5]
+    mean, variance = model.moments(x)
+    assert variance is not None
+    expected = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
+    torch.testing.assert_close(model.step((x, y))["nll"], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"normalize": "revin"}, "unknown normalize 'revin'; choose from window, last, none"),
+        ({"patch_size": 31}, "a patch of 31 steps is longer than the past of 30"),
+    ],
+)
+def test_bad_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_targets_of_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"targets \(4, 6, 3\) for forecasts \(4, 5, 3\)"):
+        make().step((series(), torch.zeros(4, 6, 3).double()))
+
+
+@pytest.mark.parametrize("kind", ["dlinear", "patches"])
+def test_nothing_beats_the_last_value_on_brownian_motion(
+    kind: str, trainer: Callable[..., L.Trainer]
+) -> None:
+    data = Brownian(paths=3000, lookback=16, horizon=4, batch_size=128)
+    sizes: dict[str, Any] = {"num_series": 3, "lookback": 16, "horizon": 4, "lr": 3e-3}
+    model: DLinear | Forecaster = (
+        DLinear(**sizes)
+        if kind == "dlinear"
+        else Forecaster(
+            **sizes, dim=16, layers=1, heads=2, patch_size=4, stride=4, normalize="last"
+        )
+    )
+    trainer(max_epochs=6).fit(model, data)
+    (metrics,) = trainer().test(model, data, verbose=False)
+    x, y = data.split("test")
+    errors = (y - x[:, -1:]).square().mean((1, 2))
+    noise = float(errors.std() / len(errors) ** 0.5)
+    assert metrics["test/naive_mse"] == pytest.approx(float(errors.mean()), rel=1e-5)
+    assert metrics["test/naive_mse"] == pytest.approx(data.best_mse, abs=4 * noise)
+    assert metrics["test/mse"] > metrics["test/naive_mse"] - 0.5 * noise
+    if kind == "patches":  # it starts from the last value and has nothing to learn
+        assert metrics["test/mse"] < 1.1 * metrics["test/naive_mse"]
+
+
+@pytest.mark.parametrize("model", ["dlinear", "forecaster"])
+def test_sums_of_sines_are_forecast_up_to_their_noise(model: str, run: Callable[..., Path]) -> None:
+    folder = run(f"--model={model}", "--trainer.max_epochs=3")
+    mse, naive = (
+        last_value(folder / "metrics.csv", f"test/{name}") for name in ("mse", "naive_mse")
+    )
+    assert mse < 0.3 < naive

@@ -1,0 +1,141 @@
+"""Classifier: a task that predicts one of K classes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassCalibrationError
+
+from zoo.core.task import Task
+from zoo.errors import InputError
+
+
+class Classifier(Task):
+    """A task whose network gives one score per class: cross-entropy and accuracy.
+
+    Loss: −Σ_k q_k log softmax(logits)_k, with q the one-hot label smoothed by ``label_smoothing``.
+
+    Args:
+        num_classes: K.
+        label_smoothing: mass spread evenly over all classes in the loss, default 0.
+        mixup: α of the share λ ~ Beta(α, α) by which each training input is mixed with another of
+            its batch, x̃ = λ x + (1−λ) x′, and the loss likewise; default 0, none (Zhang et al.,
+            2018).
+        **task: see :class:`Task`.
+
+    Batch: (x, y) with y int64 class indices, (B,).
+
+    Raises:
+        InputError: labels that are no classes, in the first batch of a pass.
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "nll": "cross-entropy, nats",
+        "accuracy": "fraction of samples classified correctly",
+        "robust_accuracy": "fraction classified correctly without an attack and under it",
+        "divergence": "KL(p(x) ‖ p(x′)) of TRADES, x′ under attack, nats",
+        "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
+    }
+
+    mixes: ClassVar[bool] = True  # whether a weighted mean of two inputs is an input
+
+    def __init__(
+        self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
+    ) -> None:
+        super().__init__(**task)
+        if num_classes < 2:
+            raise ValueError(
+                f"a classifier needs at least two classes, got num_classes={num_classes}"
+            )
+        if mixup < 0:
+            raise ValueError(f"mixup must not be negative, got {mixup}")
+        if mixup and not self.mixes:
+            raise ValueError(f"{type(self).__name__} has no mixup: its inputs cannot be added")
+        self.num_classes = num_classes
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores before the softmax, (B, ...) → (B, K): no logging, no state, differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} has no logits(x)")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What ``parts`` is computed from: the logits; an ensemble has one set for each member."""
+        return self.logits(x)
+
+    def parts(self, scores: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Loss and named parts from scores and classes."""
+        nll = F.cross_entropy(scores, y)
+        smoothing = self.hparams["label_smoothing"]
+        loss = F.cross_entropy(scores, y, label_smoothing=smoothing) if smoothing else nll
+        return {"loss": loss, "nll": nll, "accuracy": (scores.argmax(1) == y).float().mean()}
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Class probabilities, (B, K)."""
+        return scores.softmax(1)
+
+    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Scores and classes of what a batch asks for."""
+        x, y = batch
+        return self.scores(x), y
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        alpha = self.hparams["mixup"]
+        if self.training and alpha:
+            x, y = batch
+            return self._mixed_step(x, y, alpha)
+        scores, y = self.judged(batch)
+        parts: dict[str, Any] = self.parts(scores, y)
+        if not self.training:
+            parts["outputs"] = (self.probabilities(scores.detach()), y)
+        return parts
+
+    def _mixed_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
+        share = torch.distributions.Beta(alpha, alpha).sample().to(x)
+        partner = torch.randperm(len(x), device=x.device)
+        scores = self.scores(torch.lerp(x[partner], x, share))
+        one, other = self.parts(scores, y), self.parts(scores, y[partner])
+        return {name: torch.lerp(other[name], one[name], share.to(one[name])) for name in one}
+
+    # -- bad input ------------------------------------------------------------------------------
+
+    def labels_of(self, batch: Any) -> Any:
+        """Classes of what a batch asks for, of any shape; None where it has none."""
+        if isinstance(batch, tuple | list):
+            return batch[1] if len(batch) > 1 else None
+        return getattr(batch, "y", None)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_labels(batch, batch_idx)
+
+    def _check_labels(self, batch: Any, batch_idx: int) -> None:
+        """The first batch of a pass: to look at each one would stop the device in every step."""
+        if batch_idx:
+            return
+        y = self.labels_of(batch)
+        if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
+            return
+        low, high = (int(v) for v in y.aminmax())
+        if low < 0 or high >= self.num_classes:
+            raise InputError(
+                f"the data has labels {low} to {high}, {type(self).__name__} was made for "
+                f"num_classes={self.num_classes}: 0 to {self.num_classes - 1}"
+            )
+
+    def make_metrics(self) -> dict[str, Metric]:
+        return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        probabilities = self.probabilities(self.judged(batch)[0])
+        return {"class": probabilities.argmax(1), "probabilities": probabilities}

@@ -1,0 +1,21 @@
+"""Messages of libraries that tell the user nothing."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def silence_libraries() -> None:
+    """Silence device listings, advertisements and known deprecation warnings of libraries."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+    warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not")
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    # the EMA copy of a network is always in evaluation mode
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
+    warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer`")
+    warnings.filterwarnings("ignore", message="`weights_only` was not set")
+    warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyG's import

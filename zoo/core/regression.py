@@ -1,0 +1,110 @@
+"""Regressor: a task that predicts real numbers, with or without their variance."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+
+from zoo.core.task import Task
+from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.metrics.regression import R2
+
+
+class Regressor(Task):
+    """A task whose network gives numbers, and perhaps how far they may be off.
+
+    Loss: (1/BT) Σ (ŷ − y)², or, for a model that predicts variances too, −log N(y; ŷ, σ²) summed
+    over the targets, mean over the batch.
+
+    A subclass provides ``predict``, or ``moments`` where it predicts variances.
+
+    Args:
+        num_targets: T, numbers per sample.
+        **task: see :class:`Task`.
+
+    Batch: (x, y) with y float, (B, T), or (B,) for one target.
+
+    Raises:
+        ValueError: targets of another shape than the predictions.
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "mse": "squared error, mean over samples and targets, in the targets' units²",
+        "mae": "absolute error, mean over samples and targets, in the targets' units",
+        "nll": "−log N(y; mean, variance), nats per sample, summed over targets",
+        "r2": "share of the targets' variance that is explained",
+    }
+
+    def __init__(self, num_targets: int, **task: Any) -> None:
+        super().__init__(**task)
+        if num_targets < 1:
+            raise ValueError(f"a regressor needs a target, got num_targets={num_targets}")
+        self.num_targets = num_targets
+
+    def predict(self, x: Tensor) -> Tensor:
+        """(B, ...) → (B, T): no logging, no state, differentiable."""
+        raise NotImplementedError(f"{type(self).__name__} has no predict(x)")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.predict(x)
+
+    def moments(self, x: Tensor) -> Tensor:
+        """Mean alone, (B, ...) → (B, T, 1), or mean and variance of each target, (B, T, 2)."""
+        return self.predict(x)[..., None]
+
+    def loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        """What training minimises, without the penalties."""
+        return gaussian_nll(moments, y) if _has_variance(moments) else _mse(moments, y)
+
+    def parts(self, moments: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Loss and named parts from moments and targets."""
+        parts = {
+            "loss": self.loss(moments, y),
+            "mse": _mse(moments, y),
+            "mae": (moments[..., 0] - y).abs().mean(),
+        }
+        return parts | ({"nll": gaussian_nll(moments, y)} if _has_variance(moments) else {})
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        moments = self.moments(batch[0])
+        prediction = moments[..., 0]
+        y = self._targets(batch[1], prediction)
+        return {**self.parts(moments, y), "outputs": (prediction.detach(), y)}
+
+    @staticmethod
+    def _targets(y: Tensor, prediction: Tensor) -> Tensor:
+        """Targets in the shape of the predictions; broadcasting here would be a silent error."""
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape != prediction.shape:
+            raise ValueError(f"targets {tuple(y.shape)} for predictions {tuple(prediction.shape)}")
+        return y.to(prediction)
+
+    def make_metrics(self) -> dict[str, Metric]:
+        return {"r2": R2()}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        moments = self.moments(batch[0])
+        spread = {"variance": moments[..., 1]} if _has_variance(moments) else {}
+        return {"prediction": moments[..., 0], **spread}
+
+
+def gaussian_nll(moments: Tensor, y: Tensor) -> Tensor:
+    """−log N(y; mean, variance) in nats, summed over targets, mean over the batch.
+
+    Args:
+        moments: mean and variance, (B, T, 2).
+        y: targets, (B, T).
+    """
+    mean, variance = moments.unbind(-1)
+    return -gaussian_log_prob(mean, 0.5 * variance.log(), y).mean()
+
+
+def _mse(moments: Tensor, y: Tensor) -> Tensor:
+    return F.mse_loss(moments[..., 0], y)
+
+
+def _has_variance(moments: Tensor) -> bool:
+    return moments.shape[-1] == 2

@@ -1,0 +1,343 @@
+"""Task: what every model of the zoo shares, written once.
+
+A family implements one method, ``step(batch) -> {"loss": ..., named parts}``, and training,
+validation and test all use it, so that their numbers are on one scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from zoo.core.distributed import gather, random_state, set_random_state
+from zoo.core.optim import decay_groups, make_optimizer, make_schedule
+from zoo.core.regularization import Strength, clip_units, penalty
+from zoo.errors import DivergedError
+from zoo.metrics import RunningMeans
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+FLUSH_EVERY = 50  # steps kept as references at most, where the Trainer does not log
+RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
+
+
+class Task(LightningModule):
+    """Optimiser, schedule, metrics and logging for one loss.
+
+    Override ``step``; optionally ``batch_size``, ``parameter_groups``, and the ``make_*`` methods
+    of the family. Every ``__init__`` argument, a subclass's own included, is saved as a
+    hyper-parameter: keep them to numbers, strings and tuples, so that a checkpoint can be read
+    without running code.
+
+    Args:
+        optimizer: ``sgd``, ``adam`` (default), ``adamw``, ``muon`` or ``lbfgs``.
+        lr: learning rate, default 1e-3.
+        weight_decay: of weights with two or more dimensions (biases and norms have none),
+            default 0. Decoupled in ``adamw`` and ``muon``, an L2 gradient in the others.
+        optimizer_options: further keyword arguments of the optimiser.
+        schedule: ``constant`` (default), ``linear``, ``inverse``, ``exponential``, ``cosine`` or
+            ``one_cycle``; see :func:`zoo.core.optim.make_schedule`.
+        warmup: steps (≥ 1) or fraction of training (< 1) of linear warm-up, default 0.
+        schedule_options: keyword arguments of the schedule.
+        l1, l2, lp: strengths λ of the penalties λ Σ|w|, λ Σ w² and λ Σ|w|^p, added to the loss as
+            the part ``penalty``, default 0. A number holds for all weights of two or more
+            dimensions; ``{pattern: λ}`` for the parameters whose name matches, such as
+            ``{"network.1.*": 1e-4}``. Unlike ``weight_decay`` they are part of the loss, whatever
+            the optimiser.
+        p: exponent of ``lp``, default 0.5.
+        max_norm: largest Euclidean norm of a unit's incoming weights; longer ones are scaled back
+            after every step (Srivastava et al. 2014, section 5.1). A number or ``{pattern:
+            limit}``, default none.
+
+    Metrics: ``train/X`` (mean over the epoch), ``train/X_step`` (mean since the last row),
+    ``val/X`` and ``test/X`` for every X in the dictionary that ``step`` returns.
+    """
+
+    #: what each part of ``step`` means, with its unit, for tables
+    metric_notes: ClassVar[dict[str, str]] = {
+        "loss": "what training minimises",
+        "penalty": "norm penalties on weights, part of the loss",
+    }
+
+    def __init__(
+        self,
+        optimizer: str = "adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer_options: dict[str, Any] | None = None,
+        schedule: str = "constant",
+        warmup: float = 0.0,
+        schedule_options: dict[str, Any] | None = None,
+        l1: Strength = 0.0,
+        l2: Strength = 0.0,
+        lp: Strength = 0.0,
+        p: float = 0.5,
+        max_norm: Strength | None = None,
+    ) -> None:
+        super().__init__()
+        if p <= 0:
+            raise ValueError(f"p must be positive, got {p}")
+        self.save_hyperparameters()  # of the whole chain of constructors, subclasses included
+        self._train_means = RunningMeans()
+        self._eval_means = RunningMeans()
+        self._metrics: dict[str, Metric] = {}
+        self._window_start = 0
+        self._last_logged = -1
+        self._rng: torch.Generator | None = None
+        self._resume: dict[str, Any] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the running hook here over forty times a step, and nn.Module would look
+        # each time whether a parameter is being set: a third of the loop's own cost
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    # -- what a family provides -----------------------------------------------------------------
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        """One batch's loss and named parts: scalars, means over the batch; None for a part that
+        this batch did not measure.
+
+        The key ``weight``, where present, is the number of elements the means were taken over
+        (tokens, nodes); otherwise it is ``batch_size(batch)``. The key ``outputs``, where present,
+        is a pair (prediction, target) for the metrics of ``make_metrics``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step(batch)")
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Evaluation metrics that are no means over samples, by name."""
+        return {}
+
+    def batch_size(self, batch: Any) -> int:
+        """Samples in a batch: graphs of a PyG batch, rows of dense data."""
+        if hasattr(batch, "num_graphs"):
+            return int(batch.num_graphs)
+        return len(batch[0])
+
+    def describe_metrics(self) -> dict[str, str]:
+        """For each metric of the closing table: meaning, unit, settings that it depends on."""
+        return {k: v for base in reversed(type(self).__mro__) for k, v in _notes(base).items()}
+
+    def remarks(self, metrics: dict[str, float]) -> list[str]:
+        """What the figures of an evaluation mean for the run as a whole, a line each; below them in
+        the closing table.
+
+        Args:
+            metrics: by their names without the stage.
+        """
+        return []
+
+    @property
+    def rng(self) -> torch.Generator | None:
+        """Source of noise inside ``step``: the global one in training; in evaluation one that
+        restarts with every batch, so that evaluating twice gives the same numbers."""
+        return self._rng
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Draws the noise of ``step`` from a generator of its own, on the model's device."""
+        before, self._rng = self._rng, torch.Generator(self.device)
+        self._rng.manual_seed(seed)
+        try:
+            yield
+        finally:
+            self._rng = before
+
+    # -- loops ----------------------------------------------------------------------------------
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        parts = self.step(batch)
+        balance = self._balance(parts)
+        parts = self._penalized(parts)
+        loss = parts["loss"] + balance
+        self.record(parts, batch)
+        return loss
+
+    def _balance(self, parts: dict[str, Any]) -> Tensor | float:
+        """What makes the mean over processes a mean over elements, where their counts differ.
+
+        Processes average their gradients as if each had equally many tokens.
+        """
+        if "weight" not in parts or self.trainer.world_size == 1:
+            return 0.0
+        weight = torch.as_tensor(parts["weight"], device=self.device).to(parts["loss"].dtype)
+        mean = self.trainer.strategy.reduce(weight.clone(), reduce_op="mean")
+        return (weight / mean - 1) * parts["loss"]
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate(batch, batch_idx)
+
+    def record(self, parts: dict[str, Any], batch: Any) -> None:
+        """Takes the numbers of a training step; writes their means every ``log_every_n_steps``."""
+        parts.pop("outputs", None)
+        weight = parts.pop("weight", None)
+        self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
+        step = self.steps_before()
+        due = (step + 1) % (self.trainer.log_every_n_steps or FLUSH_EVERY) == 0
+        if not due or step == self._last_logged:
+            return
+        self._last_logged = step
+        means = self._flush()
+        if not self.trainer.barebones:
+            self.log_dict({f"train/{k}_step": v for k, v in means.items()}, batch_size=1)
+            self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
+
+    def steps_before(self) -> int:
+        """Steps before this batch's, as the Trainer counts them for its log."""
+        return self.global_step
+
+    def _evaluate(self, batch: Any, batch_idx: int) -> None:
+        with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
+            parts = self._penalized(self.step(batch))
+        outputs = parts.pop("outputs", ())
+        for metric in self._metrics.values():
+            metric.update(*outputs)
+        weight = parts.pop("weight", None)
+        self._eval_means.update(parts, self.batch_size(batch) if weight is None else weight)
+        if len(self._eval_means._values) >= FLUSH_EVERY:
+            self._eval_means.flush()
+
+    def on_train_start(self) -> None:
+        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
+        self._train_means.reset()  # of a run that was broken off
+        if "train_means" in self._resume:
+            self._train_means.load_state_dict(self._resume["train_means"], self.device)
+        # Lightning forgets the loader's state when the length of training was asked for before
+        # (Lightning #20550), so the position travels with the model
+        if "loader" in self._resume and hasattr(self.trainer.train_dataloader, "load_state_dict"):
+            self.trainer.train_dataloader.load_state_dict(self._resume["loader"])
+        states = self._resume.get("random_state", [])
+        if len(states) == self.trainer.world_size:
+            set_random_state(states[self.global_rank])
+        self._resume = {}
+
+    def on_train_epoch_end(self) -> None:
+        self._flush()
+        self._log_means("train", self._train_means)
+
+    def _penalized(self, parts: dict[str, Any]) -> dict[str, Any]:
+        """Adds the norm penalties, where there are any, to the loss."""
+        hp = self.hparams
+        norms = [(hp["l1"], 1.0), (hp["l2"], 2.0), (hp["lp"], hp["p"])]
+        terms = [penalty(self, strength, p) for strength, p in norms if strength]
+        if not terms:
+            return parts
+        total = torch.stack([term.to(parts["loss"]) for term in terms]).sum()
+        return parts | {"loss": parts["loss"] + total, "penalty": total}
+
+    def _begin_evaluation(self) -> None:
+        self._eval_means.reset()
+        self._metrics = {name: m.to(self.device) for name, m in self.make_metrics().items()}
+
+    def on_validation_epoch_start(self) -> None:
+        self._begin_evaluation()
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_means("val", self._eval_means, self._metrics)
+
+    def on_test_epoch_start(self) -> None:
+        self._begin_evaluation()
+
+    def on_test_epoch_end(self) -> None:
+        self._log_means("test", self._eval_means, self._metrics)
+
+    def _log_means(
+        self, stage: str, means: RunningMeans, metrics: dict[str, Metric] | None = None
+    ) -> None:
+        values = means.compute(self._sum_over_processes)
+        values |= {name: metric.compute().float() for name, metric in (metrics or {}).items()}
+        means.reset()
+        self.log_dict({f"{stage}/{k}": v for k, v in values.items()}, sync_dist=True)
+
+    def _sum_over_processes(self, sums: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(sums, reduce_op="sum")
+
+    # -- faults ---------------------------------------------------------------------------------
+
+    def _flush(self) -> dict[str, Tensor]:
+        """Means since the last flush, after making sure that every loss was finite."""
+        bad = self._train_means.first_nonfinite("loss") if self._train_means.names else None
+        strategy = self.trainer.strategy
+        if strategy.reduce_boolean_decision(bad is not None, all=False):
+            position = f"batch {self._window_start + bad}" if bad is not None else "a recent batch"
+            raise self._diverged(f"the loss became nan or infinite at {position} of training")
+        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
+        return self._train_means.flush()
+
+    def _diverged(self, what: str) -> DivergedError:
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        saved = [getattr(c, "best_model_path", "") for c in self.trainer.checkpoint_callbacks]
+        newest = max(filter(os.path.isfile, saved), key=os.path.getmtime, default="none yet")
+        return DivergedError(
+            f"{what} (counted from 0; epoch {self.current_epoch}, learning rate {rate:.3g}); last "
+            f"good checkpoint: {newest}; a lower lr or trainer.gradient_clip_val may help"
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what exact resumption needs; refuses to write a diverged model."""
+        checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
+            return
+        self._flush()
+        batch = self.trainer.fit_loop.total_batch_idx
+        for name, p in self.named_parameters():
+            if not bool(p.isfinite().all()):
+                raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
+        checkpoint["train_means"] = self._train_means.state_dict()
+        checkpoint["random_state"] = gather(random_state(), self.trainer.world_size)
+        if hasattr(self.trainer.train_dataloader, "state_dict"):
+            checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resume = {key: checkpoint[key] for key in RESUME_KEYS if key in checkpoint}
+
+    # -- optimisation ---------------------------------------------------------------------------
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Trainable parameters as optimiser groups; only weights of ≥ 2 dimensions decay."""
+        return decay_groups(self, self.hparams["weight_decay"])
+
+    def configure_optimizers(self) -> Any:
+        hp = self.hparams
+        optimizer = make_optimizer(
+            hp["optimizer"],
+            self.parameter_groups(),
+            hp["lr"],
+            hp["optimizer_options"],
+            self._fused(),
+        )
+        total = self.trainer.estimated_stepping_batches
+        schedule = make_schedule(
+            hp["schedule"], optimizer, total, hp["warmup"], hp["schedule_options"]
+        )
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.hparams["max_norm"]:
+            clip_units(self, self.hparams["max_norm"])
+
+    def _fused(self) -> bool:
+        """Fused kernels where they exist; a gradient scaler cannot clip through them."""
+        clips_scaled = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        kinds = {p.device.type for p in self.parameters()}
+        floats = all(p.is_floating_point() for p in self.parameters())
+        return floats and kinds <= {"cpu", "cuda"} and not clips_scaled
+
+
+def _notes(cls: type) -> dict[str, str]:
+    return cls.__dict__.get("metric_notes", {})

@@ -1,0 +1,257 @@
+"""Figures of merit of a latent model, each with what it was taken on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.core.distributed import seeded_globally
+from zoo.functional.distances import coverage_measures, frechet_distance, kernel_distance
+from zoo.functional.jacobians import jacobian_norm
+from zoo.functional.moments import Moments, Triangle
+from zoo.metrics.features import ClassifierFeatures, features_of
+from zoo.metrics.latent import (
+    active_units,
+    importance_weighted_bound,
+    neighbour_accuracy,
+    probe_accuracy,
+)
+from zoo.metrics.samples import ModeMeasure
+from zoo.models.latent.autoencoders import corrupt, psnr
+from zoo.models.latent.base import LatentModel
+from zoo.models.latent.conditional import ClassCodes
+from zoo.models.latent.pca import PCA, spectrum
+from zoo.models.latent.samplers import fit_sampler
+
+CHUNK = 1_000  # images a network sees at once
+PROBE = 10_000  # training codes that a probe or a density is fitted to, at most
+NOISE = 0.3  # on inputs, in units of the pixel range
+JACOBIAN = 200  # code dimensions up to which the Jacobian is formed
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number, and what it was taken on: the sample sizes above all."""
+
+    name: str
+    value: float
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model in evaluation mode with the data that it is judged on.
+
+    Args:
+        model: any latent model.
+        train, test: images and labels, (N, *input_shape) in [0, 1] and (N,); on the model's device.
+        draws: K of the importance-weighted bound.
+        samplers: densities over codes that samples come from.
+        components: of a mixture.
+        neighbours: k of the coverage measures and of the nearest neighbours' vote.
+        seed: of all noise.
+    """
+
+    model: LatentModel
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+    draws: int = 500
+    samplers: tuple[str, ...] = ("prior",)
+    components: int = 10
+    neighbours: int = 5
+    seed: int = 0
+
+    def codes(self, images: Tensor) -> Tensor:
+        """Of many images, (N, latent_dim)."""
+        with torch.no_grad():
+            return torch.cat([self.model.encode(part) for part in images.split(CHUNK)])
+
+    def sample(self, count: int, sampler: str) -> Tensor:
+        """Images of codes from a density, fitted to those of training images where it needs to."""
+        codes = torch.empty(0)
+        if sampler != "prior":
+            codes = self.codes(self.train[0][:PROBE])
+        with seeded_globally(self.seed), torch.no_grad():
+            density = fit_sampler(sampler, self.model, codes, self.components)
+            sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
+            return torch.cat([self.model.sample(n, sampler=density) for n in sizes])
+
+    def untrained(self) -> Judged:
+        """The same with a model of the same settings and fresh weights."""
+        with seeded_globally(self.seed):
+            fresh = type(self.model)(**self.model.hparams)
+        return replace(self, model=fresh.to(self.model.device).eval())
+
+
+# -- groups of figures ---------------------------------------------------------------------------
+
+
+def density(judged: Judged) -> Iterator[Figure]:
+    """How likely the model finds test images."""
+    model, (x, y) = judged.model, judged.test
+    if not hasattr(model, "log_weights"):
+        return
+    with model.seeded(judged.seed):
+        pixels = model.binarize(x)
+        nats = -importance_weighted_bound(model, pixels, y, judged.draws).mean()
+    images = f"{len(x):,} test images"
+    yield Figure(
+        "iw_bound", float(nats),
+        f"−log (1/{judged.draws}) Σ p(x,z)/q(z|x), nats per image "
+        f"({model.describe_pixels()}); {images}",
+    )  # fmt: skip
+    bits = float(nats) / (math.prod(model.input_shape) * math.log(2))
+    yield Figure("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")
+
+
+def representation(judged: Judged) -> Iterator[Figure]:
+    """What the codes know of the classes, and how many of their dimensions are in use."""
+    if not judged.model.has_encoder:
+        return
+    (x, y), (test_x, test_y) = judged.train, judged.test
+    probed = min(len(x), PROBE)
+    train = judged.codes(x[:probed]), y[:probed]
+    test = judged.codes(test_x), test_y
+    dims = train[0].shape[1]
+    yield Figure(
+        "active_units", active_units(test[0]),
+        f"of {dims} code dimensions vary by more than 0.01; {len(test_x):,} test images",
+    )  # fmt: skip
+    if y.is_floating_point():
+        return
+    sizes = f"{probed:,} training and {len(test_x):,} test codes"
+    yield Figure(
+        "knn_accuracy", neighbour_accuracy(train, test, judged.neighbours),
+        f"classes by {judged.neighbours} nearest neighbours of the code; {sizes}",
+    )  # fmt: skip
+    yield Figure("probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}")
+
+
+def reconstruction(judged: Judged) -> Iterator[Figure]:
+    """The squared error beside that of principal components of the same number."""
+    if not judged.model.has_encoder:
+        return
+    model, (x, _), (test, _) = judged.model, judged.train, judged.test
+    with torch.no_grad():
+        back = torch.cat([model.reconstruct(part) for part in test.split(CHUNK)])
+    mse = float((back - test).square().mean())
+    images = f"{len(test):,} test images"
+    yield Figure("mse", mse, f"squared error per pixel of decode(encode(x)); {images}")
+    dims = len(model.encode(test[:1])[0])
+    features = math.prod(model.input_shape)
+    if dims >= features or isinstance(model, PCA):
+        return
+    # few samples of many numbers take less room as a triangular factor
+    kind = Triangle if len(x) < features else Moments
+    moments = kind.of(x[:CHUNK].flatten(1))
+    for part in x[CHUNK:].split(CHUNK):
+        moments = moments.merge(kind.of(part.flatten(1)))
+    components = spectrum(moments, dims)[1]
+    centred = test.flatten(1).to(moments.mean) - moments.mean
+    left = centred - centred @ components @ components.mT
+    least = float(left.square().mean())
+    yield Figure(
+        "pca_mse", least,
+        f"the same of {dims} principal components of {len(x):,} training images; {images}",
+    )  # fmt: skip
+    yield Figure("mse_over_pca", mse / least, "their ratio")
+
+
+def robustness(judged: Judged) -> Iterator[Figure]:
+    """What noise on the input does to the reconstruction, and how far codes move with it."""
+    if not judged.model.has_encoder:
+        return
+    model, (x, _) = judged.model, judged.test
+    generator = torch.Generator(x.device).manual_seed(judged.seed)
+    noisy = corrupt(x, "gaussian", NOISE, generator)
+    with torch.no_grad():
+        cleaned = torch.cat([model.reconstruct(part) for part in noisy.split(CHUNK)])
+    against = f"of test images with Gaussian noise, σ = {NOISE}; {len(x):,} images"
+    yield Figure("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
+    yield Figure("denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}")
+    few = x[:CHUNK]
+    if len(model.encode(few[:1])[0]) <= JACOBIAN:
+        norm = jacobian_norm(model.encode, few).detach().mean()
+        yield Figure("jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images")
+
+
+def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Iterator[Figure]:
+    """How near generated images are to test images, by the features of some networks.
+
+    Beside them the same of as many training images, which nothing should beat, and of the model as
+    it was before training.
+
+    Args:
+        judged: see :class:`Judged`.
+        count: images to generate; compared with as many test images, or with all there are.
+        networks: of features, by the name that their figures bear.
+    """
+    real, train = judged.test[0][:count], judged.train[0][:count]
+    for name, network in networks.items():
+        features = features_of(network, real)
+        moments = Moments.of(features)
+        mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
+        if isinstance(judged.model, ClassCodes) and isinstance(network, ClassifierFeatures):
+            yield _obedience(judged, count, network.classifier, mark)
+        for index, sampler in enumerate(judged.samplers):
+            fakes = features_of(network, judged.sample(count, sampler))
+            suffix = f"_{sampler}" if index else ""
+            against = f"{count:,} samples ({sampler}) and {len(real):,} test images"
+            yield Figure(
+                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.of(fakes))),
+                f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
+            )  # fmt: skip
+            yield Figure(
+                f"kid_{name}{suffix}", float(kernel_distance(features, fakes)),
+                f"squared kernel distance, unbiased; {against}",
+            )  # fmt: skip
+            if name == "inception":
+                continue
+            for measure, value in coverage_measures(features, fakes, judged.neighbours).items():
+                meaning = f"k = {judged.neighbours} in {name}; {against}"
+                yield Figure(f"{measure}{suffix}", float(value), meaning)
+        floor = frechet_distance(moments, Moments.of(features_of(network, train)))
+        yield Figure(
+            f"fid_{name}_data", float(floor),
+            f"{len(train):,} training images in place of samples",
+        )  # fmt: skip
+        fresh = features_of(network, judged.untrained().sample(count, "prior"))
+        yield Figure(
+            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.of(fresh))),
+            f"{count:,} samples of the model before training in their place",
+        )  # fmt: skip
+
+
+def _obedience(judged: Judged, count: int, classifier: Any, mark: str) -> Figure:
+    """How often samples of a chosen class are taken for it."""
+    model: Any = judged.model
+    wanted = torch.arange(count, device=model.device) % model.num_classes
+    with seeded_globally(judged.seed), torch.no_grad():
+        taken = [
+            classifier.logits(model.decode(model.sample_latent(len(part), y=part))).argmax(1)
+            for part in wanted.split(CHUNK)
+        ]
+    return Figure(
+        "class_accuracy", float((torch.cat(taken) == wanted).double().mean()),
+        f"samples that the classifier {mark} takes for the class asked for; {count:,} samples",
+    )  # fmt: skip
+
+
+def known_modes(judged: Judged, count: int) -> Iterator[Figure]:
+    """How samples lie to the modes of data that says where they are."""
+    modes, std = (judged.model.hparams.get(name) for name in ("modes", "mode_std"))
+    if modes is None:
+        return
+    found = judged.sample(count, "prior")
+    for name, kind, meaning in (
+        ("modes_found", "found", f"of {len(modes)} modes"),
+        ("high_quality", "high_quality", "share within three standard deviations of a mode"),
+    ):
+        measure = ModeMeasure(kind, modes, std).to(found.device)
+        measure.update(found)
+        yield Figure(name, float(measure.compute()), f"{meaning}; {count:,} samples")

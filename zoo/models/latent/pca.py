@@ -1,0 +1,160 @@
+"""Principal component analysis."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from torch import Tensor, nn
+
+from zoo.core.closed_form import MomentSolver
+from zoo.errors import InputError
+from zoo.functional.linear import numerical_rank
+from zoo.functional.moments import Moments, Triangle
+from zoo.models.latent.base import LatentModel
+
+
+class PCA(MomentSolver, LatentModel):
+    """z = W (x − μ), x̂ = μ + Wᵀ z: the linear codes of least squared error.
+
+    The rows of W are the orthonormal eigenvectors of the training data's covariance with the D
+    largest eigenvalues λ_d. One pass over the data, batch by batch and process by process; memory
+    is that of a P × P matrix, P the numbers of a sample.
+
+    As a density it is probabilistic PCA: p(x) = N(μ, Wᵀ(Λ − σ²I)W + σ²I), with σ² the mean of the
+    eigenvalues left out; ``log_prob`` is exact, and codes are sampled from N(0, Λ).
+
+    Args:
+        input_shape: shape of one sample; flattened to P numbers.
+        latent_dim: D, default 2.
+        solver: ``covariance`` (default; eigenvectors of the streamed covariance) or ``svd``
+            (singular vectors of a streamed triangular factor: small λ keep all their digits).
+        **latent: see :class:`zoo.models.latent.base.LatentModel`; there is no network to choose.
+
+    Attributes:
+        components: W, (D, P); each row's largest entry is positive.
+        explained_variance: λ, (D,).
+        explained_variance_ratio: their shares of the whole variance.
+        noise_variance: σ².
+
+    Shapes: x (B, *input_shape), z (B, D).
+
+    Raises:
+        ValueError: unknown solver; D not below P.
+        InputError: nan or infinite values in the training data.
+
+    Sources: Hastie, Tibshirani and Friedman, The elements of statistical learning, 14.5; Tipping
+    and Bishop, Probabilistic principal component analysis, 1999.
+    """
+
+    solvers = ("covariance", "svd")
+    metric_notes: ClassVar[dict[str, str]] = {
+        "mse": "squared error per pixel of decode(encode(x))",
+        "nll": "−log p(x) of probabilistic PCA, nats per sample",
+    }
+    explained_variance: Tensor
+    total_variance: Tensor
+    noise_variance: Tensor
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 2,
+        solver: str = "covariance",
+        **latent: Any,
+    ) -> None:
+        super().__init__(input_shape, latent_dim, **latent)
+        self._choose(solver, dict.fromkeys(self.solvers, ()))
+        self.sums = Triangle if solver == "svd" else Moments
+        features = math.prod(self.input_shape)
+        self.mean = nn.Parameter(torch.zeros(features))
+        self.components = nn.Parameter(torch.eye(latent_dim, features))
+        self.register_buffer("explained_variance", torch.ones(latent_dim))
+        self.register_buffer("total_variance", torch.tensor(float(features)))
+        self.register_buffer("noise_variance", torch.tensor(1.0))
+
+    # -- the contract ---------------------------------------------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        return (x.flatten(1) - self.mean) @ self.components.mT
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(B, D) → (B, *input_shape); a linear model does not keep to [0, 1]."""
+        return (self.mean + z @ self.components).unflatten(1, self.input_shape)
+
+    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        scale = self.explained_variance.sqrt()
+        shape = (n, self.latent_dim)
+        return scale * torch.randn(shape, generator=generator, device=scale.device).to(scale)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) of probabilistic PCA in nats, (B,)."""
+        z = self.encode(x)
+        left = (x.flatten(1) - self.mean).square().sum(1) - z.square().sum(1)
+        features, dims = len(self.mean), self.latent_dim
+        log_det = self.explained_variance.log().sum()
+        log_det = log_det + (features - dims) * self.noise_variance.log()
+        mahalanobis = (z.square() / self.explained_variance).sum(1) + left / self.noise_variance
+        return -0.5 * (features * math.log(2 * math.pi) + log_det + mahalanobis)
+
+    @property
+    def explained_variance_ratio(self) -> Tensor:
+        return self.explained_variance / self.total_variance
+
+    # -- fitting --------------------------------------------------------------------------------
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        x = batch[0]
+        mse = F.mse_loss(self.reconstruct(x), x)
+        parts = {"loss": mse, "mse": mse}
+        if not self.training:
+            parts["nll"] = -self.log_prob(x).mean()
+        return parts
+
+    def gather(self, x: Tensor, y: Tensor) -> None:
+        self.take(x.flatten(1))
+
+    def solve(self) -> tuple[dict[str, Tensor], int]:
+        moments = self.taken()
+        self._check_finite(moments.mean)
+        dims, features = self.latent_dim, len(self.mean)
+        values, vectors = spectrum(moments, dims)  # (P,), (P, dims): columns
+        rank = min(int(numerical_rank(values).sum()), moments.n - 1)
+        if moments.n < 2:
+            raise InputError("principal components need at least two training samples")
+        if rank < dims:
+            rank_zero_warn(
+                f"the training data varies in {rank} directions only: the last {dims - rank} of "
+                f"{dims} components are arbitrary; choose a smaller latent_dim"
+            )
+        rows = vectors.mT
+        signs = rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
+        # floored, so that a density exists where some pixels never vary
+        floor = torch.finfo(self.mean.dtype).tiny * features
+        self.mean.copy_(moments.mean)
+        self.components.copy_(rows * signs)
+        self.explained_variance.copy_(values[:dims].clamp(min=floor))
+        self.total_variance.copy_(values.sum())
+        self.noise_variance.copy_(values[dims:].mean().clamp(min=floor))
+        self.trainer.should_stop = True  # another pass would give the same
+        mse = values[dims:].sum() * (moments.n - 1) / (moments.n * features)
+        return {"loss": mse, "mse": mse}, moments.n
+
+
+def spectrum(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:
+    """All eigenvalues of the covariance (divisor n − 1), largest first, (P,), and the eigenvectors
+    of the first ``dims`` as columns, (P, dims)."""
+    degrees = max(moments.n - 1, 1)
+    if not isinstance(moments, Triangle):
+        values, vectors = torch.linalg.eigh(moments.scatter / degrees)
+        return values.flip(0).clamp(min=0), vectors.flip(1)[:, :dims]
+    _, singular, rows = torch.linalg.svd(moments.factor, full_matrices=False)
+    features, found = len(moments.mean), len(singular)
+    values = F.pad(singular.square() / degrees, (0, features - found))
+    if found < dims:  # directions without variance, orthogonal to all others
+        others = torch.eye(features, dims, dtype=rows.dtype, device=rows.device)
+        rows = torch.linalg.qr(torch.cat([rows.mT, others], 1)).Q[:, :dims].mT
+    return values, rows[:dims].mT

@@ -1,0 +1,64 @@
+"""A VAE whose prior is a mixture of its own posteriors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.functional.likelihoods import gaussian_log_prob, log_mean_exp
+from zoo.models.latent.vae import VAE
+
+
+class VampPriorVAE(VAE):
+    """A VAE whose prior is a mixture of its own posteriors, p(z) = (1/K) Σ_k q(z|u_k).
+
+    The pseudo-inputs u_k are learned images. The KL has no closed form; it is estimated with the
+    draw of z.
+
+    Args:
+        input_shape: shape of one sample.
+        latent_dim: D, default 2.
+        num_pseudo_inputs: K, default 100.
+        **vae: see :class:`VAE`; free bits need a KL for each dimension, which this prior lacks.
+
+    Raises:
+        ValueError: fewer than one pseudo-input; free bits.
+
+    Source: Tomczak and Welling, VAE with a VampPrior, 2018, section 2.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        latent_dim: int = 2,
+        num_pseudo_inputs: int = 100,
+        **vae: Any,
+    ) -> None:
+        super().__init__(input_shape, latent_dim, **vae)
+        if num_pseudo_inputs < 1:
+            raise ValueError(f"num_pseudo_inputs must be at least 1, got {num_pseudo_inputs}")
+        if self.hparams["free_bits"]:
+            raise ValueError("free_bits need a KL for each latent dimension: choose another prior")
+        # in [0, 1] through a sigmoid, first around the grey of a dark image
+        self.pseudo_logits = nn.Parameter(torch.randn(num_pseudo_inputs, *self.input_shape) - 1)
+
+    def pseudo_inputs(self) -> Tensor:
+        """u, (K, *input_shape)."""
+        return self.pseudo_logits.sigmoid()
+
+    def log_prior(self, z: Tensor) -> Tensor:
+        mean, log_var = self.posterior(self.pseudo_inputs())  # (K, D)
+        log_q = gaussian_log_prob(mean, 0.5 * log_var, z[:, None])  # (B, K)
+        return log_mean_exp(log_q, dim=1)
+
+    def kl(self, mean: Tensor, log_var: Tensor, z: Tensor) -> Tensor:
+        return (gaussian_log_prob(mean, 0.5 * log_var, z) - self.log_prior(z))[:, None]
+
+    def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        mean, log_var = self.posterior(self.pseudo_inputs())
+        device = mean.device
+        chosen = torch.randint(len(mean), (n,), generator=generator, device=device)
+        noise = torch.randn(n, mean.shape[1], generator=generator, device=device).to(mean)
+        return mean[chosen] + (0.5 * log_var[chosen]).exp() * noise

@@ -1,0 +1,157 @@
+"""Any classifier of torchvision by name."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.core.classification import Classifier
+from zoo.errors import InputError, unknown
+from zoo.networks import MLP, Normalize
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class TorchvisionClassifier(Classifier):
+    """A backbone of ``torchvision.models`` with a head for other classes.
+
+    Grey images are repeated to three channels; pixels are standardised as torchvision's weights
+    expect.
+
+    Args:
+        input_shape: (1 or 3, H, W).
+        num_classes: classes.
+        backbone: name in ``torchvision.models.list_models()``, default ``resnet18``.
+        weights: ``DEFAULT`` or another name of its pretrained weights; null (default) for random.
+        head: ``fresh`` (default: made by ``make_head``) or ``pretrained`` (the backbone's own;
+            needs as many classes as it was trained on).
+        hidden: widths of the fresh head's hidden layers, default none.
+        freeze: trains the head alone, the backbone in evaluation mode; default no.
+        image_size: side that images are resized to (bilinear) before the backbone; by default they
+            stay as they are.
+        **classifier: see :class:`zoo.core.classification.Classifier`.
+
+    Shapes: (B, C, H, W) in [0, 1] → logits (B, num_classes).
+
+    Raises:
+        InputError: unknown backbone or weights; weights that cannot be downloaded.
+        ValueError: images that the backbone cannot read, a pretrained head of other classes.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        head: str = "fresh",
+        hidden: tuple[int, ...] = (),
+        freeze: bool = False,
+        image_size: int | None = None,
+        **classifier: Any,
+    ) -> None:
+        super().__init__(num_classes, **classifier)
+        if len(input_shape) != 3 or input_shape[0] not in (1, 3):
+            raise ValueError(f"a backbone needs grey or colour images, got {tuple(input_shape)}")
+        if head not in ("fresh", "pretrained"):
+            raise ValueError(f"unknown head {head!r}; choose from fresh, pretrained")
+        self.image_size = image_size
+        self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
+        self.backbone = self.make_backbone()
+        self._freeze = freeze
+        self._place_head()
+        self._try(input_shape)
+
+    def make_backbone(self) -> nn.Module:
+        """torchvision's model, its auxiliary outputs removed."""
+        from torchvision import models
+
+        name, weights = self.hparams["backbone"], self.hparams["weights"]
+        known = models.list_models(module=models)
+        if name not in known:
+            raise unknown("backbone", name, known)
+        try:
+            model = models.get_model(name, weights=weights)
+        except (KeyError, ValueError) as error:
+            options = [member.name for member in models.get_model_weights(name)]
+            raise InputError(
+                f"{name} has no weights {weights!r}; it has {', '.join(options)}"
+            ) from error
+        except (URLError, OSError) as error:
+            raise InputError(
+                f"the weights {weights!r} of {name} cannot be downloaded ({error}): put the file "
+                f"into {torch.hub.get_dir()}/checkpoints, or set weights to null"
+            ) from error
+        for auxiliary in ("AuxLogits", "aux1", "aux2"):
+            if hasattr(model, auxiliary):
+                setattr(model, auxiliary, None)
+                model.aux_logits = False
+        return model
+
+    def make_head(self, in_features: int) -> nn.Module:
+        """Features of the backbone → (B, num_classes)."""
+        return MLP([in_features, *self.hparams["hidden"], self.num_classes])
+
+    def logits(self, x: Tensor) -> Tensor:
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if self.image_size:
+            size = (self.image_size, self.image_size)
+            x = F.interpolate(x, size, mode="bilinear", antialias=True)
+        return self.backbone(self.normalize(x))
+
+    def train(self, mode: bool = True) -> TorchvisionClassifier:
+        super().train(mode)
+        if self._freeze:
+            self.backbone.eval()  # normalisation keeps its statistics
+            self._head.train(mode)
+        return self
+
+    # -- helpers --------------------------------------------------------------------------------
+
+    def _place_head(self) -> None:
+        """Puts the head where the backbone's last layer is."""
+        layers = [
+            (name, m) for name, m in self.backbone.named_modules()
+            if isinstance(m, nn.Linear | nn.Conv2d)
+        ]  # fmt: skip
+        name, last = layers[-1]
+        if self.hparams["head"] == "pretrained":
+            outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
+            if outputs != self.num_classes:
+                raise ValueError(
+                    f"the pretrained head tells {outputs} classes, the data has {self.num_classes}:"
+                    " choose head='fresh'"
+                )
+            head: nn.Module = last
+        elif isinstance(last, nn.Linear):
+            head = self.make_head(last.in_features)
+        else:  # a 1×1 convolution before global pooling
+            head = nn.Conv2d(last.in_channels, self.num_classes, 1)
+        parent, _, child = name.rpartition(".")
+        if self._freeze:
+            self.backbone.requires_grad_(False)
+            head.requires_grad_(True)
+        setattr(self.backbone.get_submodule(parent), child, head)
+        self._head_name = name
+
+    @property
+    def _head(self) -> nn.Module:
+        return self.backbone.get_submodule(self._head_name)
+
+    def _try(self, input_shape: tuple[int, ...]) -> None:
+        """One image through the network, so that a misfit shows before training."""
+        self.eval()
+        try:
+            with torch.no_grad(), torch.random.fork_rng([]):
+                self.logits(torch.zeros(1, *input_shape))
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(
+                f"{self.hparams['backbone']} cannot read images of {input_shape[1]}×"
+                f"{input_shape[2]} pixels: set image_size, such as 224"
+            ) from error
+        self.train()

@@ -1,0 +1,126 @@
+"""Multi-layer perceptrons: classifier and regressor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zoo.core.classification import Classifier
+from zoo.core.regression import Regressor
+from zoo.networks import MLP
+
+
+class MLPClassifier(Classifier):
+    """Fully connected layers on flattened input: softmax(W_L φ(… φ(W_1 x + b_1) …) + b_L).
+
+    Args:
+        input_shape: shape of one sample, such as (1, 28, 28).
+        num_classes: classes.
+        hidden: widths of the hidden layers, default (512, 512).
+        activation: φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
+        dropout: probability after each hidden layer, or one for each layer; default 0.5.
+        input_dropout: probability on the pixels, default 0.2 (both as Srivastava et al. 2014, A.1).
+        normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``, before
+            each nonlinearity.
+        **classifier: see :class:`zoo.core.classification.Classifier`.
+
+    Shapes: (B, *input_shape) → logits (B, num_classes).
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        hidden: tuple[int, ...] = (512, 512),
+        activation: str = "relu",
+        dropout: float | tuple[float, ...] = 0.5,
+        input_dropout: float = 0.2,
+        normalization: str = "none",
+        **classifier: Any,
+    ) -> None:
+        super().__init__(num_classes, **classifier)
+        self.network = self.make_network()
+
+    def make_network(self) -> nn.Module:
+        """The map from input to logits."""
+        return _make_mlp(self.hparams, self.hparams["num_classes"])
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+class MLPRegressor(Regressor):
+    """Fully connected layers on flattened input: ŷ = m + s · (W_L φ(… φ(W_1 x + b_1) …) + b_L).
+
+    The network works in standard deviations of the targets, and so does its loss: (1/BT) Σ ((ŷ −
+    y)/s)², or with ``predict_variance``, where a second output gives σ² = s² softplus(·), the
+    negative log-likelihood of y/s. Predictions and metrics are in the targets' own units.
+
+    Args:
+        input_shape: shape of one sample.
+        num_targets: T, numbers per sample.
+        target_mean, target_std: m and s, one number or one for each target; from the training data
+            where it says them, default 0 and 1.
+        hidden, activation, dropout, input_dropout, normalization: as in :class:`MLPClassifier`;
+            defaults (64, 64), ``relu``, 0, 0, ``none``.
+        predict_variance: whether the noise around ŷ is predicted too, as a function of x; default
+            no (Nix and Weigend, Estimating the mean and variance of the target probability
+            distribution, 1994).
+        **regressor: see :class:`zoo.core.regression.Regressor`.
+
+    Shapes: (B, *input_shape) → (B, T).
+    """
+
+    smallest = 1e-6  # of a predicted variance, in units of s²
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int,
+        target_mean: float | tuple[float, ...] = 0.0,
+        target_std: float | tuple[float, ...] = 1.0,
+        hidden: tuple[int, ...] = (64, 64),
+        activation: str = "relu",
+        dropout: float | tuple[float, ...] = 0.0,
+        input_dropout: float = 0.0,
+        normalization: str = "none",
+        predict_variance: bool = False,
+        **regressor: Any,
+    ) -> None:
+        super().__init__(num_targets, **regressor)
+        self.register_buffer("mean", torch.tensor(target_mean), persistent=False)
+        self.register_buffer("std", torch.tensor(target_std), persistent=False)
+        if not bool((self.std > 0).all()):
+            raise ValueError(f"target_std must be positive, got {target_std}")
+        self.network = self.make_network()
+
+    def make_network(self) -> nn.Module:
+        """The map from input to standardised targets, their variances after them."""
+        count = 2 if self.hparams["predict_variance"] else 1
+        return _make_mlp(self.hparams, count * self.hparams["num_targets"])
+
+    def predict(self, x: Tensor) -> Tensor:
+        return self.moments(x)[..., 0]
+
+    def moments(self, x: Tensor) -> Tensor:
+        outputs = self.network(x)
+        mean = self.mean + self.std * outputs[:, : self.num_targets]
+        if not self.hparams["predict_variance"]:
+            return mean[..., None]
+        variance = F.softplus(outputs[:, self.num_targets :]) + self.smallest
+        return torch.stack([mean, self.std.square() * variance], dim=-1)
+
+    def loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        scale = torch.stack([self.std, self.std.square()], dim=-1)[..., : moments.shape[-1]]
+        return super().loss(moments / scale, y / self.std)
+
+
+def _make_mlp(hp: Any, outputs: int) -> MLP:
+    sizes = [math.prod(hp["input_shape"]), *hp["hidden"], outputs]
+    return MLP(sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])
