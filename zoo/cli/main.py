@@ -106,7 +106,7 @@ def _dispatch(args: list[str]) -> None:
 
 def _check_own_packages() -> None:
     """A project's own ``callbacks`` or ``datamodules`` on the path would hide the zoo's."""
-    home = Path(__file__).resolve().parent.parent
+    home = Path(__file__).resolve().parents[2]
     for name in ("callbacks", "datamodules"):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or []) if spec else []
