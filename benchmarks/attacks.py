@@ -50,10 +50,10 @@ from zoo.attacks import (
     Restarts,
     TransferAttack,
     UniversalPerturbation,
-    evaluate,
+    evaluate_robustness,
 )
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import read_recipe
 
 MODULE = "benchmarks.attacks"
@@ -242,7 +242,9 @@ def defended(seed: int, share: float) -> tuple[Curves, list[float]]:
         enable_model_summary=False, num_sanity_val_steps=0, callbacks=[against, curves],
     )  # fmt: skip
     trainer.fit(model, digits)
-    found = evaluate(model.eval(), [digits.evaluation_samples("test")], PGD(eps=0.15), BUDGETS)
+    found = evaluate_robustness(
+        model.eval(), [digits.evaluation_samples("test")], PGD(eps=0.15), BUDGETS
+    )
     return curves, list(found.accuracy["PGD"])
 
 
@@ -333,6 +335,6 @@ PARTS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_freed_memory()
     for number in sys.argv[1:] or PARTS:
         PARTS[number]()

@@ -19,7 +19,7 @@ from benchmarks.loop import TRAIN, VAL, RandomMNIST, Stopwatch, elsewhere
 from benchmarks.timing import interleaved, record
 from zoo import GAN, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import RECIPES
 
 REPEATS = 5
@@ -71,7 +71,7 @@ def in_a_plain_loop(recipe: str) -> float:
 
 
 def main(chosen: list[str]) -> None:
-    keep_memory()
+    keep_freed_memory()
     for recipe in chosen or STEPS:
         contestants = {
             "zoo": partial(as_a_user, recipe),

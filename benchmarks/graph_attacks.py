@@ -34,10 +34,10 @@ from benchmarks.loop import Best, elsewhere
 from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
-from zoo.attacks import Purified, jaccard_filter
+from zoo.attacks import PurifiedModel, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
 
 SECTION = "Attacks on Cora"
@@ -117,7 +117,7 @@ def evasion() -> None:
             found.setdefault(f"evasion, {name}", []).append([accuracy(model, g) for g in graphs])
             print(seed, name, found[f"evasion, {name}"][-1], flush=True)
             if name in ("PRBCD", "random pairs"):
-                filtered: Any = Purified(model, jaccard_filter)
+                filtered: Any = PurifiedModel(model, jaccard_filter)
                 rows = [accuracy(filtered, g) for g in graphs]
                 found.setdefault(f"evasion, {name}, Jaccard filter", []).append(rows)
                 poisoned = (Changed(graph.edge_index) for graph in graphs)
@@ -159,7 +159,7 @@ def training() -> None:
 PARTS = {"evasion": evasion, "training": training}
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_freed_memory()
     silence_libraries()
     for part in sys.argv[1:] or PARTS:
         PARTS[part]()

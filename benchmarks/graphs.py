@@ -25,7 +25,7 @@ from benchmarks.loop import elsewhere
 from datamodules import TUDataset
 from zoo import create_model
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
 
@@ -73,7 +73,7 @@ def train(fold: int, seed: int, validate: bool) -> dict[str, list[float]]:
 
 def main(arguments: list[str]) -> None:
     seeds = int(arguments[0]) if arguments else 3
-    keep_memory()
+    keep_freed_memory()
     silence_libraries()
     for validate in (False, True):
         start = time.perf_counter()

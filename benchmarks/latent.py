@@ -22,7 +22,7 @@ from benchmarks.loop import BATCH, EPOCHS, STEPS, TRAIN, RandomMNIST, Stopwatch,
 from benchmarks.timing import interleaved, record
 from zoo import VAE
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import RECIPES
 from zoo.metrics.latent import importance_weighted_bound
 
@@ -146,7 +146,7 @@ def bounds() -> None:
 
 
 def main(chosen: list[str]) -> None:
-    keep_memory()
+    keep_freed_memory()
     parts = {"1": training, "2": bounds}
     for number in chosen or parts:
         parts[number]()

@@ -25,7 +25,7 @@ from datamodules import TinyShakespeare
 from zoo import LanguageModel, load
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.networks.position_encoding import POSITIONS
 from zoo.networks.sequence_network import LAYERS
 
@@ -70,7 +70,7 @@ def loss(model: LanguageModel, length: int) -> float | None:
 
 def main(arguments: list[str]) -> None:
     seeds = int(arguments[0]) if arguments else 3
-    keep_memory()
+    keep_freed_memory()
     for name, layer, position in KINDS:
         start = time.perf_counter()
         models = [train(layer, position, seed) for seed in range(seeds)]

@@ -42,10 +42,10 @@ from datamodules import (
 from datamodules.bodies import pose
 from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
-from zoo.functional.meshes import sample_surface, stretch
-from zoo.functional.paths import linear
+from zoo.functional.meshes import relative_stretch, sample_surface
+from zoo.functional.paths import linear_path
 
 Contestant = tuple[Callable[[int], Any], Callable[[Any], Any], int]  # data, model, epochs
 
@@ -207,7 +207,7 @@ def far_apart(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def ways(model: Any, x0: Tensor, x1: Tensor, steps: int = 9) -> dict[str, Tensor]:
     """Ways between two shapes, (steps, V, 3) each."""
-    straight = linear(x0.flatten(1), x1.flatten(1), steps).view(steps, -1, 3)
+    straight = linear_path(x0.flatten(1), x1.flatten(1), steps).view(steps, -1, 3)
     with torch.no_grad():
         codes = model.interpolate(x0, x1, steps, "linear")[:, 0]
     isometric = model.interpolate(x0, x1, steps, "isometric")[:, 0]
@@ -243,8 +243,10 @@ class Ways:
         for name, way in ways(model, x0, x1).items():
             label = name if name == "vertices straight" else f"{name}, {kind}"
             values = self.by_shapes.setdefault(label, [])
-            values.append(stretch(way, x0[0], x1[0], model.edges))
-            self.by_ends.setdefault(label, []).append(stretch(way, way[0], way[-1], model.edges))
+            values.append(relative_stretch(way, x0[0], x1[0], model.edges))
+            self.by_ends.setdefault(label, []).append(
+                relative_stretch(way, way[0], way[-1], model.edges)
+            )
             if middle is not None:
                 apart = float((way[len(way) // 2] - middle).square().mean())
                 self.off.setdefault(label, []).append(apart)
@@ -332,7 +334,7 @@ HORSE: dict[str, Any] = {
 
 
 def main(arguments: list[str]) -> None:
-    keep_memory()
+    keep_freed_memory()
     silence_libraries()
     name, *rest = arguments
     path = [part for part in rest if not part.isdigit()]

@@ -37,16 +37,16 @@ from zoo.attacks import (
     CarliniWagner,
     LatentPGD,
     PointDropping,
-    Purified,
+    PurifiedModel,
     SmoothPGD,
     UniversalSpectrum,
     VoxelFlips,
     remove_outliers,
 )
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
-from zoo.functional.norm_balls import size
+from zoo.functional.norm_balls import delta_norm
 
 SECTION = "Attacks on shapes"
 HEADER = ("what", "measured", "runs", "command")
@@ -81,7 +81,7 @@ def points(seed: int) -> Figures:
 
     model = fit(network(), data, 10)
     found = {"points, PointNet: accuracy": accuracy(model, x, y)}
-    filtered: Any = Purified(model, remove_outliers)
+    filtered: Any = PurifiedModel(model, remove_outliers)
     found["… behind the filter of outliers"] = accuracy(filtered, x, y)
     ways = {eps: PGD(eps=eps, norm="point", bounds=None) for eps in (0.02, 0.05, 0.1)}
     for eps, attack in ways.items():
@@ -100,7 +100,7 @@ def points(seed: int) -> Figures:
         broken = model.logits(attacked).argmax(1) != y[:40]
         name = f"… Carlini and Wagner, {norm}"
         found[f"{name}: accuracy"] = accuracy(model, attacked, y[:40])
-        found[f"{name}: mean distance"] = float(size(attacked - x[:40], norm)[broken].mean())
+        found[f"{name}: mean distance"] = float(delta_norm(attacked - x[:40], norm)[broken].mean())
     against = AdversarialTraining(
         PGD(eps=0.05, norm="point", bounds=None, steps=4, early_stop=False), eps_warmup=0.3
     )
@@ -158,7 +158,7 @@ def bodies(seed: int) -> Figures:
     found["… universal spectral attack, unseen bodies: broken"] = 1 - accuracy(model, attacked, y)
     found["… its mean shift of an eigenvalue, relative"] = float(spectral.shift.abs().mean())
     found["… the longest way of a vertex of unseen bodies"] = float(
-        size(attacked - x, "point").mean()
+        delta_norm(attacked - x, "point").mean()
     )
     return found
 
@@ -185,7 +185,7 @@ PARTS: dict[str, Callable[[int], Figures]] = {
 }  # fmt: skip
 
 if __name__ == "__main__":
-    keep_memory()
+    keep_freed_memory()
     silence_libraries()
     for part in sys.argv[1:] or PARTS:
         runs = []

@@ -35,7 +35,7 @@ from datamodules import MNIST, BatchPlan, Digits, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_memory
+from zoo.core.distributed import keep_freed_memory
 
 MODULE = "benchmarks.supervised"
 MEMBERS = 10
@@ -243,7 +243,7 @@ ROOT = default_root()
 
 def main(chosen: list[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    keep_memory()
+    keep_freed_memory()
     parts = {"1": to_99, "2": to_99_5, "3": ensembles, "4": least_squares}
     for number in chosen or parts:
         parts[number]()

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, samples_of, undisturbed, usable
-from zoo.attacks.combine import reseeded
+from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval, unpack_batch
+from zoo.attacks.combine import with_new_seed
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, RandomFGSM
 from zoo.core.classification import Classifier
-from zoo.core.report import say
+from zoo.core.report import print_rank_zero
 from zoo.errors import InputError
-from zoo.functional.norm_balls import project, steepest
+from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
 class AdversarialTraining(Callback):
@@ -94,14 +94,14 @@ class AdversarialTraining(Callback):
 
     def current_attack(self, trainer: Trainer, number: int) -> Attack:
         """The attack on the ``number``-th batch: random numbers of its own, ε as far as it rose."""
-        attack = reseeded(self.attack, 1 + number * trainer.world_size + trainer.global_rank)
+        attack = with_new_seed(self.attack, 1 + number * trainer.world_size + trainer.global_rank)
         if not self.eps_warmup:
             return attack
         steps = self.eps_warmup
         if steps < 1:
             steps *= trainer.estimated_stepping_batches
         share = min(1.0, (trainer.global_step + 1) / max(1.0, steps))
-        return attack.with_budget(share * budget(attack))
+        return attack.with_budget(share * attack_eps(attack))
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
         """The step on what the attack makes of the batch."""
@@ -132,7 +132,7 @@ class AdversarialTraining(Callback):
         self._batches = state_dict["batches"]
 
 
-def budget(attack: Any) -> float:
+def attack_eps(attack: Any) -> float:
     """ε of an attack, or of the attack inside it.
 
     Raises:
@@ -193,23 +193,26 @@ class FastAdversarialTraining(AdversarialTraining):
         if batch_idx == 0:
             self._guarded = []
         if sum(len(y) for _, y in self._guarded) < self.guarded:
-            self._guarded.append(samples_of(batch, type(self).__name__))
+            self._guarded.append(unpack_batch(batch, type(self).__name__))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._guarded:  # resumed behind the last batch of an epoch
             return
         right = []
-        with undisturbed(pl_module), torch.no_grad():
+        with frozen_eval(pl_module), torch.no_grad():
             for x, y in self._guarded:
                 found = self._ten(pl_module, x, y)
-                right.append(Scores(pl_module)(usable(found)).argmax(1) == usable(y))
+                right.append(
+                    ScoreFunction(pl_module)(as_normal_tensor(found)).argmax(1)
+                    == as_normal_tensor(y)
+                )
         local = torch.cat(right).float().mean()
         accuracy = float(trainer.strategy.reduce(local, reduce_op="mean"))
         pl_module.log("train/robust_accuracy", accuracy)
         if self._weights and accuracy < self._best - self.fall:
             pl_module.load_state_dict(self._weights)
             trainer.should_stop = True
-            say(
+            print_rank_zero(
                 f"epoch {trainer.current_epoch}: accuracy under ten steps fell from "
                 f"{self._best:.3f} to {accuracy:.3f}, catastrophic overfitting; the weights of the "
                 "epoch before are back and training ends"
@@ -278,7 +281,7 @@ class FreeAdversarialTraining(AdversarialTraining):
             optimizer_step(*args, **kwargs)
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
-        x, y = samples_of(batch, type(self).__name__)
+        x, y = unpack_batch(batch, type(self).__name__)
         kept = self._delta
         if kept is None or kept.shape[1:] != x.shape[1:] or len(kept) < len(x):
             kept = torch.zeros_like(x)
@@ -291,8 +294,8 @@ class FreeAdversarialTraining(AdversarialTraining):
         if self._delta is None or self._delta.grad is None:
             return
         ball = self._ball
-        moved = self._delta.detach() + ball.eps * steepest(self._delta.grad, ball.norm)
-        self._delta = project(moved, ball.eps, ball.norm)
+        moved = self._delta.detach() + ball.eps * steepest_direction(self._delta.grad, ball.norm)
+        self._delta = project_to_ball(moved, ball.eps, ball.norm)
 
 
 @dataclass(frozen=True)
@@ -346,11 +349,11 @@ class TRADES(AdversarialTraining):
         self.beta = beta
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
-        x, y = samples_of(batch, type(self).__name__)
-        with undisturbed(module):
+        x, y = unpack_batch(batch, type(self).__name__)
+        with frozen_eval(module):
             with torch.no_grad():
                 clean = module.logits(x).log_softmax(1)
-            found = attack.perturb(Scores(module, y), x, Divergence(y, None, clean)).detach()
+            found = attack.perturb(ScoreFunction(module, y), x, Divergence(y, None, clean)).detach()
         scores = module.scores(x)
         if scores.ndim != 2:
             raise InputError(

@@ -69,7 +69,7 @@ def save_animation(trainer: Trainer, pictures: Sequence[Figure], name: str) -> P
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every submodule's own mode comes back afterwards."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
@@ -175,7 +175,7 @@ class FigureCallback(Callback):
         if not inputs:
             return
         self.data = getattr(trainer, "datamodule", None)
-        with evaluating(pl_module):
+        with evaluation_mode(pl_module):
             figure = self.draw(pl_module, *inputs)
         if figure is not None:
             save_figure(trainer, figure, name)

@@ -9,7 +9,7 @@ import torch
 from callbacks.figures import FigureCallback
 from zoo import plots
 from zoo.errors import InputError
-from zoo.functional.graphs import undirected_pairs
+from zoo.functional.graphs import unique_undirected_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ class GraphClasses(FigureCallback):
     def draw(self, model: Any, *inputs: Any) -> Figure:
         (graph,) = inputs
         predicted = model.logits(graph).argmax(1).cpu()
-        pairs, labels = undirected_pairs(graph.edge_index).cpu(), graph.y.cpu()
+        pairs, labels = unique_undirected_edges(graph.edge_index).cpu(), graph.y.cpu()
         known = torch.zeros_like(labels, dtype=torch.bool) if self._known is None else self._known
         chosen = nearest(pairs, known, self.num_samples)
         numbers = torch.full_like(labels, -1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from callbacks.figures import FigureCallback
 from zoo import plots
 from zoo.errors import InputError
-from zoo.functional.paths import path
+from zoo.functional.paths import interpolation_path
 from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class LatentInterpolation(_Shown):
     Args:
         pairs: paths, default 5.
         steps: images along each, both ends included, default 11.
-        kind: ``linear`` (default), ``spherical``, or another that the model has.
+        kind: ``linear`` (default), ``spherical_path``, or another that the model has.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -137,7 +137,9 @@ class LatentInterpolation(_Shown):
         if not model.has_encoder:
             generator = torch.Generator(model.device).manual_seed(0)
             ends = model.sample_latent(2 * self.pairs, generator)
-            codes = path(self.kind, ends[: self.pairs], ends[self.pairs :], self.steps)
+            codes = interpolation_path(
+                self.kind, ends[: self.pairs], ends[self.pairs :], self.steps
+            )
             rows = [model.pictures(model.decode(line)) for line in codes.unbind(1)]
             labels = [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.pairs)]
             return plots.image_rows(rows, labels, f"{name}: decoded {lines} between sampled codes")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from callbacks.figures import (
     FigureCallback,
-    evaluating,
+    evaluation_mode,
     named,
     run_dir,
     save_animation,
@@ -19,8 +19,8 @@ from callbacks.figures import (
 )
 from zoo import plots
 from zoo.errors import InputError
-from zoo.functional.meshes import stretch
-from zoo.functional.paths import linear
+from zoo.functional.meshes import relative_stretch
+from zoo.functional.paths import linear_path
 from zoo.functional.voxels import voxel_faces
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class ShapePaths(FigureCallback):
     straight between codes, and the path of least change.
 
     The two are those evaluation shapes that differ most. A row's number is
-    :func:`zoo.functional.meshes.stretch`.
+    :func:`zoo.functional.meshes.relative_stretch`.
 
     Args:
         num_samples: evaluation shapes among which to choose, default 100.
@@ -160,12 +160,15 @@ class ShapePaths(FigureCallback):
         first, last = farthest(x)
         x0, x1 = x[first, None], x[last, None]
         ways = {
-            "through space": linear(x0.flatten(1), x1.flatten(1), self.steps).view(-1, *x.shape[1:])
+            "through space": linear_path(x0.flatten(1), x1.flatten(1), self.steps).view(
+                -1, *x.shape[1:]
+            )
         }
         for kind, label in (("linear", "codes, straight"), ("isometric", "codes, isometric")):
             ways[label] = model.interpolate(x0, x1, self.steps, kind)[:, 0]
         labels = [
-            f"{name}: {stretch(way, x0[0], x1[0], model.edges):.1%}" for name, way in ways.items()
+            f"{name}: {relative_stretch(way, x0[0], x1[0], model.edges):.1%}"
+            for name, way in ways.items()
         ]
         rows = [model.pictures(way) for way in ways.values()]
         title = f"{type(model).__name__}: from shape {first} to shape {last}, and stretch of edges"
@@ -194,7 +197,7 @@ class ShapeWalk(FigureCallback):
         if not inputs or not trainer.is_global_zero or trainer.fast_dev_run:
             return
         x = inputs[0]
-        with evaluating(pl_module):
+        with evaluation_mode(pl_module):
             way = pl_module.interpolate(x, x.roll(-1, 0), self.steps + 1)[:-1]
             images = pl_module.pictures(way.transpose(0, 1).flatten(0, 1))
         title = f"{type(pl_module).__name__}: {len(x)} inputs"

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from callbacks.figures import evaluating, save_animation, save_figure
+from callbacks.figures import evaluation_mode, save_animation, save_figure
 from zoo import plots
 from zoo.errors import InputError
 
@@ -70,7 +70,7 @@ class SamplesOverTime(Callback):
     def _take(self, done: int, model: Any) -> None:
         images = len(model.input_shape) == 3
         generator = torch.Generator(model.device).manual_seed(self.seed)
-        with evaluating(model):
+        with evaluation_mode(model):
             samples = model.sample(self.num_images if images else POINTS, generator=generator)
         if images:  # a quarter of the size in checkpoints
             samples = (samples.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from callbacks.figures import save_figure
 from zoo import plots
-from zoo.core.report import say
+from zoo.core.report import print_rank_zero
 from zoo.errors import InputError
 
 
@@ -169,7 +169,7 @@ class SensitivityPruning(Callback):
         figure = plots.pruning_curve(sparsities, values, self.metric, title)
         save_figure(trainer, figure, "pruning")
         rows = [f"{sparsity:>8.0%}   {value:.4f}" for sparsity, value in self.history]
-        say("\n".join([f"\n  pruned   {self.metric}", *rows]))
+        print_rank_zero("\n".join([f"\n  pruned   {self.metric}", *rows]))
 
     # -- checkpoints ----------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from callbacks.figures import FigureCallback, evaluating, run_dir
+from callbacks.figures import FigureCallback, evaluation_mode, run_dir
 from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.tokenization import UnknownSymbolError
@@ -127,7 +127,7 @@ class TextSamples(Callback):
         prompt: what it goes on with; default the first tokens of the first training batch.
         tokens: to write each time, default 300.
         every_n_steps: default 500; the end of training always.
-        temperature, top_k, top_p: see :func:`zoo.models.sequences.generation.choose`; default 0.8, all,
+        temperature, top_k, top_p: see :func:`zoo.models.sequences.generation.sample_next_token`; default 0.8, all,
             all.
         seed: of the choices, default 0.
 
@@ -185,7 +185,7 @@ class TextSamples(Callback):
             return
         self._last = step
         generator = torch.Generator(model.device).manual_seed(self.seed)
-        with evaluating(model):
+        with evaluation_mode(model):
             tokens = model.generate(self._start, self.tokens, generator=generator, **self.choice)
         text = model.tokenizer.decode(tokens[0].tolist())
         path = run_dir(trainer) / "samples.txt"

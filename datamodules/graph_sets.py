@@ -15,7 +15,7 @@ from torch_geometric.data import Batch, Data
 from datamodules.base import default_root
 from datamodules.errors import DataError
 from datamodules.loader import BatchPlan, PlannedLoader
-from zoo.functional.graphs import absent_pairs, both_directions
+from zoo.functional.graphs import sample_absent_edges, symmetrize_edges
 
 
 class GraphLists(LightningDataModule):
@@ -243,13 +243,13 @@ class RandomGraphs(GraphSetDataModule):
             nodes = int(torch.randint(self.smallest, self.largest + 1, (), generator=source))
             pairs = makers[kind](nodes, 3 * (nodes - 3), source)
             x, y = torch.ones(nodes, 1), torch.tensor([kind])
-            graphs.append(Data(x=x, edge_index=both_directions(pairs), y=y))
+            graphs.append(Data(x=x, edge_index=symmetrize_edges(pairs), y=y))
         return graphs
 
 
 def uniform(nodes: int, edges: int, source: torch.Generator) -> Tensor:
     """Pairs of nodes, all equally likely, (2, edges)."""
-    return absent_pairs(torch.empty(2, 0, dtype=torch.long), nodes, edges, source)
+    return sample_absent_edges(torch.empty(2, 0, dtype=torch.long), nodes, edges, source)
 
 
 def communities(nodes: int, edges: int, source: torch.Generator) -> Tensor:
@@ -274,7 +274,7 @@ def small_world(nodes: int, edges: int, source: torch.Generator) -> Tensor:
     ring = ring[:, torch.randperm(ring.shape[1], generator=source)]
     elsewhere = round(0.1 * edges)
     return torch.cat(
-        [ring[:, : edges - elsewhere], absent_pairs(ring, nodes, elsewhere, source)], 1
+        [ring[:, : edges - elsewhere], sample_absent_edges(ring, nodes, elsewhere, source)], 1
     )
 
 

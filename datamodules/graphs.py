@@ -15,7 +15,7 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 from datamodules.base import default_root
 from datamodules.errors import DataError
 from datamodules.loader import BatchPlan, PlannedLoader
-from zoo.functional.graphs import absent_pairs, both_directions, undirected_pairs
+from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
 SPLITS = ("train", "val", "test")
 TASKS = ("nodes", "links")
@@ -120,7 +120,7 @@ class GraphDataModule(LightningDataModule):
         return batches
 
     def _by_links(self, graph: Data) -> dict[str, Data]:
-        pairs = undirected_pairs(graph.edge_index)
+        pairs = unique_undirected_edges(graph.edge_index)
         generator = torch.Generator().manual_seed(self.seed)
         order = pairs[:, torch.randperm(pairs.shape[1], generator=generator)]
         val, test = (round(part * pairs.shape[1]) for part in (self.val_links, self.test_links))
@@ -131,7 +131,7 @@ class GraphDataModule(LightningDataModule):
             )
         held_out = {"val": order[:, :val], "test": order[:, val : val + test]}
         known = order[:, val + test :]
-        absent = absent_pairs(pairs, graph.num_nodes, val + test, generator)
+        absent = sample_absent_edges(pairs, graph.num_nodes, val + test, generator)
         batches = {"train": _links(graph, known, known, known[:, :0])}
         for name, part in zip(held_out, absent.split([val, test], 1), strict=True):
             batches[name] = _links(graph, known, held_out[name], part)
@@ -169,7 +169,7 @@ class GraphDataModule(LightningDataModule):
         plan = BatchPlan(
             len(nodes), self.batch_size, name == "train", self.seed, False, rank, world_size
         )
-        return Surroundings(batch, nodes, self.neighbors, plan, device)
+        return NeighborSubgraphLoader(batch, nodes, self.neighbors, plan, device)
 
 
 class WholeGraph:
@@ -185,7 +185,7 @@ class WholeGraph:
         yield self.graph
 
 
-class Surroundings(PlannedLoader):
+class NeighborSubgraphLoader(PlannedLoader):
     """Batches of nodes with as many of their neighbours as were asked for, in each step outwards.
 
     Args:
@@ -258,7 +258,7 @@ def _share(batch: Data, rank: int, world_size: int) -> Data:
 def _links(graph: Data, known: Tensor, present: Tensor, absent: Tensor) -> Data:
     labels = torch.cat([torch.ones(present.shape[1]), torch.zeros(absent.shape[1])])
     return Data(
-        x=graph.x, edge_index=both_directions(known),
+        x=graph.x, edge_index=symmetrize_edges(known),
         edge_label_index=torch.cat([present, absent], 1), edge_label=labels,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from datamodules.errors import DataError
 from datamodules.files import number, read_table
 from datamodules.graphs import SPLITS, GraphDataModule, cut, masks
-from zoo.functional.graphs import both_directions
+from zoo.functional.graphs import symmetrize_edges
 
 #: members of Zachary's club who stayed with the instructor, numbered from 0
 INSTRUCTORS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 16, 17, 19, 21)
@@ -111,7 +111,7 @@ class SBM(GraphDataModule):
         means *= self.signal / means.norm(dim=1, keepdim=True)
         x = means[y] + torch.randn(self.nodes, self.features, generator=generator)
         parts = cut(y, self.per_class, self.val_nodes, self.seed)
-        return Data(x=x, edge_index=both_directions(pairs), y=y, **parts)
+        return Data(x=x, edge_index=symmetrize_edges(pairs), y=y, **parts)
 
 
 class Planetoid(GraphDataModule):
@@ -249,7 +249,7 @@ class GraphCSV(GraphDataModule):
                     )
             ends.append([ids[node] for node in row[:2]])
         edges = torch.tensor(ends).T
-        return edges if self.directed else both_directions(edges).unique(dim=1)
+        return edges if self.directed else symmetrize_edges(edges).unique(dim=1)
 
     def _given(
         self, y: Tensor, splits: list[str], rows: list[tuple[int, list[str]]]

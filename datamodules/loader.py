@@ -93,7 +93,7 @@ class BatchPlan:
         return torch.randperm(self.samples, generator=generator)
 
     def _training_batches(self) -> list[Tensor]:
-        order = self.order(torch.Generator().manual_seed(mix(self.seed, self.epoch)))
+        order = self.order(torch.Generator().manual_seed(hash_seed(self.seed, self.epoch)))
         batches = []
         for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
             even = len(batch) - len(batch) % self.world_size
@@ -147,7 +147,7 @@ class PlannedLoader:
             position, self._next = self._next, self._next + 1
             if self.random:
                 plan = self.sampler
-                generator.manual_seed(mix(plan.seed, plan.epoch, position, plan.rank))
+                generator.manual_seed(hash_seed(plan.seed, plan.epoch, position, plan.rank))
             if self.prepare is not None:
                 batch = self.prepare(batch, generator)
             yield batch
@@ -256,7 +256,7 @@ def _identity(batch: Any) -> Any:
     return batch
 
 
-def mix(*numbers: int) -> int:
+def hash_seed(*numbers: int) -> int:
     """One 63-bit seed from several numbers (the mixing step of SplitMix64)."""
     mask = (1 << 64) - 1
     state = 0

@@ -14,7 +14,7 @@ from datamodules.bodies import PARTS, body, draw_poses, pose
 from datamodules.class_folders import ClassFolders
 from datamodules.mesh_files import MESHES, UPWARDS, check_axis, read_surface
 from datamodules.meshes import MeshDataModule
-from zoo.functional.meshes import components
+from zoo.functional.meshes import connected_components
 
 
 class MeshFolder(MeshDataModule):
@@ -74,7 +74,7 @@ class MeshFolder(MeshDataModule):
 
     def _read(self, file: Path) -> Data:
         vertices, faces, mended = read_surface(file)
-        pieces = int(components(faces, len(vertices)).max()) + 1
+        pieces = int(connected_components(faces, len(vertices)).max()) + 1
         if pieces > 1:
             mended.append(f"it is in {pieces} pieces, between which nothing flows")
         if mended:

@@ -16,7 +16,7 @@ from datamodules.errors import DataError
 from datamodules.graph_sets import GraphLists
 from datamodules.points import ROTATIONS, check_rotation
 from zoo.functional.meshes import face_areas
-from zoo.functional.spectral import Operators, spectral_operators
+from zoo.functional.spectral import MeshOperators, spectral_operators
 
 
 class MeshDataModule(GraphLists):
@@ -125,7 +125,7 @@ class MeshDataModule(GraphLists):
         pos = centred(mesh.pos.double(), mesh.face.T)
         return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.as_batch())
 
-    def _operators(self, vertices: Tensor, faces: Tensor) -> Operators:
+    def _operators(self, vertices: Tensor, faces: Tensor) -> MeshOperators:
         if not self.cached:
             return spectral_operators(vertices, faces, self.eigenpairs)
         return cached_operators(self.root / "operators", vertices, faces, self.eigenpairs)
@@ -162,7 +162,7 @@ def centred(vertices: Tensor, faces: Tensor) -> Tensor:
     return (vertices - centre) / areas.sum().sqrt()
 
 
-def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> Operators:
+def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> MeshOperators:
     """The operators of a mesh, read from ``folder`` if it has them, else computed and kept there.
 
     The file is named after what the mesh contains, so that a changed mesh has another.
@@ -176,7 +176,7 @@ def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> O
     content.update(faces.contiguous().numpy().tobytes())
     file = folder / f"{content.hexdigest()[:32]}.pt"
     if file.is_file():
-        return Operators(*torch.load(file, weights_only=True))
+        return MeshOperators(*torch.load(file, weights_only=True))
     found = spectral_operators(vertices, faces, k)
     partial = file.with_suffix(f".{os.getpid()}.partial")
     try:

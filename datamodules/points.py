@@ -10,10 +10,10 @@ from torch import Tensor
 
 from datamodules.base import TensorDataModule
 from datamodules.loader import Batch
-from zoo.functional.points import random_rotations, turns
-from zoo.functional.voxels import occupancy
+from zoo.functional.points import random_rotations, random_z_rotations
+from zoo.functional.voxels import voxelize
 
-ROTATIONS = {"none": None, "upright": turns, "any": random_rotations}
+ROTATIONS = {"none": None, "upright": random_z_rotations, "any": random_rotations}
 TASKS = ("shapes", "parts")
 
 
@@ -145,7 +145,7 @@ class PointDataModule(TensorDataModule):
         return self._as_asked(x @ rotation.mT), y
 
     def _as_asked(self, points: Tensor) -> Tensor:
-        return occupancy(points, self.voxels) if self.voxels else points
+        return voxelize(points, self.voxels) if self.voxels else points
 
 
 def check_rotation(kind: str) -> None:

@@ -40,7 +40,7 @@ from zoo import (
 )
 from zoo.attacks import FGSM
 from zoo.core.checkpoints import AtomicCheckpointIO
-from zoo.core.distributed import leave_processes
+from zoo.core.distributed import destroy_process_group
 
 
 class Recorder(Autoencoder):
@@ -270,4 +270,4 @@ if __name__ == "__main__":
         f.__name__: f for f in (gradients, samples, files, batch_norms, resume, exact, metrics, nan)
     }
     jobs[job](Path(target), int(count))
-    leave_processes()
+    destroy_process_group()

@@ -15,16 +15,16 @@ import zoo
 from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator
 from zoo.core import registry
 from zoo.core.classification import Classifier
-from zoo.core.closed_form import PassSolver
+from zoo.core.closed_form import ClosedFormTask
 from zoo.core.registry import import_class, read_recipe
 from zoo.core.regression import Regressor
 from zoo.core.task import Task
 from zoo.models.geometric.base import GeometricTask
 from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
-from zoo.models.geometric.meshes import SurfaceModel
+from zoo.models.geometric.meshes import MeshModel
 from zoo.models.geometric.point_clouds import PointModel
-from zoo.models.latent.mesh_autoencoder import TemplateModel
-from zoo.models.sequences.forecasting import ForecastTask
+from zoo.models.latent.mesh_autoencoder import TemplateMeshModel
+from zoo.models.sequences.forecasting import ForecastingTask
 
 MODELS = zoo.list_models()
 
@@ -83,7 +83,7 @@ def shape_of(model: Task, batch: Any) -> tuple[int, ...]:
         return batch.num_graphs, model.num_classes
     if isinstance(model, GraphAutoencoder):
         return batch.num_nodes, model.hparams["latent_dim"]
-    if isinstance(model, SurfaceModel):
+    if isinstance(model, MeshModel):
         return len(batch.y), model.num_classes
     x, y = batch
     if isinstance(model, PointSegmenter):
@@ -96,7 +96,7 @@ def shape_of(model: Task, batch: Any) -> tuple[int, ...]:
         return len(x), model.length, model.vocab_size
     if isinstance(model, Translator):
         return len(x), y.shape[1], model.hparams["target_vocab_size"]
-    return tuple(y.shape if isinstance(model, ForecastTask) else x.shape)
+    return tuple(y.shape if isinstance(model, ForecastingTask) else x.shape)
 
 
 def doubled(batch: Any) -> Any:
@@ -153,14 +153,14 @@ def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> Non
     known = registry.arguments_of(import_class(read_recipe(name)["model"]["class_path"]))
     fixed = {key: value for key, value in options.items() if key in known}
     model = zoo.create_model(name, lr=3e-3, schedule="constant", **fixed)
-    batch = make_batch(name, 4 if isinstance(model, SurfaceModel) else 16)
+    batch = make_batch(name, 4 if isinstance(model, MeshModel) else 16)
     if isinstance(model, GAN):  # its losses fall and rise: the samples must become the batch
         apart = distance_to(batch, model)
         trainer(max_epochs=1).fit(model, Repeat(batch, 400 * model.hparams["n_critic"]))
         assert distance_to(batch, model) < 0.6 * apart
         return
     before = float(model.step(batch)["loss"].detach())
-    costly = LanguageModel | PointModel | SurfaceModel | TemplateModel
+    costly = LanguageModel | PointModel | MeshModel | TemplateMeshModel
     steps = 100 if isinstance(model, costly) else 400
     trainer(max_epochs=1).fit(model, Repeat(batch, steps))
     assert float(model.step(batch)["loss"].detach()) < OVERFIT.get(name, 0.5) * before
@@ -195,7 +195,7 @@ def same(one: Task, two: Task) -> bool:
 def test_the_seed_decides_the_run(name: str, trainer: Callable[..., L.Trainer]) -> None:
     first, again, other = (fit_with(seed, name, trainer) for seed in (1, 1, 2))
     assert same(first, again)
-    solved = isinstance(first, PassSolver) and not first.automatic_optimization
+    solved = isinstance(first, ClosedFormTask) and not first.automatic_optimization
     # an exact solution leaves nothing to chance, nor does a model that draws no weights
     assert same(first, other) == (solved or isinstance(first, DLinear))
 

@@ -29,10 +29,10 @@ from zoo.attacks import (
     UniversalPerturbation,
     WorstOf,
 )
-from zoo.attacks.base import Scores
+from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.norm_balls import size
+from zoo.functional.norm_balls import delta_norm
 
 BUDGETED: dict[str, Callable[[float], Attack]] = {
     "fgsm": lambda eps: FGSM(eps=eps),
@@ -78,7 +78,7 @@ def test_samples_stay_in_the_ball_and_in_the_bounds(name: str, eps: float, image
     assert found.shape == x.shape
     assert not found.requires_grad
     assert not torch.equal(found, x)
-    assert size(found - x, norm_of(attack)).max() <= eps + 1e-6
+    assert delta_norm(found - x, norm_of(attack)).max() <= eps + 1e-6
     assert found.min() >= 0
     assert found.max() <= 1
 
@@ -298,10 +298,10 @@ def test_queries_are_counted(images: Case) -> None:
     def stubborn(x: Tensor) -> Tensor:
         return model(x) + 1e6 * nn.functional.one_hot(y, 4)
 
-    scores = Scores(stubborn)
+    scores = ScoreFunction(stubborn)
     found = Square(eps=0.1, queries=30).perturb(scores, x, Goal(y))
     assert scores.queries == 30 * len(x)
     assert found.shape == x.shape
-    scores = Scores(model)
+    scores = ScoreFunction(model)
     Square(eps=0.9, queries=500).perturb(scores, x, Goal(y))
     assert scores.queries < 100 * len(x)  # broken ones are not asked about again

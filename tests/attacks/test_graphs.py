@@ -13,15 +13,15 @@ from torch import Tensor
 from callbacks import AdversarialTraining
 from datamodules import SBM
 from zoo import NodeClassifier
-from zoo.attacks import Purified, evaluate, jaccard_filter, remove_outliers
+from zoo.attacks import PurifiedModel, evaluate_robustness, jaccard_filter, remove_outliers
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
 from zoo.errors import InputError
 from zoo.functional.graphs import (
-    absent_pairs,
-    both_directions,
-    flip_pairs,
+    flip_edges,
     jaccard_similarity,
-    undirected_pairs,
+    sample_absent_edges,
+    symmetrize_edges,
+    unique_undirected_edges,
 )
 
 KINDS: dict[str, Any] = {
@@ -60,7 +60,8 @@ def accuracy(model: Any, graph: Any) -> float:
 def changed(before: Any, after: Any) -> int:
     """Unordered pairs that differ."""
     marks = [
-        {tuple(pair) for pair in undirected_pairs(g.edge_index).T.tolist()} for g in (before, after)
+        {tuple(pair) for pair in unique_undirected_edges(g.edge_index).T.tolist()}
+        for g in (before, after)
     ]
     return len(marks[0] ^ marks[1])
 
@@ -77,7 +78,7 @@ def test_graphs_stay_graphs(name: str, eps: float, trained: tuple[NodeClassifier
     assert torch.equal(edges.flip(0).unique(dim=1), edges.unique(dim=1))
     assert edges.unique(dim=1).shape == edges.shape  # each once
     assert (edges[0] != edges[1]).all()
-    allowed = int(eps * undirected_pairs(before).shape[1])
+    allowed = int(eps * unique_undirected_edges(before).shape[1])
     assert 0 < changed(graph, found) <= allowed
     again = make(name, eps)(model, graph)
     assert torch.equal(again.edge_index, edges)
@@ -124,7 +125,7 @@ def test_gradients_beat_chance(trained: tuple[NodeClassifier, Any]) -> None:
 def test_robustness_of_a_classifier_of_nodes(trained: tuple[NodeClassifier, Any]) -> None:
     model, graph = trained
     kinds = [make("random", 0.0), make("prbcd", 0.0)]
-    found = evaluate(model, [graph], kinds, [0.0, 0.2])
+    found = evaluate_robustness(model, [graph], kinds, [0.0, 0.2])
     assert found.samples == int(graph.mask.sum())
     assert found.clean == pytest.approx(accuracy(model, graph))
     assert found.accuracy["PRBCD"][0] == found.accuracy["RandomFlips"][0] == found.clean
@@ -180,11 +181,11 @@ def test_bad_input(trained: tuple[NodeClassifier, Any]) -> None:
 
 
 def test_flips_by_hand() -> None:
-    edges = both_directions(torch.tensor([[0, 1], [1, 2]]))
+    edges = symmetrize_edges(torch.tensor([[0, 1], [1, 2]]))
     flips = torch.tensor([[1, 0, 3, 0], [0, 2, 3, 2]])  # 0–1 goes, 0–2 comes once, the loop is none
-    found = flip_pairs(edges, flips, 4)
+    found = flip_edges(edges, flips, 4)
     assert {tuple(e) for e in found.T.tolist()} == {(1, 2), (2, 1), (0, 2), (2, 0)}
-    assert torch.equal(flip_pairs(found, flips, 4), edges.unique(dim=1))
+    assert torch.equal(flip_edges(found, flips, 4), edges.unique(dim=1))
 
 
 # -- defences --------------------------------------------------------------------------------------
@@ -200,14 +201,16 @@ def test_a_filter_takes_strange_edges_away() -> None:
     """Two groups with words of their own: added edges between them go, all others stay."""
     x = torch.zeros(40, 6)
     x[:20, :3] = x[20:, 3:] = 1.0
-    inside = torch.cat([absent_pairs(torch.empty(2, 0).long(), 20, 60) + 20 * k for k in (0, 1)], 1)
+    inside = torch.cat(
+        [sample_absent_edges(torch.empty(2, 0).long(), 20, 60) + 20 * k for k in (0, 1)], 1
+    )
     between = torch.stack([torch.arange(20), torch.arange(20, 40)])
     from torch_geometric.data import Data
 
-    graph = Data(x=x, edge_index=both_directions(torch.cat([inside, between], 1)))
+    graph = Data(x=x, edge_index=symmetrize_edges(torch.cat([inside, between], 1)))
     found = jaccard_filter(graph)
-    assert torch.equal(found.edge_index.unique(dim=1), both_directions(inside).unique(dim=1))
-    model = Purified(lambda data: data.edge_index.shape[1], jaccard_filter)
+    assert torch.equal(found.edge_index.unique(dim=1), symmetrize_edges(inside).unique(dim=1))
+    model = PurifiedModel(lambda data: data.edge_index.shape[1], jaccard_filter)
     assert model.logits(graph) == 240
 
 

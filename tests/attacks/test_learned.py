@@ -16,7 +16,7 @@ from zoo.attacks import (
     TransferAttack,
     Transferred,
     UniversalPerturbation,
-    evaluate,
+    evaluate_robustness,
 )
 from zoo.errors import InputError
 
@@ -80,7 +80,7 @@ def test_curves_fall_from_the_accuracy_without_an_attack(learned: Case) -> None:
     wrong = (y[:20] + 1) % 10  # labels that the model is wrong about stay wrong
     data = [(x[:20], wrong), *batches(x[20:], y[20:])]
     eps = (0.0, 0.05, 0.1, 0.3)
-    found = evaluate(model, data, [FGSM(eps=1.0), PGD(eps=1.0, steps=10)], eps)
+    found = evaluate_robustness(model, data, [FGSM(eps=1.0), PGD(eps=1.0, steps=10)], eps)
     assert found.samples == len(x)
     assert found.clean == pytest.approx(1 - 20 / len(x))
     assert found.eps == eps
@@ -97,9 +97,9 @@ def test_curves_fall_from_the_accuracy_without_an_attack(learned: Case) -> None:
 def test_bad_evaluations(learned: Case) -> None:
     model, x, y = learned
     with pytest.raises(InputError, match="no samples to judge"):
-        evaluate(model, [], PGD(eps=0.1), [0.1])
+        evaluate_robustness(model, [], PGD(eps=0.1), [0.1])
     with pytest.raises(InputError, match="told apart by their names, got PGD, PGD"):
-        evaluate(model, [(x, y)], [PGD(eps=0.1), PGD(eps=0.2)], [0.1])
+        evaluate_robustness(model, [(x, y)], [PGD(eps=0.1), PGD(eps=0.2)], [0.1])
     with pytest.raises(InputError, match=r"is for samples \(1, 8, 8\), not \(1, 4, 4\)"):
         AddedPerturbation(torch.zeros(1, 1, 8, 8))(model, x[:, :, :4, :4], y)
 

@@ -26,14 +26,14 @@ from zoo.attacks import (
     Targeted,
     UniversalSpectrum,
     VoxelFlips,
-    evaluate,
+    evaluate_robustness,
 )
-from zoo.attacks.combine import reseeded
+from zoo.attacks.combine import with_new_seed
 from zoo.attacks.greedy import highest
 from zoo.attacks.meshes import smooth_bases
 from zoo.errors import InputError
-from zoo.functional.meshes import edge_lengths, edges_of
-from zoo.functional.norm_balls import size
+from zoo.functional.meshes import edge_lengths, mesh_edges
+from zoo.functional.norm_balls import delta_norm
 from zoo.functional.spectral import mesh_eigenvalues, spectral_operators
 
 # -- points ----------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_the_nearest_cloud_across_a_linear_boundary(norm: str) -> None:
     found = attack(model, x, y)
     least = margin.abs() / (w.abs().sum() if norm == "linf" else w.norm(dim=1).sum())
     assert (model(found).argmax(1) != y).all()
-    ratio = size(found - x, norm) / least
+    ratio = delta_norm(found - x, norm) / least
     assert ratio.min() > 1 - 1e-6
     assert ratio.max() < 1.25
 
@@ -171,7 +171,7 @@ def test_changes_are_those_of_the_decoder(norm: str) -> None:
     found = attack(model, x, y)
     delta = found - x
     torch.testing.assert_close(delta, codes.decode(codes.encode(delta)), rtol=0, atol=1e-12)
-    length = size(codes.encode(delta), norm)
+    length = delta_norm(codes.encode(delta), norm)
     assert (length <= 0.5 + 1e-9).all()
     assert length.max() > 0.49
     assert torch.equal(attack.with_budget(0.0)(model, x, y), x)
@@ -208,14 +208,14 @@ def test_smooth_displacements(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> Non
     smooth = SmoothPGD(faces=faces, band=12, **options)(model, x, y)
     rough = PGD(norm="point", bounds=None, **options)(model, x, y)
     for found in (smooth, rough):
-        length = size(found - x, "point")
+        length = delta_norm(found - x, "point")
         assert (length <= 0.05 + 1e-9).all()
         assert length.min() > 0.045
     basis = smooth_bases(x, faces, 12)
     for delta, phi in zip(smooth - x, basis, strict=True):
         inside = phi @ torch.linalg.lstsq(phi, delta).solution
         torch.testing.assert_close(inside, delta, rtol=0, atol=1e-9)
-    edges = edges_of(faces)
+    edges = mesh_edges(faces)
 
     def bend(found: Tensor) -> Tensor:
         return (edge_lengths(found, edges) / edge_lengths(x, edges) - 1).abs().mean()
@@ -290,7 +290,7 @@ def test_robustness_of_a_classifier_of_meshes(sheets: Any) -> None:
     batch.y = model.eval().logits(batch).argmax(1)
     batch.y[0] = (batch.y[0] + 1) % 8  # which it is wrong about
     attack = OnMeshes(PGD(eps=0.0, norm="point", bounds=None, steps=10))
-    found = evaluate(model, [batch], attack, [0.0, 1.0])
+    found = evaluate_robustness(model, [batch], attack, [0.0, 1.0])
     assert (found.samples, found.clean) == (4, 0.75)
     assert found.accuracy["PGD"][0] == 0.75
     assert found.accuracy["PGD"][1] < 0.75
@@ -298,7 +298,7 @@ def test_robustness_of_a_classifier_of_meshes(sheets: Any) -> None:
 
 def test_restarts_and_targets_of_wrapped_attacks() -> None:
     attack = OnMeshes(Targeted(PGD(eps=0.1), "next"))
-    again: Any = reseeded(attack, 3)
+    again: Any = with_new_seed(attack, 3)
     assert again.attack.attack.seed == 3
     assert again.attack.target == "next"
     assert again.name == "PGD→next"

@@ -18,7 +18,7 @@ from callbacks import (
     Samples,
     save_figure,
 )
-from callbacks.figures import evaluating
+from callbacks.figures import evaluation_mode
 from datamodules import Digits
 from zoo import VAE, Autoencoder, MLPClassifier, plots
 from zoo.errors import InputError
@@ -74,7 +74,7 @@ def test_drawing_changes_neither_the_model_nor_the_run(
 def test_evaluating_restores_the_mode_of_every_submodule() -> None:
     module = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout())
     module[0].eval()  # frozen on purpose
-    with evaluating(module):
+    with evaluation_mode(module):
         assert not any(m.training for m in module.modules())
         assert not torch.is_grad_enabled()
     assert [m.training for m in module.modules()] == [True, False, True]

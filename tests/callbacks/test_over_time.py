@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from callbacks import LatentInterpolation, LatentManifold, Samples, SamplesOverTime
-from callbacks.figures import evaluating
+from callbacks.figures import evaluation_mode
 from datamodules import Digits, Gaussians2D
 from tests.test_resume import _KeepFirst
 from zoo import GAN, VAE
@@ -102,7 +102,7 @@ def test_latent_callbacks_draw_a_model_without_an_encoder() -> None:
     model, x = GAN((1, 8, 8), **SMALL), torch.rand(4, 1, 8, 8)
     assert not model.has_encoder
     assert VAE((1, 8, 8)).has_encoder
-    with evaluating(model):
+    with evaluation_mode(model):
         path = LatentInterpolation(pairs=3, steps=5, kind="spherical").draw(model, x, torch.ones(4))
         LatentManifold(side=3).draw(model, x, torch.ones(4))
     labels = [label.get_text() for label in path.axes[0].get_yticklabels()]

@@ -22,13 +22,13 @@ from datamodules import (
     graphs,
 )
 from tests.official_files import PLANETOID_TEST, write_planetoid, write_tudataset
-from zoo.functional.graphs import undirected_pairs
+from zoo.functional.graphs import unique_undirected_edges
 
 SPLITS = ("train", "val", "test")
 
 
 def pairs_of(edges: torch.Tensor) -> set[tuple[int, int]]:
-    return set(map(tuple, undirected_pairs(edges).T.tolist()))
+    return set(map(tuple, unique_undirected_edges(edges).T.tolist()))
 
 
 # -- one graph -------------------------------------------------------------------------------------

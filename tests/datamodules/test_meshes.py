@@ -16,11 +16,11 @@ from datamodules.meshes import cached_operators
 from tests.datamodules.test_point_files import TETRAHEDRON, VERTICES, lines, off, ply
 from zoo.functional.meshes import (
     check_manifold,
-    components,
+    connected_components,
     edge_counts,
     edge_lengths,
-    edges_of,
     face_areas,
+    mesh_edges,
 )
 from zoo.functional.spectral import spectral_operators
 
@@ -32,7 +32,7 @@ def test_sheets_are_bent_without_stretching() -> None:
     for train in (True, False):
         for mesh in data.load(train):
             flat, faces = sheet(list(CUTS.values())[int(mesh.y)], data.refine)
-            edges = edges_of(faces)
+            edges = mesh_edges(faces)
             assert torch.equal(mesh.face.T, faces)
             torch.testing.assert_close(
                 edge_lengths(mesh.pos, edges), edge_lengths(flat, edges), rtol=0, atol=1e-10
@@ -104,7 +104,7 @@ def test_training_turns_anew_and_evaluation_as_before() -> None:
 def test_the_body_is_one_closed_surface() -> None:
     rest = body()
     check_manifold(rest.vertices, rest.faces)
-    assert int(components(rest.faces, len(rest.vertices)).max()) == 0
+    assert int(connected_components(rest.faces, len(rest.vertices)).max()) == 0
     assert bool((edge_counts(rest.faces)[1] == 2).all())
     a, b, c = rest.vertices[rest.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum() / 6

@@ -12,10 +12,10 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
 from zoo.functional.distances import (
-    coverage_measures,
     frechet_distance,
     kernel_distance,
-    nearest_neighbour_classes,
+    knn_classify,
+    precision_recall_density_coverage,
 )
 from zoo.functional.moments import Moments
 
@@ -79,14 +79,14 @@ def test_coverage_measures_one_by_one() -> None:
         "density": float(inside.sum()) / (k * 30),
         "coverage": sum(bool(inside[i].any()) for i in range(40)) / 40,
     }
-    ours = coverage_measures(real, fake, k)
+    ours = precision_recall_density_coverage(real, fake, k)
     assert {name: float(v) for name, v in ours.items()} == pytest.approx(expected)
 
 
 def test_a_collapsed_generator_is_precise_and_covers_nothing() -> None:
     real, _ = sets()
     collapsed = real[:1] + 1e-3 * torch.randn(200, 6).double()
-    measures = coverage_measures(real, collapsed, 5)
+    measures = precision_recall_density_coverage(real, collapsed, 5)
     assert measures["precision"] == 1
     assert measures["recall"] < 0.02
     assert measures["coverage"] < 0.05
@@ -96,7 +96,9 @@ def test_a_collapsed_generator_is_precise_and_covers_nothing() -> None:
 def test_the_published_check_on_gaussians() -> None:
     """Naeem et al.'s example: 10,000 Gaussian vectors of 1,000 dimensions, twice, k = 5."""
     torch.manual_seed(0)
-    measures = coverage_measures(torch.randn(10_000, 1000), torch.randn(10_000, 1000), 5)
+    measures = precision_recall_density_coverage(
+        torch.randn(10_000, 1000), torch.randn(10_000, 1000), 5
+    )
     published = {"precision": 0.4772, "recall": 0.4705, "density": 1.0555, "coverage": 0.9735}
     for name, value in published.items():
         assert float(measures[name]) == pytest.approx(
@@ -108,16 +110,16 @@ def test_neighbours_vote_as_scikit_learns() -> None:
     codes, queries = torch.randn(200, 3), torch.randn(50, 3)
     labels = (codes[:, 0] > 0).long() + (codes[:, 1] > 0).long()
     oracle = KNeighborsClassifier(1).fit(codes, labels)
-    ours = nearest_neighbour_classes(codes, labels, queries, 1)
+    ours = knn_classify(codes, labels, queries, 1)
     assert torch.equal(ours, torch.from_numpy(oracle.predict(queries)))
     # five votes without a tie: the same; of a tie the nearest decides
     codes = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     labels = torch.tensor([1, 0, 0, 1])
-    assert nearest_neighbour_classes(codes, labels, torch.zeros(1, 1), 3).tolist() == [0]
-    assert nearest_neighbour_classes(codes, labels, torch.zeros(1, 1), 4).tolist() == [1]
+    assert knn_classify(codes, labels, torch.zeros(1, 1), 3).tolist() == [0]
+    assert knn_classify(codes, labels, torch.zeros(1, 1), 4).tolist() == [1]
 
 
 @pytest.mark.parametrize("k", [0, 20])
 def test_as_many_neighbours_as_samples(k: int) -> None:
     with pytest.raises(ValueError, match=f"k={k} neighbours of 30 real and 20 generated"):
-        coverage_measures(torch.randn(30, 2), torch.randn(20, 2), k)
+        precision_recall_density_coverage(torch.randn(30, 2), torch.randn(20, 2), k)

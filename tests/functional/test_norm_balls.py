@@ -6,8 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.functional.norm_balls import NORMS, check_norm, project, size, steepest, uniform_in_ball
-from zoo.functional.rng import Streams
+from zoo.functional.norm_balls import (
+    NORMS,
+    check_norm,
+    delta_norm,
+    project_to_ball,
+    steepest_direction,
+    uniform_in_ball,
+)
+from zoo.functional.rng import SampleRNG
 
 
 def far() -> Tensor:
@@ -17,38 +24,38 @@ def far() -> Tensor:
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_projection_is_the_nearest_point(norm: str) -> None:
     delta = far()
-    near = project(delta, 0.7, norm)
-    assert (size(near, norm) - 0.7).abs().max() < 1e-12
-    torch.testing.assert_close(project(near, 0.7, norm), near)
+    near = project_to_ball(delta, 0.7, norm)
+    assert (delta_norm(near, norm) - 0.7).abs().max() < 1e-12
+    torch.testing.assert_close(project_to_ball(near, 0.7, norm), near)
     # no other point of the ball is nearer
-    others = torch.stack([project(far(), 0.7, norm) for _ in range(200)])
+    others = torch.stack([project_to_ball(far(), 0.7, norm) for _ in range(200)])
     assert ((others - delta).flatten(2).norm(dim=2) >= (near - delta).flatten(1).norm(dim=1)).all()
-    inside = 0.01 * delta / size(delta, norm).view(-1, 1, 1)
-    assert torch.equal(project(inside, 0.7, norm), inside)
-    each = project(delta, torch.linspace(0.1, 1, 50, dtype=torch.float64), norm)
-    assert (size(each, norm) - torch.linspace(0.1, 1, 50)).abs().max() < 1e-6
+    inside = 0.01 * delta / delta_norm(delta, norm).view(-1, 1, 1)
+    assert torch.equal(project_to_ball(inside, 0.7, norm), inside)
+    each = project_to_ball(delta, torch.linspace(0.1, 1, 50, dtype=torch.float64), norm)
+    assert (delta_norm(each, norm) - torch.linspace(0.1, 1, 50)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_no_step_of_size_one_goes_up_faster(norm: str) -> None:
     gradient = far()
-    step = steepest(gradient, norm)
-    assert (size(step, norm) - 1).abs().max() < 1e-12
-    others = torch.stack([project(far(), 1.0, norm) for _ in range(200)])
+    step = steepest_direction(gradient, norm)
+    assert (delta_norm(step, norm) - 1).abs().max() < 1e-12
+    others = torch.stack([project_to_ball(far(), 1.0, norm) for _ in range(200)])
     assert ((others * gradient).sum((2, 3)) <= (step * gradient).sum((1, 2)) + 1e-12).all()
-    assert (steepest(torch.zeros(2, 3), norm) == 0).all()
+    assert (steepest_direction(torch.zeros(2, 3), norm) == 0).all()
 
 
 @pytest.mark.parametrize(("norm", "dims"), [("linf", 18), ("l2", 18), ("point", 3)])
 def test_random_points_fill_the_ball_evenly(norm: str, dims: int) -> None:
     """A ball of half the radius holds 2^-d of them; for linf each coordinate by itself does."""
     x = torch.rand(20_000, 6, 3, dtype=torch.float64)
-    points = uniform_in_ball(Streams(x), x, 2.0, norm)
-    assert size(points, norm).max() <= 2.0
+    points = uniform_in_ball(SampleRNG(x), x, 2.0, norm)
+    assert delta_norm(points, norm).max() <= 2.0
     assert points.mean(0).abs().max() < 0.05
     share = {
         "linf": (points.abs() < 1).double().mean(),
-        "l2": (size(points, norm) < 2 * 0.5 ** (1 / dims)).double().mean(),
+        "l2": (delta_norm(points, norm) < 2 * 0.5 ** (1 / dims)).double().mean(),
         "point": (points.norm(dim=-1) < 2 * 0.5 ** (1 / dims)).double().mean(),
     }[norm]
     assert share == pytest.approx(0.5, abs=0.02)

@@ -7,22 +7,22 @@ import math
 import pytest
 import torch
 
-from zoo.functional.paths import linear, path, spherical
+from zoo.functional.paths import interpolation_path, linear_path, spherical_path
 
 
 def test_both_begin_and_end_where_they_should() -> None:
     z0, z1 = torch.randn(2, 4, 3).double()
     for kind in ("linear", "spherical"):
-        points = path(kind, z0, z1, 7)
+        points = interpolation_path(kind, z0, z1, 7)
         assert points.shape == (7, 4, 3)
         torch.testing.assert_close(points[0], z0)
         torch.testing.assert_close(points[-1], z1)
-    torch.testing.assert_close(linear(z0, z1, 3)[1], (z0 + z1) / 2)
+    torch.testing.assert_close(linear_path(z0, z1, 3)[1], (z0 + z1) / 2)
 
 
 def test_the_arc_is_a_rotation_at_even_speed() -> None:
     z0, z1 = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
-    points = spherical(z0, z1, 4)[:, 0]
+    points = spherical_path(z0, z1, 4)[:, 0]
     angles = [k * math.pi / 6 for k in range(4)]
     expected = torch.tensor([[2 * math.cos(a), 2 * math.sin(a)] for a in angles]).double()
     torch.testing.assert_close(points, expected)
@@ -30,8 +30,8 @@ def test_the_arc_is_a_rotation_at_even_speed() -> None:
 
 def test_the_arc_keeps_the_norm_that_a_straight_line_loses() -> None:
     z0, z1 = torch.randn(2, 50, 100).double()
-    middle = path("spherical", z0, z1, 3)[1].norm(dim=1).mean()
-    straight = path("linear", z0, z1, 3)[1].norm(dim=1).mean()
+    middle = interpolation_path("spherical", z0, z1, 3)[1].norm(dim=1).mean()
+    straight = interpolation_path("linear", z0, z1, 3)[1].norm(dim=1).mean()
     assert float(middle) == pytest.approx(10, rel=0.02)
     assert float(straight) == pytest.approx(10 / math.sqrt(2), rel=0.03)
 
@@ -39,9 +39,9 @@ def test_the_arc_keeps_the_norm_that_a_straight_line_loses() -> None:
 def test_without_an_arc_it_is_the_line() -> None:
     z0 = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]).double()
     z1 = torch.tensor([[3.0, 0.0], [-1.0, 0.0], [1.0, 1.0]]).double()
-    torch.testing.assert_close(spherical(z0, z1, 5), linear(z0, z1, 5))
+    torch.testing.assert_close(spherical_path(z0, z1, 5), linear_path(z0, z1, 5))
 
 
 def test_unknown_paths() -> None:
     with pytest.raises(ValueError, match="unknown path 'curly'; choose from linear, spherical"):
-        path("curly", torch.zeros(1, 2), torch.ones(1, 2), 3)
+        interpolation_path("curly", torch.zeros(1, 2), torch.ones(1, 2), 3)

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from zoo.functional.points import (
-    ball,
-    farthest_points,
+    ball_query,
+    farthest_point_sampling,
     gather_points,
-    interpolate,
+    interpolate_features,
     nearest_neighbors,
     pair_features,
     random_rotations,
+    random_z_rotations,
     smallest,
-    turns,
 )
 
 
@@ -59,7 +59,7 @@ def test_gathering(points: Tensor) -> None:
 
 
 def test_farthest_points_cover_the_cloud_in_any_order(points: Tensor) -> None:
-    numbers = farthest_points(points, 10)
+    numbers = farthest_point_sampling(points, 10)
     chosen = gather_points(points, numbers)
     for i in range(3):
         cloud = points[i]
@@ -70,29 +70,33 @@ def test_farthest_points_cover_the_cloud_in_any_order(points: Tensor) -> None:
         assert numbers[i].tolist() == expected
     order = torch.randperm(40)
     again = points[:, order]
-    assert torch.equal(gather_points(again, farthest_points(again, 10)), chosen)
-    assert sorted(farthest_points(points, 40)[0].tolist()) == list(range(40))
+    assert torch.equal(gather_points(again, farthest_point_sampling(again, 10)), chosen)
+    assert sorted(farthest_point_sampling(points, 40)[0].tolist()) == list(range(40))
     with pytest.raises(ValueError, match="41 farthest points of clouds of 40"):
-        farthest_points(points, 41)
+        farthest_point_sampling(points, 41)
 
 
 def test_balls_hold_what_is_near(points: Tensor) -> None:
-    numbers = ball(points, points, 0.8, 6)
+    numbers = ball_query(points, points, 0.8, 6)
     distances = (gather_points(points, numbers) - points[:, :, None]).norm(dim=-1)
     assert float(distances.max()) <= 0.8
     everything = torch.cdist(points, points)
     for i in range(40):
         inside = int((everything[0, i] <= 0.8).sum())
         assert len(set(numbers[0, i].tolist())) == min(inside, 6)
-    assert ball(points[:, :4], points[:, :4], 9.0, 6).shape == (3, 4, 4)  # all that there are
+    assert ball_query(points[:, :4], points[:, :4], 9.0, 6).shape == (3, 4, 4)  # all that there are
 
 
 def test_interpolation_keeps_known_values_and_constants(points: Tensor) -> None:
     values = torch.randn(3, 40, 5, dtype=torch.float64)
-    torch.testing.assert_close(interpolate(values, points, points), values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        interpolate_features(values, points, points), values, atol=1e-5, rtol=0
+    )
     ones = torch.ones(3, 40, 1, dtype=torch.float64)
     between = torch.randn(3, 9, 3, dtype=torch.float64)
-    torch.testing.assert_close(interpolate(ones, points, between), torch.ones(3, 9, 1).double())
+    torch.testing.assert_close(
+        interpolate_features(ones, points, between), torch.ones(3, 9, 1).double()
+    )
 
 
 def test_pair_features_do_not_change_under_rigid_motions(points: Tensor) -> None:
@@ -122,6 +126,6 @@ def test_rotations_are_rotations_and_even() -> None:
     trace = rotations.diagonal(dim1=1, dim2=2).sum(1)
     angle = ((trace - 1) / 2).clamp(-1, 1).acos()
     assert float(angle.mean()) == pytest.approx(math.pi / 2 + 2 / math.pi, abs=0.02)
-    upright = turns(100, generator)
+    upright = random_z_rotations(100, generator)
     torch.testing.assert_close(upright @ upright.mT, torch.eye(3).expand(100, 3, 3))
     assert torch.equal(upright[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(100, 3))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.functional.rng import Streams, mix
+from zoo.functional.rng import SampleRNG, splitmix64
 
 
 def test_numbers_are_uniform_and_normal() -> None:
-    streams = Streams(torch.rand(2, 5))
+    streams = SampleRNG(torch.rand(2, 5))
     uniform = streams.uniform(100_000, dtype=torch.float64)
     assert 0 <= uniform.min() < 1e-3
     assert 1 - 1e-3 < uniform.max() < 1
@@ -26,8 +26,8 @@ def test_numbers_are_uniform_and_normal() -> None:
 
 def test_draws_and_samples_and_seeds_are_independent() -> None:
     x = torch.rand(3, 4)
-    streams = Streams(x)
-    rows = [*streams.uniform(20_000), *streams.uniform(20_000), *Streams(x, 1).uniform(20_000)]
+    streams = SampleRNG(x)
+    rows = [*streams.uniform(20_000), *streams.uniform(20_000), *SampleRNG(x, 1).uniform(20_000)]
     correlation = torch.corrcoef(torch.stack(rows)).fill_diagonal_(0)
     assert correlation.abs().max() < 0.04
     shifted = torch.corrcoef(torch.stack([rows[0][1:], rows[0][:-1]]))[0, 1]
@@ -37,16 +37,16 @@ def test_draws_and_samples_and_seeds_are_independent() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_the_place_in_a_batch_has_no_part(dtype: torch.dtype) -> None:
     x = torch.rand(6, 2, 3).to(dtype)
-    streams, first = Streams(x, 7), torch.tensor([4, 1])
-    alone = Streams(x[first], 7)
+    streams, first = SampleRNG(x, 7), torch.tensor([4, 1])
+    alone = SampleRNG(x[first], 7)
     streams.uniform(3)
     alone.uniform(3)
     assert torch.equal(streams.rows(first).normal(5), alone.normal(5))
-    assert torch.equal(Streams(x, 7).uniform(3), Streams(x, 7).uniform(3))
-    assert not torch.equal(Streams(x, 7).uniform(3), Streams(x, 8).uniform(3))
+    assert torch.equal(SampleRNG(x, 7).uniform(3), SampleRNG(x, 7).uniform(3))
+    assert not torch.equal(SampleRNG(x, 7).uniform(3), SampleRNG(x, 8).uniform(3))
     same = torch.zeros(2, 3)
     same[1] = -0.0
-    assert torch.equal(*Streams(same).uniform(4))
+    assert torch.equal(*SampleRNG(same).uniform(4))
 
 
 def test_splitmix_by_hand() -> None:
@@ -54,4 +54,4 @@ def test_splitmix_by_hand() -> None:
     golden = -7046029254386353131
     states = torch.tensor([1, 2, 3]) * golden
     expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert [value % 2**64 for value in mix(states).tolist()] == expected
+    assert [value % 2**64 for value in splitmix64(states).tolist()] == expected

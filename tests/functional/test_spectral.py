@@ -14,9 +14,9 @@ from zoo.functional.meshes import (
     check_manifold,
     edge_counts,
     edge_lengths,
-    edges_of,
-    oriented,
-    stretch,
+    mesh_edges,
+    orient_faces,
+    relative_stretch,
 )
 from zoo.functional.points import random_rotations
 from zoo.functional.spectral import (
@@ -43,7 +43,7 @@ def icosphere(rounds: int) -> tuple[Tensor, Tensor]:
     inward = (torch.linalg.cross(b - a, c - a) * a).sum(1) < 0
     faces = torch.where(inward[:, None], faces.flip(1), faces)
     for _ in range(rounds):
-        edges = edges_of(faces)
+        edges = mesh_edges(faces)
         number = {tuple(e): len(vertices) + i for i, e in enumerate(edges.tolist())}
         vertices = torch.cat([vertices, vertices[edges].mean(1)])
         finer = []
@@ -96,7 +96,7 @@ def test_rigid_motions_reflections_and_folds_change_nothing() -> None:
     times = torch.logspace(-2.5, -0.5, 6, dtype=torch.float64)
     signature = heat_kernel_signature(base.eigenvalues, base.eigenvectors, times)
     for moved in (flat @ turn.T + 3, flat @ mirror, folded, askew):
-        edges = edges_of(faces)
+        edges = mesh_edges(faces)
         torch.testing.assert_close(
             edge_lengths(moved, edges), edge_lengths(flat, edges), rtol=0, atol=1e-12
         )
@@ -182,7 +182,7 @@ def test_gradients_on_a_sphere() -> None:
 def test_every_edge_goes_out_once_from_both_ends() -> None:
     for vertices, faces in (icosphere(1), sheet(CUTS["ring"], 1)):
         tails, tips, angles, _ = outgoing_edges(vertices, faces)
-        edges = edges_of(faces)
+        edges = mesh_edges(faces)
         both = torch.cat([edges, edges.flip(1)])
         found = torch.stack([tails, tips], 1)
         assert sorted(found.tolist()) == sorted(both.tolist())
@@ -237,24 +237,24 @@ def test_faces_are_turned_alike() -> None:
     vertices, faces = icosphere(1)
     mixed = faces.clone()
     mixed[5:40:3] = mixed[5:40:3].flip(1)
-    assert torch.equal(oriented(mixed).sort(1).values, faces.sort(1).values)
-    directed = oriented(mixed)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    assert torch.equal(orient_faces(mixed).sort(1).values, faces.sort(1).values)
+    directed = orient_faces(mixed)[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
     assert len(directed.unique(dim=0)) == len(directed)
     one, other = spectral_operators(vertices, mixed, 9), spectral_operators(vertices, faces, 9)
     torch.testing.assert_close(one.eigenvalues, other.eigenvalues, rtol=0, atol=1e-9)
     moebius = torch.tensor([(0, 1, 2), (1, 3, 2), (2, 3, 4), (3, 5, 4), (4, 5, 1), (5, 0, 1)])
     assert int(edge_counts(moebius)[1].max()) == 2
     with pytest.raises(ValueError, match="one side only"):
-        oriented(moebius)
+        orient_faces(moebius)
 
 
 def test_stretch_of_a_way() -> None:
-    first, edges = CORNERS, edges_of(TETRAHEDRON)
+    first, edges = CORNERS, mesh_edges(TETRAHEDRON)
     last = 2 * first
     straight = torch.stack([first, 1.5 * first, last])
-    assert stretch(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
+    assert relative_stretch(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
     late = torch.stack([first, 1.2 * first, last])
-    assert stretch(late, first, last, edges) == pytest.approx(0.3 / 4.5)
+    assert relative_stretch(late, first, last, edges) == pytest.approx(0.3 / 4.5)
 
 
 def test_slopes_of_eigenvalues_are_those_of_finite_differences() -> None:

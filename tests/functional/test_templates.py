@@ -7,7 +7,7 @@ import torch
 
 from datamodules.bodies import body
 from datamodules.isometric import CUTS, sheet
-from zoo.functional.meshes import edge_counts, edges_of
+from zoo.functional.meshes import edge_counts, mesh_edges
 from zoo.functional.templates import coarsen, pack_template, spirals, unpack_template
 
 REST = body()
@@ -65,7 +65,7 @@ def test_spirals_go_around_ring_after_ring() -> None:
     middle = int(((flat - torch.tensor([3.0, 3.0, 0.0])).norm(dim=1)).argmin())
     row = found[middle]
     assert len(row.unique()) == 9
-    neighbours = {b for e in edges_of(faces).tolist() for a, b in (e, e[::-1]) if a == middle}
+    neighbours = {b for e in mesh_edges(faces).tolist() for a, b in (e, e[::-1]) if a == middle}
     assert set(row[1:7].tolist()) == neighbours
     # the ring is walked one way: the angle grows at each step, or falls at each
     around = flat[row[1:7]] - flat[middle]

@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.functional.voxels import occupancy, voxel_faces
+from zoo.functional.voxels import voxel_faces, voxelize
 
 
 def test_points_fill_their_voxels() -> None:
     points = torch.tensor(
         [[[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0], [0.01, -0.99, 0.0], [3.0, 0.0, 0.0]]]
     )
-    grid = occupancy(points, 6)[0, 0]  # four voxels from −1 to 1, one empty at each side
+    grid = voxelize(points, 6)[0, 0]  # four voxels from −1 to 1, one empty at each side
     assert grid.nonzero().tolist() == [[1, 1, 1], [3, 1, 3], [4, 4, 4]]
-    assert occupancy(points, 4, margin=0)[0, 0].nonzero().tolist() == [
+    assert voxelize(points, 4, margin=0)[0, 0].nonzero().tolist() == [
         [0, 0, 0], [2, 0, 2], [3, 3, 3],
     ]  # fmt: skip
     with pytest.raises(ValueError, match="a grid of 2 voxels a side has none inside a margin of 1"):
-        occupancy(points, 2)
+        voxelize(points, 2)
 
 
 def test_moving_points_by_a_voxel_moves_the_grid() -> None:
     torch.manual_seed(0)
     points = torch.rand(3, 50, 3) * 0.6 - 0.3
     step = 2 / 14  # a voxel of a grid of 16 with its margin
-    moved = occupancy(points + torch.tensor([step, 0.0, -2 * step]), 16)
-    assert torch.equal(moved, occupancy(points, 16).roll((1, -2), (2, 4)))
+    moved = voxelize(points + torch.tensor([step, 0.0, -2 * step]), 16)
+    assert torch.equal(moved, voxelize(points, 16).roll((1, -2), (2, 4)))
 
 
 def test_the_outside_of_voxels() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from zoo.functional.distances import coverage_measures
+from zoo.functional.distances import precision_recall_density_coverage
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
 
 MODES = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0))
@@ -27,7 +27,7 @@ def test_ideal_samples_are_of_high_quality_as_often_as_theory_says() -> None:
 
 def test_coverage_over_batches_is_that_of_the_whole() -> None:
     real, fake = torch.rand(60, 1, 2, 2), torch.rand(60, 1, 2, 2)
-    expected = coverage_measures(real.flatten(1), fake.flatten(1), 5)
+    expected = precision_recall_density_coverage(real.flatten(1), fake.flatten(1), 5)
     for kind in ("density", "coverage"):
         measure = CoverageMeasure(kind)
         for part in range(3):

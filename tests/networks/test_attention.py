@@ -17,7 +17,12 @@ from zoo.functional.attention import (
     self_attention,
     sinusoids,
 )
-from zoo.networks.attention import MultiHeadAttention, Sight, SimpleSelfAttention, recorded_weights
+from zoo.networks.attention import (
+    AttentionContext,
+    MultiHeadAttention,
+    SimpleSelfAttention,
+    recorded_weights,
+)
 from zoo.networks.position_encoding import make_position
 from zoo.networks.transformer import TransformerLayer
 
@@ -115,9 +120,9 @@ def test_multi_head_attention_equals_torchs(causal: bool) -> None:
         x, x, x, key_padding_mask=padding, attn_mask=masked, average_attn_weights=False
     )
     mask = ~padding[:, None, None, :] & (causal_mask(T, T) if causal else True)
-    torch.testing.assert_close(ours(x, Sight(mask=mask)), expected)
+    torch.testing.assert_close(ours(x, AttentionContext(mask=mask)), expected)
     with recorded_weights(ours) as records:
-        torch.testing.assert_close(ours(x, Sight(mask=mask)), expected)
+        torch.testing.assert_close(ours(x, AttentionContext(mask=mask)), expected)
     torch.testing.assert_close(records[""][0], weights)
     assert ours.record is None
 
@@ -140,7 +145,7 @@ def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
     padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]
     causal = causal_mask(T, T)
     expected = theirs(x, src_mask=~causal, src_key_padding_mask=padding)
-    sight = Sight(mask=causal & ~padding[:, None, None, :])
+    sight = AttentionContext(mask=causal & ~padding[:, None, None, :])
     torch.testing.assert_close(ours(x, sight), expected)
 
 
@@ -155,7 +160,7 @@ def test_a_decoder_layer_equals_torchs() -> None:
     x, memory = random(B, T, DIM), random(B, 5, DIM)
     padding = torch.arange(5) >= torch.tensor([5, 2])[:, None]
     expected = theirs(x, memory, tgt_mask=~causal_mask(T, T), memory_key_padding_mask=padding)
-    sight = Sight(causal=True, memory=memory, memory_mask=~padding[:, None, None, :])
+    sight = AttentionContext(causal=True, memory=memory, memory_mask=~padding[:, None, None, :])
     torch.testing.assert_close(ours(x, sight), expected)
 
 
@@ -170,16 +175,16 @@ def test_grouped_queries_share_keys_and_values() -> None:
             rows = small.unflatten(0, (2, DIM // HEADS)).repeat_interleave(2, 0).flatten(0, 1)
             getattr(getattr(full, name), part).data.copy_(rows)
     x = random(B, T, DIM)
-    torch.testing.assert_close(grouped(x, Sight()), full(x, Sight()))
+    torch.testing.assert_close(grouped(x, AttentionContext()), full(x, AttentionContext()))
 
 
 def test_qk_norm_takes_the_length_out_of_the_scores() -> None:
     layer = MultiHeadAttention(DIM, HEADS, qk_norm=True, bias=False).double()
     x = random(B, T, DIM)
     with recorded_weights(layer) as records:
-        layer(x, Sight())
+        layer(x, AttentionContext())
         layer.query.weight.data *= 100.0
-        layer(x, Sight())
+        layer(x, AttentionContext())
     torch.testing.assert_close(*records[""], rtol=1e-4, atol=1e-6)
 
 

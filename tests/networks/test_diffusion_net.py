@@ -8,21 +8,21 @@ from torch import Tensor
 from datamodules.bodies import body
 from datamodules.isometric import CUTS, bend, sheet
 from zoo.functional.spectral import (
-    Operators,
+    MeshOperators,
     cotangent_laplacian,
     heat_kernel_signature,
     spectral_operators,
     vertex_masses,
 )
-from zoo.networks.diffusion_net import Diffusion, DiffusionNet, GradientFeatures, Surfaces
+from zoo.networks.diffusion_net import DiffusionNet, GradientFeatures, HeatDiffusion, SurfaceBatch
 
 TIMES = torch.logspace(-2.5, -0.5, 5, dtype=torch.float64)
 
 
-def surfaces(*meshes: Operators) -> Surfaces:
+def surfaces(*meshes: MeshOperators) -> SurfaceBatch:
     sizes = [len(mesh.mass) for mesh in meshes]
     starts = torch.tensor([0, *sizes]).cumsum(0)
-    return Surfaces(
+    return SurfaceBatch(
         torch.cat([m.mass for m in meshes]),
         torch.stack([m.eigenvalues for m in meshes]),
         torch.cat([m.eigenvectors for m in meshes]),
@@ -32,7 +32,7 @@ def surfaces(*meshes: Operators) -> Surfaces:
     )
 
 
-def signature(mesh: Operators) -> Tensor:
+def signature(mesh: MeshOperators) -> Tensor:
     return heat_kernel_signature(mesh.eigenvalues, mesh.eigenvectors, TIMES)
 
 
@@ -46,7 +46,7 @@ def test_diffusion_is_the_heat_equation() -> None:
     flat, faces = sheet(("##", "##"), 2)
     area = 16.0
     on = surfaces(spectral_operators(flat, faces, len(flat) - 2))
-    layer = Diffusion(3).double()
+    layer = HeatDiffusion(3).double()
     t = torch.tensor([0.05, 0.1, 0.4], dtype=torch.float64)
     layer.log_time.data = t.log()
     f = torch.randn(len(flat), 3, generator=torch.Generator().manual_seed(0)).double()
@@ -99,7 +99,9 @@ def test_vertices_by_other_numbers_give_outputs_by_other_numbers() -> None:
     )
     # with the same eigenvectors, only moved, nothing is left but rounding
     index = order.argsort()[one.grad_index]
-    moved = Operators(one.mass[order], one.eigenvalues, one.eigenvectors[order], index, one.grad)
+    moved = MeshOperators(
+        one.mass[order], one.eigenvalues, one.eigenvectors[order], index, one.grad
+    )
     torch.testing.assert_close(
         model(signature(moved), surfaces(moved)),
         model(signature(one), surfaces(one))[order],

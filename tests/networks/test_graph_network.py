@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from zoo.functional.graphs import absent_pairs, both_directions, undirected_pairs
+from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 from zoo.networks.graph_network import CONVOLUTIONS, LINEAR_FIRST, FixedFeatures, GraphNetwork
 
 N, F = 20, 6
@@ -22,8 +22,8 @@ def make(conv: str, **options: Any) -> GraphNetwork:
 
 
 def random_graph(nodes: int = N, edges: int = 40) -> tuple[Tensor, Tensor]:
-    pairs = absent_pairs(torch.empty(2, 0, dtype=torch.long), nodes, edges)
-    return torch.randn(nodes, F, dtype=torch.float64), both_directions(pairs)
+    pairs = sample_absent_edges(torch.empty(2, 0, dtype=torch.long), nodes, edges)
+    return torch.randn(nodes, F, dtype=torch.float64), symmetrize_edges(pairs)
 
 
 def relabelled(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -61,7 +61,7 @@ def test_a_node_is_reached_by_as_many_steps_as_there_are_layers(conv: str) -> No
     network = make(conv, steps=2)
     changed = x.clone()
     changed[0] += 1
-    edges = both_directions(pairs)
+    edges = symmetrize_edges(pairs)
     difference = (network(changed, edges) - network(x, edges)).abs().amax(1)
     reach = {"mlp": 1}.get(conv, 3)  # nodes, itself included
     # a Chebyshev polynomial of order K reaches K − 1 steps
@@ -134,8 +134,8 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
 
 def test_pairs_and_edges() -> None:
     edges = torch.tensor([[0, 1, 2, 2, 3], [1, 0, 2, 3, 2]])
-    assert undirected_pairs(edges).tolist() == [[0, 2], [1, 3]]
-    assert both_directions(torch.tensor([[0], [1]])).tolist() == [[0, 1], [1, 0]]
+    assert unique_undirected_edges(edges).tolist() == [[0, 2], [1, 3]]
+    assert symmetrize_edges(torch.tensor([[0], [1]])).tolist() == [[0, 1], [1, 0]]
 
 
 def test_absent_pairs_are_absent_and_evenly_drawn() -> None:
@@ -143,16 +143,16 @@ def test_absent_pairs_are_absent_and_evenly_drawn() -> None:
     generator = torch.Generator().manual_seed(0)
     seen = torch.zeros(5, 5)
     for _ in range(2_000):
-        drawn = absent_pairs(pairs, 5, 3, generator)
+        drawn = sample_absent_edges(pairs, 5, 3, generator)
         assert drawn.shape == (2, 3)
         seen.index_put_((drawn[0], drawn[1]), torch.ones(()), accumulate=True)
     assert bool((seen[pairs[0], pairs[1]] == 0).all())
     assert bool((seen.tril() == 0).all())
     shares = seen[seen > 0] / 2_000
     torch.testing.assert_close(shares, torch.full((7,), 3 / 7), atol=0.05, rtol=0)
-    assert absent_pairs(pairs, 5, 7).shape == (2, 7)  # all that there are
+    assert sample_absent_edges(pairs, 5, 7).shape == (2, 7)  # all that there are
     with pytest.raises(ValueError, match="8 absent pairs were asked for, the graph has 7"):
-        absent_pairs(pairs, 5, 8)
+        sample_absent_edges(pairs, 5, 8)
 
 
 @pytest.mark.parametrize("conv", LINEAR_FIRST)

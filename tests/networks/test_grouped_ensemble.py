@@ -11,8 +11,8 @@ from torch import nn
 
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
-from zoo.networks.ensemble import vectorized
-from zoo.networks.grouped_ensemble import can_group, grouped
+from zoo.networks.ensemble import vmap_members
+from zoo.networks.grouped_ensemble import can_group, grouped_forward
 
 Make = Callable[[], nn.Module]
 
@@ -57,7 +57,7 @@ NETWORKS: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("run", [grouped, vectorized])
+@pytest.mark.parametrize("run", [grouped_forward, vmap_members])
 def test_is_each_member_by_itself(name: str, run: Callable[..., torch.Tensor]) -> None:
     members = [NETWORKS[name]().double().train() for _ in range(3)]
     alone = copy.deepcopy(members)
@@ -82,13 +82,13 @@ def test_is_each_member_by_itself(name: str, run: Callable[..., torch.Tensor]) -
 def test_members_drop_different_units_of_the_same_input() -> None:
     network = MLP([8, 2], input_dropout=0.5)
     members = [network, copy.deepcopy(network)]
-    first, second = grouped(members, torch.ones(20, 8))
+    first, second = grouped_forward(members, torch.ones(20, 8))
     assert not torch.equal(first, second)
     maps = nn.Sequential(nn.Dropout2d(0.5), nn.Conv2d(8, 3, 3), nn.Flatten(), nn.Linear(108, 2))
-    first, second = grouped([maps, copy.deepcopy(maps)], torch.ones(20, 8, 8, 8))
+    first, second = grouped_forward([maps, copy.deepcopy(maps)], torch.ones(20, 8, 8, 8))
     assert not torch.equal(first, second)
     members = [maps.eval(), copy.deepcopy(maps).eval()]
-    first, second = grouped(members, torch.ones(20, 8, 8, 8))
+    first, second = grouped_forward(members, torch.ones(20, 8, 8, 8))
     assert torch.equal(first, second)
 
 

@@ -9,11 +9,11 @@ from torch import nn
 from datamodules.bodies import body
 from zoo.functional.templates import coarsen, spirals
 from zoo.networks.mesh_conv import (
-    KINDS,
-    Levels,
-    Pool,
+    CONV_TYPES,
+    MeshHierarchy,
+    MeshPool,
+    MeshUnpool,
     SpiralConv,
-    Unpool,
     mesh_decoder,
     mesh_encoder,
 )
@@ -34,14 +34,16 @@ def test_a_spiral_convolution_is_a_linear_map_of_its_spiral() -> None:
 def test_what_is_kept_comes_back() -> None:
     coarser = coarsen(REST.vertices, REST.faces, 200)
     x = torch.randn(2, len(REST.vertices), 3, dtype=torch.float64)
-    pooled = Pool(coarser)(x)
-    back = Unpool(coarser)(pooled)
+    pooled = MeshPool(coarser)(x)
+    back = MeshUnpool(coarser)(pooled)
     torch.testing.assert_close(back[:, coarser.kept], pooled, rtol=0, atol=1e-12)
     ones = torch.ones(1, 200, 1, dtype=torch.float64)
-    torch.testing.assert_close(Unpool(coarser)(ones), torch.ones(1, len(REST.vertices), 1).double())
+    torch.testing.assert_close(
+        MeshUnpool(coarser)(ones), torch.ones(1, len(REST.vertices), 1).double()
+    )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONV_TYPES)
 def test_a_template_by_other_numbers(kind: str) -> None:
     """Same weights, vertices renumbered and faces shuffled: codes stay, outputs move along."""
     order = torch.randperm(len(REST.vertices), generator=torch.Generator().manual_seed(0))
@@ -49,7 +51,7 @@ def test_a_template_by_other_numbers(kind: str) -> None:
 
     def networks(vertices: torch.Tensor, faces: torch.Tensor) -> tuple[nn.Module, nn.Module]:
         torch.manual_seed(0)
-        levels = Levels(vertices, faces, (4, 4), kind, 5)
+        levels = MeshHierarchy(vertices, faces, (4, 4), kind, 5)
         return (
             mesh_encoder(levels, (4, 6), 3, "elu").double(),
             mesh_decoder(levels, (4, 6), 3, "elu").double(),
@@ -65,6 +67,6 @@ def test_a_template_by_other_numbers(kind: str) -> None:
 
 def test_bad_levels() -> None:
     with pytest.raises(ValueError, match="unknown network 'dense'; choose from spiral, cheb"):
-        Levels(REST.vertices, REST.faces, (4,), "dense", 5)
+        MeshHierarchy(REST.vertices, REST.faces, (4,), "dense", 5)
     with pytest.raises(ValueError, match=r"pooling \(40, 40\) leaves fewer than 4 of 1046"):
-        Levels(REST.vertices, REST.faces, (40, 40), "cheb", 5)
+        MeshHierarchy(REST.vertices, REST.faces, (40, 40), "cheb", 5)

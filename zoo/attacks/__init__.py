@@ -17,14 +17,14 @@ point). Attacks on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG.
 from zoo.attacks.apgd import APGD
 from zoo.attacks.base import Attack
 from zoo.attacks.combine import Restarts, Targeted, WorstOf
-from zoo.attacks.defences import Purified, jaccard_filter, remove_outliers
+from zoo.attacks.defenses import PurifiedModel, jaccard_filter, remove_outliers
 from zoo.attacks.gradient import BIM, FGSM, PGD, RandomFGSM
 from zoo.attacks.greedy import PointDropping, VoxelFlips
 from zoo.attacks.latent import LatentPGD
 from zoo.attacks.meshes import OnMeshes, SmoothPGD
 from zoo.attacks.minimal import CarliniWagner, DeepFool
 from zoo.attacks.penalty import PenaltyAttack
-from zoo.attacks.robustness import Robustness, evaluate
+from zoo.attacks.robustness import RobustnessReport, evaluate_robustness
 from zoo.attacks.spectral import ShiftedSpectrum, UniversalSpectrum
 from zoo.attacks.square import Square
 from zoo.attacks.transfer import TransferAttack, Transferred
@@ -43,10 +43,10 @@ __all__ = [
     "OnMeshes",
     "PenaltyAttack",
     "PointDropping",
-    "Purified",
+    "PurifiedModel",
     "RandomFGSM",
     "Restarts",
-    "Robustness",
+    "RobustnessReport",
     "ShiftedSpectrum",
     "SmoothPGD",
     "Square",
@@ -57,7 +57,7 @@ __all__ = [
     "UniversalSpectrum",
     "VoxelFlips",
     "WorstOf",
-    "evaluate",
+    "evaluate_robustness",
     "jaccard_filter",
     "remove_outliers",
 ]

@@ -8,24 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Scores
-from zoo.attacks.goals import Goal, Rows
-from zoo.attacks.gradient import PGD, Ball
-from zoo.functional.norm_balls import column
+from zoo.attacks.base import ScoreFunction
+from zoo.attacks.goals import Goal, PerSample
+from zoo.attacks.gradient import PGD, FeasibleSet
+from zoo.functional.norm_balls import broadcast_per_sample
 
 MOMENTUM = 0.75  # weight of the new step against the last way
 RISES = 0.75  # share of steps that must go up, or the step is halved
 
 
 @dataclass
-class Ascent(Rows):
+class Ascent(PerSample):
     """Where the samples of a batch are, one row each.
 
     ``step`` is (B,); ``rises`` counts steps upwards since the last look, ``best_before`` and
     ``halved`` are the best loss and whether the step was halved at that look.
     """
 
-    ball: Ball
+    ball: FeasibleSet
     now: Tensor
     before: Tensor
     gradient: Tensor
@@ -68,7 +68,7 @@ class APGD(PGD):
         if self.step_size is not None:
             raise ValueError("APGD sets its own step size: leave step_size out, or choose PGD")
 
-    def climb(self, model: Scores, ball: Ball, start: Tensor, goal: Goal) -> Tensor:
+    def climb(self, model: ScoreFunction, ball: FeasibleSet, start: Tensor, goal: Goal) -> Tensor:
         found = start.clone()
         if not self.steps or not len(start):
             return found
@@ -95,23 +95,23 @@ class APGD(PGD):
         found[rows] = path.best
         return found
 
-    def _step(self, model: Scores, path: Ascent, goal: Goal, momentum: float) -> Tensor:
+    def _step(self, model: ScoreFunction, path: Ascent, goal: Goal, momentum: float) -> Tensor:
         """One step of all samples, in place; which of them have reached their goal."""
         ball, now = path.ball, path.now
-        ahead = ball.inside(now + column(path.step, now) * ball.uphill(path.gradient))
+        ahead = ball.inside(now + broadcast_per_sample(path.step, now) * ball.uphill(path.gradient))
         way = momentum * (ahead - now) + (1 - momentum) * (now - path.before)
         path.before, path.now = now, ball.inside(now + way)
         loss, path.gradient, broken = self._evaluate(model, ball, path.now, goal)
         path.rises += loss > path.loss
         path.loss = loss
-        better = column(loss > path.best_loss, path.now)
+        better = broadcast_per_sample(loss > path.best_loss, path.now)
         path.best_loss = torch.maximum(loss, path.best_loss)
         path.best = torch.where(better, path.now, path.best)
         path.best_gradient = torch.where(better, path.gradient, path.best_gradient)
         return broken
 
     def _evaluate(
-        self, model: Scores, ball: Ball, point: Tensor, goal: Goal
+        self, model: ScoreFunction, ball: FeasibleSet, point: Tensor, goal: Goal
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, its gradient, and whether the goal is reached."""
         inputs = point.detach().requires_grad_()
@@ -128,7 +128,7 @@ def look(path: Ascent, steps: int) -> None:
     idle = ~path.halved & (path.best_loss <= path.best_before)
     stalled = few | idle
     path.step = torch.where(stalled, path.step / 2, path.step)
-    back = column(stalled, path.now)
+    back = broadcast_per_sample(stalled, path.now)
     path.now = torch.where(back, path.best, path.now)
     path.before = torch.where(back, path.best, path.before)
     path.gradient = torch.where(back, path.best_gradient, path.gradient)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.norm_balls import check_norm, project
+from zoo.functional.norm_balls import check_norm, project_to_ball
 
 TOLERANCE = 1e-6  # of bounds and budgets, for rounding
 
@@ -45,16 +45,16 @@ class Attack:
             raise InputError(
                 f"{type(self).__name__} needs the true classes y: the data has no labels"
             )
-        with undisturbed(model):
-            x, y = usable(x), usable(y)
-            return self.perturb(Scores(model, y), x, Goal(y)).detach()
+        with frozen_eval(model):
+            x, y = as_normal_tensor(x), as_normal_tensor(y)
+            return self.perturb(ScoreFunction(model, y), x, Goal(y)).detach()
 
     def on_batch(self, model: Any, batch: Any) -> Any:
         """The same on a batch as data modules give it: (x, y) → (x_adv, y)."""
-        x, y = samples_of(batch, self.name)
+        x, y = unpack_batch(batch, self.name)
         return self(model, x, y), y
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         """The attack itself, with gradients enabled and the model in evaluation mode."""
         raise NotImplementedError(f"{type(self).__name__} has no perturb(model, x, goal)")
 
@@ -72,7 +72,7 @@ class Attack:
         return type(self).__name__
 
 
-class Wrapper(Attack):
+class AttackWrapper(Attack):
     """An attack around another one.
 
     Args:
@@ -98,7 +98,7 @@ class Wrapper(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounded(Attack):
+class BoundedAttack(Attack):
     """An attack whose samples stay between bounds.
 
     Args:
@@ -127,7 +127,7 @@ class Bounded(Attack):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budgeted(Bounded):
+class EpsilonAttack(BoundedAttack):
     """An attack within a ball around each sample.
 
     Args:
@@ -148,10 +148,10 @@ class Budgeted(Bounded):
 
     def inside(self, x: Tensor, point: Tensor) -> Tensor:
         """Each point in the ball around its sample, then within the bounds."""
-        return self.clip(x + project(point - x, self.eps, self.norm))
+        return self.clip(x + project_to_ball(point - x, self.eps, self.norm))
 
 
-def samples_of(batch: Any, who: str) -> tuple[Tensor, Tensor]:
+def unpack_batch(batch: Any, who: str) -> tuple[Tensor, Tensor]:
     """x and y of a batch of tensors.
 
     Raises:
@@ -165,7 +165,7 @@ def samples_of(batch: Any, who: str) -> tuple[Tensor, Tensor]:
     )
 
 
-class Scores:
+class ScoreFunction:
     """A model as attacks see it: scores of classes, looked at once, and queries counted.
 
     Args:
@@ -217,14 +217,14 @@ def _check_labels(y: Tensor, classes: int) -> None:
         )
 
 
-def usable(x: Tensor) -> Tensor:
+def as_normal_tensor(x: Tensor) -> Tensor:
     """The same values as a tensor that gradients can flow through."""
     x = x.detach()
     return x.clone() if x.is_inference() else x
 
 
 @contextmanager
-def undisturbed(model: Any) -> Iterator[None]:
+def frozen_eval(model: Any) -> Iterator[None]:
     """Evaluation mode, gradients for inputs alone, full precision; afterwards all as it was."""
     owner = getattr(model, "__self__", model)  # of a bound method
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []

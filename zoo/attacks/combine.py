@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, Wrapper
+from zoo.attacks.base import Attack, AttackWrapper, ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.rng import Streams
+from zoo.functional.rng import SampleRNG
 
 CHOICES = ("next", "random", "runner_up", "least_likely")
 
 
-class Targeted(Wrapper):
+class Targeted(AttackWrapper):
     """Another attack, that wants one class and not just any wrong one.
 
     Args:
@@ -36,7 +36,7 @@ class Targeted(Wrapper):
         super().__init__(attack)
         self.target, self.seed = target, seed
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         if not len(x):
             return x
         with torch.no_grad():
@@ -55,7 +55,7 @@ class Targeted(Wrapper):
         if self.target == "next":
             return (y + 1) % classes
         if self.target == "random":
-            return (y + 1 + Streams(x, self.seed).integers() % (classes - 1)) % classes
+            return (y + 1 + SampleRNG(x, self.seed).integers() % (classes - 1)) % classes
         last = torch.inf if self.target == "least_likely" else -torch.inf
         others = scores.scatter(1, y[:, None], last)
         return others.argmin(1) if self.target == "least_likely" else others.argmax(1)
@@ -101,7 +101,7 @@ class WorstOf(Attack):
             raise ValueError("WorstOf needs at least one attack")
         self.attacks = attacks
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         found = x.clone()
         rows = torch.arange(len(x), device=x.device)
         for attack in self.attacks:
@@ -138,9 +138,9 @@ class Restarts(WorstOf):
     def __init__(self, attack: Attack, count: int) -> None:
         if count < 1:
             raise ValueError(f"Restarts needs a count of at least 1, got {count}")
-        if not draws(attack):
+        if not is_randomized(attack):
             raise ValueError(f"{attack.name} draws nothing at random: restarts would repeat it")
-        super().__init__(*(reseeded(attack, number) for number in range(count)))
+        super().__init__(*(with_new_seed(attack, number) for number in range(count)))
         self.attack, self.count = attack, count
 
     def with_budget(self, eps: float) -> Attack:
@@ -154,22 +154,22 @@ class Restarts(WorstOf):
         return f"{self.attack.name}×{self.count}"
 
 
-def reseeded(attack: Attack, number: int) -> Attack:
+def with_new_seed(attack: Attack, number: int) -> Attack:
     """The same attack with the ``number``-th seed after its own; itself if it draws nothing."""
     if not number:
         return attack
-    if isinstance(attack, Wrapper):
-        return attack.around(reseeded(attack.attack, number))
+    if isinstance(attack, AttackWrapper):
+        return attack.around(with_new_seed(attack.attack, number))
     if isinstance(attack, WorstOf):
-        return WorstOf(*(reseeded(part, number) for part in attack.attacks))
+        return WorstOf(*(with_new_seed(part, number) for part in attack.attacks))
     settings: Any = attack
-    return replace(settings, seed=settings.seed + number) if draws(attack) else attack
+    return replace(settings, seed=settings.seed + number) if is_randomized(attack) else attack
 
 
-def draws(attack: Attack) -> bool:
+def is_randomized(attack: Attack) -> bool:
     """Whether an attack draws random numbers."""
     if isinstance(attack, WorstOf):
-        return any(draws(part) for part in attack.attacks)
-    if isinstance(attack, Wrapper):
-        return draws(attack.attack)
+        return any(is_randomized(part) for part in attack.attacks)
+    if isinstance(attack, AttackWrapper):
+        return is_randomized(attack.attack)
     return hasattr(attack, "seed") and getattr(attack, "random_start", True)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from zoo.errors import InputError
 
-Kind = TypeVar("Kind", bound="Rows")
+Kind = TypeVar("Kind", bound="PerSample")
 LOSSES = ("cross_entropy", "margin", "dlr")
 
 
-class Rows:
+class PerSample:
     """A dataclass whose tensors have a row for each sample; what is no tensor is for all."""
 
     def rows(self: Kind, chosen: Tensor) -> Kind:
@@ -24,13 +24,13 @@ class Rows:
 
 
 def _rows_of(value: Any, chosen: Tensor) -> Any:
-    if isinstance(value, Rows):
+    if isinstance(value, PerSample):
         return value.rows(chosen)
     return value[chosen] if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
-class Goal(Rows):
+class Goal(PerSample):
     """Any class but the true one, or one chosen class.
 
     Args:

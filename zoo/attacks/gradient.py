@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Budgeted, Scores
-from zoo.attacks.goals import Goal, Rows, check_loss
+from zoo.attacks.base import EpsilonAttack, ScoreFunction
+from zoo.attacks.goals import Goal, PerSample, check_loss
 from zoo.errors import InputError
-from zoo.functional.norm_balls import steepest, uniform_in_ball
-from zoo.functional.rng import Streams
+from zoo.functional.norm_balls import steepest_direction, uniform_in_ball
+from zoo.functional.rng import SampleRNG
 
 
 @dataclass(frozen=True)
-class Ball(Rows):
+class FeasibleSet(PerSample):
     """Where an attack may go: the ball around each sample, within the bounds.
 
     A subclass may have points of another kind, that stand for samples.
@@ -26,7 +26,7 @@ class Ball(Rows):
     """
 
     x: Tensor
-    attack: Budgeted
+    attack: EpsilonAttack
 
     def samples(self, point: Tensor) -> Tensor:
         """The samples that points stand for."""
@@ -34,7 +34,7 @@ class Ball(Rows):
 
     def uphill(self, gradient: Tensor) -> Tensor:
         """The step of size 1 that goes up fastest."""
-        return steepest(gradient, self.attack.norm)
+        return steepest_direction(gradient, self.attack.norm)
 
     def inside(self, point: Tensor) -> Tensor:
         """Points, put back to where they may be."""
@@ -42,10 +42,10 @@ class Ball(Rows):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD(Budgeted):
+class PGD(EpsilonAttack):
     """x ← Π(x + α · steepest(∇L)): projected gradient ascent from a random point of the ball.
 
-    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest`` is the sign of
+    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest_direction`` is the sign of
     the gradient for ``linf`` and the gradient's direction for ``l2``. Several starts are
     ``Restarts(PGD(...), n)``.
 
@@ -60,7 +60,7 @@ class PGD(Budgeted):
         early_stop: whether a sample that has reached its goal is left as it is (default) and no
             longer computed.
         seed: of the start, default 0.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         InputError: a negative ε or number of steps.
@@ -90,17 +90,17 @@ class PGD(Budgeted):
             return self.step_size
         return 2.5 * self.eps / max(1, self.steps)
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         start = self.start(x) if self.random_start and self.steps else x
-        return self.climb(model, Ball(x, self), start, goal)
+        return self.climb(model, FeasibleSet(x, self), start, goal)
 
     def start(self, x: Tensor) -> Tensor:
         """A random point of the ball, inside the bounds."""
-        noise = uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
+        noise = uniform_in_ball(SampleRNG(x, self.seed), x, self.eps, self.norm)
         return self.clip(x + noise)
 
-    def climb(self, model: Scores, ball: Ball, start: Tensor, goal: Goal) -> Tensor:
+    def climb(self, model: ScoreFunction, ball: FeasibleSet, start: Tensor, goal: Goal) -> Tensor:
         """All steps from ``start``; rows whose goal is reached leave the batch."""
         found = start.clone()
         rows = torch.arange(len(start), device=start.device)  # those still under way
@@ -118,7 +118,7 @@ class PGD(Budgeted):
         return found
 
     def _gradient(
-        self, model: Scores, ball: Ball, point: Tensor, goal: Goal
+        self, model: ScoreFunction, ball: FeasibleSet, point: Tensor, goal: Goal
     ) -> tuple[Tensor | None, Tensor]:
         """Which rows go on (None: all), and the gradient of all losses at these points."""
         inputs = point.detach().requires_grad_()
@@ -192,4 +192,4 @@ class RandomFGSM(PGD):
         return 1.25 * self.eps if self.step_size is None else self.step_size
 
     def start(self, x: Tensor) -> Tensor:
-        return x + uniform_in_ball(Streams(x, self.seed), x, self.eps, self.norm)
+        return x + uniform_in_ball(SampleRNG(x, self.seed), x, self.eps, self.norm)

@@ -15,10 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.attacks.base import Attack, undisturbed
+from zoo.attacks.base import Attack, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.graphs import absent_pairs, both_directions, flip_pairs, undirected_pairs
+from zoo.functional.graphs import (
+    flip_edges,
+    sample_absent_edges,
+    symmetrize_edges,
+    unique_undirected_edges,
+)
 
 LARGEST = 5_000  # nodes of a graph whose pairs are all looked at
 BLOCK = 500_000  # pairs that are looked at together
@@ -51,7 +56,7 @@ class GraphAttack(Attack):
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the graph has no labels")
-        pairs = undirected_pairs(x.edge_index)
+        pairs = unique_undirected_edges(x.edge_index)
         loops = int((x.edge_index[0] == x.edge_index[1]).sum())
         if 2 * pairs.shape[1] + loops != x.edge_index.shape[1]:
             raise InputError(
@@ -62,10 +67,10 @@ class GraphAttack(Attack):
         found = copy(x)
         if not flips:
             return found
-        with undisturbed(model), torch.random.fork_rng():
+        with frozen_eval(model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
             chosen = self.choose(model, x, labels, flips)
-        found.edge_index = flip_pairs(x.edge_index, chosen, x.num_nodes)
+        found.edge_index = flip_edges(x.edge_index, chosen, x.num_nodes)
         return found
 
     def on_batch(self, model: Any, batch: Any) -> Any:
@@ -83,7 +88,7 @@ class RandomFlips(GraphAttack):
     """Edges between random pairs that have none: what noise does. Black box, it asks nothing."""
 
     def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:
-        return absent_pairs(undirected_pairs(data.edge_index), data.num_nodes, flips)
+        return sample_absent_edges(unique_undirected_edges(data.edge_index), data.num_nodes, flips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +141,7 @@ class GreedyFlips(GraphAttack):
             gains[torch.isin(marks, chosen[0] * data.num_nodes + chosen[1])] = -torch.inf
             new = every[:, gains.topk(count).indices]
             chosen = torch.cat([chosen, new], 1)
-            edges = flip_pairs(data.edge_index, chosen, data.num_nodes)
+            edges = flip_edges(data.edge_index, chosen, data.num_nodes)
         return chosen
 
     @staticmethod
@@ -144,14 +149,14 @@ class GreedyFlips(GraphAttack):
         model: Weighted, edges: Tensor, pairs: Tensor, data: Any, y: Tensor, scale: float
     ) -> Tensor:
         """What each flip promises, (P,)."""
-        present = undirected_pairs(edges)
+        present = unique_undirected_edges(edges)
         marks = present[0] * data.num_nodes + present[1]
         joined = torch.isin(pairs[0] * data.num_nodes + pairs[1], marks)
         # those of the graph that are not looked at here keep their weight
         looked = torch.isin(marks, (pairs[0] * data.num_nodes + pairs[1])[joined])
         weight = joined.to(data.x.dtype).requires_grad_()
-        rest = both_directions(present[:, ~looked])
-        every = torch.cat([both_directions(pairs), rest], 1)
+        rest = symmetrize_edges(present[:, ~looked])
+        every = torch.cat([symmetrize_edges(pairs), rest], 1)
         weights = torch.cat([weight, weight, torch.ones(rest.shape[1]).to(data.x)])
         scores = model(data.x, every, weights)
         loss = (margins_of(scores, data, y) / scale).tanh().mean()

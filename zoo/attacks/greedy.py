@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores
+from zoo.attacks.base import Attack, ScoreFunction
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.points import into_nearest
+from zoo.functional.points import move_to_nearest_kept
 
 
 @dataclass(frozen=True, kw_only=True)
-class Greedy(Attack):
+class GreedyAttack(Attack):
     """Rounds of changes; in each, those parts change that promise the highest loss.
 
     A subclass says how many parts may change, what a change promises, and makes it.
@@ -56,7 +56,7 @@ class Greedy(Attack):
         """Samples with the chosen parts, boolean (B, P), changed."""
         raise NotImplementedError(f"{self.name} has no change(x, chosen)")
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         limit = self.limit(x)
         found = x.clone()
         rows = torch.arange(len(x), device=x.device)
@@ -91,14 +91,14 @@ def highest(values: Tensor, count: Tensor) -> Tensor:
     return chosen.scatter(1, order, ranks < count[:, None]) & (values > 0)
 
 
-class VoxelFlips(Greedy):
+class VoxelFlips(GreedyAttack):
     """Fills empty voxels and empties full ones.
 
     Flipping voxel x_i, 0 or 1, changes the loss by about (1 − 2 x_i) ∂L/∂x_i.
 
     Args:
         eps: flips at most, as a share of the voxels that are full.
-        **greedy: see :class:`Greedy`.
+        **greedy: see :class:`GreedyAttack`.
 
     Raises:
         InputError: voxels that are neither 0 nor 1.
@@ -117,7 +117,7 @@ class VoxelFlips(Greedy):
         return torch.where(chosen.view_as(x), 1 - x, x)
 
 
-class PointDropping(Greedy):
+class PointDropping(GreedyAttack):
     """Takes points away from a cloud.
 
     A point that is gone is nearly as good as one in the middle m of the cloud: dropping x_n changes
@@ -127,7 +127,7 @@ class PointDropping(Greedy):
 
     Args:
         eps: points that may be dropped, as a share of all.
-        **greedy: see :class:`Greedy`.
+        **greedy: see :class:`GreedyAttack`.
 
     Raises:
         InputError: ε of 1 or more, samples that are no clouds (B, N, 3).
@@ -147,4 +147,4 @@ class PointDropping(Greedy):
         return -(gradient * away).sum(2) * away.norm(dim=2)
 
     def change(self, x: Tensor, chosen: Tensor) -> Tensor:
-        return into_nearest(x, chosen)
+        return move_to_nearest_kept(x, chosen)

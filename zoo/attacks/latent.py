@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Scores, undisturbed
+from zoo.attacks.base import ScoreFunction, frozen_eval
 from zoo.attacks.goals import Goal
-from zoo.attacks.gradient import PGD, Ball
-from zoo.functional.norm_balls import project, uniform_in_ball
-from zoo.functional.rng import Streams
+from zoo.attacks.gradient import PGD, FeasibleSet
+from zoo.functional.norm_balls import project_to_ball, uniform_in_ball
+from zoo.functional.rng import SampleRNG
 
 
 @dataclass(frozen=True)
-class CodeBall(Ball):
+class LatentFeasibleSet(FeasibleSet):
     """Points are codes: x + decode(z) − decode(encode(x)), inside the bounds.
 
     Args:
@@ -32,7 +32,7 @@ class CodeBall(Ball):
         return self.attack.clip(self.rest + self.codes.decode(point))
 
     def inside(self, point: Tensor) -> Tensor:
-        return self.x + project(point - self.x, self.attack.eps, self.attack.norm)
+        return self.x + project_to_ball(point - self.x, self.attack.eps, self.attack.norm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +57,16 @@ class LatentPGD(PGD):
     codes: Any
     norm: str = "l2"
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         if not self.steps or not self.eps or not len(x):
             return x
-        with undisturbed(self.codes):
+        with frozen_eval(self.codes):
             with torch.no_grad():
                 z = self.codes.encode(x)
                 rest = x - self.codes.decode(z)
             start = z
             if self.random_start:
-                start = z + uniform_in_ball(Streams(x, self.seed), z, self.eps, self.norm)
-            ball = CodeBall(z, self, rest, self.codes)
+                start = z + uniform_in_ball(SampleRNG(x, self.seed), z, self.eps, self.norm)
+            ball = LatentFeasibleSet(z, self, rest, self.codes)
             return ball.samples(self.climb(model, ball, start, goal)).detach()

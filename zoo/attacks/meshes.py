@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, Wrapper, undisturbed, usable
+from zoo.attacks.base import Attack, AttackWrapper, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
-from zoo.attacks.gradient import PGD, Ball
+from zoo.attacks.gradient import PGD, FeasibleSet
 from zoo.errors import InputError
-from zoo.functional.norm_balls import column, size
-from zoo.functional.rng import Streams
+from zoo.functional.norm_balls import broadcast_per_sample, delta_norm
+from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
     eigenbasis,
@@ -63,7 +63,7 @@ def check_faces(attack: Any, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SmoothBall(Ball):
+class SmoothFeasibleSet(FeasibleSet):
     """Displacements Φα whose longest is at most ε.
 
     Args:
@@ -77,13 +77,13 @@ class SmoothBall(Ball):
 
     def inside(self, point: Tensor) -> Tensor:
         delta = point - self.x
-        share = self.attack.eps / size(delta, "point").clamp(min=1e-12)
-        return self.x + column(share.clamp(max=1), delta) * delta
+        share = self.attack.eps / delta_norm(delta, "point").clamp(min=1e-12)
+        return self.x + broadcast_per_sample(share.clamp(max=1), delta) * delta
 
     @staticmethod
     def unit(delta: Tensor) -> Tensor:
         """Displacements whose longest has length 1."""
-        return delta / column(size(delta, "point").clamp(min=1e-12), delta)
+        return delta / broadcast_per_sample(delta_norm(delta, "point").clamp(min=1e-12), delta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +117,17 @@ class SmoothPGD(PGD):
     def with_faces(self, faces: Tensor) -> Attack:
         return replace(self, faces=faces)
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
-        ball = SmoothBall(x, self, smooth_bases(x, check_faces(self, x), self.band))
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        ball = SmoothFeasibleSet(x, self, smooth_bases(x, check_faces(self, x), self.band))
         start = x
         if self.random_start and self.steps:
-            streams = Streams(x, self.seed)
+            streams = SampleRNG(x, self.seed)
             bent = ball.unit(ball.basis @ streams.normal(self.band, 3, dtype=x.dtype))
-            start = x + column(self.eps * streams.uniform(dtype=x.dtype), x) * bent
+            start = x + broadcast_per_sample(self.eps * streams.uniform(dtype=x.dtype), x) * bent
         return self.climb(model, ball, start, goal)
 
 
-class OnMeshes(Wrapper):
+class OnMeshes(AttackWrapper):
     """An attack on vertices (B, V, 3), on each mesh of a PyG batch by itself.
 
     The model is followed through the vertices with the operators held; those of the mesh that is
@@ -155,8 +155,8 @@ class OnMeshes(Wrapper):
                 f"{self.name} attacks what each mesh is, the data has {len(labels)} labels for "
                 f"{len(x.ptr) - 1} meshes"
             )
-        with undisturbed(model):
-            meshes = x.clone().apply(usable).to_data_list()
+        with frozen_eval(model):
+            meshes = x.clone().apply(as_normal_tensor).to_data_list()
             found = [
                 self._moved(model, mesh, label) for mesh, label in zip(meshes, labels, strict=True)
             ]
@@ -171,7 +171,7 @@ class OnMeshes(Wrapper):
     def _moved(self, model: Any, mesh: Any, label: Tensor) -> Any:
         attack = self.attack.with_faces(mesh.face.T)
         scores = partial(scores_at, model, mesh)
-        pos = attack(scores, mesh.pos[None], usable(label).view(1))[0]
+        pos = attack(scores, mesh.pos[None], as_normal_tensor(label).view(1))[0]
         found = mesh.clone()
         if torch.equal(pos, mesh.pos):
             return found

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Bounded, Scores
-from zoo.attacks.goals import Goal, Rows
+from zoo.attacks.base import BoundedAttack, ScoreFunction
+from zoo.attacks.goals import Goal, PerSample
 from zoo.errors import InputError
-from zoo.functional.norm_balls import NORMS, column, size, steepest
+from zoo.functional.norm_balls import NORMS, broadcast_per_sample, delta_norm, steepest_direction
 
 BETAS = (0.9, 0.999)  # Adam's
 PLATEAU = 1e-3  # share of the objective that counts as progress
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nearest(Bounded):
+class MinimumNormAttack(BoundedAttack):
     """An attack without a budget, that looks for a sample as near as it can find.
 
     A sample for which it finds none comes back as it was. What it finds is moved back along the
@@ -29,19 +29,19 @@ class Nearest(Bounded):
 
     shrink: int = 8
 
-    def toward(self, model: Scores, x: Tensor, found: Tensor, goal: Goal) -> Tensor:
+    def toward(self, model: ScoreFunction, x: Tensor, found: Tensor, goal: Goal) -> Tensor:
         """The nearest adversarial point between x and what was found, by bisection."""
         low, high = torch.zeros(len(x)).to(x), torch.ones(len(x)).to(x)
         with torch.no_grad():
             for _ in range(self.shrink):
                 middle = (low + high) / 2
-                reached = goal.reached(model(torch.lerp(x, found, column(middle, x))))
+                reached = goal.reached(model(torch.lerp(x, found, broadcast_per_sample(middle, x))))
                 low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
-            return torch.lerp(x, found, column(high, x))
+            return torch.lerp(x, found, broadcast_per_sample(high, x))
 
 
 @dataclass
-class Search(Rows):
+class Search(PerSample):
     """Samples under way in one minimisation, one row each."""
 
     row: Tensor
@@ -55,7 +55,7 @@ class Search(Rows):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner(Nearest):
+class CarliniWagner(MinimumNormAttack):
     """min D(δ) + c · (max_{i≠t} z_i − z_t + κ)⁺ over δ with x + δ inside the bounds, smallest c.
 
     D(δ) is Σ δ_i² for ``l2``, Σ |δ_i| for ``l1``, and for ``linf`` Σ (|δ_i| − τ)⁺ with τ nine
@@ -76,8 +76,8 @@ class CarliniWagner(Nearest):
         initial_c: default 1.
         patience: steps without progress after which a sample is done with a c, default a fifteenth
             of ``steps``.
-        shrink: see :class:`Nearest`; left out where κ > 0.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        shrink: see :class:`MinimumNormAttack`; left out where κ > 0.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         ValueError: unknown norm.
@@ -104,7 +104,7 @@ class CarliniWagner(Nearest):
                 f"got {self.confidence} and {self.initial_c}"
             )
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         best = x.clone()
         distance = torch.full((len(x),), torch.inf).to(x)
@@ -122,7 +122,7 @@ class CarliniWagner(Nearest):
         return best
 
     def _minimize(
-        self, model: Scores, x: Tensor, goal: Goal, c: Tensor, best: Tensor, distance: Tensor
+        self, model: ScoreFunction, x: Tensor, goal: Goal, c: Tensor, best: Tensor, distance: Tensor
     ) -> Tensor:
         """One minimisation from δ = 0, for ``best`` and ``distance``; who became adversarial."""
         reached = torch.zeros(len(x), dtype=torch.bool, device=x.device)
@@ -158,7 +158,9 @@ class CarliniWagner(Nearest):
             before = going.least
         return reached
 
-    def _objective(self, model: Scores, going: Search, goal: Goal) -> tuple[Tensor, Tensor, Tensor]:
+    def _objective(
+        self, model: ScoreFunction, going: Search, goal: Goal
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """D + c (κ − margin)⁺, its gradient, and whether the margin is there."""
         inputs = (going.x + going.delta).requires_grad_()
         margin = goal.loss(model(inputs), "margin")
@@ -178,12 +180,14 @@ class CarliniWagner(Nearest):
             return delta.flatten(1).abs().sum(1), delta.sign()
         lengths = delta.abs() if self.norm == "linf" else delta.norm(dim=-1, keepdim=True)
         radius = torch.where(going.radius.isinf(), 0.0, going.radius)
-        over = (lengths - column(radius, delta)).clamp(min=0)
-        return over.flatten(1).sum(1), steepest(delta, self.norm) * (over > 0)
+        over = (lengths - broadcast_per_sample(radius, delta)).clamp(min=0)
+        return over.flatten(1).sum(1), steepest_direction(delta, self.norm) * (over > 0)
 
     def size(self, delta: Tensor) -> Tensor:
         """How long δ is, (B, ...) → (B,)."""
-        return delta.flatten(1).norm(p=1, dim=1) if self.norm == "l1" else size(delta, self.norm)
+        return (
+            delta.flatten(1).norm(p=1, dim=1) if self.norm == "l1" else delta_norm(delta, self.norm)
+        )
 
     def _adam(self, going: Search, gradient: Tensor, step: int) -> None:
         going.mean = torch.lerp(gradient, going.mean, BETAS[0])
@@ -194,7 +198,7 @@ class CarliniWagner(Nearest):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool(Nearest):
+class DeepFool(MinimumNormAttack):
     """x ← x + r, r the shortest way to the nearest class if the scores were linear.
 
     With f_k = z_k − z_y and w_k = ∇f_k, the nearest class is l = argmin |f_k| / ‖w_k‖ and
@@ -206,8 +210,8 @@ class DeepFool(Nearest):
         steps: at most, default 50.
         candidates: the likeliest wrong classes that are looked at, default 10.
         overshoot: default 0.02.
-        shrink: see :class:`Nearest`, default 0, as in the paper.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        shrink: see :class:`MinimumNormAttack`, default 0, as in the paper.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         ValueError: unknown norm.
@@ -225,7 +229,7 @@ class DeepFool(Nearest):
         if self.norm not in ("l2", "linf"):
             raise ValueError(f"unknown norm {self.norm!r}; choose from l2, linf")
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         found, done = x.clone(), torch.zeros(len(x), dtype=torch.bool, device=x.device)
         rows = torch.arange(len(x), device=x.device)
@@ -244,7 +248,7 @@ class DeepFool(Nearest):
             now = self.clip(start + (1 + self.overshoot) * way)
         if self.shrink:
             found = self.toward(model, x, found, goal)
-        return torch.where(column(done, x), found, x)
+        return torch.where(broadcast_per_sample(done, x), found, x)
 
     def _step(self, inputs: Tensor, scores: Tensor, goal: Goal) -> Tensor:
         """r of each sample, in the shape of the inputs."""
@@ -269,5 +273,9 @@ class DeepFool(Nearest):
         nearest = lengths.argmin(1)
         rows = torch.arange(len(nearest), device=nearest.device)
         slope = slopes[rows, nearest]
-        unit = slope.sign() if self.norm == "linf" else slope / column(dual[rows, nearest], slope)
-        return column(lengths[rows, nearest], slope) * unit
+        unit = (
+            slope.sign()
+            if self.norm == "linf"
+            else slope / broadcast_per_sample(dual[rows, nearest], slope)
+        )
+        return broadcast_per_sample(lengths[rows, nearest], slope) * unit

@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.attacks.base import Scores
+from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
-from zoo.attacks.minimal import Nearest
+from zoo.attacks.minimal import MinimumNormAttack
 from zoo.errors import InputError
 from zoo.functional.lbfgs import minimize
 
 
 @dataclass(frozen=True, kw_only=True)
-class PenaltyAttack(Nearest):
+class PenaltyAttack(MinimumNormAttack):
     """min ‖x − x′‖² + c · CE(x′, t) inside the bounds, for the smallest c that gives the class t.
 
     Without a target, CE is −log(1 − p_y), the cross-entropy of "any other class". Each minimisation
@@ -28,8 +28,8 @@ class PenaltyAttack(Nearest):
         search_steps: values of c for each sample, default 10.
         steps: of L-BFGS for each c, default 20.
         initial_c: default 0.1.
-        shrink: see :class:`~zoo.attacks.minimal.Nearest`.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        shrink: see :class:`~zoo.attacks.minimal.MinimumNormAttack`.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         InputError: a c that is not positive.
@@ -45,7 +45,7 @@ class PenaltyAttack(Nearest):
         if self.initial_c <= 0:
             raise InputError(f"PenaltyAttack: initial_c must be positive, got {self.initial_c}")
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         if not len(x):
             return x
@@ -69,7 +69,9 @@ class PenaltyAttack(Nearest):
             c = torch.where(high.isinf(), c * 10, between)
         return self.toward(model, x, best, goal) if self.shrink else best
 
-    def _minimize(self, model: Scores, x: Tensor, point: Tensor, goal: Goal, c: Tensor) -> Tensor:
+    def _minimize(
+        self, model: ScoreFunction, x: Tensor, point: Tensor, goal: Goal, c: Tensor
+    ) -> Tensor:
         shape = x.shape[1:]
         flat = x.flatten(1)
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, undisturbed
+from zoo.attacks.base import Attack, ScoreFunction, frozen_eval
 from zoo.errors import InputError
 
 
 @dataclass(frozen=True)
-class Robustness:
-    """What :func:`evaluate` found.
+class RobustnessReport:
+    """What :func:`evaluate_robustness` found.
 
     Attributes:
         samples: how many were judged.
@@ -30,12 +30,12 @@ class Robustness:
     accuracy: dict[str, tuple[float, ...]]
 
 
-def evaluate(
+def evaluate_robustness(
     model: Any,
     loader: Iterable[Any],
     attacks: Attack | Sequence[Attack],
     eps: Sequence[float],
-) -> Robustness:
+) -> RobustnessReport:
     """Accuracy under each attack with each budget, over all samples of a loader.
 
     Of a graph, the nodes of its ``mask`` are judged; of meshes, each mesh.
@@ -59,7 +59,7 @@ def evaluate(
     samples = clean = 0
     right = {name: [0] * len(eps) for name in names}
     for batch in loader:
-        held = right_about(model, batch)
+        held = is_correct_on_batch(model, batch)
         samples, clean = samples + len(held), clean + int(held.sum())
         if isinstance(batch, tuple | list):  # samples that are wrong anyway need no attack
             batch = tuple(part[held] for part in batch)
@@ -67,24 +67,28 @@ def evaluate(
         for attack, name in zip(attacks, names, strict=True):
             for i, radius in enumerate(eps):
                 found = attack.with_budget(radius).on_batch(model, batch)
-                right[name][i] += int((right_about(model, found) & held).sum())
+                right[name][i] += int((is_correct_on_batch(model, found) & held).sum())
     if not samples:
         raise InputError("the loader has no samples to judge robustness on")
     accuracy = {name: tuple(n / samples for n in counts) for name, counts in right.items()}
-    return Robustness(samples, clean / samples, tuple(eps), accuracy)
+    return RobustnessReport(samples, clean / samples, tuple(eps), accuracy)
 
 
-def right_about(model: Any, batch: Any) -> Tensor:
+def is_correct_on_batch(model: Any, batch: Any) -> Tensor:
     """Which samples of a batch the model is right about: of tensors each, (B,); of a graph with a
     ``mask`` the nodes there; of other PyG batches whatever ``y`` says something of."""
     if isinstance(batch, tuple | list):
-        return correct(model, *batch)
-    with undisturbed(model), torch.no_grad():
+        return is_correct(model, *batch)
+    with frozen_eval(model), torch.no_grad():
         right = getattr(model, "logits", model)(batch).argmax(1) == batch.y
     return right[batch.mask] if "mask" in batch else right
 
 
-def correct(model: Any, x: Tensor, y: Tensor) -> Tensor:
+def is_correct(model: Any, x: Tensor, y: Tensor) -> Tensor:
     """Which samples the model is right about, in evaluation mode, (B,)."""
-    with undisturbed(model), torch.no_grad():
-        return Scores(model)(x).argmax(1) == y if len(x) else torch.zeros_like(y, dtype=torch.bool)
+    with frozen_eval(model), torch.no_grad():
+        return (
+            ScoreFunction(model)(x).argmax(1) == y
+            if len(x)
+            else torch.zeros_like(y, dtype=torch.bool)
+        )

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Scores, undisturbed, usable
+from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.attacks.meshes import check_faces, smooth_bases
 from zoo.errors import InputError
 from zoo.functional.meshes import face_areas
-from zoo.functional.norm_balls import column
+from zoo.functional.norm_balls import broadcast_per_sample
 from zoo.functional.spectral import mesh_eigenvalues
 
 
@@ -50,7 +50,7 @@ class Spectral(Attack):
         """Displacements by coefficients in these units, (B, V, b)."""
         faces = check_faces(self, x)
         area = torch.stack([face_areas(shape, faces).sum() for shape in x])
-        return smooth_bases(x, faces, self.band) * column(area, x)
+        return smooth_bases(x, faces, self.band) * broadcast_per_sample(area, x)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +88,9 @@ class UniversalSpectrum(Spectral):
         """Learns ε on shapes (B, V, 3) of classes (B,)."""
         if not len(x):
             raise InputError("UniversalSpectrum: there is no shape to learn from")
-        with undisturbed(model):
-            x, goal = usable(x), Goal(usable(y))
-            scores = Scores(model, y)
+        with frozen_eval(model):
+            x, goal = as_normal_tensor(x), Goal(as_normal_tensor(y))
+            scores = ScoreFunction(model, y)
             basis = self.basis(x)
             with torch.no_grad():
                 before = self.spectra(x)
@@ -115,7 +115,7 @@ class UniversalSpectrum(Spectral):
             band=self.band, steps=self.steps, lr=self.lr,
         )  # fmt: skip
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         raise InputError(
             "UniversalSpectrum is learned on many shapes first: "
             "attack = UniversalSpectrum(...).fit(model, x, y)"
@@ -135,7 +135,7 @@ class ShiftedSpectrum(Spectral):
     shift: Tensor
     learned: Tensor
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         if not len(x):
             return x
         basis = self.basis(x)

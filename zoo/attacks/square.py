@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Budgeted, Scores
+from zoo.attacks.base import EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.norm_balls import SMALLEST, column
-from zoo.functional.rng import Streams
+from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample
+from zoo.functional.rng import SampleRNG
 
 # fractions of the budget of queries after which squares get half as large
 HALVES = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(Budgeted):
+class Square(EpsilonAttack):
     """Random squares, kept where they raise the loss. Black box: it asks for scores, no gradient.
 
     ``linf`` starts from vertical stripes of ±ε and sets a square of each channel to ±ε at a time.
@@ -31,11 +31,11 @@ class Square(Budgeted):
         eps: radius ε, in the units of x.
         norm: ``linf`` (default) or ``l2``.
         queries: of the model for each sample at most, default 5,000. How many there were is
-            counted by :class:`~zoo.attacks.base.Scores`: ``Scores(model).queries``.
+            counted by :class:`~zoo.attacks.base.ScoreFunction`: ``Scores(model).queries``.
         fraction: p at first, default 0.8.
         loss: default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
         seed: of all squares, default 0.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         ValueError: unknown norm; a fraction not in (0, 1].
@@ -57,7 +57,7 @@ class Square(Budgeted):
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         if x.ndim != 4:
             raise InputError(f"Square needs images (B, C, H, W), got {tuple(x.shape)}")
@@ -66,8 +66,8 @@ class Square(Budgeted):
         with torch.no_grad():
             return self._search(model, x, goal)
 
-    def _search(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
-        streams = Streams(x, self.seed)
+    def _search(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        streams = SampleRNG(x, self.seed)
         found = x.clone()
         best = self.inside(x, self._start(x, streams))
         loss, broken = self._evaluate(model, best, goal)
@@ -83,12 +83,12 @@ class Square(Budgeted):
             new = self.inside(x, self._propose(x, best, streams, self._side(x, query)))
             new_loss, reached = self._evaluate(model, new, goal)
             better = (new_loss > loss) | reached
-            best = torch.where(column(better, x), new, best)
+            best = torch.where(broadcast_per_sample(better, x), new, best)
             loss, broken = torch.where(better, new_loss, loss), reached
         found[rows] = best
         return found
 
-    def _evaluate(self, model: Scores, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, model: ScoreFunction, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         scores = model(x)
         return goal.loss(scores, self.loss), goal.reached(scores)
 
@@ -101,7 +101,7 @@ class Square(Budgeted):
             return min(max(3, side + 1 - side % 2), height, width)
         return min(max(1, side), height - 1, width - 1)
 
-    def _start(self, x: Tensor, streams: Streams) -> Tensor:
+    def _start(self, x: Tensor, streams: SampleRNG) -> Tensor:
         channels, height, width = x.shape[1:]
         if self.norm == "linf":
             return x + self.eps * streams.signs(channels, 1, width, dtype=x.dtype)
@@ -111,9 +111,9 @@ class Square(Budgeted):
         delta = torch.zeros_like(x)
         grid = torch.einsum("bcij,hw->bcihjw", signs, bumps).flatten(4).flatten(2, 3)
         delta[..., : grid.shape[2], : grid.shape[3]] = grid
-        return x + self.eps * delta / column(delta.flatten(1).norm(dim=1), delta)
+        return x + self.eps * delta / broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
 
-    def _propose(self, x: Tensor, best: Tensor, streams: Streams, side: int) -> Tensor:
+    def _propose(self, x: Tensor, best: Tensor, streams: SampleRNG, side: int) -> Tensor:
         channels = x.shape[1]
         here = square(x, streams, side)
         signs = streams.signs(channels, 1, 1, dtype=x.dtype)
@@ -122,7 +122,7 @@ class Square(Budgeted):
         return self._moved(x, best, streams, side, here, signs)
 
     def _moved(
-        self, x: Tensor, best: Tensor, streams: Streams, side: int, here: Tensor, signs: Tensor
+        self, x: Tensor, best: Tensor, streams: SampleRNG, side: int, here: Tensor, signs: Tensor
     ) -> Tensor:
         """A bump takes the energy of its square, of another that is emptied, and what is left."""
         there = square(x, streams, side)
@@ -135,14 +135,14 @@ class Square(Budgeted):
         turned = (streams.integers(1) & 1).bool().view(-1, 1, 1)
         shape = torch.where(turned, shape.mT, shape)[:, None]  # (B, 1, side, side)
         old = window(delta, here, side)
-        new = signs * shape + old / old.flatten(2).norm(dim=2)[..., None, None].clamp(min=SMALLEST)
-        length = new.flatten(2).norm(dim=2)[..., None, None].clamp(min=SMALLEST)
+        new = signs * shape + old / old.flatten(2).norm(dim=2)[..., None, None].clamp(min=MIN_NORM)
+        length = new.flatten(2).norm(dim=2)[..., None, None].clamp(min=MIN_NORM)
         new = new / length * energy.sqrt()
         delta = torch.where(here | there, 0.0, delta)
         return x + put(delta, here, new)
 
 
-def square(x: Tensor, streams: Streams, side: int) -> Tensor:
+def square(x: Tensor, streams: SampleRNG, side: int) -> Tensor:
     """Where a random square of each image lies, bool (B, 1, H, W)."""
     height, width = x.shape[-2:]
     top = streams.integers(1) % (height - side + 1)

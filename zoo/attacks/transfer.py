@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.attacks.base import Attack, Scores, undisturbed, usable
+from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
 from zoo.networks.conv_stack import ConvStack
@@ -33,9 +33,9 @@ class Transferred(Attack):
             attack = replace(settings, early_stop=False)
         self.attack, self.substitute = attack, substitute
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
-        with undisturbed(self.substitute):
-            return self.attack.perturb(Scores(self.substitute, goal.y), x, goal)
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        with frozen_eval(self.substitute):
+            return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
 
     def with_budget(self, eps: float) -> Attack:
         return Transferred(self.attack.with_budget(eps), self.substitute)
@@ -85,12 +85,12 @@ class TransferAttack:
 
     def fit(self, model: Any, x: Tensor) -> Transferred:
         """Trains the substitute on a model's answers about samples like ``x``, (N, ...)."""
-        x = usable(x)[: max(1, self.queries // 2**self.rounds)]
+        x = as_normal_tensor(x)[: max(1, self.queries // 2**self.rounds)]
         if not len(x):
             raise InputError("TransferAttack needs samples to ask the model about")
-        with undisturbed(model), torch.random.fork_rng():
+        with frozen_eval(model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            answers = Scores(model)
+            answers = ScoreFunction(model)
             classes, count = self._ask(answers, x)
             network = (self.make_network or small_network)(x.shape[1:], count).to(x)
             for number in range(self.rounds + 1):
@@ -104,7 +104,7 @@ class TransferAttack:
         return Transferred(self.attack, network.eval().requires_grad_(False))
 
     @staticmethod
-    def _ask(answers: Scores, x: Tensor) -> tuple[Tensor, int]:
+    def _ask(answers: ScoreFunction, x: Tensor) -> tuple[Tensor, int]:
         """The classes that the model names, and how many it knows."""
         with torch.no_grad():
             scores = torch.cat([answers(part) for part in x.split(500)])

@@ -9,14 +9,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, Bounded, Budgeted, Scores, undisturbed, usable
+from zoo.attacks.base import (
+    Attack,
+    BoundedAttack,
+    EpsilonAttack,
+    ScoreFunction,
+    as_normal_tensor,
+    frozen_eval,
+)
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
-from zoo.functional.norm_balls import project, steepest
+from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniversalPerturbation(Budgeted):
+class UniversalPerturbation(EpsilonAttack):
     """max over one δ with ‖δ‖ ≤ ε of the mean of σ(L(x + δ) / τ), the smooth share that it breaks.
 
     L is the margin (:class:`~zoo.attacks.goals.Goal`): samples that are long broken, and those that
@@ -33,7 +40,7 @@ class UniversalPerturbation(Budgeted):
         smoothing: τ, in units of the mean |L| of the first batch without δ, default 0.3.
         target: the class that all samples shall be taken for; default any wrong one. Samples of
             that class are left out.
-        bounds: see :class:`~zoo.attacks.base.Bounded`.
+        bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
         InputError: a negative ε; no sample to learn from.
@@ -56,24 +63,24 @@ class UniversalPerturbation(Budgeted):
     def fit(self, model: Any, loader: Iterable[Any]) -> AddedPerturbation:
         """Learns δ on batches (x, y) of a loader that can be gone through several times."""
         delta: Tensor | None = None
-        with undisturbed(model):
+        with frozen_eval(model):
             velocity: Tensor | float = 0.0
             tau = 1.0
             for epoch in range(self.epochs):
                 for x, y in loader:
-                    x, y = self._samples(usable(x), usable(y))
+                    x, y = self._samples(as_normal_tensor(x), as_normal_tensor(y))
                     if not len(x):
                         continue
                     self.check_bounds(x)
-                    scores = Scores(model, y)
+                    scores = ScoreFunction(model, y)
                     if delta is None:
                         delta = torch.zeros_like(x[:1])
                         tau = self.smoothing * float(self._margins(scores, x, y).abs().mean())
                     gradient = self._gradient(scores, x, y, delta, tau)
-                    velocity = self.momentum * velocity + steepest(gradient, "l2")
+                    velocity = self.momentum * velocity + steepest_direction(gradient, "l2")
                     rate = (self.step_size or self.eps) * (1 - epoch / self.epochs)
-                    moved = delta + rate * steepest(velocity, self.norm)
-                    delta = project(moved, self.eps, self.norm)
+                    moved = delta + rate * steepest_direction(velocity, self.norm)
+                    delta = project_to_ball(moved, self.eps, self.norm)
         if delta is None:
             raise InputError("UniversalPerturbation: the loader has no sample to learn from")
         return AddedPerturbation(delta.detach(), self.target, self.bounds, self.name)
@@ -83,16 +90,18 @@ class UniversalPerturbation(Budgeted):
             return x, y
         return x[y != self.target], y[y != self.target]
 
-    def _margins(self, model: Scores, x: Tensor, y: Tensor) -> Tensor:
+    def _margins(self, model: ScoreFunction, x: Tensor, y: Tensor) -> Tensor:
         target = None if self.target is None else torch.full_like(y, self.target)
         return Goal(y, target).loss(model(x), "margin")
 
-    def _gradient(self, model: Scores, x: Tensor, y: Tensor, delta: Tensor, tau: float) -> Tensor:
+    def _gradient(
+        self, model: ScoreFunction, x: Tensor, y: Tensor, delta: Tensor, tau: float
+    ) -> Tensor:
         inputs = delta.detach().requires_grad_()
         margins = self._margins(model, self.clip(x + inputs), y)
         return torch.autograd.grad((margins / max(tau, 1e-12)).sigmoid().sum(), inputs)[0]
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         raise InputError(
             "UniversalPerturbation is learned on many samples first: "
             "attack = UniversalPerturbation(...).fit(model, loader)"
@@ -117,9 +126,9 @@ class AddedPerturbation(Attack):
         name: str = "AddedPerturbation",
     ) -> None:
         self.delta, self.target, self._name = delta, target, name
-        self._bounds = Bounded(bounds=bounds)
+        self._bounds = BoundedAttack(bounds=bounds)
 
-    def perturb(self, model: Scores, x: Tensor, goal: Goal) -> Tensor:
+    def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         if x.shape[1:] != self.delta.shape[1:]:
             raise InputError(
                 f"the perturbation is for samples {tuple(self.delta.shape[1:])}, not "

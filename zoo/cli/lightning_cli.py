@@ -28,9 +28,9 @@ from datamodules import DataError
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_unreached
 from zoo.cli.error_text import one_line
 from zoo.core import checkpoints, registry
-from zoo.core.distributed import keep_memory, leave_processes
+from zoo.core.distributed import destroy_process_group, keep_freed_memory
 from zoo.core.quiet import silence_libraries
-from zoo.core.report import join, say, short, table
+from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
 from zoo.core.task import Task
 from zoo.errors import InputError
 from zoo.networks.normalization import BatchOfOneError
@@ -60,15 +60,15 @@ def run(invocation: Invocation) -> None:
         # Lightning has torch look for a GPU's library in a way that, without one, costs each
         # optimiser step as much as a tiny model
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-        keep_memory()
+        keep_freed_memory()
     try:
         ZooCLI(invocation)
-        leave_processes()
+        destroy_process_group()
     except (DataError, MisconfigurationException, BatchOfOneError) as error:
         raise InputError(str(error)) from error
     except TrainingInterrupted as stop:
-        say(str(stop))
-        leave_processes()
+        print_rank_zero(str(stop))
+        destroy_process_group()
         sys.exit(130)
 
 
@@ -164,7 +164,7 @@ class ZooCLI(LightningCLI):
             model = registry.import_class(self._get(self.config, "model")["class_path"])
             if name not in registry.arguments_of(model):
                 return None  # asked all the same, and not used
-            return registry.property_of(data, name, model)
+            return registry.data_property(data, name, model)
 
         return read
 
@@ -312,7 +312,9 @@ class ZooCLI(LightningCLI):
         data = type(self.datamodule).__name__ if self.datamodule else "its own data"
         device = self.trainer.strategy.root_device.type
         count = f" × {self.trainer.world_size}" if self.trainer.world_size > 1 else ""
-        say(f"{type(self.model).__name__} on {data}: {weights:,} parameters, {device}{count}")
+        print_rank_zero(
+            f"{type(self.model).__name__} on {data}: {weights:,} parameters, {device}{count}"
+        )
 
     def after_fit(self) -> None:
         if self._get(self.config_init, "checkpoint").upload:
@@ -338,8 +340,8 @@ class ZooCLI(LightningCLI):
             return
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         path = self.run_dir / f"predictions{rank}.pt"
-        torch.save(join(batches), path)
-        say(f"predictions   {path}")
+        torch.save(concatenate_batches(batches), path)
+        print_rank_zero(f"predictions   {path}")
 
     def _best_checkpoint(self) -> str | None:
         """Path of the best checkpoint, else of the newest."""
@@ -367,18 +369,18 @@ class ZooCLI(LightningCLI):
         }
         task = self.model if isinstance(self.model, Task) else None
         notes, remarks = (task.describe_metrics(), task.remarks(metrics)) if task else ({}, [])
-        say(table(stage, metrics, notes, remarks))
+        print_rank_zero(metrics_table(stage, metrics, notes, remarks))
         if self.trainer.fast_dev_run:
             return
         best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
         if best:
-            say(f"checkpoint  {short(best)}")
+            print_rank_zero(f"checkpoint  {short_path(best)}")
         figures = list((self.run_dir / "figures").glob("*.*"))
         if figures:
-            say(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
+            print_rank_zero(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
         if (texts := self.run_dir / "samples.txt").is_file():
-            say(f"texts       {texts}")
-        say(f"run         {self.run_dir}")
+            print_rank_zero(f"texts       {texts}")
+        print_rank_zero(f"run         {self.run_dir}")
 
 
 def _canonical(class_path: str) -> str:

@@ -17,7 +17,7 @@ from zoo.errors import InputError
 from zoo.functional.moments import Moments
 
 
-class PassSolver(Task):
+class ClosedFormTask(Task):
     """A task that may be solved by sums over whole passes instead of by an optimiser.
 
     With ``solver="gradient"`` it trains as any task does. Otherwise ``gather`` takes each batch and
@@ -75,7 +75,7 @@ class PassSolver(Task):
             )
 
 
-class MomentSolver(PassSolver):
+class MomentsTask(ClosedFormTask):
     """A solver whose sums are the moments of rows: they merge over batches, processes and, through
     checkpoints, over an interruption in the middle of a pass."""
 

@@ -15,7 +15,7 @@ from torch import nn
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Keeps the memory of freed tensors for the next step, where the C library is glibc.
 
     It would hand large blocks back to the system and fetch them anew in every step, page by page:
@@ -27,7 +27,7 @@ def keep_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, -1)  # and the heap is never cut
 
 
-def leave_processes() -> None:
+def destroy_process_group() -> None:
     """Ends communication before the interpreter does: its threads could abort the process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -35,7 +35,7 @@ def leave_processes() -> None:
 
 
 @contextmanager
-def seeded_globally(seed: int) -> Iterator[None]:
+def temporary_seed(seed: int) -> Iterator[None]:
     """The global random generators from a seed; afterwards as they were."""
     before = random_state()
     random.seed(seed)
@@ -64,7 +64,7 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(state["cuda"].cpu())
 
 
-def gather(value: Any, world_size: int) -> list[Any]:
+def all_gather_objects(value: Any, world_size: int) -> list[Any]:
     """``value`` of every process, in the order of their ranks."""
     if world_size == 1:
         return [value]
@@ -74,7 +74,7 @@ def gather(value: Any, world_size: int) -> list[Any]:
 
 
 @torch.no_grad()
-def average_over_processes(network: nn.Module) -> None:
+def average_gradients(network: nn.Module) -> None:
     """Sets the gradients and the buffers of a network to their means over all processes."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return

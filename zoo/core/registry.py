@@ -164,11 +164,11 @@ def create_model(name: str, data: str | None = None, **overrides: Any) -> Task:
     if wanted:
         source = recipe["data"]
         data_module = import_class(source["class_path"])(**source.get("init_args", {}))
-        arguments |= {p: property_of(data_module, p, cls) for p in wanted}
+        arguments |= {p: data_property(data_module, p, cls) for p in wanted}
     return cls(**arguments)
 
 
-def property_of(data_module: Any, name: str, model_class: type) -> Any:
+def data_property(data_module: Any, name: str, model_class: type) -> Any:
     """What the data says under ``name``.
 
     Where it does not say it, the model's own default holds.

@@ -15,7 +15,7 @@ from zoo.functional.penalties import clip_unit_norms_, lp_norm
 Strength = float | dict[str, float]
 
 
-def chosen(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, float]]:
+def select_parameters(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, float]]:
     """Trainable parameters that a strength speaks of, each with its number.
 
     A name that several patterns match takes the first. Pruned weights go by their plain name.
@@ -38,11 +38,11 @@ def chosen(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, floa
 
 def penalty(module: nn.Module, strength: Strength, p: float) -> Tensor:
     """Σ λ Σ|w|^p over the chosen parameters: a scalar, part of the loss."""
-    terms = [value * lp_norm(w, p) for w, value in chosen(module, strength)]
+    terms = [value * lp_norm(w, p) for w, value in select_parameters(module, strength)]
     return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
-def clip_units(module: nn.Module, limit: Strength) -> None:
+def apply_max_norm(module: nn.Module, limit: Strength) -> None:
     """Scales back, in place, every unit of the chosen weights that is longer than its limit."""
-    for weight, value in chosen(module, limit):
+    for weight, value in select_parameters(module, limit):
         clip_unit_norms_(weight, value)

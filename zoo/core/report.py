@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 
-def table(
+def metrics_table(
     stage: str, metrics: dict[str, float], notes: dict[str, str], remarks: Sequence[str] = ()
 ) -> str:
     """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it.
@@ -33,17 +33,17 @@ def table(
     return "\n".join(["", rule, *lines, rule])
 
 
-def short(path: str | Path) -> str:
+def short_path(path: str | Path) -> str:
     """Relative to the working folder where that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)
 
 
 @rank_zero_only
-def say(text: str) -> None:
+def print_rank_zero(text: str) -> None:
     print(text, flush=True)
 
 
-def join(batches: Any) -> Any:
+def concatenate_batches(batches: Any) -> Any:
     """Predictions of all batches as one: dictionaries of tensors are concatenated."""
     if batches and isinstance(batches[0], dict):
         return {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}

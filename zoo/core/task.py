@@ -15,9 +15,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from zoo.core.distributed import gather, random_state, set_random_state
+from zoo.core.distributed import all_gather_objects, random_state, set_random_state
 from zoo.core.optim import decay_groups, make_optimizer, make_schedule
-from zoo.core.regularization import Strength, clip_units, penalty
+from zoo.core.regularization import Strength, apply_max_norm, penalty
 from zoo.errors import DivergedError
 from zoo.metrics import RunningMeans
 
@@ -296,7 +296,7 @@ class Task(LightningModule):
             if not bool(p.isfinite().all()):
                 raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
         checkpoint["train_means"] = self._train_means.state_dict()
-        checkpoint["random_state"] = gather(random_state(), self.trainer.world_size)
+        checkpoint["random_state"] = all_gather_objects(random_state(), self.trainer.world_size)
         if hasattr(self.trainer.train_dataloader, "state_dict"):
             checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
 
@@ -329,7 +329,7 @@ class Task(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.hparams["max_norm"]:
-            clip_units(self, self.hparams["max_norm"])
+            apply_max_norm(self, self.hparams["max_norm"])
 
     def _fused(self) -> bool:
         """Fused kernels where they exist; a gradient scaler cannot clip through them."""

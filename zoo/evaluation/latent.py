@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.core.distributed import seeded_globally
-from zoo.functional.distances import coverage_measures, frechet_distance, kernel_distance
+from zoo.core.distributed import temporary_seed
+from zoo.functional.distances import (
+    frechet_distance,
+    kernel_distance,
+    precision_recall_density_coverage,
+)
 from zoo.functional.jacobians import jacobian_norm
-from zoo.functional.moments import Moments, Triangle
+from zoo.functional.moments import FactoredMoments, Moments
 from zoo.metrics.features import ClassifierFeatures, features_of
 from zoo.metrics.latent import (
     active_units,
@@ -24,7 +28,7 @@ from zoo.metrics.latent import (
 from zoo.metrics.samples import ModeMeasure
 from zoo.models.latent.autoencoders import corrupt, psnr
 from zoo.models.latent.base import LatentModel
-from zoo.models.latent.conditional import ClassCodes
+from zoo.models.latent.conditional import ClassConditional
 from zoo.models.latent.pca import PCA, spectrum
 from zoo.models.latent.samplers import fit_sampler
 
@@ -35,7 +39,7 @@ JACOBIAN = 200  # code dimensions up to which the Jacobian is formed
 
 
 @dataclass(frozen=True)
-class Figure:
+class Measurement:
     """A number, and what it was taken on: the sample sizes above all."""
 
     name: str
@@ -44,7 +48,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LatentEvaluation:
     """A model in evaluation mode with the data that it is judged on.
 
     Args:
@@ -76,14 +80,14 @@ class Judged:
         codes = torch.empty(0)
         if sampler != "prior":
             codes = self.codes(self.train[0][:PROBE])
-        with seeded_globally(self.seed), torch.no_grad():
+        with temporary_seed(self.seed), torch.no_grad():
             density = fit_sampler(sampler, self.model, codes, self.components)
             sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
             return torch.cat([self.model.sample(n, sampler=density) for n in sizes])
 
-    def untrained(self) -> Judged:
+    def untrained(self) -> LatentEvaluation:
         """The same with a model of the same settings and fresh weights."""
-        with seeded_globally(self.seed):
+        with temporary_seed(self.seed):
             fresh = type(self.model)(**self.model.hparams)
         return replace(self, model=fresh.to(self.model.device).eval())
 
@@ -91,7 +95,7 @@ class Judged:
 # -- groups of figures ---------------------------------------------------------------------------
 
 
-def density(judged: Judged) -> Iterator[Figure]:
+def density(judged: LatentEvaluation) -> Iterator[Measurement]:
     """How likely the model finds test images."""
     model, (x, y) = judged.model, judged.test
     if not hasattr(model, "log_weights"):
@@ -100,16 +104,16 @@ def density(judged: Judged) -> Iterator[Figure]:
         pixels = model.binarize(x)
         nats = -importance_weighted_bound(model, pixels, y, judged.draws).mean()
     images = f"{len(x):,} test images"
-    yield Figure(
+    yield Measurement(
         "iw_bound", float(nats),
         f"−log (1/{judged.draws}) Σ p(x,z)/q(z|x), nats per image "
         f"({model.describe_pixels()}); {images}",
     )  # fmt: skip
     bits = float(nats) / (math.prod(model.input_shape) * math.log(2))
-    yield Figure("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")
+    yield Measurement("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")
 
 
-def representation(judged: Judged) -> Iterator[Figure]:
+def representation(judged: LatentEvaluation) -> Iterator[Measurement]:
     """What the codes know of the classes, and how many of their dimensions are in use."""
     if not judged.model.has_encoder:
         return
@@ -118,21 +122,23 @@ def representation(judged: Judged) -> Iterator[Figure]:
     train = judged.codes(x[:probed]), y[:probed]
     test = judged.codes(test_x), test_y
     dims = train[0].shape[1]
-    yield Figure(
+    yield Measurement(
         "active_units", active_units(test[0]),
         f"of {dims} code dimensions vary by more than 0.01; {len(test_x):,} test images",
     )  # fmt: skip
     if y.is_floating_point():
         return
     sizes = f"{probed:,} training and {len(test_x):,} test codes"
-    yield Figure(
+    yield Measurement(
         "knn_accuracy", neighbour_accuracy(train, test, judged.neighbours),
         f"classes by {judged.neighbours} nearest neighbours of the code; {sizes}",
     )  # fmt: skip
-    yield Figure("probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}")
+    yield Measurement(
+        "probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}"
+    )
 
 
-def reconstruction(judged: Judged) -> Iterator[Figure]:
+def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
     """The squared error beside that of principal components of the same number."""
     if not judged.model.has_encoder:
         return
@@ -141,13 +147,13 @@ def reconstruction(judged: Judged) -> Iterator[Figure]:
         back = torch.cat([model.reconstruct(part) for part in test.split(CHUNK)])
     mse = float((back - test).square().mean())
     images = f"{len(test):,} test images"
-    yield Figure("mse", mse, f"squared error per pixel of decode(encode(x)); {images}")
+    yield Measurement("mse", mse, f"squared error per pixel of decode(encode(x)); {images}")
     dims = len(model.encode(test[:1])[0])
     features = math.prod(model.input_shape)
     if dims >= features or isinstance(model, PCA):
         return
     # few samples of many numbers take less room as a triangular factor
-    kind = Triangle if len(x) < features else Moments
+    kind = FactoredMoments if len(x) < features else Moments
     moments = kind.of(x[:CHUNK].flatten(1))
     for part in x[CHUNK:].split(CHUNK):
         moments = moments.merge(kind.of(part.flatten(1)))
@@ -155,14 +161,14 @@ def reconstruction(judged: Judged) -> Iterator[Figure]:
     centred = test.flatten(1).to(moments.mean) - moments.mean
     left = centred - centred @ components @ components.mT
     least = float(left.square().mean())
-    yield Figure(
+    yield Measurement(
         "pca_mse", least,
         f"the same of {dims} principal components of {len(x):,} training images; {images}",
     )  # fmt: skip
-    yield Figure("mse_over_pca", mse / least, "their ratio")
+    yield Measurement("mse_over_pca", mse / least, "their ratio")
 
 
-def robustness(judged: Judged) -> Iterator[Figure]:
+def robustness(judged: LatentEvaluation) -> Iterator[Measurement]:
     """What noise on the input does to the reconstruction, and how far codes move with it."""
     if not judged.model.has_encoder:
         return
@@ -172,22 +178,28 @@ def robustness(judged: Judged) -> Iterator[Figure]:
     with torch.no_grad():
         cleaned = torch.cat([model.reconstruct(part) for part in noisy.split(CHUNK)])
     against = f"of test images with Gaussian noise, σ = {NOISE}; {len(x):,} images"
-    yield Figure("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
-    yield Figure("denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}")
+    yield Measurement("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
+    yield Measurement(
+        "denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}"
+    )
     few = x[:CHUNK]
     if len(model.encode(few[:1])[0]) <= JACOBIAN:
         norm = jacobian_norm(model.encode, few).detach().mean()
-        yield Figure("jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images")
+        yield Measurement(
+            "jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images"
+        )
 
 
-def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Iterator[Figure]:
+def samples(
+    judged: LatentEvaluation, count: int, networks: dict[str, nn.Module]
+) -> Iterator[Measurement]:
     """How near generated images are to test images, by the features of some networks.
 
     Beside them the same of as many training images, which nothing should beat, and of the model as
     it was before training.
 
     Args:
-        judged: see :class:`Judged`.
+        judged: see :class:`AttackOutcome`.
         count: images to generate; compared with as many test images, or with all there are.
         networks: of features, by the name that their figures bear.
     """
@@ -196,53 +208,55 @@ def samples(judged: Judged, count: int, networks: dict[str, nn.Module]) -> Itera
         features = features_of(network, real)
         moments = Moments.of(features)
         mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
-        if isinstance(judged.model, ClassCodes) and isinstance(network, ClassifierFeatures):
+        if isinstance(judged.model, ClassConditional) and isinstance(network, ClassifierFeatures):
             yield _obedience(judged, count, network.classifier, mark)
         for index, sampler in enumerate(judged.samplers):
             fakes = features_of(network, judged.sample(count, sampler))
             suffix = f"_{sampler}" if index else ""
             against = f"{count:,} samples ({sampler}) and {len(real):,} test images"
-            yield Figure(
+            yield Measurement(
                 f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.of(fakes))),
                 f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
             )  # fmt: skip
-            yield Figure(
+            yield Measurement(
                 f"kid_{name}{suffix}", float(kernel_distance(features, fakes)),
                 f"squared kernel distance, unbiased; {against}",
             )  # fmt: skip
             if name == "inception":
                 continue
-            for measure, value in coverage_measures(features, fakes, judged.neighbours).items():
+            for measure, value in precision_recall_density_coverage(
+                features, fakes, judged.neighbours
+            ).items():
                 meaning = f"k = {judged.neighbours} in {name}; {against}"
-                yield Figure(f"{measure}{suffix}", float(value), meaning)
+                yield Measurement(f"{measure}{suffix}", float(value), meaning)
         floor = frechet_distance(moments, Moments.of(features_of(network, train)))
-        yield Figure(
+        yield Measurement(
             f"fid_{name}_data", float(floor),
             f"{len(train):,} training images in place of samples",
         )  # fmt: skip
         fresh = features_of(network, judged.untrained().sample(count, "prior"))
-        yield Figure(
+        yield Measurement(
             f"fid_{name}_untrained", float(frechet_distance(moments, Moments.of(fresh))),
             f"{count:,} samples of the model before training in their place",
         )  # fmt: skip
 
 
-def _obedience(judged: Judged, count: int, classifier: Any, mark: str) -> Figure:
+def _obedience(judged: LatentEvaluation, count: int, classifier: Any, mark: str) -> Measurement:
     """How often samples of a chosen class are taken for it."""
     model: Any = judged.model
     wanted = torch.arange(count, device=model.device) % model.num_classes
-    with seeded_globally(judged.seed), torch.no_grad():
+    with temporary_seed(judged.seed), torch.no_grad():
         taken = [
             classifier.logits(model.decode(model.sample_latent(len(part), y=part))).argmax(1)
             for part in wanted.split(CHUNK)
         ]
-    return Figure(
+    return Measurement(
         "class_accuracy", float((torch.cat(taken) == wanted).double().mean()),
         f"samples that the classifier {mark} takes for the class asked for; {count:,} samples",
     )  # fmt: skip
 
 
-def known_modes(judged: Judged, count: int) -> Iterator[Figure]:
+def known_modes(judged: LatentEvaluation, count: int) -> Iterator[Measurement]:
     """How samples lie to the modes of data that says where they are."""
     modes, std = (judged.model.hparams.get(name) for name in ("modes", "mode_std"))
     if modes is None:
@@ -254,4 +268,4 @@ def known_modes(judged: Judged, count: int) -> Iterator[Figure]:
     ):
         measure = ModeMeasure(kind, modes, std).to(found.device)
         measure.update(found)
-        yield Figure(name, float(measure.compute()), f"{meaning}; {count:,} samples")
+        yield Measurement(name, float(measure.compute()), f"{meaning}; {count:,} samples")

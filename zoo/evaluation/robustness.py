@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class RobustnessRow:
     """A line of the table: an attack with its budget, and what it left."""
 
     attack: str
@@ -30,7 +30,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Entry:
+class AttackSpec:
     """An attack that the command knows.
 
     Args:
@@ -52,7 +52,7 @@ class Entry:
     unit: str = ""
 
 
-class Judged(NamedTuple):
+class AttackOutcome(NamedTuple):
     """What an attack left.
 
     Attributes:
@@ -66,7 +66,7 @@ class Judged(NamedTuple):
     draw: Callable[[], Figure | None]
 
 
-class Victim:
+class TargetModel:
     """A classifier with the test samples that it is attacked on.
 
     Args:
@@ -81,7 +81,7 @@ class Victim:
     """
 
     #: what the command may be asked for, the default first
-    catalogue: ClassVar[dict[str, Entry]] = {}
+    catalogue: ClassVar[dict[str, AttackSpec]] = {}
     #: budgets and norms, the default first
     budgets: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.3)
     norms: ClassVar[tuple[str, ...]] = ("linf",)
@@ -96,7 +96,7 @@ class Victim:
     def __init__(self, path: str, model: Classifier, data: Any, options: Any) -> None:
         self.path, self.model, self.data, self.options = path, model, data, options
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, AttackSpec]:
         """The catalogue for this model and data."""
         return self.catalogue
 
@@ -115,13 +115,16 @@ class Victim:
         pairs = zip(predicted.tolist(), sure.tolist(), strict=True)
         return predicted, [f"{self.class_names[k]} {p:.0%}" for k, p in pairs]
 
-    def judge(self, name: str) -> Iterator[tuple[Row, Callable[[], Figure | None]]]:
+    def judge(self, name: str) -> Iterator[tuple[RobustnessRow, Callable[[], Figure | None]]]:
         """A row for each budget, with what draws some samples."""
         entry = self.entries()[name]
         budgets = self.options.eps if entry.budget else [None]
         for eps, attack in zip(budgets, self.ready(name, budgets), strict=True):
             found = self.under(attack, eps)
-            yield Row(attack.name, eps, found.accuracy, found.distance, entry.sight), found.draw
+            yield (
+                RobustnessRow(attack.name, eps, found.accuracy, found.distance, entry.sight),
+                found.draw,
+            )
 
     def ready(self, name: str, budgets: list[Any]) -> Iterator[Attack]:
         """The attack for each budget."""
@@ -132,7 +135,7 @@ class Victim:
                 made = Restarts(made, options.restarts)
             yield made if options.target is None else Targeted(made, options.target)
 
-    def settings(self, entry: Entry, eps: float | None) -> dict[str, Any]:
+    def settings(self, entry: AttackSpec, eps: float | None) -> dict[str, Any]:
         """What the options make of an attack."""
         options, found = self.options, dict(entry.fixed)
         if eps is not None:
@@ -152,7 +155,7 @@ class Victim:
         found = {entry.unit or self.units[self.options.norm] for entry in entries if entry.budget}
         return found.pop() if len(found) == 1 else "each attack's own unit"
 
-    def under(self, attack: Attack, eps: float | None) -> Judged:
+    def under(self, attack: Attack, eps: float | None) -> AttackOutcome:
         """What is left under an attack."""
         raise NotImplementedError(f"{type(self).__name__} has no under(attack, eps)")
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from zoo import attacks, plots
 from zoo.attacks.base import Attack
-from zoo.attacks.robustness import correct
+from zoo.attacks.robustness import is_correct
 from zoo.core.classification import Classifier
 from zoo.errors import InputError
-from zoo.evaluation.robustness import Entry, Judged, Victim
-from zoo.functional.norm_balls import size
+from zoo.evaluation.robustness import AttackOutcome, AttackSpec, TargetModel
+from zoo.functional.norm_balls import delta_norm
 from zoo.functional.voxels import voxel_faces
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ CHUNK = 500  # samples that are attacked at once
 LEARNED = 5_000  # training samples that a universal perturbation or a substitute learns from
 
 
-class Dense(Victim):
+class DenseTarget(TargetModel):
     """Test samples as one tensor.
 
     Args:
         x, y: test samples and their classes.
-        **victim: see :class:`~zoo.evaluation.robustness.Victim`.
+        **victim: see :class:`~zoo.evaluation.robustness.TargetModel`.
     """
 
     shown = 8  # in a figure
@@ -44,7 +44,7 @@ class Dense(Victim):
             x, y = x[y != options.target], y[y != options.target]
         limit = options.images or IMAGES
         self.x, self.y = x[:limit].to(model.device), y[:limit].to(model.device)
-        self.right = torch.cat([correct(model, *part) for part in self.parts(self.x, self.y)])
+        self.right = torch.cat([is_correct(model, *part) for part in self.parts(self.x, self.y)])
         self.clean, self.count = float(self.right.double().mean()), len(self.y)
 
     @staticmethod
@@ -52,16 +52,16 @@ class Dense(Victim):
         """Both, as many at once as are attacked together."""
         return zip(x.split(CHUNK), y.split(CHUNK), strict=True)
 
-    def under(self, attack: Attack, eps: float | None) -> Judged:
+    def under(self, attack: Attack, eps: float | None) -> AttackOutcome:
         x, y = self.x[self.right], self.y[self.right]
         found = self.attacked(self.model, attack, x, y)
-        held = torch.cat([correct(self.model, *part) for part in self.parts(found, y)])
+        held = torch.cat([is_correct(self.model, *part) for part in self.parts(found, y)])
         far = self.distances(found[~held], x[~held])
         distance = float(far.mean()) if len(far) else float("nan")
         budget = f"nearest {self.what}" if eps is None else f"ε = {eps:g}"
         title = f"{attack.name} on {type(self.model).__name__}, {budget}"
         draw = partial(self.picture, attack, x[: self.shown], found[: self.shown], title)
-        return Judged(float(held.sum()) / self.count, distance, draw)
+        return AttackOutcome(float(held.sum()) / self.count, distance, draw)
 
     def attacked(self, model: Classifier, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
         """What an attack makes of samples."""
@@ -85,30 +85,30 @@ class Dense(Victim):
         raise NotImplementedError(f"{type(self).__name__} has no figure(attack, x, found, title)")
 
 
-class Images(Dense):
+class ImageTarget(DenseTarget):
     """Images in [0, 1]."""
 
     catalogue: ClassVar = {
-        "pgd": Entry(attacks.PGD),
-        "fgsm": Entry(attacks.FGSM, settings=("norm", "target")),
-        "bim": Entry(attacks.BIM, settings=("norm", "steps", "target")),
-        "apgd": Entry(attacks.APGD),
-        "square": Entry(attacks.Square, steps="queries", sight="black box, scores"),
-        "universal": Entry(
+        "pgd": AttackSpec(attacks.PGD),
+        "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target")),
+        "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target")),
+        "apgd": AttackSpec(attacks.APGD),
+        "square": AttackSpec(attacks.Square, steps="queries", sight="black box, scores"),
+        "universal": AttackSpec(
             attacks.UniversalPerturbation, settings=("norm", "steps", "target"), steps="epochs"
         ),
-        "transfer": Entry(
+        "transfer": AttackSpec(
             attacks.PGD, settings=("norm", "steps", "target"), sight="black box, classes"
         ),
-        "carlini_wagner": Entry(attacks.CarliniWagner, False, ("norm", "steps", "target")),
-        "deep_fool": Entry(attacks.DeepFool, False, ("norm", "steps", "target")),
-        "penalty": Entry(attacks.PenaltyAttack, False, ("steps", "target")),
+        "carlini_wagner": AttackSpec(attacks.CarliniWagner, False, ("norm", "steps", "target")),
+        "deep_fool": AttackSpec(attacks.DeepFool, False, ("norm", "steps", "target")),
+        "penalty": AttackSpec(attacks.PenaltyAttack, False, ("steps", "target")),
     }  # fmt: skip
     norms = ("linf", "l2")
     what = "images"
     units: ClassVar = {"linf": "Linf, pixels in [0, 1]", "l2": "L2, pixels in [0, 1]"}
 
-    def settings(self, entry: Entry, eps: float | None) -> dict[str, Any]:
+    def settings(self, entry: AttackSpec, eps: float | None) -> dict[str, Any]:
         found = super().settings(entry, eps)
         if eps is None and "norm" in found:
             found["norm"] = "l2"  # the distance that the table shows
@@ -153,17 +153,17 @@ class Images(Dense):
         return plots.adversarial_images(x, found, said[0], said[1], self.class_names, title)
 
 
-class Points(Dense):
+class PointCloudTarget(DenseTarget):
     """Clouds of points (B, N, 3), or the vertices of shapes that share their faces."""
 
     catalogue: ClassVar = {
-        "pgd": Entry(attacks.PGD, fixed={"bounds": None}),
-        "fgsm": Entry(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
-        "bim": Entry(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
-        "apgd": Entry(attacks.APGD, fixed={"bounds": None}),
-        "drop": Entry(attacks.PointDropping, settings=("steps", "target"), steps="rounds",
+        "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
+        "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
+        "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
+        "apgd": AttackSpec(attacks.APGD, fixed={"bounds": None}),
+        "drop": AttackSpec(attacks.PointDropping, settings=("steps", "target"), steps="rounds",
                       unit="share of the points"),
-        "carlini_wagner": Entry(
+        "carlini_wagner": AttackSpec(
             attacks.CarliniWagner, False, ("norm", "steps", "target"), {"bounds": None}
         ),
     }  # fmt: skip
@@ -180,14 +180,14 @@ class Points(Dense):
         return {"point": "longest way", "linf": "mean Linf", "l2": "mean L2"}[self.options.norm]
 
     def distances(self, found: Tensor, x: Tensor) -> Tensor:
-        return size(found - x, self.options.norm)
+        return delta_norm(found - x, self.options.norm)
 
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, AttackSpec]:
         if not hasattr(self.data, "faces"):
             return self.catalogue
         faces = self.data.faces
         return self.catalogue | {
-            "smooth": Entry(attacks.SmoothPGD, settings=("steps", "seed", "target"),
+            "smooth": AttackSpec(attacks.SmoothPGD, settings=("steps", "seed", "target"),
                             fixed={"faces": faces}),
         }  # fmt: skip
 
@@ -200,11 +200,11 @@ class Points(Dense):
         return plots.displaced_clouds(x, found, before, after, fooled, title)
 
 
-class Voxels(Dense):
+class VoxelTarget(DenseTarget):
     """Grids of voxels, full or empty."""
 
     catalogue: ClassVar = {
-        "flips": Entry(attacks.VoxelFlips, settings=("steps", "target"), steps="rounds"),
+        "flips": AttackSpec(attacks.VoxelFlips, settings=("steps", "target"), steps="rounds"),
     }
     budgets = (0.02, 0.05, 0.1)
     norms = ("flips",)
@@ -227,14 +227,14 @@ class Voxels(Dense):
         return plots.voxels(outsides, grids, titles, title, wrong)
 
 
-def dense(path: str, model: Classifier, data: Any, options: Any) -> Dense:
+def make_dense_target(path: str, model: Classifier, data: Any, options: Any) -> DenseTarget:
     """The victim for data whose samples are tensors.
 
     Raises:
         InputError: no classes, or samples that no attack here fits.
     """
     x, y = data.evaluation_samples("test")
-    kinds: dict[int, Any] = {4: Images, 3: Points, 5: Voxels}
+    kinds: dict[int, Any] = {4: ImageTarget, 3: PointCloudTarget, 5: VoxelTarget}
     fits = x.ndim in kinds and not y.is_floating_point() and y.ndim == 1
     if not fits or (x.ndim == 3 and x.shape[2] != 3):
         raise InputError(

@@ -11,11 +11,11 @@ from torch import Tensor
 from zoo import attacks, plots
 from zoo.attacks.base import Attack
 from zoo.attacks.graphs import GRBCD, PRBCD, GreedyFlips, RandomFlips
-from zoo.attacks.robustness import right_about
+from zoo.attacks.robustness import is_correct_on_batch
 from zoo.core.classification import Classifier
 from zoo.errors import InputError
-from zoo.evaluation.robustness import Entry, Judged, Victim
-from zoo.functional.graphs import undirected_pairs
+from zoo.evaluation.robustness import AttackOutcome, AttackSpec, TargetModel
+from zoo.functional.graphs import unique_undirected_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,14 +24,14 @@ SHOWN = 5  # meshes in a figure
 LARGE = 100  # nodes of a graph of which a figure shows a part
 
 
-class Nodes(Victim):
+class NodeTarget(TargetModel):
     """One graph; its test nodes are judged."""
 
     catalogue: ClassVar = {
-        "prbcd": Entry(PRBCD, settings=("steps", "seed"), steps="epochs"),
-        "grbcd": Entry(GRBCD, settings=("steps", "seed"), steps="epochs"),
-        "greedy": Entry(GreedyFlips, settings=("steps",), steps="rounds"),
-        "random": Entry(RandomFlips, settings=("seed",), sight="nothing"),
+        "prbcd": AttackSpec(PRBCD, settings=("steps", "seed"), steps="epochs"),
+        "grbcd": AttackSpec(GRBCD, settings=("steps", "seed"), steps="epochs"),
+        "greedy": AttackSpec(GreedyFlips, settings=("steps",), steps="rounds"),
+        "random": AttackSpec(RandomFlips, settings=("seed",), sight="nothing"),
     }
     budgets = (0.05, 0.1, 0.25)
     norms = ("flips",)
@@ -42,22 +42,22 @@ class Nodes(Victim):
     def __init__(self, path: str, model: Classifier, data: Any, options: Any, graph: Any) -> None:
         super().__init__(path, model, data, options)
         self.graph = graph.to(model.device)
-        self.right = right_about(model, self.graph)  # (test nodes,)
+        self.right = is_correct_on_batch(model, self.graph)  # (test nodes,)
         self.count, self.clean = len(self.right), float(self.right.double().mean())
 
-    def under(self, attack: Attack, eps: float | None) -> Judged:
+    def under(self, attack: Attack, eps: float | None) -> AttackOutcome:
         found = attack.on_batch(self.model, self.graph)
-        held = right_about(self.model, found) & self.right
+        held = is_correct_on_batch(self.model, found) & self.right
         lost = torch.zeros_like(self.graph.mask).masked_scatter(self.graph.mask, self.right & ~held)
-        both = torch.cat([undirected_pairs(g.edge_index).T for g in (self.graph, found)])
+        both = torch.cat([unique_undirected_edges(g.edge_index).T for g in (self.graph, found)])
         unique, counts = both.unique(dim=0, return_counts=True)
         flips = unique[counts == 1].T  # what is in one of the two
         title = f"{attack.name} on {self.title}, ε = {eps:g}: {flips.shape[1]} flips"
         draw = partial(self._figure, flips.cpu(), lost.cpu(), title)
-        return Judged(float(held.sum()) / self.count, float(flips.shape[1]), draw)
+        return AttackOutcome(float(held.sum()) / self.count, float(flips.shape[1]), draw)
 
     def _figure(self, flips: Tensor, lost: Tensor, title: str) -> Figure:
-        pairs, labels = undirected_pairs(self.graph.edge_index).cpu(), self.graph.y.cpu()
+        pairs, labels = unique_undirected_edges(self.graph.edge_index).cpu(), self.graph.y.cpu()
         every = torch.cat([pairs, flips], 1)
         shown = torch.arange(len(lost))
         if len(shown) > LARGE and bool(lost.any()):
@@ -81,14 +81,14 @@ def around(edges: Tensor, nodes: Tensor) -> Tensor:
     return around(edges, near)
 
 
-class Meshes(Victim):
+class MeshTarget(TargetModel):
     """Meshes with their operators, a batch at a time."""
 
     catalogue: ClassVar = {
-        "pgd": Entry(attacks.PGD, fixed={"bounds": None}),
-        "fgsm": Entry(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
-        "bim": Entry(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
-        "smooth": Entry(attacks.SmoothPGD, settings=("steps", "seed", "target")),
+        "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
+        "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
+        "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
+        "smooth": AttackSpec(attacks.SmoothPGD, settings=("steps", "seed", "target")),
     }  # fmt: skip
     budgets = (0.01, 0.02, 0.05)
     norms = ("point", "linf", "l2")
@@ -105,20 +105,20 @@ class Meshes(Victim):
     ) -> None:
         super().__init__(path, model, data, options)
         if options.target is not None:  # those of the class itself have nothing to reach
-            batches = without(batches, options.target)
+            batches = exclude_label(batches, options.target)
         self.batches = [batch.to(model.device) for batch in batches]
         self.count = sum(len(batch.y) for batch in self.batches)
-        self.right = [right_about(model, batch) for batch in self.batches]
+        self.right = [is_correct_on_batch(model, batch) for batch in self.batches]
         self.clean = sum(int(right.sum()) for right in self.right) / self.count
 
     def ready(self, name: str, budgets: list[Any]) -> Any:
         yield from (attacks.OnMeshes(attack) for attack in super().ready(name, budgets))
 
-    def under(self, attack: Attack, eps: float | None) -> Judged:
+    def under(self, attack: Attack, eps: float | None) -> AttackOutcome:
         held, ways, shown = 0, [], None
         for batch, right in zip(self.batches, self.right, strict=True):
             found = attack.on_batch(self.model, batch)
-            still = right_about(self.model, found) & right
+            still = is_correct_on_batch(self.model, found) & right
             held += int(still.sum())
             way = (found.pos - batch.pos).norm(dim=1)
             longest = torch.stack([part.amax() for part in way.split(batch.ptr.diff().tolist())])
@@ -128,7 +128,7 @@ class Meshes(Victim):
         far = torch.cat(ways)
         title = f"{attack.name} on {self.title}, ε = {eps:g}"
         distance = float(far.mean()) if len(far) else float("nan")
-        return Judged(held / self.count, distance, partial(self._figure, *shown, title))
+        return AttackOutcome(held / self.count, distance, partial(self._figure, *shown, title))
 
     def _figure(self, before: Any, after: Any, title: str) -> Figure:
         old, new = before.to_data_list()[:SHOWN], after.to_data_list()[:SHOWN]
@@ -142,7 +142,7 @@ class Meshes(Victim):
         )  # fmt: skip
 
 
-def without(batches: list[Any], label: int) -> list[Any]:
+def exclude_label(batches: list[Any], label: int) -> list[Any]:
     """Batches without the meshes of a class.
 
     Raises:
@@ -156,7 +156,7 @@ def without(batches: list[Any], label: int) -> list[Any]:
     return [Batch.from_data_list(meshes) for meshes in kept if meshes]
 
 
-def structures(path: str, model: Classifier, data: Any, options: Any) -> Victim:
+def make_structure_target(path: str, model: Classifier, data: Any, options: Any) -> TargetModel:
     """The victim for data whose batches are PyG's.
 
     Raises:
@@ -171,9 +171,9 @@ def structures(path: str, model: Classifier, data: Any, options: Any) -> Victim:
     if options.images is not None:
         raise InputError("--images: a graph, or a set of meshes, is attacked as a whole")
     if "mask" in first and len(first.y) == first.num_nodes:
-        return Nodes(path, model, data, options, first)
+        return NodeTarget(path, model, data, options, first)
     if "face" in first and len(first.y) == len(first.ptr) - 1:
-        return Meshes(path, model, data, options, batches)
+        return MeshTarget(path, model, data, options, batches)
     raise InputError(
         f"attacks need a classifier of nodes or of whole meshes, {type(data).__name__} has "
         f"{len(first.y)} labels for {first.num_nodes} nodes"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.errors import InputError
-from zoo.evaluation.latent import Figure
+from zoo.evaluation.latent import Measurement
 from zoo.models.sequences.translation import Translator
 
 BATCH = 64  # sentences that are translated together
@@ -14,7 +14,7 @@ BATCH = 64  # sentences that are translated together
 
 def translations(
     model: Translator, pairs: list[tuple[str, str]], beams: int = 1
-) -> Iterator[Figure]:
+) -> Iterator[Measurement]:
     """BLEU of a translator's translations, with sacrebleu's signatures, and those without fault.
 
     Args:
@@ -34,9 +34,13 @@ def translations(
         metric = bleu(lowercase=lowercase)
         score = metric.corpus_score(found, [references]).score
         signature = metric.get_signature().format(short=True)
-        yield Figure(name, score, f"{len(pairs)} sentences, {beams} beam(s); sacreBLEU {signature}")
+        yield Measurement(
+            name, score, f"{len(pairs)} sentences, {beams} beam(s); sacreBLEU {signature}"
+        )
     exact = sum(map(str.__eq__, found, references)) / len(pairs)
-    yield Figure("exact", exact, f"fraction of {len(pairs)} translations equal to the reference")
+    yield Measurement(
+        "exact", exact, f"fraction of {len(pairs)} translations equal to the reference"
+    )
 
 
 def translate_all(model: Translator, texts: list[str], beams: int) -> list[str]:

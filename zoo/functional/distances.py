@@ -51,7 +51,7 @@ def kernel_distance(real: Tensor, fake: Tensor) -> Tensor:
     return within(real) + within(fake) - 2 * total(real, fake) / (len(real) * len(fake))
 
 
-def coverage_measures(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, Tensor]:
+def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, Tensor]:
     """Precision, recall, density and coverage of generated samples, each by balls around samples.
 
     A ball reaches to its sample's k-th nearest neighbour in its own set. ``precision``: share of
@@ -95,7 +95,7 @@ def _radii(points: Tensor, k: int) -> Tensor:
     return torch.cat(parts)
 
 
-def nearest_neighbour_classes(codes: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
+def knn_classify(codes: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
     """The class most frequent among the k nearest codes; of equally frequent ones the nearest's.
 
     Args:

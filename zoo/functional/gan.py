@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def logistic_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def logistic_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """−log σ(D(x)) on data, −log(1 − σ(D(x̃))) on samples: the critic's side of the minimax game.
 
     With D = log(p/q), the best there is, its expectation is log 4 − 2 JS(p ‖ q).
@@ -24,7 +24,7 @@ def logistic_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return F.softplus(-real), F.softplus(fake)
 
 
-def minimax_generator(fake: Tensor) -> Tensor:
+def minimax_generator_loss(fake: Tensor) -> Tensor:
     """log(1 − σ(D(x̃))), the generator's side of the same game.
 
     Its slope vanishes where the critic is sure. Source: Goodfellow et al., 2014, equation 1.
@@ -32,12 +32,12 @@ def minimax_generator(fake: Tensor) -> Tensor:
     return -F.softplus(fake)
 
 
-def non_saturating_generator(fake: Tensor) -> Tensor:
+def non_saturating_generator_loss(fake: Tensor) -> Tensor:
     """−log σ(D(x̃)), whose slope does not vanish. Source: Goodfellow et al., 2014, section 3."""
     return F.softplus(-fake)
 
 
-def least_squares_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """½ (D(x) − 1)² on data, ½ D(x̃)² on samples.
 
     Source: Mao et al., Least squares generative adversarial networks, 2017, equation 9.
@@ -45,12 +45,12 @@ def least_squares_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return 0.5 * (real - 1).square(), 0.5 * fake.square()
 
 
-def least_squares_generator(fake: Tensor) -> Tensor:
+def least_squares_generator_loss(fake: Tensor) -> Tensor:
     """½ (D(x̃) − 1)². Source: Mao et al., 2017, equation 9."""
     return 0.5 * (fake - 1).square()
 
 
-def hinge_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """max(0, 1 − D(x)) on data, max(0, 1 + D(x̃)) on samples.
 
     Source: Lim and Ye, Geometric GAN, 2017, section 3; Miyato et al., 2018, equation 16.
@@ -58,7 +58,7 @@ def hinge_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return F.relu(1 - real), F.relu(1 + fake)
 
 
-def wasserstein_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+def wasserstein_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """−D(x) on data, D(x̃) on samples; over all D of slope at most 1, −W₁(p, q) at best.
 
     Source: Arjovsky et al., Wasserstein GAN, 2017, equation 2.
@@ -66,7 +66,7 @@ def wasserstein_critic(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return -real, fake
 
 
-def score_generator(fake: Tensor) -> Tensor:
+def wasserstein_generator_loss(fake: Tensor) -> Tensor:
     """−D(x̃): the generator of the hinge and of the Wasserstein objective."""
     return -fake
 
@@ -88,11 +88,11 @@ class Objective:
 
 
 OBJECTIVES = {
-    "minimax": Objective(logistic_critic, minimax_generator),
-    "non_saturating": Objective(logistic_critic, non_saturating_generator),
-    "least_squares": Objective(least_squares_critic, least_squares_generator, 0.5),
-    "hinge": Objective(hinge_critic, score_generator),
-    "wasserstein": Objective(wasserstein_critic, score_generator, None),
+    "minimax": Objective(logistic_discriminator_loss, minimax_generator_loss),
+    "non_saturating": Objective(logistic_discriminator_loss, non_saturating_generator_loss),
+    "least_squares": Objective(least_squares_discriminator_loss, least_squares_generator_loss, 0.5),
+    "hinge": Objective(hinge_discriminator_loss, wasserstein_generator_loss),
+    "wasserstein": Objective(wasserstein_discriminator_loss, wasserstein_generator_loss, None),
 }
 
 

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 
-def undirected_pairs(edge_index: Tensor) -> Tensor:
+def unique_undirected_edges(edge_index: Tensor) -> Tensor:
     """Each edge once, (2, P) with the smaller node above; loops are left out."""
     low, high = edge_index.min(0).values, edge_index.max(0).values
     return torch.stack([low, high])[:, low < high].unique(dim=1)
 
 
-def both_directions(pairs: Tensor) -> Tensor:
+def symmetrize_edges(pairs: Tensor) -> Tensor:
     """Each pair as two edges, one for each direction, (2, P) → (2, 2P)."""
     return torch.cat([pairs, pairs.flip(0)], 1)
 
 
-def absent_pairs(
+def sample_absent_edges(
     pairs: Tensor, num_nodes: int, count: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Different pairs of nodes that no edge joins, drawn evenly, (2, count), smaller node above.
@@ -45,7 +45,7 @@ def absent_pairs(
     return torch.stack([chosen // num_nodes, chosen % num_nodes])
 
 
-def flip_pairs(edge_index: Tensor, pairs: Tensor, num_nodes: int) -> Tensor:
+def flip_edges(edge_index: Tensor, pairs: Tensor, num_nodes: int) -> Tensor:
     """Adds the pairs that no edge joins and removes those that one does, both directions at once.
 
     Args:
@@ -57,11 +57,11 @@ def flip_pairs(edge_index: Tensor, pairs: Tensor, num_nodes: int) -> Tensor:
         (2, E′), symmetric, sorted, each edge once; loops of the graph itself stay.
     """
     kept = edge_index[:, edge_index[0] == edge_index[1]].unique(dim=1)
-    before, flipped = undirected_pairs(edge_index), undirected_pairs(pairs)
+    before, flipped = unique_undirected_edges(edge_index), unique_undirected_edges(pairs)
     old, new = (p[0] * num_nodes + p[1] for p in (before, flipped))
     left = before[:, ~torch.isin(old, new)]
     added = flipped[:, ~torch.isin(new, old)]
-    edges = torch.cat([kept, both_directions(torch.cat([left, added], 1))], 1)
+    edges = torch.cat([kept, symmetrize_edges(torch.cat([left, added], 1))], 1)
     return edges.unique(dim=1)
 
 

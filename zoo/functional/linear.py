@@ -131,12 +131,12 @@ def monomials(num_features: int, degree: int) -> list[tuple[int, ...]]:
     return terms
 
 
-def powers(x: Tensor, degree: int) -> Tensor:
+def monomial_features(x: Tensor, degree: int) -> Tensor:
     """1, x, …, x^degree along a new last dimension."""
     return torch.stack([x**k for k in range(degree + 1)], dim=-1)
 
 
-def legendre(x: Tensor, degree: int) -> Tensor:
+def legendre_features(x: Tensor, degree: int) -> Tensor:
     """Legendre polynomials √(2k+1) P_k(x), orthonormal under the uniform measure on [−1, 1].
 
     (k+1) P_{k+1} = (2k+1) x P_k − k P_{k−1}, along a new last dimension.

@@ -61,7 +61,7 @@ def corner_angles(vertices: Tensor, faces: Tensor) -> Tensor:
     return torch.stack(angles, 1)
 
 
-def edges_of(faces: Tensor) -> Tensor:
+def mesh_edges(faces: Tensor) -> Tensor:
     """The edges of a mesh, each once, the smaller vertex first, (E, 2)."""
     return edge_counts(faces)[0]
 
@@ -79,7 +79,7 @@ def edge_lengths(vertices: Tensor, edges: Tensor) -> Tensor:
     return (one - other).norm(dim=-1)
 
 
-def stretch(way: Tensor, first: Tensor, last: Tensor, edges: Tensor) -> float:
+def relative_stretch(way: Tensor, first: Tensor, last: Tensor, edges: Tensor) -> float:
     """How far the edges of shapes along a way are from the lengths that they should have:
 
     Σ |ℓₑ(t) − ℓ̄ₑ(t)| / Σ ℓ̄ₑ(t), over edges and steps, ℓ̄ₑ(t) = (1−t) ℓₑ(first) + t ℓₑ(last).
@@ -101,12 +101,12 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     return normals / normals.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def components(faces: Tensor, count: int) -> Tensor:
+def connected_components(faces: Tensor, count: int) -> Tensor:
     """Which connected piece each of ``count`` vertices belongs to, (V,), numbered from 0."""
     from scipy import sparse
     from scipy.sparse.csgraph import connected_components
 
-    edges = edges_of(faces).numpy()
+    edges = mesh_edges(faces).numpy()
     joined = sparse.coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), (count, count))
     return torch.from_numpy(connected_components(joined, directed=False)[1]).long()
 
@@ -144,7 +144,7 @@ def check_manifold(vertices: Tensor, faces: Tensor) -> None:
     _check_fans(faces, edges, faces_of_edge, count)
 
 
-def oriented(faces: Tensor) -> Tensor:
+def orient_faces(faces: Tensor) -> Tensor:
     """The same faces, some of them turned over, so that neighbours run along their edge in opposite
     directions; the first face of each piece stays as it is.
 

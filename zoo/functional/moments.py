@@ -55,7 +55,7 @@ class Moments:
         return cls(int(state["n"]), state["mean"], state["scatter"])
 
 
-class Triangle(Moments):
+class FactoredMoments(Moments):
     """The same moments with S as RᵀR, R upper triangular: half the digits of S are never lost.
 
     R has as many rows as there have been samples, Q at most: few samples of many numbers, such as
@@ -75,30 +75,30 @@ class Triangle(Moments):
     def scatter(self) -> Tensor:  # type: ignore[override]
         return self.factor.mT @ self.factor
 
-    def alike(self, n: int) -> Triangle:
+    def alike(self, n: int) -> FactoredMoments:
         missing = min(n, len(self.mean)) - len(self.factor)
         rows = self.factor.new_zeros(max(missing, 0), len(self.mean))
-        return Triangle(self.n, self.mean, torch.cat([self.factor, rows]))
+        return FactoredMoments(self.n, self.mean, torch.cat([self.factor, rows]))
 
     @classmethod
-    def of(cls, rows: Tensor) -> Triangle:
+    def of(cls, rows: Tensor) -> FactoredMoments:
         rows = rows if rows.device.type == "mps" else rows.double()
         mean = rows.mean(0)
         return cls(len(rows), mean, _triangle(rows - mean))
 
-    def merge(self, other: Moments) -> Triangle:
-        assert isinstance(other, Triangle)
+    def merge(self, other: Moments) -> FactoredMoments:
+        assert isinstance(other, FactoredMoments)
         n = self.n + other.n
         delta = other.mean.to(self.mean) - self.mean
         row = delta * math.sqrt(self.n * other.n / n)
         stacked = torch.cat([self.factor, other.factor.to(self.factor), row[None]])
-        return Triangle(n, self.mean + delta * (other.n / n), _triangle(stacked))
+        return FactoredMoments(n, self.mean + delta * (other.n / n), _triangle(stacked))
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"n": torch.tensor(self.n), "mean": self.mean, "factor": self.factor}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor]) -> Triangle:
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> FactoredMoments:
         return cls(int(state["n"]), state["mean"], state["factor"])
 
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.functional.rng import Streams
+from zoo.functional.rng import SampleRNG
 
 NORMS = ("linf", "l2", "point")
-SMALLEST = 1e-12  # lengths below count as none
+MIN_NORM = 1e-12  # lengths below count as none
 
 
 def check_norm(norm: str) -> None:
@@ -28,7 +28,7 @@ def check_norm(norm: str) -> None:
         raise ValueError(f"unknown norm {norm!r}; choose from {', '.join(NORMS)}")
 
 
-def size(delta: Tensor, norm: str) -> Tensor:
+def delta_norm(delta: Tensor, norm: str) -> Tensor:
     """How long each sample's δ is, (B, ...) → (B,)."""
     if norm == "linf":
         return delta.flatten(1).abs().amax(1)
@@ -37,7 +37,7 @@ def size(delta: Tensor, norm: str) -> Tensor:
     return delta.norm(dim=-1).flatten(1).amax(1)
 
 
-def project(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
+def project_to_ball(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
     """The nearest point of the ball of radius ``eps``, (B, ...) → the same.
 
     Args:
@@ -46,13 +46,13 @@ def project(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
         norm: see the table.
     """
     radius = torch.as_tensor(eps, dtype=delta.dtype, device=delta.device)
-    radius = column(radius, delta) if radius.ndim else radius
+    radius = broadcast_per_sample(radius, delta) if radius.ndim else radius
     if norm == "linf":
         return torch.minimum(torch.maximum(delta, -radius), radius)
     return delta * (radius / _lengths(delta, norm)).clamp(max=1)
 
 
-def steepest(gradient: Tensor, norm: str) -> Tensor:
+def steepest_direction(gradient: Tensor, norm: str) -> Tensor:
     """The step of size 1 that goes up fastest: sign(g), or g / ‖g‖ (of each point); 0 where g is.
 
     Shapes: (B, ...) → the same.
@@ -60,15 +60,15 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return gradient.sign() if norm == "linf" else gradient / _lengths(gradient, norm)
 
 
-def uniform_in_ball(streams: Streams, like: Tensor, eps: float, norm: str) -> Tensor:
+def uniform_in_ball(streams: SampleRNG, like: Tensor, eps: float, norm: str) -> Tensor:
     """A point of each sample's ball, all equally likely, in the shape of ``like``, (B, ...)."""
     shape = like.shape[1:]
     if norm == "linf":
         return (2 * streams.uniform(*shape, dtype=like.dtype) - 1) * eps
-    direction = steepest(streams.normal(*shape, dtype=like.dtype), norm)
+    direction = steepest_direction(streams.normal(*shape, dtype=like.dtype), norm)
     if norm == "l2":
         radius = streams.uniform(dtype=like.dtype) ** (1 / shape.numel())
-        return direction * eps * column(radius, direction)
+        return direction * eps * broadcast_per_sample(radius, direction)
     return (
         direction
         * eps
@@ -76,7 +76,7 @@ def uniform_in_ball(streams: Streams, like: Tensor, eps: float, norm: str) -> Te
     )
 
 
-def column(values: Tensor, like: Tensor) -> Tensor:
+def broadcast_per_sample(values: Tensor, like: Tensor) -> Tensor:
     """(B,) in a shape that broadcasts over samples, (B, 1, …)."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
@@ -84,7 +84,7 @@ def column(values: Tensor, like: Tensor) -> Tensor:
 def _lengths(delta: Tensor, norm: str) -> Tensor:
     """Lengths by which δ is divided, in a shape that broadcasts; never 0."""
     if norm == "l2":
-        lengths = column(delta.flatten(1).norm(dim=1), delta)
+        lengths = broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
     else:
         lengths = delta.norm(dim=-1, keepdim=True)
-    return lengths.clamp(min=SMALLEST)
+    return lengths.clamp(min=MIN_NORM)

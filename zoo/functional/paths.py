@@ -10,13 +10,13 @@ from torch import Tensor
 PATHS = ("linear", "spherical")
 
 
-def linear(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+def linear_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     """The straight line (1−t) z₀ + t z₁, both ends included: two (B, D) → (steps, B, D)."""
     t = torch.linspace(0, 1, steps, device=z0.device, dtype=z0.dtype)
     return torch.lerp(z0, z1, t[:, None, None])
 
 
-def spherical(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+def spherical_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     """The arc sin((1−t)Ω)/sin Ω · z₀ + sin(tΩ)/sin Ω · z₁, Ω the angle between z₀ and z₁.
 
     It keeps to the shell where a Gaussian of many dimensions has its mass; a straight line between
@@ -35,17 +35,19 @@ def spherical(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     t = torch.linspace(0, 1, steps, device=z0.device, dtype=z0.dtype)[:, None, None]
     arc = (((1 - t) * angle).sin() * z0 + (t * angle).sin() * z1) / sine.clamp(min=1e-30)
     bent = (sine > 1e-4) & (lengths[:, None] > 0)
-    return torch.where(bent, arc, linear(z0, z1, steps))
+    return torch.where(bent, arc, linear_path(z0, z1, steps))
 
 
-def path(kind: str, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
-    """``linear`` or ``spherical``; ValueError for another kind."""
+def interpolation_path(kind: str, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
+    """``linear`` or ``spherical_path``; ValueError for another kind."""
     if kind not in PATHS:
         raise ValueError(f"unknown path {kind!r}; choose from {', '.join(PATHS)}")
-    return (linear if kind == "linear" else spherical)(z0, z1, steps)
+    return (linear_path if kind == "linear" else spherical_path)(z0, z1, steps)
 
 
-def relaxed(line: Tensor, energy: Callable[[Tensor], Tensor], iterations: int = 100) -> Tensor:
+def minimize_path_energy(
+    line: Tensor, energy: Callable[[Tensor], Tensor], iterations: int = 100
+) -> Tensor:
     """A path of least energy between the ends of another, (steps, B, D) → the same.
 
     The codes in between move (L-BFGS with a line search), the ends stay.

@@ -69,7 +69,7 @@ def gather_points(values: Tensor, numbers: Tensor) -> Tensor:
     return values.gather(1, flat).unflatten(1, numbers.shape[1:])
 
 
-def farthest_points(points: Tensor, count: int) -> Tensor:
+def farthest_point_sampling(points: Tensor, count: int) -> Tensor:
     """Numbers of points that cover each cloud evenly, (B, N, D) → (B, count).
 
     The first is the farthest from the cloud's centroid, each further one the farthest from all
@@ -98,7 +98,7 @@ def farthest_points(points: Tensor, count: int) -> Tensor:
     return torch.stack(chosen, 1)
 
 
-def ball(centers: Tensor, points: Tensor, radius: float, k: int) -> Tensor:
+def ball_query(centers: Tensor, points: Tensor, radius: float, k: int) -> Tensor:
     """The k nearest points of each centre that lie within the radius, (B, M, k); where there are
     fewer the nearest one stands in for the missing.
 
@@ -108,7 +108,7 @@ def ball(centers: Tensor, points: Tensor, radius: float, k: int) -> Tensor:
     return torch.where(distances <= radius**2, numbers, numbers[..., :1])
 
 
-def interpolate(values: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Tensor:
+def interpolate_features(values: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Tensor:
     """Values at other places: means of the k nearest known ones, weighted by 1/distance².
 
     Args:
@@ -127,7 +127,7 @@ def interpolate(values: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Te
     return (gather_points(values, numbers) * weights[..., None]).sum(2)
 
 
-def into_nearest(points: Tensor, gone: Tensor) -> Tensor:
+def move_to_nearest_kept(points: Tensor, gone: Tensor) -> Tensor:
     """Clouds of the same size without some of their points: each of these lies where the nearest
     one does that stays.
 
@@ -185,7 +185,7 @@ def random_rotations(
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def turns(count: int, generator: torch.Generator | None = None) -> Tensor:
+def random_z_rotations(count: int, generator: torch.Generator | None = None) -> Tensor:
     """Rotations about the third axis by angles that are all equally likely, (count, 3, 3)."""
     angle = 2 * torch.pi * torch.rand(count, generator=generator)
     zero, one = torch.zeros(count), torch.ones(count)

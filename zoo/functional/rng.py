@@ -18,7 +18,7 @@ FIRST, SECOND = -4658895280553007687, -7723592293110705685  # multipliers of Spl
 MASK = 2**63 - 1
 
 
-class Streams:
+class SampleRNG:
     """A stream of random numbers for each sample of a batch.
 
     Args:
@@ -30,18 +30,18 @@ class Streams:
         self.keys = sample_keys(x, seed)
         self._drawn = 0
 
-    def rows(self, chosen: Tensor) -> Streams:
+    def rows(self, chosen: Tensor) -> SampleRNG:
         """The streams of some samples, by their numbers or a mask, from where they are."""
-        part = object.__new__(Streams)
+        part = object.__new__(SampleRNG)
         part.keys, part._drawn = self.keys[chosen], self._drawn
         return part
 
     def integers(self, *shape: int) -> Tensor:
         """63 random bits each, int64 (B, *shape)."""
         self._drawn += 1
-        keys = mix(self.keys + torch.tensor(self._drawn, device=self.keys.device) * GOLDEN)
+        keys = splitmix64(self.keys + torch.tensor(self._drawn, device=self.keys.device) * GOLDEN)
         counts = torch.arange(math.prod(shape), device=keys.device) * GOLDEN
-        return (mix(keys[:, None] + counts) & MASK).view(len(keys), *shape)
+        return (splitmix64(keys[:, None] + counts) & MASK).view(len(keys), *shape)
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """In [0, 1), (B, *shape)."""
@@ -65,11 +65,11 @@ def sample_keys(x: Tensor, seed: int) -> Tensor:
         values = values.float()
     bits = values.contiguous().view(torch.int64 if values.dtype == torch.float64 else torch.int32)
     places = torch.arange(1, bits.shape[1] + 1, device=x.device) * GOLDEN
-    content = mix(bits.long() + places).sum(1)
-    return mix(content + mix(torch.tensor(seed, device=x.device) * GOLDEN + FIRST))
+    content = splitmix64(bits.long() + places).sum(1)
+    return splitmix64(content + splitmix64(torch.tensor(seed, device=x.device) * GOLDEN + FIRST))
 
 
-def mix(z: Tensor) -> Tensor:
+def splitmix64(z: Tensor) -> Tensor:
     """SplitMix64's bijection of 64 bits, elementwise; near numbers go far apart."""
     z = (z ^ _right(z, 30)) * FIRST
     z = (z ^ _right(z, 27)) * SECOND

@@ -15,10 +15,10 @@ from scipy import sparse
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
-from zoo.functional.meshes import check_manifold, corner_angles, face_areas, oriented
+from zoo.functional.meshes import check_manifold, corner_angles, face_areas, orient_faces
 
 
-class Operators(NamedTuple):
+class MeshOperators(NamedTuple):
     """What a mesh of V vertices has for a network to compute with.
 
     Attributes:
@@ -46,7 +46,7 @@ class Operators(NamedTuple):
         }
 
 
-def spectral_operators(vertices: Tensor, faces: Tensor, k: int = 64) -> Operators:
+def spectral_operators(vertices: Tensor, faces: Tensor, k: int = 64) -> MeshOperators:
     """All operators of one mesh, scaled to a total area of 1; float64, on the CPU.
 
     Args:
@@ -58,12 +58,12 @@ def spectral_operators(vertices: Tensor, faces: Tensor, k: int = 64) -> Operator
             has one side only, or k eigenfunctions of fewer than k + 2 vertices.
     """
     check_manifold(vertices, faces)
-    faces = oriented(faces)
+    faces = orient_faces(faces)
     vertices = vertices.double()
     vertices = vertices / face_areas(vertices, faces).sum().sqrt()
     mass = vertex_masses(vertices, faces)
     values, vectors = eigenbasis(cotangent_laplacian(vertices, faces), mass, k)
-    return Operators(mass, values, vectors, *tangent_gradient(vertices, faces))
+    return MeshOperators(mass, values, vectors, *tangent_gradient(vertices, faces))
 
 
 # -- Laplacian -------------------------------------------------------------------------------------

@@ -12,11 +12,11 @@ from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from zoo.functional.meshes import edge_lengths, edges_of
-from zoo.functional.points import farthest_points
+from zoo.functional.meshes import edge_lengths, mesh_edges
+from zoo.functional.points import farthest_point_sampling
 
 
-class Coarser(NamedTuple):
+class CoarseLevel(NamedTuple):
     """A mesh of fewer vertices, and the way back.
 
     Attributes:
@@ -55,7 +55,7 @@ def unpack_template(text: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(vertices.copy()), torch.from_numpy(corners.astype(np.int64))
 
 
-def coarsen(vertices: Tensor, faces: Tensor, count: int) -> Coarser:
+def coarsen(vertices: Tensor, faces: Tensor, count: int) -> CoarseLevel:
     """A mesh of ``count`` farthest points of another.
 
     Each vertex belongs to the kept one that is nearest along the edges; where the cells of three
@@ -75,18 +75,18 @@ def coarsen(vertices: Tensor, faces: Tensor, count: int) -> Coarser:
     """
     if not 4 <= count <= len(vertices):
         raise ValueError(f"{count} vertices of a mesh of {len(vertices)}")
-    kept = farthest_points(vertices[None], count)[0]
+    kept = farthest_point_sampling(vertices[None], count)[0]
     cell = _cells(vertices, faces, kept)
     met = cell[faces]
     apart = (met[:, 0] != met[:, 1]) & (met[:, 1] != met[:, 2]) & (met[:, 2] != met[:, 0])
     coarse = _once(met[apart], count)
     corners, weights = _below(vertices, vertices[kept], coarse, cell)
-    return Coarser(kept, coarse, corners, weights)
+    return CoarseLevel(kept, coarse, corners, weights)
 
 
 def _cells(vertices: Tensor, faces: Tensor, kept: Tensor) -> Tensor:
     """Which of the kept vertices is nearest to each along the edges, (V,)."""
-    edges = edges_of(faces)
+    edges = mesh_edges(faces)
     lengths = edge_lengths(vertices, edges).clamp(min=1e-12).double().numpy()
     i, j = edges.T.numpy()
     count = len(vertices)
@@ -203,7 +203,7 @@ def _rings(vertices: Tensor, faces: Tensor) -> list[list[int]]:
     following: list[dict[int, int]] = [{} for _ in range(len(vertices))]
     for a, b, c in faces.tolist():
         following[a][b], following[b][c], following[c][a] = c, a, b
-    edges = edges_of(faces)
+    edges = mesh_edges(faces)
     lengths = edge_lengths(vertices, edges).tolist()
     near: list[dict[int, float]] = [{} for _ in range(len(vertices))]
     for (i, j), distance in zip(edges.tolist(), lengths, strict=True):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def occupancy(points: Tensor, resolution: int, margin: int = 1) -> Tensor:
+def voxelize(points: Tensor, resolution: int, margin: int = 1) -> Tensor:
     """Which voxels have a point in them, (B, N, 3) → (B, 1, R, R, R) of 0 and 1.
 
     The cube from −1 to 1 fills the grid up to its margin; points outside of the grid are left out.

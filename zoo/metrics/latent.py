@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.functional.distances import nearest_neighbour_classes
+from zoo.functional.distances import knn_classify
 
 ROWS = 4_000  # decoded at once: bounds the memory of an importance-weighted bound
 
@@ -71,7 +71,7 @@ def neighbour_accuracy(
         train, test: codes (N, D) and classes (N,).
         k: default 5.
     """
-    found = nearest_neighbour_classes(*train, test[0], k)
+    found = knn_classify(*train, test[0], k)
     return float((found == test[1]).double().mean())
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from zoo.functional.distances import coverage_measures
+from zoo.functional.distances import precision_recall_density_coverage
 
 RADIUS = 3.0  # of a mode, in its standard deviations
 
@@ -56,7 +56,7 @@ class CoverageMeasure(Metric):
     """Density or coverage of samples by balls around data, on the numbers as they are.
 
     Args:
-        kind: a key of :func:`zoo.functional.distances.coverage_measures`.
+        kind: a key of :func:`zoo.functional.distances.precision_recall_density_coverage`.
         neighbours: k, default 5.
         limit: samples of each kind and process that are kept, the first ones; default 1,000.
 
@@ -84,4 +84,4 @@ class CoverageMeasure(Metric):
         k = min(self.neighbours, len(both[0]) - 1)
         if k < 1:  # one sample has no neighbour
             return torch.tensor(float("nan"))
-        return coverage_measures(both[0], both[1], k)[self.kind]
+        return precision_recall_density_coverage(both[0], both[1], k)[self.kind]

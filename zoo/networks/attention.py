@@ -33,7 +33,7 @@ class SimpleSelfAttention(nn.Module):
 
 
 @dataclass
-class Sight:
+class AttentionContext:
     """What the tokens of one pass may see, and where they stand; the same for all layers.
 
     Args:
@@ -127,7 +127,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias)
         self.record: list[Tensor] | None = None  # see recorded_weights
 
-    def forward(self, x: Tensor, sight: Sight, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, sight: AttentionContext, cache: KVCache | None = None) -> Tensor:
         """Tokens attend to each other; with a cache, to those before them too."""
         q, k, v = self._queries(x), *self._keys_and_values(x)
         if sight.turn is not None:
@@ -136,7 +136,7 @@ class MultiHeadAttention(nn.Module):
             k, v = cache.extend(k, v)
         return self._attend(q, k, v, sight.mask, sight.bias, sight.causal and sight.mask is None)
 
-    def cross(self, x: Tensor, sight: Sight, cache: KVCache | None = None) -> Tensor:
+    def cross(self, x: Tensor, sight: AttentionContext, cache: KVCache | None = None) -> Tensor:
         """Tokens attend to the memory, whose keys and values a cache keeps."""
         if cache is not None and cache.keys is not None and cache.values is not None:
             k, v = cache.keys, cache.values

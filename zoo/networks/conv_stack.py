@@ -69,16 +69,16 @@ class ConvStack(nn.Sequential):
         if padding_mode not in ("zeros", "circular"):
             raise ValueError(f"unknown padding_mode {padding_mode!r}; choose from zeros, circular")
         count = len(channels)
-        kernels = each("kernel_size", kernel_size, count)
-        strides = each("stride", stride, count)
-        edges = each("padding", padding, count)
-        pools = each("pool_size", pool_size, count)
-        rates = each("dropout", dropout, count)
+        kernels = per_layer("kernel_size", kernel_size, count)
+        strides = per_layer("stride", stride, count)
+        edges = per_layer("padding", padding, count)
+        pools = per_layer("pool_size", pool_size, count)
+        rates = per_layer("dropout", dropout, count)
         bias = not removes_bias(normalization, image=True)
         layers: list[nn.Module] = []
         width = input_shape[0]
         for i, out in enumerate(channels):
-            margin = padding_of(edges[i], kernels[i])
+            margin = resolve_padding(edges[i], kernels[i])
             layers.append(
                 nn.Conv2d(
                     width, out, kernels[i], strides[i], margin, bias=bias,
@@ -95,7 +95,7 @@ class ConvStack(nn.Sequential):
         self.output_shape = output_shape(self, input_shape)
 
 
-def each(name: str, value: Any, count: int) -> list[Any]:
+def per_layer(name: str, value: Any, count: int) -> list[Any]:
     """One value for all layers, or one for each, as a list.
 
     Raises:
@@ -108,7 +108,7 @@ def each(name: str, value: Any, count: int) -> list[Any]:
     return list(value)
 
 
-def padding_of(name: str | int, kernel: int) -> int:
+def resolve_padding(name: str | int, kernel: int) -> int:
     """Pixels added on each side."""
     if isinstance(name, int):
         if name < 0:

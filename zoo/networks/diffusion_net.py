@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.networks.mlp import MLP
 
 
-class Surfaces(NamedTuple):
+class SurfaceBatch(NamedTuple):
     """A batch of B surfaces, V vertices in all, and what is needed to compute on them.
 
     Attributes:
@@ -59,7 +59,7 @@ class Surfaces(NamedTuple):
         return torch.stack([mass @ part / mass.sum() for mass, part in parts])
 
 
-class Diffusion(nn.Module):
+class HeatDiffusion(nn.Module):
     """Each channel flows for a time of its own: Φ e^(−Λ t) Φᵀ M x, with learned t ≥ 0 (C,)."""
 
     def __init__(self, width: int) -> None:
@@ -67,7 +67,7 @@ class Diffusion(nn.Module):
         # of the surface's area: from a few vertices to a tenth of the whole
         self.log_time = nn.Parameter(torch.logspace(-4, -1, width).log())
 
-    def forward(self, x: Tensor, on: Surfaces) -> Tensor:
+    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
         kept = torch.exp(-on.eigenvalues[..., None] * self.log_time.exp())  # (B, k, C)
         return on.expand(kept * on.project(x))
 
@@ -95,11 +95,11 @@ class DiffusionBlock(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.diffusion = Diffusion(width)
+        self.diffusion = HeatDiffusion(width)
         self.features = GradientFeatures(width)
         self.mlp = MLP([3 * width, width, width], dropout=dropout)
 
-    def forward(self, x: Tensor, on: Surfaces) -> Tensor:
+    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
         diffused = self.diffusion(x, on)
         features = self.features(on.gradient(diffused))
         return x + self.mlp(torch.cat([x, diffused, features], 1))
@@ -117,7 +117,7 @@ class DiffusionNet(nn.Module):
         blocks: default 4.
         dropout: in the MLPs, default 0.
 
-    Shapes: x (V, in_dim), :class:`Surfaces` → (V, out_dim).
+    Shapes: x (V, in_dim), :class:`SurfaceBatch` → (V, out_dim).
 
     Source: Sharp, Attaiki, Crane and Ovsjanikov, DiffusionNet: Discretization agnostic learning on
     surfaces, 2022.
@@ -131,7 +131,7 @@ class DiffusionNet(nn.Module):
         self.blocks = nn.ModuleList(DiffusionBlock(width, dropout) for _ in range(blocks))
         self.last = nn.Linear(width, out_dim)
 
-    def forward(self, x: Tensor, on: Surfaces) -> Tensor:
+    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
         x = self.first(x)
         for block in self.blocks:
             x = block(x, on)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class MovingAverage(nn.Module):
+class EMA(nn.Module):
     """The running mean of a network's weights: w̄ ← β w̄ + (1 − β) w after each step.
 
     β rises with the steps t, min(decay, (1 + t)/(10 + t)), so that the first weights are soon
@@ -38,7 +38,7 @@ class MovingAverage(nn.Module):
                 delattr(module, name)
                 module.register_buffer(name, p.detach().clone())
 
-    def train(self, mode: bool = True) -> MovingAverage:
+    def train(self, mode: bool = True) -> EMA:
         return super().train(False)
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ class _Method(nn.Module):
         return getattr(self.module, self.name)(x)
 
 
-def vectorized(
+def vmap_members(
     members: Sequence[nn.Module] | nn.ModuleList, x: Tensor, method: str = "forward"
 ) -> Tensor:
     """Outputs of all members for the same input, (B, ...) → (M, B, ...), in one vectorised pass.
@@ -55,7 +55,7 @@ def _stack(tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([t[name] for t in tensors]) for name in tensors[0]}
 
 
-def dropout_passes(
+def stochastic_passes(
     network: nn.Module,
     x: Tensor,
     passes: int,

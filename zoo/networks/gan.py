@@ -248,7 +248,7 @@ class SumPool(nn.Module):
         return x.sum((2, 3))
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """D(x) = w·φ(x) + b, and of a class y D(x, y) = w·φ(x) + b + v_y·φ(x).
 
     Args:
@@ -291,17 +291,17 @@ class Critic(nn.Module):
         return score + (self.classes(y) * h).sum(1)
 
 
-def mixes_samples(network: nn.Module) -> bool:
+def has_batch_norm(network: nn.Module) -> bool:
     """Whether an output depends on the other samples of its batch, as batch norm has it."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
 
 
-def centred(x: Tensor) -> Tensor:
+def to_symmetric_range(x: Tensor) -> Tensor:
     """Pixels in [0, 1] to [−1, 1]."""
     return 2 * x - 1
 
 
-def pixels(numbers: Tensor) -> Tensor:
+def to_pixel_range(numbers: Tensor) -> Tensor:
     """A generator's numbers as pixels, (1 + tanh)/2: the same range as data."""
     return 0.5 * (1 + F.tanh(numbers))
 

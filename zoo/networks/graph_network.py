@@ -94,13 +94,13 @@ class GraphNetwork(nn.Module):
             if conv == "gat":
                 width = after if last else after // heads
                 return GATConv(before, width, heads, not last, dropout=attention_dropout)
-            return EdgeBlind(before, after)
+            return NodeLinear(before, after)
 
         widths = [in_dim, *[hidden] * (layers - 1), out_dim]
         last = layers - 1
         self.convs = nn.ModuleList(make(widths[i], widths[i + 1], i == last) for i in range(layers))
         self.norms = nn.ModuleList(nn.Sequential(*make_norm(norm, hidden)) for _ in range(last))
-        self.spread = Spread(steps, teleport, edge_dropout) if conv == "appnp" else None
+        self.spread = Propagation(steps, teleport, edge_dropout) if conv == "appnp" else None
         self.features = FixedFeatures() if conv in LINEAR_FIRST else None
 
     def states(
@@ -169,7 +169,7 @@ class FixedFeatures:
         return FixedFeatures, ()
 
 
-class Spread(APPNP):
+class Propagation(APPNP):
     """h ← (1 − α) Â h + α h⁰, K times, with Â = D^{-½} (A + I) D^{-½}.
 
     PyG's own drops more edges in every step, from those that are left: after ten steps with
@@ -196,7 +196,7 @@ class Spread(APPNP):
         return x
 
 
-class EdgeBlind(nn.Linear):
+class NodeLinear(nn.Linear):
     """A linear map of each node by itself, in the place of a convolution."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]

@@ -54,7 +54,7 @@ class _State:
 
 
 def can_group(network: nn.Module) -> bool:
-    """Whether a network is a chain of layers that :func:`grouped` knows."""
+    """Whether a network is a chain of layers that :func:`grouped_forward` knows."""
     if isinstance(network, nn.Sequential):
         return all(map(can_group, network))
     if isinstance(network, nn.Conv2d):
@@ -64,7 +64,7 @@ def can_group(network: nn.Module) -> bool:
     return isinstance(network, (*POINTWISE, *POOLS, *DROPOUTS, *OTHERS))
 
 
-def grouped(networks: Sequence[nn.Module], x: Tensor) -> Tensor:
+def grouped_forward(networks: Sequence[nn.Module], x: Tensor) -> Tensor:
     """Outputs of all members for the same input, (B, …) → (M, B, F).
 
     Gradients reach each member's own parameters, statistics of normalisation its own buffers.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.functional.meshes import edges_of
-from zoo.functional.templates import Coarser, coarsen, spirals
+from zoo.functional.meshes import mesh_edges
+from zoo.functional.templates import CoarseLevel, coarsen, spirals
 from zoo.networks.mlp import make_activation
 
-KINDS = ("spiral", "cheb")
+CONV_TYPES = ("spiral", "cheb")
 
 
 class SpiralConv(nn.Module):
@@ -57,7 +57,7 @@ class TemplateCheb(nn.Module):
         super().__init__()
         from torch_geometric.nn import ChebConv
 
-        edges = edges_of(faces).T
+        edges = mesh_edges(faces).T
         self.register_buffer("edge_index", torch.cat([edges, edges.flip(0)], 1))
         self.conv = ChebConv(in_dim, out_dim, order)
 
@@ -65,12 +65,12 @@ class TemplateCheb(nn.Module):
         return self.conv(x, self.edge_index)
 
 
-class Pool(nn.Module):
+class MeshPool(nn.Module):
     """The vertices that a coarser mesh keeps: (B, V, C) → (B, M, C)."""
 
     kept: Tensor
 
-    def __init__(self, coarser: Coarser) -> None:
+    def __init__(self, coarser: CoarseLevel) -> None:
         super().__init__()
         self.register_buffer("kept", coarser.kept)
 
@@ -78,14 +78,14 @@ class Pool(nn.Module):
         return x.index_select(1, self.kept)
 
 
-class Unpool(nn.Module):
+class MeshUnpool(nn.Module):
     """Values on a coarser mesh at the vertices of the finer one, by barycentric coordinates:
     (B, M, C) → (B, V, C)."""
 
     corners: Tensor
     weights: Tensor
 
-    def __init__(self, coarser: Coarser) -> None:
+    def __init__(self, coarser: CoarseLevel) -> None:
         super().__init__()
         self.register_buffer("corners", coarser.corners)
         self.register_buffer("weights", coarser.weights)
@@ -95,7 +95,7 @@ class Unpool(nn.Module):
         return sum(share[:, None] * x.index_select(1, corner) for corner, share in parts)  # type: ignore[return-value]
 
 
-class Levels:
+class MeshHierarchy:
     """A template and coarser versions of it, and the convolutions on each.
 
     Args:
@@ -111,11 +111,11 @@ class Levels:
     def __init__(
         self, vertices: Tensor, faces: Tensor, factors: Sequence[int], kind: str, size: int
     ) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"unknown network {kind!r}; choose from {', '.join(KINDS)}")
+        if kind not in CONV_TYPES:
+            raise ValueError(f"unknown network {kind!r}; choose from {', '.join(CONV_TYPES)}")
         self.kind, self.size = kind, size
         self.meshes = [(vertices, faces)]
-        self.steps: list[Coarser] = []
+        self.steps: list[CoarseLevel] = []
         for factor in factors:
             vertices, faces = self.meshes[-1]
             if len(vertices) // factor < 4:
@@ -141,7 +141,7 @@ class Levels:
 
 
 def mesh_encoder(
-    levels: Levels, channels: Sequence[int], out_features: int, activation: str
+    levels: MeshHierarchy, channels: Sequence[int], out_features: int, activation: str
 ) -> nn.Sequential:
     """Convolution, nonlinearity and pooling at each level, then one linear map:
     (B, V, 3) → (B, out_features)."""
@@ -149,13 +149,13 @@ def mesh_encoder(
     before = 3
     for level, after in enumerate(channels):
         layers += [levels.conv(level, before, after), make_activation(activation)]
-        layers += [Pool(levels.steps[level])]
+        layers += [MeshPool(levels.steps[level])]
         before = after
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(levels.coarsest * before, out_features))
 
 
 def mesh_decoder(
-    levels: Levels, channels: Sequence[int], in_features: int, activation: str
+    levels: MeshHierarchy, channels: Sequence[int], in_features: int, activation: str
 ) -> nn.Sequential:
     """The way back: (B, in_features) → (B, V, 3)."""
     before = channels[-1]
@@ -164,7 +164,7 @@ def mesh_decoder(
         nn.Unflatten(1, (levels.coarsest, before)),
     ]
     for level, after in reversed(list(enumerate(channels))):
-        layers += [Unpool(levels.steps[level])]
+        layers += [MeshUnpool(levels.steps[level])]
         layers += [levels.conv(level, before, after), make_activation(activation)]
         before = after
     return nn.Sequential(*layers, levels.conv(0, before, 3))

@@ -123,6 +123,6 @@ class Normalize(nn.Module):
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
 
 
-def side_after(side: int, kernel: int, stride: int, padding: int) -> int:
+def conv_output_size(side: int, kernel: int, stride: int, padding: int) -> int:
     """Side of a feature map after a convolution or pooling."""
     return math.floor((side + 2 * padding - kernel) / stride) + 1

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from zoo.functional.points import (
-    ball,
-    farthest_points,
+    ball_query,
+    farthest_point_sampling,
     gather_points,
-    interpolate,
+    interpolate_features,
     nearest_neighbors,
     pair_features,
 )
 
 
-class Features(NamedTuple):
+class PointFeatures(NamedTuple):
     """What a network finds in clouds.
 
     Attributes:
@@ -104,7 +104,7 @@ class PointNet(PointNetwork):
         self.first = SharedMLP([3, width, width])
         self.second = SharedMLP([width, width, 2 * width, 16 * width])
 
-    def forward(self, points: Tensor) -> Features:
+    def forward(self, points: Tensor) -> PointFeatures:
         h = self.first(points @ self.align_points(points))
         alignment = self.align_features(h)
         unit = torch.eye(alignment.shape[-1]).to(alignment)
@@ -112,8 +112,8 @@ class PointNet(PointNetwork):
         h = h @ alignment
         shape = self.second(h).amax(1)
         if not self.local:
-            return Features(shape, None, misalignment)
-        return Features(shape, joined(h, shape), misalignment)
+            return PointFeatures(shape, None, misalignment)
+        return PointFeatures(shape, joined(h, shape), misalignment)
 
 
 class SetAbstraction(nn.Module):
@@ -134,8 +134,8 @@ class SetAbstraction(nn.Module):
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         count = max(1, round(self.share * points.shape[1]))
-        centers = gather_points(points, farthest_points(points, count))
-        numbers = ball(centers, points, self.radius, self.k)
+        centers = gather_points(points, farthest_point_sampling(points, count))
+        numbers = ball_query(centers, points, self.radius, self.k)
         near = (gather_points(points, numbers) - centers[:, :, None]) / self.radius
         if features is not None:
             near = torch.cat([near, gather_points(features, numbers)], -1)
@@ -174,16 +174,18 @@ class PointNet2(PointNetwork):
             sizes = ([20 * w, 4 * w, 4 * w], [6 * w, 4 * w, 2 * w], [3 + 2 * w, 2 * w, 2 * w])
             self.back = nn.ModuleList(SharedMLP(size) for size in sizes)
 
-    def forward(self, points: Tensor) -> Features:
+    def forward(self, points: Tensor) -> PointFeatures:
         some, h = self.near(points, None)
         few, g = self.far(some, h)
         shape = self.whole(torch.cat([few, g], -1)).amax(1)
         if self.back is None:
-            return Features(shape)
+            return PointFeatures(shape)
         first, second, third = self.back
         g = first(joined(g, shape))
-        h = second(torch.cat([h, interpolate(g, few, some)], -1))
-        return Features(shape, third(torch.cat([points, interpolate(h, some, points)], -1)))
+        h = second(torch.cat([h, interpolate_features(g, few, some)], -1))
+        return PointFeatures(
+            shape, third(torch.cat([points, interpolate_features(h, some, points)], -1))
+        )
 
 
 class DGCNN(PointNetwork):
@@ -228,7 +230,7 @@ class DGCNN(PointNetwork):
 
         return make
 
-    def forward(self, points: Tensor) -> Features:
+    def forward(self, points: Tensor) -> PointFeatures:
         pairs = self.pairs(points)
         h: Tensor | None = None
         states: list[Tensor] = []
@@ -238,7 +240,7 @@ class DGCNN(PointNetwork):
         every = torch.cat(states, -1)
         mixed = self.whole(every)
         shape = torch.cat([mixed.amax(1), mixed.mean(1)], -1)
-        return Features(shape, joined(every, shape) if self.local else None)
+        return PointFeatures(shape, joined(every, shape) if self.local else None)
 
 
 class InvariantDGCNN(DGCNN):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.functional.attention import causal_mask
-from zoo.networks.attention import Sight
+from zoo.networks.attention import AttentionContext
 from zoo.networks.position_encoding import make_position
 from zoo.networks.token_mixers import RECURRENT, ConvolutionLayer, RecurrentLayer, TokenMLP
 from zoo.networks.transformer import TransformerLayer, initialize, token_norm
@@ -118,7 +118,7 @@ class SequenceNetwork(nn.Module):
         if attends:
             stack = [transformer() for _ in range(layers)]
         else:
-            width = matching_width(partial(make, 0), count_on_paper(transformer))
+            width = matching_width(partial(make, 0), count_parameters(transformer))
             stack = [make(depth, width) for depth in range(layers)]
         self.layers = nn.ModuleList(stack)
         self.norm = token_norm(norm, dim) if pre_norm or not attends else nn.Identity()
@@ -199,14 +199,16 @@ class SequenceNetwork(nn.Module):
             state.length += positions.shape[0]
         return self.norm(x)
 
-    def _sight(self, x: Tensor, valid: Tensor | None, prior: Tensor | None, start: int) -> Sight:
+    def _sight(
+        self, x: Tensor, valid: Tensor | None, prior: Tensor | None, start: int
+    ) -> AttentionContext:
         """What these tokens see, the first of which stands at ``start``."""
         count = x.shape[1]
         limit = self.position.limit
         if limit is not None and start + count > limit:
             raise ValueError(f"{start + count} tokens, but positions are learned for {limit}")
         if not self.attends:
-            return Sight(valid=valid)
+            return AttentionContext(valid=valid)
         # a cache has dropped what lies behind the window of its next token
         kept = start if self.window is None else min(start, self.window - 1)
         positions = torch.arange(start - kept, start + count, device=x.device)
@@ -219,7 +221,7 @@ class SequenceNetwork(nn.Module):
             masks.append(prior if prior.ndim == 2 else prior[:, None])
         if valid is not None and not self.causal:  # no causal token sees the padding behind it
             masks.append(valid[:, None, None, :])
-        return Sight(
+        return AttentionContext(
             mask=reduce(torch.logical_and, masks) if masks else None,
             bias=self.position.bias(queries, positions),
             causal=causal,
@@ -231,7 +233,7 @@ class SequenceNetwork(nn.Module):
 # -- equal parameters ----------------------------------------------------------------------------
 
 
-def count_on_paper(make: Callable[[], nn.Module]) -> int:
+def count_parameters(make: Callable[[], nn.Module]) -> int:
     """Parameters of the module that ``make`` would make; none of them takes memory."""
     with torch.device("meta"):
         return sum(p.numel() for p in make().parameters())
@@ -241,7 +243,7 @@ def matching_width(make: Callable[[int], nn.Module], target: int) -> int:
     """The width for which ``make(width)`` has as nearly as possible ``target`` parameters."""
 
     def count(width: int) -> int:
-        return count_on_paper(partial(make, width))
+        return count_parameters(partial(make, width))
 
     low, high = 1, 2
     while count(high) < target:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.networks.attention import Sight
+from zoo.networks.attention import AttentionContext
 from zoo.networks.transformer import FeedForward, activation_function, token_norm
 
 RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
@@ -20,7 +20,7 @@ RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
 }
 
 
-class NoState:
+class EmptyState:
     """A layer that keeps nothing of the tokens so far."""
 
     def select(self, rows: Tensor) -> None:
@@ -51,11 +51,13 @@ class TokenMLP(nn.Module):
         """The maps that write into the residual path."""
         return [self.feed_forward.output]
 
-    def new_state(self, window: int | None) -> NoState:
+    def new_state(self, window: int | None) -> EmptyState:
         """What is known before the first token."""
-        return NoState()
+        return EmptyState()
 
-    def forward(self, x: Tensor, sight: Sight, state: NoState | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sight: AttentionContext, state: EmptyState | None = None
+    ) -> Tensor:
         return x + self.dropout(self.feed_forward(self.norm(x)))
 
 
@@ -116,7 +118,9 @@ class RecurrentLayer(nn.Module):
         """What is known before the first token."""
         return RecurrentState()
 
-    def forward(self, x: Tensor, sight: Sight, state: RecurrentState | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sight: AttentionContext, state: RecurrentState | None = None
+    ) -> Tensor:
         normed = self.norm(x)
         h, last = self.directions[0](normed, None if state is None else state.hidden)
         if state is not None:
@@ -203,7 +207,9 @@ class ConvolutionLayer(nn.Module):
         """What is known before the first token."""
         return HistoryState()
 
-    def forward(self, x: Tensor, sight: Sight, state: HistoryState | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sight: AttentionContext, state: HistoryState | None = None
+    ) -> Tensor:
         inputs = self.norm(x)
         if sight.valid is not None:
             inputs = inputs.masked_fill(~sight.valid[..., None], 0.0)

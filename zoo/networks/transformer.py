@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.networks.attention import KVCache, MultiHeadAttention, Sight
+from zoo.networks.attention import AttentionContext, KVCache, MultiHeadAttention
 
 NORMS = ("layer", "rms", "batch")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -170,7 +170,9 @@ class TransformerLayer(nn.Module):
         """What is known before the first token."""
         return TransformerState(window)
 
-    def forward(self, x: Tensor, sight: Sight, state: TransformerState | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sight: AttentionContext, state: TransformerState | None = None
+    ) -> Tensor:
         own = None if state is None else state.own
         x = self._residual(x, lambda h: self.attention(h, sight, own), self.attention_norm)
         if (cross := self.cross_attention) is not None:

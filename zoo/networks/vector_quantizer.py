@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Codebook(nn.Module):
+class VectorQuantizer(nn.Module):
     """The nearest of K vectors, e_k = argmin ‖h − e_k‖; the vectors are running means of theirs.
 
     In training N_k ← γ N_k + (1−γ) n_k and m_k ← γ m_k + (1−γ) Σ h over the n_k vectors nearest to

@@ -1,4 +1,4 @@
-"""Pure functions from data to a matplotlib ``Figure``; nothing is shown, written or kept."""
+"""Pure functions from data to a matplotlib ``Measurement``; nothing is shown, written or kept."""
 
 from zoo.plots.attacks import (
     adversarial_images,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from callbacks import AdversarialTraining
 from datamodules import Toy2D
 from zoo.attacks import FGSM, PGD, CarliniWagner
-from zoo.attacks.robustness import correct, evaluate
+from zoo.attacks.robustness import evaluate_robustness, is_correct
 from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -77,11 +77,11 @@ def run(
                  test_size=0.01).evaluation_samples("train")  # fmt: skip
     models = {e: train(data, e, epochs, seed) for e in track(trained_at, "trainings")}
     attack = PGD(eps=eps, steps=20, bounds=None, seed=seed)
-    judged = {e: evaluate(m, [(x, y)], attack, [eps]) for e, m in models.items()}
+    judged = {e: evaluate_robustness(m, [(x, y)], attack, [eps]) for e, m in models.items()}
     plain, nearest = models[0.0], min((e for e in trained_at if e), key=lambda e: abs(e - eps))
     budgets = tuple(eps * k / 4 for k in range(1, 9))
     both = {"undefended": plain, f"trained at ε = {nearest:g}": models[nearest]}
-    found = {name: evaluate(m, [(x, y)], attack, budgets) for name, m in both.items()}
+    found = {name: evaluate_robustness(m, [(x, y)], attack, budgets) for name, m in both.items()}
     axes = torch.linspace(-1.6, 2.6, 150), torch.linspace(-1.2, 1.7, 120)
     return Result(
         x, y, axes, {name: over_plane(model, *axes) for name, model in both.items()},
@@ -115,8 +115,8 @@ def over_plane(model: Any, first: Tensor, second: Tensor) -> Tensor:
 def ways(model: Any, x: Tensor, y: Tensor, eps: float, seed: int) -> dict[str, Tensor]:
     """Ways of three attacks from points that the model is right about and that ε breaks."""
     settings: dict[str, Any] = {"eps": eps, "bounds": None, "seed": seed}
-    held = correct(model, x, y)
-    broken = held & ~correct(model, PGD(steps=20, **settings)(model, x, y), y)
+    held = is_correct(model, x, y)
+    broken = held & ~is_correct(model, PGD(steps=20, **settings)(model, x, y), y)
     order = torch.randperm(int(broken.sum()), generator=generator(seed))[:DRAWN]
     x, y = x[broken][order], y[broken][order]
     step: dict[str, Any] = {"step_size": eps / 3, "early_stop": False, "random_start": False}
@@ -145,7 +145,7 @@ def linear_case(seed: int) -> dict[str, tuple[float, float]]:
         for norm, dual in (("linf", 1), ("l2", 2)):
             attack = PGD(eps=eps, norm=norm, steps=40, bounds=None)
             theory = float((margin.abs() > eps * weight[1].norm(dual)).double().mean())
-            left = float(correct(layer, attack(layer, x, y), y).double().mean())
+            left = float(is_correct(layer, attack(layer, x, y), y).double().mean())
             found[f"linear, PGD, {norm}, ε = {eps:g}: accuracy"] = left, theory
     some = slice(0, 50)
     moved = CarliniWagner(bounds=None, search_steps=8)(layer, x[some], y[some])

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from datamodules import Digits
-from zoo.functional.paths import linear
+from zoo.functional.paths import linear_path
 from zoo.plots.images import show_image, tile
 from zoo.plots.latent import scatter_classes
 from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
@@ -66,7 +66,7 @@ def run(epochs: int = 60, pairs: int = 300, seed: int = 0) -> Result:
     with torch.no_grad():
         for name, model in models.items():
             z = model.encode(x)
-            path = linear(z[first], z[second], STEPS)  # (STEPS, pairs, 2)
+            path = linear_path(z[first], z[second], STEPS)  # (STEPS, pairs, 2)
             decoded = model.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2])
             codes[name], images[name] = z, decoded[:, 0]
             ends[name] = torch.stack([z[first[0]], z[second[0]]])
@@ -76,9 +76,9 @@ def run(epochs: int = 60, pairs: int = 300, seed: int = 0) -> Result:
             unevenness[name] = lengths.amax(0) / lengths.mean(0)
         pca = models["PCA"]
         ends_seen = [pca.reconstruct(x[i]).flatten(1) for i in (first, second)]
-        straight = linear(ends_seen[0], ends_seen[1], STEPS)
+        straight = linear_path(ends_seen[0], ends_seen[1], STEPS)
         decoded = pca.decode(
-            linear(pca.encode(x[first]), pca.encode(x[second]), STEPS).flatten(0, 1)
+            linear_path(pca.encode(x[first]), pca.encode(x[second]), STEPS).flatten(0, 1)
         )
         off = float((decoded.flatten(1) - straight.flatten(0, 1)).norm(dim=1).max())
     return Result(y, codes, ends, images, distances, reconstructed, unevenness, off)

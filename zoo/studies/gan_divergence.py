@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zoo.core.optim import make_optimizer, make_schedule
 from zoo.functional.divergences import jensen_shannon
-from zoo.functional.gan import logistic_critic, non_saturating_generator
+from zoo.functional.gan import logistic_discriminator_loss, non_saturating_generator_loss
 from zoo.networks import MLP
 from zoo.plots.style import COLOURS, INK, new_figure, write_gif
 from zoo.studies.base import Table, generator, require, track
@@ -119,7 +119,7 @@ def train(real: Draw, fake: Draw, steps: int, seed: int) -> MLP:
     rule = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
     decay = make_schedule("linear", rule, steps)
     for _ in range(steps):
-        on_data, on_samples = logistic_critic(network(real()), network(fake()))
+        on_data, on_samples = logistic_discriminator_loss(network(real()), network(fake()))
         rule.zero_grad()
         (on_data.mean() + on_samples.mean()).backward()
         rule.step()
@@ -153,13 +153,13 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
         for _ in range(3):
             real, noise = torch.randn(2, 256, 1, generator=random)
             fake = (place[0] + place[1] * noise).detach()
-            losses = logistic_critic(network(1 + 0.5 * real), network(fake))
+            losses = logistic_discriminator_loss(network(1 + 0.5 * real), network(fake))
             critic.zero_grad()
             (losses[0].mean() + losses[1].mean()).backward()
             critic.step()
         noise = torch.randn(256, 1, generator=random)
         maker.zero_grad()
-        non_saturating_generator(network(place[0] + place[1] * noise)).mean().backward()
+        non_saturating_generator_loss(network(place[0] + place[1] * noise)).mean().backward()
         maker.step()
         decay.step()  # type: ignore[union-attr]
     return moments, torch.stack(generators), torch.stack(discriminators)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from zoo.functional.meshes import face_areas
-from zoo.functional.spectral import Operators, heat_kernel_signature, spectral_operators
+from zoo.functional.spectral import MeshOperators, heat_kernel_signature, spectral_operators
 from zoo.plots.meshes import Drawn, draw_mesh, seen_from
 from zoo.plots.style import COLOURS, new_figure, parts
 from zoo.studies.base import Table, generator, require, track
@@ -86,12 +86,12 @@ def run(
     )  # fmt: skip
 
 
-def operators(vertices: Tensor, faces: Tensor, eigenpairs: int) -> Operators:
+def operators(vertices: Tensor, faces: Tensor, eigenpairs: int) -> MeshOperators:
     """The Laplacian's eigenpairs and what goes with them, at area 1."""
     return spectral_operators(vertices, faces, eigenpairs)
 
 
-def signature(found: Operators) -> Tensor:
+def signature(found: MeshOperators) -> Tensor:
     """The heat kernel signature at ``TIMES``, (V, T)."""
     times = torch.tensor(TIMES, dtype=torch.float64)
     return heat_kernel_signature(found.eigenvalues.double(), found.eigenvectors.double(), times)

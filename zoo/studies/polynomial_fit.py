@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from datamodules import ToyCurves
-from zoo.functional.linear import legendre, solve_normal_equations
+from zoo.functional.linear import legendre_features, solve_normal_equations
 from zoo.plots.style import COLOURS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
@@ -119,7 +119,7 @@ def run(
 
 def smoother(x: Tensor, where: Tensor, degree: int, ridge: float = 0.0) -> Tensor:
     """S: values at x (n) → the fit at other places (m), (m, n); the constant has no penalty."""
-    design, at = legendre(x, degree), legendre(where, degree)
+    design, at = legendre_features(x, degree), legendre_features(where, degree)
     if ridge == 0:
         return at @ torch.linalg.pinv(design)
     centre = design.mean(0)

@@ -13,8 +13,8 @@ from torch_geometric.data import Batch, Data
 
 from datamodules import SBM, Karate, RandomGraphs
 from zoo import GraphAutoencoder, GraphClassifier, NodeClassifier
-from zoo.functional.graphs import both_directions
-from zoo.models.geometric.graphs import POOLS
+from zoo.functional.graphs import symmetrize_edges
+from zoo.models.geometric.graphs import POOLINGS
 from zoo.networks.graph_network import CONVOLUTIONS
 
 TWO_TRIANGLES = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3]])
@@ -24,7 +24,7 @@ HEXAGON = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
 def graph(pairs: torch.Tensor, x: torch.Tensor | None = None) -> Data:
     nodes = int(pairs.max()) + 1
     features = torch.ones(nodes, 1).double() if x is None else x
-    return Data(x=features, edge_index=both_directions(pairs), y=torch.tensor([0]))
+    return Data(x=features, edge_index=symmetrize_edges(pairs), y=torch.tensor([0]))
 
 
 def classifier(**options: Any) -> GraphClassifier:
@@ -35,7 +35,7 @@ def classifier(**options: Any) -> GraphClassifier:
     return model
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", POOLINGS)
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
 def test_a_graph_is_the_same_by_any_numbers(conv: str, pool: str) -> None:
     torch.manual_seed(0)

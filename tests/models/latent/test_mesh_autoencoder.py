@@ -15,8 +15,8 @@ import zoo
 from datamodules import Articulated, Digits
 from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
 from zoo.errors import InputError
-from zoo.functional.meshes import edge_lengths, stretch
-from zoo.functional.paths import linear, relaxed
+from zoo.functional.meshes import edge_lengths, relative_stretch
+from zoo.functional.paths import linear_path, minimize_path_energy
 
 Trainer = Callable[..., L.Trainer]
 DATA = Articulated(samples=200, batch_size=16)
@@ -83,9 +83,9 @@ def test_a_relaxed_path_of_a_known_energy() -> None:
     """Points on a line that repel nothing but their neighbours: equal steps; ends stay."""
     torch.manual_seed(0)
     line = torch.randn(6, 2, 3, dtype=torch.float64)
-    found = relaxed(line, lambda z: z.diff(dim=0).square().sum())
-    torch.testing.assert_close(found, linear(line[0], line[-1], 6), rtol=0, atol=1e-5)
-    assert torch.equal(relaxed(line[:2], lambda z: z.sum()), line[:2])
+    found = minimize_path_energy(line, lambda z: z.diff(dim=0).square().sum())
+    torch.testing.assert_close(found, linear_path(line[0], line[-1], 6), rtol=0, atol=1e-5)
+    assert torch.equal(minimize_path_energy(line[:2], lambda z: z.sum()), line[:2])
 
 
 def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
@@ -110,8 +110,10 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
             return float(made.path_energy(way[:, None]))
 
         assert energy(relaxed_) < energy(straight)
-        through = linear(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
-        assert stretch(relaxed_, *ends, made.edges) < stretch(through, x0[0], x1[0], made.edges)
+        through = linear_path(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
+        assert relative_stretch(relaxed_, *ends, made.edges) < relative_stretch(
+            through, x0[0], x1[0], made.edges
+        )
 
 
 def test_bad_arguments() -> None:

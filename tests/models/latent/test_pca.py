@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules import Digits
 from zoo import PCA
 from zoo.errors import InputError
-from zoo.functional.moments import Moments, Triangle
+from zoo.functional.moments import FactoredMoments, Moments
 
 Fit = Callable[..., PCA]
 SOLVERS = ["covariance", "svd"]
@@ -73,7 +73,7 @@ def test_the_triangular_factor_keeps_digits_that_the_covariance_loses(fit: Fit) 
     assert abs(rough / exact[2] - 1) > 1e-5
 
 
-@pytest.mark.parametrize("kind", [Moments, Triangle])
+@pytest.mark.parametrize("kind", [Moments, FactoredMoments])
 def test_moments_of_parts_are_those_of_the_whole(kind: type[Moments]) -> None:
     x = 100 + torch.randn(20, 5).double()
     first, second, third = kind.of(x[:2]), kind.of(x[2:11]), kind.of(x[11:])

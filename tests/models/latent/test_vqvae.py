@@ -13,7 +13,7 @@ import torch
 from datamodules import Digits
 from zoo import VQVAE
 from zoo.networks.pixelcnn import PixelCNN
-from zoo.networks.vector_quantizer import Codebook
+from zoo.networks.vector_quantizer import VectorQuantizer
 
 Trainer = Callable[..., L.Trainer]
 
@@ -22,7 +22,7 @@ Trainer = Callable[..., L.Trainer]
 
 
 def test_the_nearest_vector_is_taken() -> None:
-    book = Codebook(7, 3).double().eval()
+    book = VectorQuantizer(7, 3).double().eval()
     h = torch.randn(4, 5, 5, 3).double()
     quantised, indices = book(h)
     expected = torch.cdist(h.view(-1, 3), book.vectors).argmin(1).view(4, 5, 5)
@@ -31,7 +31,7 @@ def test_the_nearest_vector_is_taken() -> None:
 
 
 def test_vectors_are_the_running_means_of_theirs() -> None:
-    book = Codebook(2, 2, decay=0.9, revive_below=0.0).double()
+    book = VectorQuantizer(2, 2, decay=0.9, revive_below=0.0).double()
     book.started.fill_(True)
     book.vectors.copy_(torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
     book.sums.copy_(book.vectors)
@@ -47,7 +47,7 @@ def test_vectors_are_the_running_means_of_theirs() -> None:
 
 
 def test_dead_vectors_are_revived_from_the_batch() -> None:
-    book = Codebook(3, 2, decay=0.5, revive_below=0.5)
+    book = VectorQuantizer(3, 2, decay=0.5, revive_below=0.5)
     book.started.fill_(True)
     far = torch.tensor([[0.0, 0.0], [100.0, 100.0], [200.0, 200.0]])
     book.vectors.copy_(far)
@@ -60,11 +60,11 @@ def test_dead_vectors_are_revived_from_the_batch() -> None:
 
 
 def test_the_first_batch_sets_all_vectors_unless_a_checkpoint_did() -> None:
-    book = Codebook(4, 2, decay=1.0, revive_below=0.0)
+    book = VectorQuantizer(4, 2, decay=1.0, revive_below=0.0)
     h = 50 + torch.randn(30, 2)
     book(h)
     assert (book.vectors > 40).all()
-    other = Codebook(4, 2, decay=1.0, revive_below=0.0)
+    other = VectorQuantizer(4, 2, decay=1.0, revive_below=0.0)
     other.load_state_dict(book.state_dict())
     other(torch.randn(30, 2))
     torch.testing.assert_close(other.vectors, book.vectors)

@@ -13,7 +13,7 @@ from torch import Tensor
 from datamodules import LabelledText
 from zoo import SequenceClassifier, VisionTransformer
 from zoo.cli.commands.reproduce import last_value
-from zoo.models.sequences.classification import POOLINGS, Pool
+from zoo.models.sequences.classification import POOLINGS, SequencePooling
 from zoo.networks.sequence_network import LAYERS
 
 
@@ -48,17 +48,17 @@ def test_a_text_without_tokens_has_finite_scores(pooling: str) -> None:
 def test_pooling_by_hand() -> None:
     h = torch.randn(2, 4, 3, dtype=torch.float64)
     valid = torch.tensor([[True, True, False, False], [True, True, True, True]])
-    torch.testing.assert_close(Pool("mean", 3)(h, valid)[0], h[0, :2].mean(0))
-    torch.testing.assert_close(Pool("max", 3)(h, valid)[0], h[0, :2].max(0).values)
-    torch.testing.assert_close(Pool("cls", 3)(h, valid), h[:, 0])
-    pool = Pool("attention", 3).double()
+    torch.testing.assert_close(SequencePooling("mean", 3)(h, valid)[0], h[0, :2].mean(0))
+    torch.testing.assert_close(SequencePooling("max", 3)(h, valid)[0], h[0, :2].max(0).values)
+    torch.testing.assert_close(SequencePooling("cls", 3)(h, valid), h[:, 0])
+    pool = SequencePooling("attention", 3).double()
     assert pool.score is not None
     weights = (h[0, :2] @ pool.score.weight[0]).softmax(0)
     torch.testing.assert_close(pool(h, valid)[0], weights @ h[0, :2])
     garbage = h.clone()
     garbage[0, 2:] = torch.nan
     for kind in POOLINGS:
-        pool = Pool(kind, 3).double()
+        pool = SequencePooling(kind, 3).double()
         torch.testing.assert_close(pool(garbage, valid), pool(h, valid))
 
 

@@ -18,7 +18,7 @@ from datamodules import Text
 from zoo import LanguageModel
 from zoo.functional.tokenization import UnknownSymbolError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
-from zoo.models.sequences.generation import beam_search, choose, truncate
+from zoo.models.sequences.generation import beam_search, filter_logits, sample_next_token
 from zoo.networks.position_encoding import POSITIONS
 from zoo.networks.sequence_network import LAYERS
 
@@ -167,7 +167,9 @@ def test_drawing_follows_the_probabilities() -> None:
     generator = torch.Generator().manual_seed(0)
 
     def shares(**options: Any) -> Tensor:
-        return choose(logits, generator=generator, **options).bincount(minlength=4) / 40_000
+        return (
+            sample_next_token(logits, generator=generator, **options).bincount(minlength=4) / 40_000
+        )
 
     exact = logits[0].softmax(0)
     torch.testing.assert_close(shares(), exact, atol=0.01, rtol=0)
@@ -184,7 +186,7 @@ def test_drawing_follows_the_probabilities() -> None:
 def test_truncation_never_takes_all() -> None:
     logits = torch.randn(5, V)
     for options in ({"top_k": 1}, {"top_p": 1e-9}, {"top_k": 3, "top_p": 0.5}):
-        kept = truncate(logits, **options).isfinite()  # type: ignore[arg-type]
+        kept = filter_logits(logits, **options).isfinite()  # type: ignore[arg-type]
         assert bool(kept.any(-1).all())
         assert bool(kept.gather(1, logits.argmax(-1, keepdim=True)).all())
 

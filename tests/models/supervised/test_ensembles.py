@@ -14,7 +14,7 @@ from torch import nn
 import zoo
 from datamodules import Digits, ToyCurves
 from zoo import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegressor
-from zoo.networks.ensemble import dropout_passes, vectorized
+from zoo.networks.ensemble import stochastic_passes, vmap_members
 
 Trainer = Callable[..., L.Trainer]
 MEMBER = {"hidden": (16,), "dropout": 0.0, "input_dropout": 0.0}
@@ -80,7 +80,7 @@ def test_dropout_differs_between_members_and_one_member_is_itself() -> None:
     settings = {"hidden": (64,), "dropout": 0.5, "input_dropout": 0.0}
     ensemble = DeepEnsemble((1, 8, 8), 10, 2, member_settings=settings).train()
     ensemble.members[1].load_state_dict(ensemble.members[0].state_dict())
-    first, second = vectorized(ensemble.members, torch.rand(3, 1, 8, 8))
+    first, second = vmap_members(ensemble.members, torch.rand(3, 1, 8, 8))
     assert not torch.equal(first, second)
     x = torch.rand(3, 1, 8, 8)
     single = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=1).eval()
@@ -203,7 +203,7 @@ def test_scaling_at_test_time_is_the_average_over_all_masks() -> None:
 def test_random_masks_average_to_it_too() -> None:
     model = nn.Sequential(nn.Dropout(0.3), nn.Linear(8, 2)).double().eval()
     x = torch.randn(5, 8).double()
-    passes = dropout_passes(model, x, 20_000, (nn.Dropout,), seed=0)
+    passes = stochastic_passes(model, x, 20_000, (nn.Dropout,), seed=0)
     error = (passes.mean(0) - model(x)).abs()
     assert (error < 5 * passes.std(0) / 20_000**0.5).all()
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules import BreastCancer, Diabetes
 from zoo import LinearRegression, LogisticRegression, PolynomialRegression
 from zoo.errors import InputError
-from zoo.functional.linear import fista, legendre, logistic_sums, solve_normal_equations
+from zoo.functional.linear import fista, legendre_features, logistic_sums, solve_normal_equations
 from zoo.functional.moments import Moments
 
 Fit = Callable[..., Any]
@@ -269,7 +269,7 @@ def test_both_bases_give_the_same_function(fit: Fit) -> None:
 
 def test_the_orthogonal_basis_is_orthonormal() -> None:
     nodes, quadrature = np.polynomial.legendre.leggauss(20)
-    table = legendre(torch.tensor(nodes), 8)  # (20, 9)
+    table = legendre_features(torch.tensor(nodes), 8)  # (20, 9)
     gram = table.mT @ (torch.tensor(quadrature / 2)[:, None] * table)
     torch.testing.assert_close(gram, torch.eye(9).double(), atol=1e-12, rtol=0)
 

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from zoo import attacks, plots
-from zoo.attacks.robustness import correct
+from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser
 from zoo.cli.commands.evaluate import data_of, load_any
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, unknown
-from zoo.evaluation.robustness import Row, Victim, model_name
-from zoo.evaluation.robustness_dense import Dense, dense
+from zoo.evaluation.robustness import RobustnessRow, TargetModel, model_name
+from zoo.evaluation.robustness_dense import DenseTarget, make_dense_target
 
 
 def attack(args: list[str]) -> None:
@@ -36,7 +36,7 @@ def attack(args: list[str]) -> None:
         f"without an attack {victim.clean:.2%}\n"
     )
     where = options.out or Path(options.checkpoint).absolute().parent.parent / "figures"
-    rows: list[Row] = []
+    rows: list[RobustnessRow] = []
     figures = {}
     print(f"{'attack':<26}{'eps':>7}{'accuracy':>10}{victim.distance:>13}   sees")
     for name in options.attack:
@@ -55,7 +55,7 @@ def attack(args: list[str]) -> None:
             options.eps, victim.clean, curves, heading, victim.unit, chance
         )
         _write(figure, where, "robustness")
-    if options.others and isinstance(victim, Dense):
+    if options.others and isinstance(victim, DenseTarget):
         _transfer(victim, options, where)
 
 
@@ -87,7 +87,7 @@ def _options(args: list[str]) -> Any:
     return options
 
 
-def _complete(options: Any, victim: Victim) -> None:
+def _complete(options: Any, victim: TargetModel) -> None:
     """What the options leave open, as it suits what is attacked.
 
     Raises:
@@ -102,7 +102,7 @@ def _complete(options: Any, victim: Victim) -> None:
     victim.check()
 
 
-def _victim(path: str, options: Any) -> Victim:
+def _victim(path: str, options: Any) -> TargetModel:
     model = load_any(path)
     if not isinstance(model, Classifier):
         raise InputError(f"{path} is a {type(model).__name__}: attacks need a classifier")
@@ -112,22 +112,24 @@ def _victim(path: str, options: Any) -> Victim:
         )
     data = data_of(Path(path), options.data, options.root)
     if hasattr(data, "evaluation_samples"):
-        return dense(path, model, data, options)
-    from zoo.evaluation.robustness_structures import structures  # only here is PyG needed
+        return make_dense_target(path, model, data, options)
+    from zoo.evaluation.robustness_structures import (
+        make_structure_target,  # only here is PyG needed
+    )
 
-    return structures(path, model, data, options)
+    return make_structure_target(path, model, data, options)
 
 
 # -- what is shown ---------------------------------------------------------------------------------
 
 
-def _line(row: Row) -> str:
+def _line(row: RobustnessRow) -> str:
     eps = "" if row.eps is None else f"{row.eps:g}"
     distance = "–" if row.distance != row.distance else f"{row.distance:.4g}"
     return f"{row.attack:<26}{eps:>7}{row.accuracy:>10.2%}{distance:>13}   {row.sight}"
 
 
-def _curves(rows: list[Row]) -> dict[str, list[float]]:
+def _curves(rows: list[RobustnessRow]) -> dict[str, list[float]]:
     """Accuracies by attack, of those that have a budget."""
     curves: dict[str, list[float]] = {}
     for row in rows:
@@ -136,10 +138,10 @@ def _curves(rows: list[Row]) -> dict[str, list[float]]:
     return curves
 
 
-def _transfer(victim: Dense, options: Any, where: Path) -> None:
+def _transfer(victim: DenseTarget, options: Any, where: Path) -> None:
     """Which models the samples made for each of them fool, at the largest ε."""
     victims = [victim, *(_victim(path, options) for path in options.others)]
-    shapes = {tuple(v.x.shape[1:]) for v in victims if isinstance(v, Dense)}
+    shapes = {tuple(v.x.shape[1:]) for v in victims if isinstance(v, DenseTarget)}
     if len(shapes) > 1 or not all(type(v) is type(victim) for v in victims):
         raise InputError(f"--others: the models take {victim.what} of different shapes: {shapes}")
     eps = options.eps[-1]
@@ -150,7 +152,7 @@ def _transfer(victim: Dense, options: Any, where: Path) -> None:
     for row, source in enumerate(victims):
         found = victim.attacked(source.model, made, victim.x, victim.y)
         for column, other in enumerate(victims):
-            shares[row, column] = correct(other.model, found, victim.y).double().mean()
+            shares[row, column] = is_correct(other.model, found, victim.y).double().mean()
     names = [model_name(v.path) for v in victims]
     width = max(map(len, names))
     print(f"\n{made.name}, ε = {eps:g}: accuracy on {victim.what} made for (down), of (across)")

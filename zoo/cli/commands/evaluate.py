@@ -17,13 +17,13 @@ from torch import nn
 from zoo.cli.arguments import Parser
 from zoo.core import registry
 from zoo.core.checkpoints import load
-from zoo.core.distributed import seeded_globally
+from zoo.core.distributed import temporary_seed
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError, unknown
 from zoo.evaluation.latent import (
-    Figure,
-    Judged,
+    LatentEvaluation,
+    Measurement,
     density,
     known_modes,
     reconstruction,
@@ -56,7 +56,7 @@ def feature_classifier(data: Any, path: Path) -> Path:
     from zoo.models.supervised.cnn import CNN
 
     batches = math.ceil(len(data.split("train")[0]) / data.batch_size)
-    with seeded_globally(0):
+    with temporary_seed(0):
         classifier = CNN(
             data.input_shape, data.num_classes, (32, 64, 64), hidden=(64,), lr=0.01,
             schedule="one_cycle", channels_last=True,
@@ -201,20 +201,20 @@ def evaluate(args: list[str]) -> None:
     print(f"written to {where}")
 
 
-def _judge_latent(model: LatentModel, data: Any, options: Any) -> list[Figure]:
+def _judge_latent(model: LatentModel, data: Any, options: Any) -> list[Measurement]:
     if not model.has_encoder and options.sampler != ["prior"]:
         raise InputError(
             f"{type(model).__name__} has no encoder, to whose codes a density could be fitted: "
             "leave --sampler out"
         )
-    judged = Judged(
+    judged = LatentEvaluation(
         model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
         options.draws, tuple(options.sampler), options.components, options.neighbours, options.seed,
     )  # fmt: skip
     return list(_all(judged, data, options))
 
 
-def _all(judged: Judged, data: Any, options: Any) -> Iterator[Figure]:
+def _all(judged: LatentEvaluation, data: Any, options: Any) -> Iterator[Measurement]:
     for group in (density, representation, reconstruction, robustness):
         yield from group(judged)
     count = len(judged.test[0]) if options.samples is None else options.samples
@@ -238,7 +238,7 @@ def _networks(model: LatentModel, data: Any, options: Any) -> dict[str, nn.Modul
     return {name: network.to(model.device) for name, network in networks.items()}
 
 
-def print_figures(figures: list[Figure]) -> None:
+def print_figures(figures: list[Measurement]) -> None:
     width = max(len(figure.name) for figure in figures)
     for figure in figures:
         print(f"{figure.name:<{width}}  {figure.value:>10.5g}   {figure.meaning}")

@@ -13,7 +13,7 @@ from zoo import plots
 from zoo.cli.arguments import Parser
 from zoo.cli.commands.evaluate import data_of, load_latent, samples_of
 from zoo.errors import InputError
-from zoo.functional.paths import PATHS, path
+from zoo.functional.paths import PATHS, interpolation_path
 from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def interpolate(args: list[str]) -> None:
         if shown.x is None:
             ends = codes[first, None], codes[second, None]
             kinds: tuple[str, ...] = PATHS
-            rows = [model.decode(path(kind, *ends, options.steps)[:, 0]) for kind in kinds]
+            rows = [
+                model.decode(interpolation_path(kind, *ends, options.steps)[:, 0]) for kind in kinds
+            ]
         else:  # by the model's own method, which a subclass may have changed
             ends = shown.x[first, None], shown.x[second, None]
             kinds = model.paths
@@ -126,7 +128,9 @@ def compare(args: list[str]) -> None:
             )
         first, second = _ends(options, shown)
         with torch.no_grad():
-            line = path("linear", codes[first, None], codes[second, None], options.steps)[:, 0]
+            line = interpolation_path(
+                "linear", codes[first, None], codes[second, None], options.steps
+            )[:, 0]
             images = model.pictures(model.decode(line))
             panels.append(plots.Panel(type(model).__name__, codes, line, images))
     title = f"codes of {len(codes):,} test inputs; the line from input {first} to input {second}"

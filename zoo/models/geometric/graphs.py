@@ -14,11 +14,11 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 from zoo.core.classification import Classifier
 from zoo.errors import InputError
 from zoo.functional.divergences import kl_standard_normal
-from zoo.functional.graphs import absent_pairs, undirected_pairs
+from zoo.functional.graphs import sample_absent_edges, unique_undirected_edges
 from zoo.models.geometric.base import GeometricTask
 from zoo.networks.graph_network import GraphNetwork
 
-POOLS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
+POOLINGS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
 
 class GraphModel(GeometricTask):
@@ -142,8 +142,8 @@ class GraphClassifier(GraphModel, Classifier):
         **graph: Any,
     ) -> None:
         super().__init__(num_features, layers=layers, norm=norm, num_classes=num_classes, **graph)
-        if pool not in POOLS:
-            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
+        if pool not in POOLINGS:
+            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLINGS)}")
         hidden = self.hparams["hidden"]
         self.network = self.make_network(hidden, dropout=0.0)
         self.head = nn.Linear(num_features + layers * hidden, num_classes)
@@ -151,7 +151,7 @@ class GraphClassifier(GraphModel, Classifier):
     def logits(self, x: Any) -> Tensor:
         """Scores of the graphs of a batch, (G, K)."""
         states = [x.x, *self.network.states(x.x, x.edge_index)]
-        pool = POOLS[self.hparams["pool"]]
+        pool = POOLINGS[self.hparams["pool"]]
         pooled = torch.cat([pool(h, x.batch, x.num_graphs) for h in states], 1)
         return self.head(F.dropout(pooled, self.hparams["dropout"], self.training))
 
@@ -245,8 +245,8 @@ class GraphAutoencoder(GraphModel):
                 z = z + (0.5 * log_var).exp() * torch.randn_like(z)
         pairs, labels = batch.edge_label_index, batch.edge_label
         if self.training:
-            absent = absent_pairs(
-                undirected_pairs(batch.edge_index), batch.num_nodes, pairs.shape[1]
+            absent = sample_absent_edges(
+                unique_undirected_edges(batch.edge_index), batch.num_nodes, pairs.shape[1]
             )
             pairs = torch.cat([pairs, absent], 1)
             labels = torch.cat([labels, torch.zeros_like(labels)])

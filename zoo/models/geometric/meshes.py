@@ -13,12 +13,12 @@ from zoo.core.classification import Classifier
 from zoo.errors import InputError
 from zoo.functional.spectral import heat_kernel_signature
 from zoo.models.geometric.base import GeometricTask
-from zoo.networks.diffusion_net import DiffusionNet, Surfaces
+from zoo.networks.diffusion_net import DiffusionNet, SurfaceBatch
 
 INPUTS = ("hks", "xyz")
 
 
-class SurfaceModel(GeometricTask, Classifier):
+class MeshModel(GeometricTask, Classifier):
     """A classifier around a :class:`~zoo.networks.diffusion_net.DiffusionNet`.
 
     Args:
@@ -59,32 +59,32 @@ class SurfaceModel(GeometricTask, Classifier):
         in_dim = hp["times"] if hp["inputs"] == "hks" else 3
         return DiffusionNet(in_dim, self.num_classes, hp["width"], hp["blocks"], hp["dropout"])
 
-    def features(self, meshes: Any, on: Surfaces) -> Tensor:
+    def features(self, meshes: Any, on: SurfaceBatch) -> Tensor:
         """What the network is given at each vertex, (V, F)."""
         if self.hparams["inputs"] == "xyz":
             return meshes.pos
         bases = zip(on.eigenvalues, on.eigenvectors.split(on.sizes), strict=True)
         return torch.cat([heat_kernel_signature(*basis, self.heat_times) for basis in bases])
 
-    def vertex_scores(self, meshes: Any) -> tuple[Tensor, Surfaces]:
+    def vertex_scores(self, meshes: Any) -> tuple[Tensor, SurfaceBatch]:
         """Scores at every vertex of a batch of meshes, (V, K), and its surfaces."""
         if "eigenvectors" not in meshes:
             raise InputError(
                 f"{type(self).__name__} needs meshes with their operators: choose other data"
             )
-        on = Surfaces(
+        on = SurfaceBatch(
             meshes.mass, meshes.eigenvalues, meshes.eigenvectors, meshes.grad_index, meshes.grad.T,
             meshes.ptr.diff().tolist(),
         )  # fmt: skip
         return self.network(self.features(meshes, on), on), on
 
 
-class MeshClassifier(SurfaceModel):
+class MeshClassifier(MeshModel):
     """Which shape a mesh is: the mean of the scores of its vertices, by area.
 
     Args:
         num_classes: K.
-        **surfaces: see :class:`SurfaceModel`.
+        **surfaces: see :class:`MeshModel`.
 
     Shapes: a PyG ``Batch`` of B meshes → (B, K).
 
@@ -101,12 +101,12 @@ class MeshClassifier(SurfaceModel):
         return self.logits(batch), batch.y
 
 
-class MeshSegmenter(SurfaceModel):
+class MeshSegmenter(MeshModel):
     """Which part of a shape each vertex of a mesh is.
 
     Args:
         num_classes: K, parts of all shapes together.
-        **surfaces: see :class:`SurfaceModel`.
+        **surfaces: see :class:`MeshModel`.
 
     Shapes: a PyG ``Batch`` of V vertices in all → (V, K).
 

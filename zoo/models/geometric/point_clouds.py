@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from zoo.core.classification import Classifier
 from zoo.errors import InputError
 from zoo.networks.mlp import MLP
-from zoo.networks.point_clouds import POINT_NETWORKS, Features, PointNetwork, SharedMLP
+from zoo.networks.point_clouds import POINT_NETWORKS, PointFeatures, PointNetwork, SharedMLP
 
 
 class PointModel(Classifier):
@@ -61,7 +61,7 @@ class PointModel(Classifier):
         neighbours = {"k": hp["k"]} if hp["network"] in ("dgcnn", "invariant") else {}
         return POINT_NETWORKS[hp["network"]](hp["width"], local=local, **neighbours)
 
-    def scores_of(self, found: Features) -> Tensor:
+    def scores_of(self, found: PointFeatures) -> Tensor:
         """Scores of the classes from what the network found."""
         raise NotImplementedError(f"{type(self).__name__} has no scores_of(found)")
 
@@ -102,7 +102,7 @@ class PointClassifier(PointModel):
         sizes = [self.network.shape_dim, 8 * hp["width"], 4 * hp["width"], num_classes]
         self.head = MLP(sizes, dropout=hp["dropout"], normalization="batch")
 
-    def scores_of(self, found: Features) -> Tensor:
+    def scores_of(self, found: PointFeatures) -> Tensor:
         return self.head(found.shape)
 
 
@@ -132,7 +132,7 @@ class PointSegmenter(PointModel):
             nn.Linear(2 * width, num_classes),
         )
 
-    def scores_of(self, found: Features) -> Tensor:
+    def scores_of(self, found: PointFeatures) -> Tensor:
         return self.head(found.local)
 
     def make_metrics(self) -> dict[str, Metric]:

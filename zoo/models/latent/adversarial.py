@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from zoo.core.distributed import average_over_processes
+from zoo.core.distributed import average_gradients
 from zoo.core.optim import decay_groups, make_optimizer, make_schedule
-from zoo.core.regularization import clip_units
+from zoo.core.regularization import apply_max_norm
 from zoo.models.latent.base import LatentModel
 
 
-class TwoPlayers(LatentModel):
+class AdversarialTask(LatentModel):
     """A latent model with two optimisers: a critic's (0) and a generator's (1).
 
     Lightning leaves to such a model what it does for one optimiser. Here are a step of one network
@@ -87,13 +87,13 @@ class TwoPlayers(LatentModel):
         """A step of one network on the gradients that have come together."""
         network = self.players()[index]
         optimizer = self.optimizers()[index]
-        average_over_processes(network)
+        average_gradients(network)
         if index:  # Lightning counts every optimiser's steps: the critic's are one a batch
             optimizer._on_before_step = optimizer._on_after_step = _nothing
         optimizer.step()
         optimizer.zero_grad()
         if self.hparams["max_norm"]:
-            clip_units(self, self.hparams["max_norm"])
+            apply_max_norm(self, self.hparams["max_norm"])
         if self.hparams["schedule"] != "constant" or self.hparams["warmup"]:
             self.lr_schedulers()[index].step()
         if not index and self.hparams["weight_clip"]:

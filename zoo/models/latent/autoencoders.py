@@ -265,10 +265,10 @@ class SparseAutoencoder(Autoencoder):
         else:
             penalty = kl_bernoulli(self.hparams["target_rate"], z.mean(0)).sum()
         loss = mse + self.hparams["strength"] * penalty
-        return {"loss": loss, "sparsity": penalty, "active": active_share(z.detach()).mean()}
+        return {"loss": loss, "sparsity": penalty, "active": active_fraction(z.detach()).mean()}
 
 
-def active_share(z: Tensor) -> Tensor:
+def active_fraction(z: Tensor) -> Tensor:
     """(Σ_d |z_d|)² / (D Σ_d z_d²) of each code, (B,): k/D where k of D units are equally active."""
     squares = z.square().sum(1).clamp(min=1e-12)
     return z.abs().sum(1).square() / (z.shape[1] * squares)

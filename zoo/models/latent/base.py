@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.core.task import Task
 from zoo.errors import InputError
-from zoo.functional.paths import PATHS, path
+from zoo.functional.paths import PATHS, interpolation_path
 from zoo.networks import (
     MLP,
     ConvDecoder,
@@ -36,7 +36,7 @@ class Sampler(Protocol):
 class LatentModel(Task):
     """A task with a latent space.
 
-    ``encode``, ``decode``, ``reconstruct``, ``sample`` and ``interpolate`` are plain functions of
+    ``encode``, ``decode``, ``reconstruct``, ``sample`` and ``interpolate_features`` are plain functions of
     tensors without logging; ``encode`` and ``reconstruct`` are deterministic.
 
     Args:
@@ -118,7 +118,7 @@ class LatentModel(Task):
 
     @property
     def has_encoder(self) -> bool:
-        """Whether there are ``encode``, ``reconstruct`` and ``interpolate``: a GAN has none."""
+        """Whether there are ``encode``, ``reconstruct`` and ``interpolate_features``: a GAN has none."""
         return type(self).encode is not LatentModel.encode
 
     def encode(self, x: Tensor) -> Tensor:
@@ -161,12 +161,12 @@ class LatentModel(Task):
         Args:
             x0, x1: where it begins and ends, (B, *input_shape) each.
             steps: points along it, default 10.
-            kind: ``linear`` (default) or ``spherical``; see :mod:`zoo.functional.paths`.
+            kind: ``linear`` (default) or ``spherical_path``; see :mod:`zoo.functional.paths`.
 
         Returns:
             (steps, B, *input_shape).
         """
-        codes = path(kind, self.encode(x0), self.encode(x1), steps)
+        codes = interpolation_path(kind, self.encode(x0), self.encode(x1), steps)
         return torch.stack([self.decode(z) for z in codes])
 
     def pictures(self, x: Tensor) -> Tensor:

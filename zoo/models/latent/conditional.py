@@ -12,7 +12,7 @@ from zoo.errors import InputError
 from zoo.models.latent.base import LatentModel
 
 
-class ClassCodes(LatentModel):
+class ClassConditional(LatentModel):
     """A latent model whose codes are z with the class behind it, as K weights of one, (B, D + K).
 
     ``decode`` takes mixtures of classes too, so that a line between two codes leads from class to

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from zoo.errors import unknown
 from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
-from zoo.models.latent.adversarial import TwoPlayers
-from zoo.models.latent.conditional import ClassCodes
+from zoo.models.latent.adversarial import AdversarialTask
+from zoo.models.latent.conditional import ClassConditional
 from zoo.networks import MLP, Unflatten
-from zoo.networks.ema import MovingAverage
+from zoo.networks.ema import EMA
 from zoo.networks.gan import (
-    Critic,
     DCGANGenerator,
+    Discriminator,
     ResidualGenerator,
-    centred,
     dcgan_features,
-    mixes_samples,
+    has_batch_norm,
     mlp_features,
-    pixels,
     residual_features,
+    to_pixel_range,
+    to_symmetric_range,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ASTRAY = 0.1  # share of samples, or density, below which they are no likeness o
 CERTAIN = 0.995  # accuracy from which the critic has won
 
 
-class GAN(TwoPlayers):
+class GAN(AdversarialTask):
     """A generator G of samples and a critic D that tells them from data, one against the other.
 
     On every batch the critic minimises E[f(D(x))] + E[g(D(G(z)))] + penalty, and after every
@@ -67,7 +67,7 @@ class GAN(TwoPlayers):
         modes, mode_std: of the data where they are known: figures then count the modes found.
         **players: ``n_critic``, ``critic_lr``, ``weight_clip`` (with ``wasserstein``, the first
             WGAN), ``gradient_clip_val`` and ``accumulate_grad_batches``, which take the place of
-            the Trainer's: see :class:`zoo.models.latent.adversarial.TwoPlayers`; ``activation`` of the
+            the Trainer's: see :class:`zoo.models.latent.adversarial.AdversarialTask`; ``activation`` of the
             generator and the settings of :class:`zoo.core.task.Task`.
 
     Shapes: z (B, latent_dim), x (B, *input_shape), scores (B,).
@@ -122,8 +122,8 @@ class GAN(TwoPlayers):
         self.objective = OBJECTIVES[objective]
         self.critic = self.make_critic()
         self.generator = self.make_generator()
-        self.average = MovingAverage(self.generator, ema_decay)
-        self._mixes = mixes_samples(self.critic)
+        self.average = EMA(self.generator, ema_decay)
+        self._mixes = has_batch_norm(self.critic)
         if penalty != "none" and self._mixes:
             raise ValueError(
                 f"penalty={penalty!r} is on the critic's slope at each sample, which batch "
@@ -151,7 +151,7 @@ class GAN(TwoPlayers):
         make = {"mlp": mlp_features, "dcgan": dcgan_features, "residual": residual_features}
         widths = hp["critic_hidden"] or hp["hidden"]
         features = make[hp["network"]](self.input_shape, widths, hp["critic_normalization"])
-        return Critic(features, self.input_shape, hp.get("num_classes"), hp["spectral_norm"])
+        return Discriminator(features, self.input_shape, hp.get("num_classes"), hp["spectral_norm"])
 
     def code_size(self) -> int:
         """Numbers that the generator takes."""
@@ -159,7 +159,7 @@ class GAN(TwoPlayers):
 
     def finish(self, numbers: Tensor) -> Tensor:
         """The generator's numbers as a sample: pixels in [0, 1], or a vector as it is."""
-        return pixels(numbers) if len(self.input_shape) == 3 else numbers
+        return to_pixel_range(numbers) if len(self.input_shape) == 3 else numbers
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class GAN(TwoPlayers):
             x: samples, (B, *input_shape).
             y: their classes, of a conditional model.
         """
-        return self.critic(centred(x) if len(self.input_shape) == 3 else x, y)
+        return self.critic(to_symmetric_range(x) if len(self.input_shape) == 3 else x, y)
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         shape = (n, self.latent_dim)
@@ -321,7 +321,7 @@ class GAN(TwoPlayers):
         return lines
 
 
-class ConditionalGAN(ClassCodes, GAN):
+class ConditionalGAN(ClassConditional, GAN):
     """A GAN of samples of a chosen class: G(z, y) and D(x, y).
 
     The generator is given the class behind z: the columns of its first layer that belong to the
@@ -333,7 +333,7 @@ class ConditionalGAN(ClassCodes, GAN):
         latent_dim: dimensions of z, default 64.
         **gan: see :class:`GAN`.
 
-    Shapes: codes (B, latent_dim + K); see :class:`zoo.models.latent.conditional.ClassCodes`.
+    Shapes: codes (B, latent_dim + K); see :class:`zoo.models.latent.conditional.ClassConditional`.
 
     Raises:
         InputError: a batch without classes.

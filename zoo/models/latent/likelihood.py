@@ -20,7 +20,7 @@ LIKELIHOODS = ("bernoulli", "gaussian", "categorical")
 BINARIZATIONS = ("none", "threshold", "stochastic")
 
 
-class PixelModel(LatentModel):
+class LikelihoodModel(LatentModel):
     """A latent model with a likelihood p(x|z) of its pixels.
 
     Args:

@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from zoo import plots
-from zoo.functional.meshes import edge_lengths, edges_of
-from zoo.functional.paths import PATHS, linear, relaxed
+from zoo.functional.meshes import edge_lengths, mesh_edges
+from zoo.functional.paths import PATHS, linear_path, minimize_path_energy
 from zoo.functional.templates import unpack_template
 from zoo.models.latent.autoencoders import Autoencoder
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.vae import VAE
-from zoo.networks.mesh_conv import Levels, mesh_decoder, mesh_encoder
+from zoo.networks.mesh_conv import MeshHierarchy, mesh_decoder, mesh_encoder
 
 NETWORKS = ("spiral", "cheb", "mlp")
 
 
-class TemplateModel(LatentModel):
+class TemplateMeshModel(LatentModel):
     """A latent model of shapes on a template, around networks of spiral or Chebyshev convolutions.
 
     The template is made coarser once for each entry of ``hidden``, by farthest points; what this
@@ -84,16 +84,16 @@ class TemplateModel(LatentModel):
             )
         if isometry < 0:
             raise ValueError(f"isometry must not be negative, got {isometry}")
-        self.levels: Levels | None = None
+        self.levels: MeshHierarchy | None = None
         if network in ("spiral", "cheb"):
-            self.levels = Levels(vertices, faces, [pooling] * len(hidden), network, size)
+            self.levels = MeshHierarchy(vertices, faces, [pooling] * len(hidden), network, size)
         super().__init__(
             input_shape, latent_dim, network=network, hidden=hidden, activation=activation,
             **latent,
         )  # fmt: skip
         self.levels = None  # the networks have what they need of it
         self.register_buffer("faces", faces)
-        self.register_buffer("edges", edges_of(faces))
+        self.register_buffer("edges", mesh_edges(faces))
 
     # -- networks -------------------------------------------------------------------------------
 
@@ -105,7 +105,7 @@ class TemplateModel(LatentModel):
             network = super().make_encoder_network(out_features)
         else:
             network = mesh_encoder(self.levels, hp["hidden"], out_features, hp["activation"])
-        return nn.Sequential(Shift(-mean), network)
+        return nn.Sequential(AddOffset(-mean), network)
 
     def make_decoder_network(self, in_features: int | None = None, values: int = 1) -> nn.Module:
         """(B, in_features) → (B, V, 3)."""
@@ -116,7 +116,7 @@ class TemplateModel(LatentModel):
             network = super().make_decoder_network(size)
         else:
             network = mesh_decoder(self.levels, hp["hidden"], size, hp["activation"])
-        return nn.Sequential(network, Shift(mean))
+        return nn.Sequential(network, AddOffset(mean))
 
     # -- training -------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class TemplateModel(LatentModel):
         return ((found - wanted) / wanted).square().mean()
 
     def describe_metrics(self) -> dict[str, str]:
-        notes = super().describe_metrics() | TemplateModel.metric_notes
+        notes = super().describe_metrics() | TemplateMeshModel.metric_notes
         return {name: note.replace("per image", "per shape") for name, note in notes.items()}
 
     # -- the contract ---------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class TemplateModel(LatentModel):
         Args:
             x0, x1: where it begins and ends, (B, V, 3) each.
             steps: points along it, default 10.
-            kind: ``linear`` (default), ``spherical`` or ``isometric``.
+            kind: ``linear`` (default), ``spherical_path`` or ``isometric``.
 
         Returns:
             (steps, B, V, 3).
@@ -165,8 +165,8 @@ class TemplateModel(LatentModel):
         if kind != "isometric":
             return super().interpolate(x0, x1, steps, kind)
         with torch.inference_mode(False), torch.enable_grad():  # also within a test
-            line = linear(self.encode(x0).clone(), self.encode(x1).clone(), steps).detach()
-            codes = relaxed(line, lambda z: self.path_energy(self._decoded(z)))
+            line = linear_path(self.encode(x0).clone(), self.encode(x1).clone(), steps).detach()
+            codes = minimize_path_energy(line, lambda z: self.path_energy(self._decoded(z)))
         return self._decoded(codes).detach()
 
     def _decoded(self, codes: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class TemplateModel(LatentModel):
         return float(unpack_template(self.hparams["template"])[0].norm(dim=1).max())
 
 
-class Shift(nn.Module):
+class AddOffset(nn.Module):
     """Adds the same to every sample."""
 
     offset: Tensor
@@ -204,7 +204,7 @@ class Shift(nn.Module):
         return x + self.offset
 
 
-class MeshAutoencoder(TemplateModel, Autoencoder):
+class MeshAutoencoder(TemplateMeshModel, Autoencoder):
     """An :class:`~zoo.models.latent.autoencoders.Autoencoder` of shapes: mean (x − g(f(x)))².
 
     Args:
@@ -212,7 +212,7 @@ class MeshAutoencoder(TemplateModel, Autoencoder):
         template: the mean shape and its faces, from the data.
         latent_dim: D, default 8.
         output: default ``identity``.
-        **shapes: see :class:`TemplateModel` and :class:`~zoo.models.latent.autoencoders.Autoencoder`.
+        **shapes: see :class:`TemplateMeshModel` and :class:`~zoo.models.latent.autoencoders.Autoencoder`.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class MeshAutoencoder(TemplateModel, Autoencoder):
         super().__init__(input_shape, template, latent_dim, output=output, **shapes)
 
 
-class MeshVAE(TemplateModel, VAE):
+class MeshVAE(TemplateMeshModel, VAE):
     """A :class:`~zoo.models.latent.vae.VAE` of shapes: each coordinate normal around the decoder's, with
     one learned σ for all.
 
@@ -235,7 +235,7 @@ class MeshVAE(TemplateModel, VAE):
         template: the mean shape and its faces, from the data.
         latent_dim: D, default 8.
         likelihood: default ``gaussian``.
-        **shapes: see :class:`TemplateModel` and :class:`~zoo.models.latent.vae.VAE`.
+        **shapes: see :class:`TemplateMeshModel` and :class:`~zoo.models.latent.vae.VAE`.
 
     Source: Tan et al., Variational autoencoders for deforming 3D mesh models, 2018.
     """

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
-from zoo.core.closed_form import MomentSolver
+from zoo.core.closed_form import MomentsTask
 from zoo.errors import InputError
 from zoo.functional.linear import numerical_rank
-from zoo.functional.moments import Moments, Triangle
+from zoo.functional.moments import FactoredMoments, Moments
 from zoo.models.latent.base import LatentModel
 
 
-class PCA(MomentSolver, LatentModel):
+class PCA(MomentsTask, LatentModel):
     """z = W (x − μ), x̂ = μ + Wᵀ z: the linear codes of least squared error.
 
     The rows of W are the orthonormal eigenvectors of the training data's covariance with the D
@@ -68,7 +68,7 @@ class PCA(MomentSolver, LatentModel):
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
         self._choose(solver, dict.fromkeys(self.solvers, ()))
-        self.sums = Triangle if solver == "svd" else Moments
+        self.sums = FactoredMoments if solver == "svd" else Moments
         features = math.prod(self.input_shape)
         self.mean = nn.Parameter(torch.zeros(features))
         self.components = nn.Parameter(torch.eye(latent_dim, features))
@@ -148,7 +148,7 @@ def spectrum(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:
     """All eigenvalues of the covariance (divisor n − 1), largest first, (P,), and the eigenvectors
     of the first ``dims`` as columns, (P, dims)."""
     degrees = max(moments.n - 1, 1)
-    if not isinstance(moments, Triangle):
+    if not isinstance(moments, FactoredMoments):
         values, vectors = torch.linalg.eigh(moments.scatter / degrees)
         return values.flip(0).clamp(min=0), vectors.flip(1)[:, :dims]
     _, singular, rows = torch.linalg.svd(moments.factor, full_matrices=False)

@@ -86,7 +86,7 @@ def fit_sampler(kind: str, model: LatentModel, codes: Tensor, components: int = 
 
     Args:
         kind: ``prior`` (the model's own), ``gaussian`` (one, fitted) or ``mixture`` (of
-            ``components``, fitted).
+            ``connected_components``, fitted).
         model: whose codes they are.
         codes: of the training data, (N, D).
         components: of the mixture, default 10.

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
-from zoo.models.latent.conditional import ClassCodes
-from zoo.models.latent.likelihood import PixelModel
+from zoo.models.latent.conditional import ClassConditional
+from zoo.models.latent.likelihood import LikelihoodModel
 
 
-class VAE(PixelModel):
+class VAE(LikelihoodModel):
     """Variational autoencoder: a decoder p(x|z) with prior N(0, I) and an encoder q(z|x).
 
     Minimises the negative evidence lower bound, in nats per sample, summed over pixels and latent
@@ -32,7 +32,7 @@ class VAE(PixelModel):
             from 0 to 1, default 0 (Bowman et al., 2016).
         free_bits: nats of KL that each latent dimension has for free, as a mean over the batch:
             Σ_d max(free_bits, KL_d); default 0 (Kingma et al., 2016, appendix C.8).
-        **pixels: ``likelihood`` and ``binarization``, see :class:`zoo.models.latent.likelihood.PixelModel`;
+        **pixels: ``likelihood`` and ``binarization``, see :class:`zoo.models.latent.likelihood.LikelihoodModel`;
             ``network``, ``hidden``, ``activation`` and the settings of :class:`zoo.core.task.Task`.
 
     Shapes: x (B, *input_shape), z (B, latent_dim).
@@ -192,7 +192,7 @@ class BetaVAE(VAE):
         return self.hparams["beta"] * super().kl_weight()
 
 
-class ConditionalVAE(ClassCodes, VAE):
+class ConditionalVAE(ClassConditional, VAE):
     """A VAE of images given their class: decoder p(x|z, y), prior N(0, I) for z, uniform for y.
 
     z holds what the class does not say. A code is z with the class behind it as K weights of one,

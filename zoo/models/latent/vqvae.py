@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.models.latent.likelihood import PixelModel
+from zoo.models.latent.likelihood import LikelihoodModel
 from zoo.networks.conv_autoencoder import check_images, halvings
 from zoo.networks.mlp import make_activation
 from zoo.networks.pixelcnn import PixelCNN
 from zoo.networks.residual_autoencoder import residual_features, residual_images
-from zoo.networks.vector_quantizer import Codebook
+from zoo.networks.vector_quantizer import VectorQuantizer
 
 
-class VQVAE(PixelModel):
+class VQVAE(LikelihoodModel):
     """Images as grids of symbols: an encoder, the nearest codebook vectors, a decoder.
 
     Minimises −log p(x|e(x)) + β ‖h(x) − sg[e(x)]‖² in nats per image, h the encoder's vectors, e
@@ -37,7 +37,7 @@ class VQVAE(PixelModel):
         decay: γ of the codebook's running means, default 0.99.
         prior_width, prior_blocks: of the PixelCNN, default 64 and 4.
         **pixels: ``likelihood``, ``binarization``, ``activation``, and the settings of
-            :class:`zoo.core.task.Task`; see :class:`zoo.models.latent.likelihood.PixelModel`.
+            :class:`zoo.core.task.Task`; see :class:`zoo.models.latent.likelihood.LikelihoodModel`.
 
     Shapes: x (B, C, H, W), z (B, h·w·code_dim).
 
@@ -78,7 +78,7 @@ class VQVAE(PixelModel):
         self.grid = (height, width)
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
-        self.codebook = Codebook(num_codes, code_dim, decay)
+        self.codebook = VectorQuantizer(num_codes, code_dim, decay)
         self.prior = self.make_prior()
 
     def make_encoder(self) -> nn.Module:

@@ -14,7 +14,7 @@ POOLINGS = ("mean", "max", "attention", "cls")
 PAD = 0  # number of the padding
 
 
-class Pool(nn.Module):
+class SequencePooling(nn.Module):
     """All tokens of a row as one vector; padding takes no part.
 
     Args:
@@ -58,7 +58,7 @@ class SequenceClassifier(TextModel, Classifier):
         vocab_size: symbols that a token may be; number 0 is padding.
         length: tokens of the longest text.
         num_classes: K.
-        pooling: see :class:`Pool`; default ``mean``.
+        pooling: see :class:`SequencePooling`; default ``mean``.
         input_dropout: probability by which a token's whole vector is dropped in training, default 0
             (Iyyer et al., Deep unordered composition rivals syntactic methods, 2015).
         **text: see :class:`~zoo.models.sequences.base.TextModel` (its tokenizer is for :meth:`classify`)
@@ -82,7 +82,7 @@ class SequenceClassifier(TextModel, Classifier):
         self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
         # the token that stands for the whole takes a place too
         self.network = self.make_network(False, length + (pooling == "cls"))
-        self.pool = Pool(pooling, hp["dim"])
+        self.pool = SequencePooling(pooling, hp["dim"])
         self.cls = nn.Parameter(torch.zeros(hp["dim"])) if pooling == "cls" else None
         self.dropout = nn.Dropout(hp["dropout"])
         self.head = nn.Linear(hp["dim"], num_classes)

@@ -16,7 +16,7 @@ from zoo.models.sequences.base import SequenceModel
 NORMALIZATIONS = ("window", "last", "none")
 
 
-class ForecastTask(Task):
+class ForecastingTask(Task):
     """What all forecasters share: the error, and that of repeating the last value beside it.
 
     Loss: the squared error, mean over samples, steps and series; −log N(y; mean, variance) for one
@@ -70,7 +70,7 @@ class ForecastTask(Task):
 Z90 = 1.6448536269514722  # of the standard normal: 90 % lie within ±Z90
 
 
-class DLinear(ForecastTask):
+class DLinear(ForecastingTask):
     """ŷ = W_t trend(x) + W_s (x − trend(x)) for each series: two linear maps over time.
 
     The trend is a moving average whose ends repeat the first and the last value. A strong baseline
@@ -121,7 +121,7 @@ class DLinear(ForecastTask):
         return (parts @ self.weight + self.bias).sum(0).permute(1, 2, 0), None
 
 
-class Forecaster(SequenceModel, ForecastTask):
+class Forecaster(SequenceModel, ForecastingTask):
     """Patches of the past as tokens, an encoder, and a linear map of all of them to the future.
 
     Args:

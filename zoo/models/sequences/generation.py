@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
     """Scores with −∞ for all but the likeliest tokens.
 
     Args:
@@ -29,7 +29,7 @@ def truncate(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
     return logits
 
 
-def choose(
+def sample_next_token(
     logits: Tensor,
     temperature: float = 1.0,
     top_k: int | None = None,
@@ -41,7 +41,7 @@ def choose(
     Args:
         logits: scores.
         temperature: 0 takes the likeliest.
-        top_k, top_p: see :func:`truncate`.
+        top_k, top_p: see :func:`filter_logits`.
         generator: of the draw.
 
     Raises:
@@ -55,7 +55,7 @@ def choose(
         raise ValueError(f"top_p must be in (0, 1], got {top_p}")
     if temperature == 0 or top_k == 1:
         return logits.argmax(-1)
-    p = truncate(logits / temperature, top_k, top_p).softmax(-1)
+    p = filter_logits(logits / temperature, top_k, top_p).softmax(-1)
     return torch.multinomial(p, 1, generator=generator)[:, 0]
 
 
@@ -128,7 +128,7 @@ def beam_search(
     return torch.tensor(padded, device=device)
 
 
-def going_on(
+def generate_tokens(
     read: Callable[[Tensor], Tensor],
     prompt: Tensor,
     count: int,
@@ -143,10 +143,10 @@ def going_on(
         read: ``tokens (B, T) → logits of the next token (B, V)``; it remembers what it has read.
         prompt: (B, T).
         count: how many.
-        temperature, top_k, top_p, generator: see :func:`choose`.
+        temperature, top_k, top_p, generator: see :func:`sample_next_token`.
     """
     tokens = prompt
     for _ in range(count):
-        chosen = choose(read(tokens), temperature, top_k, top_p, generator)
+        chosen = sample_next_token(read(tokens), temperature, top_k, top_p, generator)
         yield chosen
         tokens = chosen[:, None]

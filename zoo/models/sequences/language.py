@@ -13,7 +13,7 @@ from torchmetrics import Metric
 
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.base import TextModel, make_embedding
-from zoo.models.sequences.generation import going_on
+from zoo.models.sequences.generation import generate_tokens
 from zoo.networks.sequence_network import SequenceState
 
 IGNORE = -100  # a target that does not count, as F.cross_entropy has it
@@ -116,7 +116,7 @@ class LanguageModel(TextModel):
         Args:
             prompt: (B, T) with T from 1 to ``length``.
             count: how many tokens.
-            temperature, top_k, top_p, generator: see :func:`zoo.models.sequences.generation.choose`.
+            temperature, top_k, top_p, generator: see :func:`zoo.models.sequences.generation.sample_next_token`.
 
         Yields:
             (B,) int64.
@@ -127,7 +127,7 @@ class LanguageModel(TextModel):
         if not 1 <= prompt.shape[1] <= self.length:
             raise ValueError(f"a prompt must have 1 to {self.length} tokens, got {prompt.shape[1]}")
         reader = _Reader(self)
-        yield from going_on(reader, prompt, count, temperature, top_k, top_p, generator)
+        yield from generate_tokens(reader, prompt, count, temperature, top_k, top_p, generator)
 
     def generate(self, prompt: Tensor, count: int, **choice: Any) -> Tensor:
         """A prompt (B, T) with ``count`` tokens more, (B, T + count); see :meth:`stream`."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.models.sequences.base import SequenceModel
-from zoo.models.sequences.classification import Pool
+from zoo.models.sequences.classification import SequencePooling
 from zoo.networks.normalization import Normalize
 
 
@@ -21,7 +21,7 @@ class VisionTransformer(SequenceModel, Classifier):
         num_classes: K.
         patch_size: P, side of a patch in pixels; it must divide H and W.
         pooling: ``cls`` (default), ``mean``, ``max`` or ``attention``; see
-            :class:`~zoo.models.sequences.classification.Pool`.
+            :class:`~zoo.models.sequences.classification.SequencePooling`.
         mean, std: by which pixels are normalised first, default 0.5 and 0.5.
         position: default ``learned``; the others see the patches as one row, read line by line.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel` and
@@ -61,7 +61,7 @@ class VisionTransformer(SequenceModel, Classifier):
         self.patch_size = patch_size
         self.embedding = nn.Linear(channels * patch_size**2, hp["dim"])
         self.network = self.make_network(False, patches + (pooling == "cls"))
-        self.pool = Pool(pooling, hp["dim"])
+        self.pool = SequencePooling(pooling, hp["dim"])
         self.cls = nn.Parameter(torch.zeros(hp["dim"])) if pooling == "cls" else None
         self.head = nn.Linear(hp["dim"], num_classes)
 

@@ -15,8 +15,8 @@ from zoo.core.regression import Regressor
 from zoo.core.task import Task
 from zoo.models.supervised.cnn import ConvClassifier
 from zoo.models.supervised.mlp import MLPClassifier
-from zoo.networks.ensemble import dropout_passes, vectorized
-from zoo.networks.grouped_ensemble import can_group, grouped
+from zoo.networks.ensemble import stochastic_passes, vmap_members
+from zoo.networks.grouped_ensemble import can_group, grouped_forward
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
@@ -155,14 +155,14 @@ class EnsembleRegressor(Regressor):
         raise NotImplementedError(f"{type(self).__name__} has no member_loss(moments, y)")
 
     def moments(self, x: Tensor) -> Tensor:
-        return mix_moments(self.member_outputs(x))
+        return mixture_moments(self.member_outputs(x))
 
     def predict(self, x: Tensor) -> Tensor:
         return self.moments(x)[..., 0]
 
     def step(self, batch: Any) -> dict[str, Any]:
         every = self.member_outputs(batch[0])  # (M, B, T, 1 or 2)
-        mixture = mix_moments(every)
+        mixture = mixture_moments(every)
         prediction = mixture[..., 0]
         y = self._targets(batch[1], prediction)
         members = [self.parts(moments, y) for moments in every]
@@ -180,7 +180,7 @@ class EnsembleRegressor(Regressor):
         }
 
 
-class _Together(Task):
+class _JointlyTrained(Task):
     """Several models, computed together."""
 
     members: nn.ModuleList
@@ -195,7 +195,7 @@ class _Together(Task):
     def member_outputs(self, x: Tensor) -> Tensor:
         member = self.members[0]
         if isinstance(member, Regressor):
-            return vectorized(self.members, x, "moments")
+            return vmap_members(self.members, x, "moments")
         # a model of the user's may compute its logits otherwise than by its network alone
         plain = getattr(type(member), "logits", None) in (
             MLPClassifier.logits,
@@ -204,11 +204,11 @@ class _Together(Task):
         if plain:
             networks: list[Any] = [m.network for m in self.members]
             if can_group(networks[0]):
-                return grouped(networks, x)
-        return vectorized(self.members, x)
+                return grouped_forward(networks, x)
+        return vmap_members(self.members, x)
 
 
-class DeepEnsemble(_Together, EnsembleClassifier):
+class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
     """K classifiers of the zoo with different initial weights, trained in one vectorised step.
 
     Each step computes all members at once on the same batch: ``torch.func.vmap`` over their stacked
@@ -231,7 +231,7 @@ class DeepEnsemble(_Together, EnsembleClassifier):
         self.members = self.make_members()
 
 
-class DeepEnsembleRegressor(_Together, EnsembleRegressor):
+class DeepEnsembleRegressor(_JointlyTrained, EnsembleRegressor):
     """K regressors of the zoo with different initial weights, trained in one vectorised step.
 
     Args:
@@ -250,7 +250,7 @@ class DeepEnsembleRegressor(_Together, EnsembleRegressor):
         return self.members[0].loss(moments, y)  # type: ignore[operator]
 
 
-class _Dropped(Task):
+class _DropoutSampled(Task):
     """One model, evaluated several times with its dropout at work."""
 
     model: Task
@@ -271,10 +271,10 @@ class _Dropped(Task):
             return getattr(self.model, method)(x)[None]
         seed = self.rng.initial_seed() if self.rng else self.hparams["seed"]
         passes = self.hparams["num_passes"]
-        return dropout_passes(self.model, x, passes, DROPOUTS, seed, method)
+        return stochastic_passes(self.model, x, passes, DROPOUTS, seed, method)
 
 
-class MCDropout(_Dropped, EnsembleClassifier):
+class MCDropout(_DropoutSampled, EnsembleClassifier):
     """A classifier with dropout at work in evaluation too: the mean over random masks.
 
     The same input in the same place of a batch meets the same masks every time.
@@ -304,7 +304,7 @@ class MCDropout(_Dropped, EnsembleClassifier):
         self._check_dropout()
 
 
-class MCDropoutRegressor(_Dropped, EnsembleRegressor):
+class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
     """A regressor with dropout at work in evaluation too: the mean over random masks.
 
     Args:
@@ -334,7 +334,7 @@ def mean_log_prob(log_probs: Tensor) -> Tensor:
     return log_probs.logsumexp(0) - math.log(len(log_probs))
 
 
-def mix_moments(moments: Tensor) -> Tensor:
+def mixture_moments(moments: Tensor) -> Tensor:
     """Mean, and variance where there is one, of the members' mixture: (M, ..., P) → (..., P)."""
     mean = moments[..., 0].mean(0)
     if moments.shape[-1] == 1:

@@ -11,19 +11,19 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.core.closed_form import MomentSolver, PassSolver
+from zoo.core.closed_form import ClosedFormTask, MomentsTask
 from zoo.core.regression import Regressor
 from zoo.functional.linear import (
     fista,
-    legendre,
+    legendre_features,
     logistic_sums,
+    monomial_features,
     monomials,
-    powers,
     solve_normal_equations,
 )
 
 
-class LinearRegression(MomentSolver, Regressor):
+class LinearRegression(MomentsTask, Regressor):
     """ŷ = W φ(x) + b by least squares, with or without penalties.
 
     Minimises (1/nT) Σ (ŷ − y)² + l1 Σ|W| + l2 Σ W² (+ lp Σ|W|^p); the intercept b is free.
@@ -169,9 +169,9 @@ class PolynomialRegression(LinearRegression):
         low, high = self.interval
         x = x.flatten(1)
         if self.basis == "orthogonal":
-            table = legendre((2 * x - low - high) / (high - low), self.degree)
+            table = legendre_features((2 * x - low - high) / (high - low), self.degree)
         else:
-            table = powers(x, self.degree)  # (B, features, degree + 1)
+            table = monomial_features(x, self.degree)  # (B, features, degree + 1)
         columns = []
         for exponents in self._terms:
             factors = [table[:, i, k] for i, k in enumerate(exponents) if k]
@@ -179,7 +179,7 @@ class PolynomialRegression(LinearRegression):
         return torch.stack(columns, dim=1)
 
 
-class LogisticRegression(PassSolver, Classifier):
+class LogisticRegression(ClosedFormTask, Classifier):
     """p(k|x) = softmax(W x + b)_k, a convex problem; for two classes p(1|x) = σ(w·x + b).
 
     Minimises the mean cross-entropy + l1 Σ|W| + l2 Σ W². scikit-learn's ``C`` is l2 = 1/(2 n C).

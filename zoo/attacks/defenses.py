@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.functional.graphs import both_directions, jaccard_similarity, undirected_pairs
-from zoo.functional.points import into_nearest, nearest_neighbors
+from zoo.functional.graphs import jaccard_similarity, symmetrize_edges, unique_undirected_edges
+from zoo.functional.points import move_to_nearest_kept, nearest_neighbors
 
 
-class Purified:
+class PurifiedModel:
     """A model that sees its input through a filter: z(purify(x)).
 
     An attack that sees the filter sees through it where it is differentiable; one made for the bare
@@ -42,10 +42,10 @@ def jaccard_filter(data: Any, threshold: float = 0.01) -> Any:
 
     Source: Wu et al., Adversarial examples on graph data, 2019, section 5.
     """
-    pairs = undirected_pairs(data.edge_index)
+    pairs = unique_undirected_edges(data.edge_index)
     alike = jaccard_similarity(data.x, pairs) >= threshold
     found = copy(data)
-    found.edge_index = both_directions(pairs[:, alike])
+    found.edge_index = symmetrize_edges(pairs[:, alike])
     return found
 
 
@@ -66,4 +66,4 @@ def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1)
     _, squares = nearest_neighbors(points, points, neighbors + 1)
     far = squares[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N); the first is the point itself
     limit = far.mean(1) + deviations * far.std(1)
-    return into_nearest(points, far > limit[:, None])
+    return move_to_nearest_kept(points, far > limit[:, None])
