@@ -154,7 +154,7 @@ def operators(repeats: int = 5) -> None:
 # -- 3. neighbours ---------------------------------------------------------------------------------
 
 
-def neighbours(repeats: int = 15) -> None:
+def neighbors(repeats: int = 15) -> None:
     from scipy.spatial import cKDTree
 
     clouds = torch.rand(32, 1_024, 3, generator=torch.Generator().manual_seed(0))
@@ -179,7 +179,7 @@ def neighbours(repeats: int = 15) -> None:
     )  # fmt: skip
 
 
-PARTS = {"1": gcn, "2": operators, "3": neighbours}
+PARTS = {"1": gcn, "2": operators, "3": neighbors}
 
 
 def main(arguments: list[str]) -> None:

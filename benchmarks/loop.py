@@ -149,8 +149,8 @@ def vae_in_a_plain_loop(hidden: Sizes) -> float:
     images, _ = RandomMNIST().load(train=True)
     train, val = images[:TRAIN], images[TRAIN:]
 
-    def negative_elbo(grey: Tensor) -> Tensor:
-        x = torch.bernoulli(grey)
+    def negative_elbo(gray: Tensor) -> Tensor:
+        x = torch.bernoulli(gray)
         mean, log_var = encoder(x.flatten(1)).chunk(2, dim=1)
         z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
         reconstruction = F.binary_cross_entropy_with_logits(

@@ -166,14 +166,14 @@ def ensembles() -> None:
     for what, member, settings, data, shape, epochs, steps in cases:
 
         def together() -> float:
-            model = DeepEnsemble(shape, 10, MEMBERS, member=member, member_settings=settings)  # noqa: B023
-            return fit_seconds(model, data(), epochs, steps)  # noqa: B023
+            model = DeepEnsemble(shape, 10, MEMBERS, member=member, member_settings=settings)
+            return fit_seconds(model, data(), epochs, steps)
 
         def one_by_one() -> float:
             return sum(
                 fit_seconds(
-                    create_model(member, **settings, input_shape=shape, num_classes=10),  # noqa: B023
-                    data(), epochs, steps,  # noqa: B023
+                    create_model(member, **settings, input_shape=shape, num_classes=10),
+                    data(), epochs, steps,
                 )
                 for _ in range(MEMBERS)
             )  # fmt: skip

@@ -174,7 +174,7 @@ class MaximizingInputs(FigureCallback):
         labels = [f"{n}: {float(a):.1f}" for n, a in zip(names, answers, strict=True)]
         what = self.layer or "logits"
         title = f"{type(model).__name__}: inputs that maximise units of {what}"
-        return plots.labelled_images(images, labels, title)
+        return plots.labeled_images(images, labels, title)
 
     def ascend(self, model: Any, like: Tensor) -> tuple[Tensor, Tensor, list[int]]:
         """Images (U, *like.shape[1:]), the units' answers (U,), and the units."""

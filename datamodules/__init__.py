@@ -14,7 +14,7 @@ from datamodules.csv_file import CSV
 from datamodules.errors import DataError
 from datamodules.folder import ImageFolder
 from datamodules.images import CIFAR10, MNIST, Digits, FashionMNIST
-from datamodules.labelled_text import SST2, LabelledText
+from datamodules.labeled_text import SST2, LabeledText
 from datamodules.loader import BatchPlan, TensorLoader
 from datamodules.parallel_text import Multi30k, ParallelText
 from datamodules.pictures import Anscombe, Datasaurus
@@ -83,7 +83,7 @@ __all__ = [
     "Iris",
     "Isometric",
     "Karate",
-    "LabelledText",
+    "LabeledText",
     "MeshDataModule",
     "MeshFolder",
     "MeshSequence",

@@ -95,9 +95,9 @@ def rotate_and_zoom(x: Tensor, degrees: float, zoom: float, generator: torch.Gen
 def cutout(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
     """Sets one square of each image to zero; it may stick out over the edge."""
     batch, _, height, width = x.shape
-    centres = torch.rand(2, batch, 1, generator=generator).to(x.device)
-    corner_y = (centres[0] * height).floor() - side // 2
-    corner_x = (centres[1] * width).floor() - side // 2
+    centers = torch.rand(2, batch, 1, generator=generator).to(x.device)
+    corner_y = (centers[0] * height).floor() - side // 2
+    corner_x = (centers[1] * width).floor() - side // 2
     ys, xs = torch.arange(height, device=x.device), torch.arange(width, device=x.device)
     inside_y = (ys >= corner_y) & (ys < corner_y + side)  # (B, H)
     inside_x = (xs >= corner_x) & (xs < corner_x + side)  # (B, W)

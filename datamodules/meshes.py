@@ -122,7 +122,7 @@ class MeshDataModule(GraphLists):
         except ValueError as error:
             name = f"{mesh.name}: " if "name" in mesh else ""
             raise DataError(f"{name}{error}") from None
-        pos = centred(mesh.pos.double(), mesh.face.T)
+        pos = centered(mesh.pos.double(), mesh.face.T)
         return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.as_batch())
 
     def _operators(self, vertices: Tensor, faces: Tensor) -> MeshOperators:
@@ -154,12 +154,12 @@ def turned(batch: Any) -> Any:
     return batch
 
 
-def centred(vertices: Tensor, faces: Tensor) -> Tensor:
+def centered(vertices: Tensor, faces: Tensor) -> Tensor:
     """Vertices around the centre of the surface, scaled to a total area of 1."""
     areas = face_areas(vertices, faces)
     middles = vertices[faces].mean(1)
-    centre = (areas[:, None] * middles).sum(0) / areas.sum()
-    return (vertices - centre) / areas.sum().sqrt()
+    center = (areas[:, None] * middles).sum(0) / areas.sum()
+    return (vertices - center) / areas.sum().sqrt()
 
 
 def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> MeshOperators:

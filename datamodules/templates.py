@@ -62,8 +62,8 @@ class TemplateDataModule(TensorDataModule):
 
     def normalized(self, vertices: Tensor) -> Tensor:
         """Coordinates as batches have them, (..., V, 3) → float32."""
-        centre, spread = self.scale
-        return ((vertices.double() - centre) / spread).float()
+        center, spread = self.scale
+        return ((vertices.double() - center) / spread).float()
 
     def load(self, train: bool) -> Batch:
         vertices, labels = self._training if train else self.shapes(False)

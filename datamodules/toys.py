@@ -162,10 +162,10 @@ class Gaussians2D(TableDataModule):
 
     def table(self) -> Table:
         random = np.random.default_rng(self.seed)
-        centres = np.array(self.modes)
-        y = np.arange(self.samples) % len(centres)
-        x = centres[y] + self.mode_std * random.standard_normal((self.samples, 2))
-        return Table(x, y, ["x₁", "x₂"], [str(mode) for mode in range(len(centres))])
+        centers = np.array(self.modes)
+        y = np.arange(self.samples) % len(centers)
+        x = centers[y] + self.mode_std * random.standard_normal((self.samples, 2))
+        return Table(x, y, ["x₁", "x₂"], [str(mode) for mode in range(len(centers))])
 
 
 def _grid() -> Array:

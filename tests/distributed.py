@@ -114,7 +114,7 @@ def gradients(folder: Path, processes: int) -> None:
             lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD),
         ),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
-        ("vq", quantised),
+        ("vq", quantized),
         ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
         ("gan", lambda: FromData((1, 8, 8), 8, penalty="r1", n_critic=2, hidden=(16,), **SLOW)),
         ("nodes", lambda: NodeClassifier(16, 3, dropout=0.0, **SGD)),
@@ -160,7 +160,7 @@ def translation_sizes() -> dict[str, int]:
     return {name: getattr(dates(1), name) for name in names}
 
 
-def quantised() -> VQVAE:
+def quantized() -> VQVAE:
     """Without draws from the batch, which differ by process."""
     model = VQVAE((1, 8, 8), 8, 4, (4, 4), prior_width=8, **(SGD | {"lr": 1e-3}))
     model.codebook.started.fill_(True)

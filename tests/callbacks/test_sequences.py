@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from callbacks import AttentionMaps, Forecasts, PositionSimilarity, TextSamples
-from datamodules import Brownian, Digits, LabelledText, ParallelText, Series, Text
+from datamodules import Brownian, Digits, LabeledText, ParallelText, Series, Text
 from zoo import Forecaster, LanguageModel, SequenceClassifier, Translator, VisionTransformer, plots
 from zoo.errors import InputError
 from zoo.networks.attention import recorded_weights
@@ -26,7 +26,7 @@ def language(**options: Any) -> tuple[Any, Any]:
 
 
 def classifier(**options: Any) -> tuple[Any, Any]:
-    data = LabelledText(samples=100)
+    data = LabeledText(samples=100)
     sizes = data.vocab_size, data.length, data.num_classes
     return SequenceClassifier(*sizes, tokenizer=data.tokenizer, **SMALL, **options), data
 

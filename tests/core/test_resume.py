@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from callbacks import Checkpoint
-from datamodules import SBM, Augmentation, Digits, Isometric, LabelledText, RandomGraphs, Text
+from datamodules import SBM, Augmentation, Digits, Isometric, LabeledText, RandomGraphs, Text
 from tests.conftest import ROOT, newest_run
 from zoo import (
     VAE,
@@ -158,8 +158,8 @@ def test_windows_of_text_and_muon_resume_exactly(tmp_path: Path) -> None:
 
 
 def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
-    def data() -> LabelledText:
-        return LabelledText(samples=500, batch_size=41)
+    def data() -> LabeledText:
+        return LabeledText(samples=500, batch_size=41)
 
     def make() -> SequenceClassifier:
         made = data()

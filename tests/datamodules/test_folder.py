@@ -8,9 +8,9 @@ from PIL import Image
 from datamodules import DataError, ImageFolder
 
 
-def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> None:
+def picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
+    Image.new("RGB", size, color).save(path)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
     data = make(tmp_path / "x", channels=1)
     assert data.split("train")[0].shape == (7, 1, 16, 16)
     with pytest.raises(AttributeError, match="no class folders"):
-        data.num_classes  # noqa: B018
+        data.num_classes
 
 
 def test_the_shorter_side_is_fitted_and_the_centre_cut_out(tmp_path: Path) -> None:

@@ -333,4 +333,4 @@ def test_a_missing_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("torch_geometric.datasets.TUDataset.download", download)
     with pytest.raises(DataError, match=r"put its files MUTAG_\*\.txt into .*MUTAG.raw"):
-        TUDataset(root=str(tmp_path)).parts  # noqa: B018
+        TUDataset(root=str(tmp_path)).parts

@@ -9,9 +9,9 @@ from datamodules import Gaussians2D
 def test_points_lie_around_their_modes(name: str, modes: int) -> None:
     data = Gaussians2D(name, samples=200 * modes, std=0.03)
     x, y = data.split("train")
-    centres = torch.tensor(data.modes)
-    assert data.num_classes == len(centres) == modes
-    apart = x - centres[y]
+    centers = torch.tensor(data.modes)
+    assert data.num_classes == len(centers) == modes
+    apart = x - centers[y]
     assert float(apart.std()) == pytest.approx(0.03, rel=0.05)
     assert float(apart.mean(0).abs().max()) < 0.002
     everything = np.bincount(data.table().y)

@@ -16,10 +16,10 @@ def test_quadratics_in_a_box() -> None:
     count, n = 6, 12
     roots = torch.randn(count, n, n, dtype=torch.float64)
     matrices = roots @ roots.mT + 0.1 * torch.eye(n, dtype=torch.float64)
-    centres = 2 * torch.rand(count, n, dtype=torch.float64) - 0.5
+    centers = 2 * torch.rand(count, n, dtype=torch.float64) - 0.5
 
     def function(x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        away = x - centres[rows]
+        away = x - centers[rows]
         slope = (matrices[rows] @ away[..., None])[..., 0]
         return 0.5 * (away * slope).sum(1), slope
 

@@ -21,12 +21,12 @@ def test_bernoulli_is_torchs_on_binary_pixels() -> None:
 
 def test_bernoulli_on_grey_values_is_the_expectation_over_binary_images() -> None:
     logits = torch.randn(1, 3, dtype=torch.float64)
-    grey = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
+    gray = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
     expected = torch.zeros(1, dtype=torch.float64)
     for bits in torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3):
-        probability = torch.where(bits > 0, grey, 1 - grey).prod()
+        probability = torch.where(bits > 0, gray, 1 - gray).prod()
         expected += probability * bernoulli_log_prob(logits, bits[None])
-    torch.testing.assert_close(bernoulli_log_prob(logits, grey), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(bernoulli_log_prob(logits, gray), expected, rtol=1e-12, atol=0)
 
 
 def test_gaussian_is_torchs() -> None:

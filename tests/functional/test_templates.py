@@ -65,8 +65,8 @@ def test_spirals_go_around_ring_after_ring() -> None:
     middle = int(((flat - torch.tensor([3.0, 3.0, 0.0])).norm(dim=1)).argmin())
     row = found[middle]
     assert len(row.unique()) == 9
-    neighbours = {b for e in mesh_edges(faces).tolist() for a, b in (e, e[::-1]) if a == middle}
-    assert set(row[1:7].tolist()) == neighbours
+    neighbors = {b for e in mesh_edges(faces).tolist() for a, b in (e, e[::-1]) if a == middle}
+    assert set(row[1:7].tolist()) == neighbors
     # the ring is walked one way: the angle grows at each step, or falls at each
     around = flat[row[1:7]] - flat[middle]
     turns = torch.linalg.cross(around, around.roll(-1, 0))[:, 2]

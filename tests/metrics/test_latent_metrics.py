@@ -16,7 +16,7 @@ from zoo.metrics.features import ClassifierFeatures, InceptionFeatures, features
 from zoo.metrics.latent import (
     active_units,
     importance_weighted_bound,
-    neighbour_accuracy,
+    neighbor_accuracy,
     probe_accuracy,
 )
 
@@ -72,10 +72,10 @@ def test_probes_read_what_is_there() -> None:
         return torch.stack([angle.cos(), angle.sin()], 1) + 0.1 * torch.randn(n, 2), y
 
     train, test = split(300), split(200)
-    assert neighbour_accuracy(train, test) > 0.99
+    assert neighbor_accuracy(train, test) > 0.99
     assert probe_accuracy(train, test) > 0.99
     shuffled = train[0], train[1][torch.randperm(300)]
-    assert neighbour_accuracy(shuffled, test) < 0.7
+    assert neighbor_accuracy(shuffled, test) < 0.7
     assert probe_accuracy(shuffled, test) < 0.7
 
 

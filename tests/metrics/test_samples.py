@@ -19,9 +19,9 @@ def test_modes_are_found_by_samples_within_three_deviations() -> None:
 def test_ideal_samples_are_of_high_quality_as_often_as_theory_says() -> None:
     """Within three deviations of a Gaussian in the plane: 1 − e^(−9/2)."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.tensor(MODES)[torch.arange(30_000) % 3]
+    centers = torch.tensor(MODES)[torch.arange(30_000) % 3]
     measure = ModeMeasure("high_quality", MODES, 0.1)
-    measure.update(centres + 0.1 * torch.randn(30_000, 2, generator=generator))
+    measure.update(centers + 0.1 * torch.randn(30_000, 2, generator=generator))
     assert float(measure.compute()) == pytest.approx(0.98889, abs=0.002)
 
 

@@ -26,7 +26,7 @@ def random_graph(nodes: int = N, edges: int = 40) -> tuple[Tensor, Tensor]:
     return torch.randn(nodes, F, dtype=torch.float64), symmetrize_edges(pairs)
 
 
-def relabelled(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def relabeled(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same graph with other numbers for its nodes, its edges in another order."""
     order = torch.randperm(len(x))
     place = order.argsort()
@@ -39,7 +39,7 @@ def relabelled(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def test_other_numbers_for_the_nodes_change_nothing(conv: str, norm: str) -> None:
     network = make(conv, norm=norm)
     x, edges = random_graph()
-    order, x2, edges2 = relabelled(x, edges)
+    order, x2, edges2 = relabeled(x, edges)
     assert not torch.equal(edges2.sort(1).values, edges.sort(1).values)
     before, after = network(x, edges), network(x2, edges2)
     torch.testing.assert_close(after, before[order], atol=1e-12, rtol=0)

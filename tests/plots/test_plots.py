@@ -4,7 +4,7 @@ import torch
 from zoo import plots
 from zoo.plots.images import tile
 from zoo.plots.latent import principal_plane
-from zoo.plots.style import COLOURS
+from zoo.plots.style import COLORS
 
 
 def test_tiles_lie_where_they_should() -> None:
@@ -88,4 +88,4 @@ def test_shares_of_variance_add_up() -> None:
 
 
 def test_ten_colours_are_distinct() -> None:
-    assert len(set(COLOURS)) == 10
+    assert len(set(COLORS)) == 10

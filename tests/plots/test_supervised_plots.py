@@ -46,9 +46,9 @@ def test_decision_boundary_paints_the_likelier_class() -> None:
         grid, grid, probabilities, points, torch.tensor([0, 1]), ["a", "b"], "title"
     )
     draw(figure)
-    colours = figure.axes[0].images[0].get_array()
-    assert not np.allclose(colours[10, 2], colours[10, 18])
-    np.testing.assert_allclose(colours[0, 2], colours[20, 2])
+    colors = figure.axes[0].images[0].get_array()
+    assert not np.allclose(colors[10, 2], colors[10, 18])
+    np.testing.assert_allclose(colors[0, 2], colors[20, 2])
 
 
 def test_one_class_everywhere_has_no_boundary() -> None:
@@ -60,8 +60,8 @@ def test_one_class_everywhere_has_no_boundary() -> None:
     draw(figure)
     axes = figure.axes[0]
     assert len(axes.collections) == 2  # the points of two classes, and no contour
-    colours = axes.images[0].get_array()
-    np.testing.assert_allclose(colours, np.broadcast_to(colours[0, 0], colours.shape))
+    colors = axes.images[0].get_array()
+    np.testing.assert_allclose(colors, np.broadcast_to(colors[0, 0], colors.shape))
 
 
 def test_fitted_curve_draws_residuals() -> None:
@@ -109,7 +109,7 @@ def test_filters_and_maps() -> None:
     maps = {"a": torch.rand(3, 6, 6), "b": torch.rand(20, 2, 2)}
     for channels in (1, 3):
         draw(plots.feature_maps(torch.rand(channels, 8, 8), maps, "title"))
-    draw(plots.labelled_images(torch.rand(7, 1, 8, 8), list("abcdefg"), "title"))
+    draw(plots.labeled_images(torch.rand(7, 1, 8, 8), list("abcdefg"), "title"))
     draw(
         plots.image_and_signed_rows(
             torch.rand(3, 3, 8, 8), torch.randn(3, 8, 8), ["a", "b", "c"], "title"

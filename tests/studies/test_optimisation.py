@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zoo.studies import autodiff, descent, landscape
-from zoo.studies.loss_slices import filter_normalised
+from zoo.studies.loss_slices import filter_normalized
 from zoo.studies.surfaces import line_search, rosenbrock
 
 
@@ -50,9 +50,9 @@ def test_filter_normalised_surfaces_do_not_see_the_scale() -> None:
 def test_filters_of_a_direction_have_the_lengths_of_the_weights() -> None:
     weights = {"w": torch.randn(4, 3).double(), "b": torch.randn(4).double()}
     direction = {name: torch.randn_like(v) for name, v in weights.items()}
-    normalised = filter_normalised(direction, weights)
-    torch.testing.assert_close(normalised["w"].norm(dim=1), weights["w"].norm(dim=1))
-    assert not normalised["b"].any()
+    normalized = filter_normalized(direction, weights)
+    torch.testing.assert_close(normalized["w"].norm(dim=1), weights["w"].norm(dim=1))
+    assert not normalized["b"].any()
 
 
 def test_the_plane_of_the_way_contains_its_end() -> None:

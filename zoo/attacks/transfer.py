@@ -99,7 +99,7 @@ class TransferAttack:
                 if number == self.rounds or room <= 0:
                     break
                 sign = 1 if number % 2 == 0 else -1
-                new = self._neighbours(network, x[:room], classes[:room], sign)
+                new = self._neighbors(network, x[:room], classes[:room], sign)
                 x, classes = torch.cat([x, new]), torch.cat([classes, self._ask(answers, new)[0]])
         return Transferred(self.attack, network.eval().requires_grad_(False))
 
@@ -121,7 +121,7 @@ class TransferAttack:
                 optimizer.step()
         network.eval()
 
-    def _neighbours(self, network: nn.Module, x: Tensor, classes: Tensor, sign: int) -> Tensor:
+    def _neighbors(self, network: nn.Module, x: Tensor, classes: Tensor, sign: int) -> Tensor:
         inputs = x.detach().requires_grad_()
         own = network(inputs).gather(1, classes[:, None]).sum()
         slope = torch.autograd.grad(own, inputs)[0].sign()

@@ -67,9 +67,9 @@ def _dispatch(args: list[str]) -> None:
         models, data = ", ".join(registry.list_models()), ", ".join(registry.DATA)
         print(HELP.format(models=models, data=data))
     elif args[0] == "list":
-        from zoo.cli.commands.list import print_catalogue
+        from zoo.cli.commands.list import print_catalog
 
-        print_catalogue(args[1:])
+        print_catalog(args[1:])
     elif args[0] == "reproduce":
         from zoo.cli.commands.reproduce import reproduce
 

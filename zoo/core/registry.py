@@ -37,7 +37,7 @@ DATA = {
     "iris": "datamodules.Iris",
     "csv": "datamodules.CSV",
     "text": "datamodules.Text",
-    "labelled_text": "datamodules.LabelledText",
+    "labeled_text": "datamodules.LabeledText",
     "sst2": "datamodules.SST2",
     "parallel_text": "datamodules.ParallelText",
     "multi30k": "datamodules.Multi30k",

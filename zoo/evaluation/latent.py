@@ -22,7 +22,7 @@ from zoo.metrics.features import ClassifierFeatures, features_of
 from zoo.metrics.latent import (
     active_units,
     importance_weighted_bound,
-    neighbour_accuracy,
+    neighbor_accuracy,
     probe_accuracy,
 )
 from zoo.metrics.samples import ModeMeasure
@@ -67,7 +67,7 @@ class LatentEvaluation:
     draws: int = 500
     samplers: tuple[str, ...] = ("prior",)
     components: int = 10
-    neighbours: int = 5
+    neighbors: int = 5
     seed: int = 0
 
     def codes(self, images: Tensor) -> Tensor:
@@ -130,8 +130,8 @@ def representation(judged: LatentEvaluation) -> Iterator[Measurement]:
         return
     sizes = f"{probed:,} training and {len(test_x):,} test codes"
     yield Measurement(
-        "knn_accuracy", neighbour_accuracy(train, test, judged.neighbours),
-        f"classes by {judged.neighbours} nearest neighbours of the code; {sizes}",
+        "knn_accuracy", neighbor_accuracy(train, test, judged.neighbors),
+        f"classes by {judged.neighbors} nearest neighbours of the code; {sizes}",
     )  # fmt: skip
     yield Measurement(
         "probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}"
@@ -158,8 +158,8 @@ def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
     for part in x[CHUNK:].split(CHUNK):
         moments = moments.merge(kind.of(part.flatten(1)))
     components = spectrum(moments, dims)[1]
-    centred = test.flatten(1).to(moments.mean) - moments.mean
-    left = centred - centred @ components @ components.mT
+    centered = test.flatten(1).to(moments.mean) - moments.mean
+    left = centered - centered @ components @ components.mT
     least = float(left.square().mean())
     yield Measurement(
         "pca_mse", least,
@@ -225,9 +225,9 @@ def samples(
             if name == "inception":
                 continue
             for measure, value in precision_recall_density_coverage(
-                features, fakes, judged.neighbours
+                features, fakes, judged.neighbors
             ).items():
-                meaning = f"k = {judged.neighbours} in {name}; {against}"
+                meaning = f"k = {judged.neighbors} in {name}; {against}"
                 yield Measurement(f"{measure}{suffix}", float(value), meaning)
         floor = frechet_distance(moments, Moments.of(features_of(network, train)))
         yield Measurement(

@@ -81,7 +81,7 @@ class TargetModel:
     """
 
     #: what the command may be asked for, the default first
-    catalogue: ClassVar[dict[str, AttackSpec]] = {}
+    catalog: ClassVar[dict[str, AttackSpec]] = {}
     #: budgets and norms, the default first
     budgets: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.3)
     norms: ClassVar[tuple[str, ...]] = ("linf",)
@@ -98,7 +98,7 @@ class TargetModel:
 
     def entries(self) -> dict[str, AttackSpec]:
         """The catalogue for this model and data."""
-        return self.catalogue
+        return self.catalog
 
     @property
     def title(self) -> str:

@@ -88,7 +88,7 @@ class DenseTarget(TargetModel):
 class ImageTarget(DenseTarget):
     """Images in [0, 1]."""
 
-    catalogue: ClassVar = {
+    catalog: ClassVar = {
         "pgd": AttackSpec(attacks.PGD),
         "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target")),
         "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target")),
@@ -156,7 +156,7 @@ class ImageTarget(DenseTarget):
 class PointCloudTarget(DenseTarget):
     """Clouds of points (B, N, 3), or the vertices of shapes that share their faces."""
 
-    catalogue: ClassVar = {
+    catalog: ClassVar = {
         "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
         "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
         "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
@@ -184,9 +184,9 @@ class PointCloudTarget(DenseTarget):
 
     def entries(self) -> dict[str, AttackSpec]:
         if not hasattr(self.data, "faces"):
-            return self.catalogue
+            return self.catalog
         faces = self.data.faces
-        return self.catalogue | {
+        return self.catalog | {
             "smooth": AttackSpec(attacks.SmoothPGD, settings=("steps", "seed", "target"),
                             fixed={"faces": faces}),
         }  # fmt: skip
@@ -203,7 +203,7 @@ class PointCloudTarget(DenseTarget):
 class VoxelTarget(DenseTarget):
     """Grids of voxels, full or empty."""
 
-    catalogue: ClassVar = {
+    catalog: ClassVar = {
         "flips": AttackSpec(attacks.VoxelFlips, settings=("steps", "target"), steps="rounds"),
     }
     budgets = (0.02, 0.05, 0.1)

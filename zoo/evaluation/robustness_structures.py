@@ -27,7 +27,7 @@ LARGE = 100  # nodes of a graph of which a figure shows a part
 class NodeTarget(TargetModel):
     """One graph; its test nodes are judged."""
 
-    catalogue: ClassVar = {
+    catalog: ClassVar = {
         "prbcd": AttackSpec(PRBCD, settings=("steps", "seed"), steps="epochs"),
         "grbcd": AttackSpec(GRBCD, settings=("steps", "seed"), steps="epochs"),
         "greedy": AttackSpec(GreedyFlips, settings=("steps",), steps="rounds"),
@@ -84,7 +84,7 @@ def around(edges: Tensor, nodes: Tensor) -> Tensor:
 class MeshTarget(TargetModel):
     """Meshes with their operators, a batch at a time."""
 
-    catalogue: ClassVar = {
+    catalog: ClassVar = {
         "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
         "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
         "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),

@@ -27,8 +27,8 @@ class Moments:
         """Of the rows of a matrix, (N, Q)."""
         rows = rows if rows.device.type == "mps" else rows.double()
         mean = rows.mean(0)
-        centred = rows - mean
-        return cls(len(rows), mean, centred.mT @ centred)
+        centered = rows - mean
+        return cls(len(rows), mean, centered.mT @ centered)
 
     def merge(self, other: Moments) -> Moments:
         """Of both sets of rows together, where this one lies."""

@@ -50,8 +50,8 @@ def voxel_faces(grid: Tensor) -> tuple[Tensor, Tensor]:
         u, v = torch.zeros(3), torch.zeros(3)
         u[(axis + 1) % 3] = v[(axis + 2) % 3] = 1
         for side in (0, 1):
-            neighbour = filled.roll(1 if side == 0 else -1, axis)
-            cells = (filled & ~neighbour).nonzero().float() - 1  # without the padding
+            neighbor = filled.roll(1 if side == 0 else -1, axis)
+            cells = (filled & ~neighbor).nonzero().float() - 1  # without the padding
             start = cells.clone()
             start[:, axis] += side
             ring = [start, start + u, start + u + v, start + v]

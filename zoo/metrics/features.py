@@ -90,8 +90,8 @@ class InceptionFeatures(nn.Module):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 1 or 3, H, W) in [0, 1] → (B, 2048)."""
-        colour = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
-        return self.network((colour.clamp(0, 1) * 255).round().to(torch.uint8))[0]
+        color = x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+        return self.network((color.clamp(0, 1) * 255).round().to(torch.uint8))[0]
 
 
 def features_of(network: nn.Module, images: Tensor) -> Tensor:

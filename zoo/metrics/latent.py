@@ -62,7 +62,7 @@ def active_units(codes: Tensor, threshold: float = 0.01) -> int:
     return int((codes.double().var(0) > threshold).sum())
 
 
-def neighbour_accuracy(
+def neighbor_accuracy(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: int = 5
 ) -> float:
     """Share of test codes whose class the k nearest training codes name.

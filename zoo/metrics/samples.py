@@ -66,9 +66,9 @@ class CoverageMeasure(Metric):
     samples: list[Tensor]
     data: list[Tensor]
 
-    def __init__(self, kind: str, neighbours: int = 5, limit: int = 1_000) -> None:
+    def __init__(self, kind: str, neighbors: int = 5, limit: int = 1_000) -> None:
         super().__init__()
-        self.kind, self.neighbours, self.limit = kind, neighbours, limit
+        self.kind, self.neighbors, self.limit = kind, neighbors, limit
         self.add_state("samples", [], dist_reduce_fx="cat")
         self.add_state("data", [], dist_reduce_fx="cat")
 
@@ -81,7 +81,7 @@ class CoverageMeasure(Metric):
     def compute(self) -> Tensor:
         both = [kept if isinstance(kept, Tensor) else torch.cat(kept)
                 for kept in (self.data, self.samples)]  # fmt: skip
-        k = min(self.neighbours, len(both[0]) - 1)
+        k = min(self.neighbors, len(both[0]) - 1)
         if k < 1:  # one sample has no neighbour
             return torch.tensor(float("nan"))
         return precision_recall_density_coverage(both[0], both[1], k)[self.kind]

@@ -33,8 +33,8 @@ class RunningGaussian(nn.Module):
         # a tensor, not a Python branch: reading the count would stop the device
         weight = torch.where(self.batches == 0, 1.0, self.momentum).to(z.dtype)
         self.mean.lerp_(z.mean(0).to(self.mean.dtype), weight)
-        centred = z - self.mean
-        self.covariance.lerp_((centred.T @ centred / len(z)).to(self.covariance.dtype), weight)
+        centered = z - self.mean
+        self.covariance.lerp_((centered.T @ centered / len(z)).to(self.covariance.dtype), weight)
         self.batches += 1
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

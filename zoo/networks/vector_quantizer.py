@@ -48,10 +48,10 @@ class VectorQuantizer(nn.Module):
         if self.training and not self._known_started:
             self._start(flat.detach())
         indices = self.nearest(flat)
-        quantised = self.vectors[indices]
+        quantized = self.vectors[indices]
         if self.training:
             self._follow(flat.detach(), indices)
-        return quantised.view_as(h), indices.view(h.shape[:-1])
+        return quantized.view_as(h), indices.view(h.shape[:-1])
 
     def nearest(self, flat: Tensor) -> Tensor:
         """Index of the nearest vector: (N, dim) → (N,)."""

@@ -34,7 +34,7 @@ from zoo.plots.weights import (
     feature_maps,
     filters,
     image_and_signed_rows,
-    labelled_images,
+    labeled_images,
     pruning_curve,
     weight_histograms,
 )
@@ -62,7 +62,7 @@ __all__ = [
     "image_and_signed_rows",
     "image_grid",
     "image_rows",
-    "labelled_images",
+    "labeled_images",
     "latent_comparison",
     "latent_scatter",
     "layout",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.plots.images import show_image, tile
 from zoo.plots.meshes import Drawn, draw_mesh, seen_from
-from zoo.plots.style import COLOURS, INK, MARKERS, new_figure
+from zoo.plots.style import COLORS, INK, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,8 +54,8 @@ def adversarial_images(
                 continue
             predicted, sure = int(said[0][column]), float(said[1][column])
             changed = label == "adversarial" and predicted != int(before[0][column])
-            colour = COLOURS[1] if changed else INK
-            axes.set_xlabel(f"{names[predicted]} {sure:.0%}", fontsize=8, color=colour, labelpad=2)
+            color = COLORS[1] if changed else INK
+            axes.set_xlabel(f"{names[predicted]} {sure:.0%}", fontsize=8, color=color, labelpad=2)
         line[0].set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center")
     figure.suptitle(title, fontsize=10)
     return figure
@@ -85,7 +85,7 @@ def robustness_curves(
     for index, (name, values) in enumerate(accuracy.items()):
         axes.plot(
             [*start, *eps], [*([clean] if start else []), *values], label=name, markersize=4,
-            color=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)],
+            color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)],
         )  # fmt: skip
     if chance is not None:
         axes.axhline(chance, color=INK, linewidth=0.8, linestyle=":", label="chance")
@@ -115,11 +115,11 @@ def robust_training(
     figure = new_figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     for index, (name, (clean, robust)) in enumerate(curves.items()):
-        colour, epochs = COLOURS[index % len(COLOURS)], range(1, len(clean) + 1)
-        left.plot(epochs, clean, color=colour, label=f"{name}, clean")
-        left.plot(epochs, robust, color=colour, linestyle="--", label=f"{name}, attacked")
+        color, epochs = COLORS[index % len(COLORS)], range(1, len(clean) + 1)
+        left.plot(epochs, clean, color=color, label=f"{name}, clean")
+        left.plot(epochs, robust, color=color, linestyle="--", label=f"{name}, attacked")
     for index, (name, values) in enumerate(accuracy.items()):
-        right.plot(eps, values, color=COLOURS[index % len(COLOURS)], marker=MARKERS[index],
+        right.plot(eps, values, color=COLORS[index % len(COLORS)], marker=MARKERS[index],
                    markersize=4, label=name)  # fmt: skip
     right.axvline(trained_at, color=INK, linewidth=0.8, linestyle=":", label="ε of training")
     left.set(xlabel="epoch", ylabel="validation accuracy", ylim=(-0.02, 1.02))
@@ -146,9 +146,9 @@ def transfer_matrix(accuracy: Tensor, names: Sequence[str], title: str) -> Figur
     image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(names)):
         for column in range(len(names)):
-            colour = "white" if values[row, column] > 0.5 else INK
+            color = "white" if values[row, column] > 0.5 else INK
             axes.text(column, row, f"{values[row, column]:.1%}", ha="center", va="center",
-                      size=8, color=colour)  # fmt: skip
+                      size=8, color=color)  # fmt: skip
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="attacked with them", ylabel="made for")
@@ -276,18 +276,18 @@ def flipped_edges(
     many = count > 200
     figure = new_figure(7.6, 5.6)
     axes = figure.subplots()
-    for edges, colour, width, label, style in (
+    for edges, color, width, label, style in (
         (pairs, "#CCCCCC", 0.3 if many else 0.8, None, "-"),
         (flips[:, gone], "#0077BB", 0.8 if many else 1.6, f"taken away: {int(gone.sum())}", "--"),
         (flips[:, ~gone], "#CC3311", 0.5 if many else 1.4, f"added: {int((~gone).sum())}", "-"),
     ):
-        lines = LineCollection(list(places[edges.T].numpy()), colors=colour, linewidths=width,
+        lines = LineCollection(list(places[edges.T].numpy()), colors=color, linewidths=width,
                                linestyles=style, zorder=1, label=label)  # fmt: skip
         axes.add_collection(lines)
     size = 8 if many else 60
     for k, name in enumerate(names):
         x, y = places[labels == k].T.numpy()
-        axes.scatter(x, y, s=size, color=COLOURS[k % len(COLOURS)], linewidths=0, zorder=2,
+        axes.scatter(x, y, s=size, color=COLORS[k % len(COLORS)], linewidths=0, zorder=2,
                      label=name)  # fmt: skip
     x, y = places[lost].T.numpy()
     axes.scatter(x, y, s=2.5 * size, facecolors="none", edgecolors="black", linewidths=0.9,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, MARKERS, new_figure
+from zoo.plots.style import COLORS, INK, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +33,10 @@ def confusion_matrix(counts: Tensor, names: Sequence[str], title: str) -> Figure
         for row in range(classes):
             for column in range(classes):
                 count = int(counts[row, column])
-                colour = "white" if share[row, column] > 0.5 else INK
+                color = "white" if share[row, column] > 0.5 else INK
                 if count:
                     axes.text(
-                        column, row, str(count), ha="center", va="center", size=8, color=colour
+                        column, row, str(count), ha="center", va="center", size=8, color=color
                     )
     upright = classes <= 10 and max(map(len, names)) <= 3
     axes.set_xticks(range(classes), names, rotation=0 if upright else 90, fontsize=8)
@@ -70,15 +70,15 @@ def calibration(probabilities: Tensor, labels: Tensor, title: str, bins: int = 1
     shown = (count > 0).numpy()
     above.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":", label="calibrated")
     above.bar(
-        left[shown], accuracy.numpy()[shown], 1 / bins, align="edge", color=COLOURS[4],
+        left[shown], accuracy.numpy()[shown], 1 / bins, align="edge", color=COLORS[4],
         edgecolor="white", label="accuracy",
     )  # fmt: skip
-    above.plot(mean.numpy()[shown], accuracy.numpy()[shown], "o", color=COLOURS[0], markersize=4)
+    above.plot(mean.numpy()[shown], accuracy.numpy()[shown], "o", color=COLORS[0], markersize=4)
     above.set_ylabel("accuracy")
     above.set_ylim(0, 1.02)
     above.legend(frameon=False, fontsize=8, loc="upper left")
     above.set_title(f"{title}: calibration error {error:.4f}", fontsize=10)
-    below.bar(left, count.numpy(), 1 / bins, align="edge", color=COLOURS[0], edgecolor="white")
+    below.bar(left, count.numpy(), 1 / bins, align="edge", color=COLORS[0], edgecolor="white")
     below.set_yscale("symlog")
     below.set_xlabel("confidence")
     below.set_ylabel("samples")
@@ -107,18 +107,18 @@ def decision_boundary(
     """
     from matplotlib.colors import to_rgb
 
-    palette = np.array([to_rgb(COLOURS[k % len(COLOURS)]) for k in range(len(names))])
+    palette = np.array([to_rgb(COLORS[k % len(COLORS)]) for k in range(len(names))])
     p = probabilities.float().cpu().numpy()
     winner, sure = p.argmax(2), p.max(2)
     floor = 1 / len(names)
     strength = 0.1 + 0.45 * ((sure - floor) / (1 - floor))[..., None]
-    colours = 1 - strength * (1 - palette[winner])
+    colors = 1 - strength * (1 - palette[winner])
     extent = (
         float(horizontal[0]), float(horizontal[-1]), float(vertical[0]), float(vertical[-1])
     )  # fmt: skip
     figure = new_figure(6.2, 5.2)
     axes = figure.subplots()
-    axes.imshow(colours, origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
+    axes.imshow(colors, origin="lower", extent=extent, aspect="auto", interpolation="bilinear")
     x, y = horizontal.cpu().numpy(), vertical.cpu().numpy()
     levels = winner.astype(float)
     boundaries = np.arange(len(names) - 1) + 0.5

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLORS, INK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,11 +35,11 @@ def stopping_curves(
     """
     figure = new_figure(6, 3.8)
     axes = figure.subplots()
-    axes.plot(epochs, train, color=COLOURS[0], linestyle="--", label="training")
-    axes.plot(epochs, val, color=COLOURS[1], label="validation")
+    axes.plot(epochs, train, color=COLORS[0], linestyle="--", label="training")
+    axes.plot(epochs, val, color=COLORS[1], label="validation")
     best = val[list(epochs).index(best_epoch)]
     axes.axvline(best_epoch, color=INK, linewidth=0.8, linestyle=":")
-    axes.plot([best_epoch], [best], "o", color=COLOURS[1], markeredgecolor=INK)
+    axes.plot([best_epoch], [best], "o", color=COLORS[1], markeredgecolor=INK)
     axes.annotate(
         f"best: {best:.4g}, epoch {best_epoch}",
         (best_epoch, best),
@@ -74,7 +74,7 @@ def learning_curves(
     for index, (label, values) in enumerate(curves.items()):
         known = [(e, v) for e, v in zip(epochs, values, strict=True) if math.isfinite(v)]
         style = "--" if index == 0 else "-"
-        axes.plot(*zip(*known, strict=True), color=COLOURS[index], linestyle=style, label=label)
+        axes.plot(*zip(*known, strict=True), color=COLORS[index], linestyle=style, label=label)
     positive = [v for values in curves.values() for v in values if math.isfinite(v)]
     if min(positive) > 0 and max(positive) > 30 * min(positive):
         axes.set_yscale("log")
@@ -87,11 +87,11 @@ def learning_curves(
     return figure
 
 
-def draw_band(axes: Axes, x: Sequence[float], values: Tensor, colour: str, label: str) -> None:
+def draw_band(axes: Axes, x: Sequence[float], values: Tensor, color: str, label: str) -> None:
     """Means over repeats with a band of their standard error; values are (len(x), repeats)."""
     mean, error = values.mean(1), values.std(1) / values.shape[1] ** 0.5
-    axes.plot(x, mean, "o-", color=colour, markersize=3, linewidth=1.3, label=label)
-    axes.fill_between(x, mean - error, mean + error, color=colour, alpha=0.25, linewidth=0)
+    axes.plot(x, mean, "o-", color=color, markersize=3, linewidth=1.3, label=label)
+    axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.25, linewidth=0)
 
 
 def draw_level_sets(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, MARKERS, new_figure
+from zoo.plots.style import COLORS, INK, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,10 +69,10 @@ def graph_classes(
             rings = np.where(wrong[members].numpy(), "#EE0000", "white").tolist()
             x, y = places[members].T.numpy()
             axes.scatter(
-                x, y, s=area, color=COLOURS[k % len(COLOURS)], zorder=2,
-                edgecolors=rings, linewidths=0.8 if many else 2, marker=MARKERS[k // len(COLOURS)],
+                x, y, s=area, color=COLORS[k % len(COLORS)], zorder=2,
+                edgecolors=rings, linewidths=0.8 if many else 2, marker=MARKERS[k // len(COLORS)],
             )  # fmt: skip
-        axes.scatter([], [], s=40, color=COLOURS[k % len(COLOURS)], label=name)
+        axes.scatter([], [], s=40, color=COLORS[k % len(COLORS)], label=name)
     axes.scatter([], [], s=40, color="white", edgecolors="#EE0000", linewidths=2, label="wrong")
     axes.scatter([], [], s=100, color="white", edgecolors=INK, label="known in training")
     axes.set_axis_off()

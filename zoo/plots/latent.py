@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.plots.images import show_image, tile
-from zoo.plots.style import COLOURS, INK, MARKERS, new_figure
+from zoo.plots.style import COLORS, INK, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def principal_plane(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Codes on their two main axes, (N, D) → (N, 2), and the share of variance of each, (2,)."""
-    centred = codes - codes.mean(0)
-    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
+    centered = codes - codes.mean(0)
+    u, s, _ = torch.linalg.svd(centered, full_matrices=False)
     # an eigenvector's sign is arbitrary: let the largest coordinate be positive
     points = u[:, :2] * s[:2]
     points = points * points.gather(0, points.abs().argmax(0, keepdim=True)).sign()
@@ -122,8 +122,8 @@ def scatter_classes(axes: Axes, points: Tensor, labels: Tensor | None) -> bool:
             s=9,
             alpha=0.75,
             linewidths=0,
-            color=COLOURS[index % len(COLOURS)],
-            marker=MARKERS[index // len(COLOURS) % len(MARKERS)],
+            color=COLORS[index % len(COLORS)],
+            marker=MARKERS[index // len(COLORS) % len(MARKERS)],
             label=None if name is None else str(name),
         )
     for name, members in groups if len(groups) > 1 else []:
@@ -168,9 +168,9 @@ def point_panels(
     margin = 0.15 * float((high - low).max())
     for axes, points, label in zip(grid, sets, labels, strict=False):
         if data is not None:
-            axes.scatter(*data.cpu().float().T, s=4, linewidths=0, color=COLOURS[4], label="data")
+            axes.scatter(*data.cpu().float().T, s=4, linewidths=0, color=COLORS[4], label="data")
         chosen = points.detach().float().cpu()
-        axes.scatter(*chosen.T, s=4, linewidths=0, color=COLOURS[0], alpha=0.6, label="samples")
+        axes.scatter(*chosen.T, s=4, linewidths=0, color=COLORS[0], alpha=0.6, label="samples")
         axes.set_xlim(float(low[0]) - margin, float(high[0]) + margin)
         axes.set_ylim(float(low[1]) - margin, float(high[1]) + margin)
         axes.set_aspect("equal")
@@ -190,8 +190,8 @@ def explained_variance(ratios: Tensor, title: str) -> Figure:
     axes = figure.subplots()
     ratios = ratios.detach().float().cpu()
     numbers = range(1, len(ratios) + 1)
-    axes.bar(numbers, 100 * ratios, color=COLOURS[0], label="each component")
-    axes.plot(numbers, 100 * ratios.cumsum(0), "o-", color=COLOURS[1], ms=4, label="all up to it")
+    axes.bar(numbers, 100 * ratios, color=COLORS[0], label="each component")
+    axes.plot(numbers, 100 * ratios.cumsum(0), "o-", color=COLORS[1], ms=4, label="all up to it")
     axes.locator_params(axis="x", integer=True)
     axes.set_ylim(0, 100)
     axes.set_xlabel("principal component")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, new_figure
+from zoo.plots.style import COLORS, new_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,23 +71,23 @@ def draw_mesh(axes: Axes, mesh: Drawn, reach: float, view: Array) -> None:
     normals *= np.where(normals[:, 2:] < 0, -1, 1)  # both sides of a sheet are lit
     light = LIGHT / np.linalg.norm(LIGHT)
     shade = 0.35 + 0.65 * np.clip(normals @ light, 0, 1)
-    colours = np.clip(_colours(mesh, faces)[order] * shade[:, None], 0, 1)
+    colors = np.clip(_colors(mesh, faces)[order] * shade[:, None], 0, 1)
     # edges in the colour of their face close the seams between neighbours
     axes.add_collection(
-        PolyCollection(corners[:, :, :2], facecolors=colours, edgecolors=colours,
+        PolyCollection(corners[:, :, :2], facecolors=colors, edgecolors=colors,
                        linewidths=0.2)
     )  # fmt: skip
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes.set_axis_off()
 
 
-def _colours(mesh: Drawn, faces: Array) -> Array:
+def _colors(mesh: Drawn, faces: Array) -> Array:
     """The colour of each face before light falls on it, (F, 3)."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
     if mesh.labels is not None:
-        palette = np.array([to_rgb(colour) for colour in COLOURS])
+        palette = np.array([to_rgb(color) for color in COLORS])
         return palette[mesh.labels.cpu().numpy()[faces[:, 0]] % len(palette)]
     if mesh.values is None:
         return np.tile(np.array(CLAY), (len(faces), 1))
@@ -131,7 +131,7 @@ def meshes(
     if names:
         from matplotlib.patches import Patch
 
-        handles = [Patch(color=COLOURS[k % len(COLOURS)], label=n) for k, n in enumerate(names)]
+        handles = [Patch(color=COLORS[k % len(COLORS)], label=n) for k, n in enumerate(names)]
         figure.legend(handles=handles, loc="outside right center", fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure

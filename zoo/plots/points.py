@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, MARKERS, new_figure
+from zoo.plots.style import COLORS, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def point_clouds(
     rows = math.ceil(len(clouds) / columns)
     figure = new_figure(2.1 * columns + (1.6 if labels is not None else 0), 2.2 * rows + 0.4)
     points = clouds.float().cpu().numpy()
-    palette = np.array([COLOURS[k % len(COLOURS)] for k in range(max(len(names), 1))])
+    palette = np.array([COLORS[k % len(COLORS)] for k in range(max(len(names), 1))])
     for i, cloud in enumerate(points):
         axes = figure.add_subplot(rows, columns, i + 1, projection="3d", computed_zorder=False)
         if labels is None:
@@ -46,7 +46,7 @@ def point_clouds(
             for k in np.unique(labels[i].cpu().numpy()):
                 members = cloud[labels[i].cpu().numpy() == k]
                 axes.scatter(
-                    *members.T, s=6, color=palette[k], marker=MARKERS[k // len(COLOURS)],
+                    *members.T, s=6, color=palette[k], marker=MARKERS[k // len(COLORS)],
                     linewidths=0,
                 )  # fmt: skip
         reach = float(np.abs(cloud).max())
@@ -59,7 +59,7 @@ def point_clouds(
     if labels is not None:
         for k in sorted(set(labels.flatten().tolist())):
             axes.scatter([], [], [], s=30, color=palette[k], label=names[k],
-                         marker=MARKERS[k // len(COLOURS)])  # fmt: skip
+                         marker=MARKERS[k // len(COLORS)])  # fmt: skip
         figure.legend(loc="outside right center", fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure

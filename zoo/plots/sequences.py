@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLORS, INK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABELLED = 40  # tokens up to which each has its label
+LABELED = 40  # tokens up to which each has its label
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def attention_maps(maps: Sequence[AttentionMap], title: str = "") -> Figure:
     """Weights of every head, a row for each layer: from the query at the left to the key below."""
     columns = max(len(each.weights) for each in maps)
     longest = max(max(each.weights.shape[1:]) for each in maps)
-    side = 1.4 + 0.09 * min(longest, LABELLED)
+    side = 1.4 + 0.09 * min(longest, LABELED)
     figure = new_figure(side * columns + 1.0, side * len(maps) + 0.5)
     grid = figure.subplots(len(maps), columns, squeeze=False)
     for row, each in enumerate(maps):
@@ -61,7 +61,7 @@ def attention_maps(maps: Sequence[AttentionMap], title: str = "") -> Figure:
 def _label(axes: Axes, axis: Literal["x", "y"], labels: Sequence[str] | None) -> None:
     """Tokens along an axis, if they have names and are few."""
     side = axes.xaxis if axis == "x" else axes.yaxis
-    if labels is None or len(labels) > LABELLED:
+    if labels is None or len(labels) > LABELED:
         side.set_tick_params(labelsize=6)
         return
     side.set_ticks(range(len(labels)), labels, fontsize=6, rotation=90 if axis == "x" else 0)
@@ -119,11 +119,11 @@ def forecasts(
             axes.plot(before, values, color=INK, lw=1)
             axes.plot(after, future[column, :, row].cpu(), color=INK, lw=1, label="what came")
             line = mean[column, :, row].cpu()
-            axes.plot(after, line, color=COLOURS[1], lw=1.5, label="forecast")
+            axes.plot(after, line, color=COLORS[1], lw=1.5, label="forecast")
             if spread is not None:
                 width = spread[column, :, row].cpu()
                 axes.fill_between(
-                    after, line - width, line + width, color=COLOURS[1], alpha=0.2, lw=0,
+                    after, line - width, line + width, color=COLORS[1], alpha=0.2, lw=0,
                     label="90 %",
                 )  # fmt: skip
             axes.axvline(0.5, color=INK, lw=0.5, ls=":")

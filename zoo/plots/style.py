@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: ten colours that readers with any common colour blindness can tell apart, strongest first:
 #: Paul Tol's "muted" scheme and black; markers change with every ten classes
-COLOURS = (
+COLORS = (
     "#332288",
     "#CC6677",
     "#117733",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLORS, INK, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def draw_weights(
     """One histogram of weights, with the penalties over it; see :func:`weight_histograms`."""
     values = weight.detach().float().cpu().flatten().numpy()
     limit = float(np.abs(values).max()) or 1.0
-    axes.hist(values, bins=61, range=(-limit, limit), color=COLOURS[4])
+    axes.hist(values, bins=61, range=(-limit, limit), color=COLORS[4])
     axes.set_yscale("log")
     zeros = (np.abs(values) < 1e-3 * limit).mean()
     axes.set_title(f"{name}: {values.size:,} weights, {zeros:.0%} near 0", fontsize=8)
@@ -59,7 +59,7 @@ def draw_weights(
     line = np.linspace(-limit, limit, 401)
     for index, (label, (strength, p)) in enumerate(penalties.items()):
         over.plot(
-            line, strength * np.abs(line) ** p, color=COLOURS[index + 1], linewidth=1.4, label=label
+            line, strength * np.abs(line) ** p, color=COLORS[index + 1], linewidth=1.4, label=label
         )
     over.set_ylim(bottom=0)
     over.set_ylabel("penalty", fontsize=8)
@@ -126,7 +126,7 @@ def pruning_curve(
     """A metric against the share of weights that are zero."""
     figure = new_figure(5.6, 3.8)
     axes = figure.subplots()
-    axes.plot([100 * s for s in sparsities], accuracies, "o-", color=COLOURS[0])
+    axes.plot([100 * s for s in sparsities], accuracies, "o-", color=COLORS[0])
     for sparsity, value in zip(sparsities, accuracies, strict=True):
         axes.annotate(
             f"{value:.4g}", (100 * sparsity, value), xytext=(0, 7), textcoords="offset points",
@@ -140,7 +140,7 @@ def pruning_curve(
     return figure
 
 
-def labelled_images(images: Tensor, labels: Sequence[str], title: str) -> Figure:
+def labeled_images(images: Tensor, labels: Sequence[str], title: str) -> Figure:
     """Images (N, C, H, W) in [0, 1], each with its label above."""
     columns = min(5, len(images))
     rows = math.ceil(len(images) / columns)

@@ -23,7 +23,7 @@ from callbacks import AdversarialTraining
 from datamodules import Toy2D
 from zoo.attacks import FGSM, PGD, CarliniWagner
 from zoo.attacks.robustness import evaluate_robustness, is_correct
-from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -173,25 +173,25 @@ def plot(result: Result) -> Figure:
     for axes, name in zip(above.subplots(1, 2), result.probability, strict=True):
         _plane(axes, result, name)
     first = above.axes[0]
-    for colour, (name, way) in zip((COLOURS[2], INK, COLOURS[7]), result.ways.items(), strict=True):
+    for color, (name, way) in zip((COLORS[2], INK, COLORS[7]), result.ways.items(), strict=True):
         for place, path in enumerate(way):
-            first.plot(*path.T, "o-", color=colour, markersize=2.5, linewidth=1.2,
+            first.plot(*path.T, "o-", color=color, markersize=2.5, linewidth=1.2,
                        label=None if place else name)  # fmt: skip
     first.legend(fontsize=8, loc="lower left")
     curves, trade = below.subplots(1, 2)
     budgets = (0.0, *result.budgets)
-    for colour, (name, accuracy) in zip(COLOURS, result.robust.items(), strict=False):
+    for color, (name, accuracy) in zip(COLORS, result.robust.items(), strict=False):
         curves.plot(
             budgets,
             (result.clean_of[name], *accuracy),
             "o-",
-            color=colour,
+            color=color,
             markersize=4,
             label=name,
         )
     curves.set(xlabel="ε of the attack", ylabel="accuracy under PGD")
-    trade.plot(result.trained_at, result.clean, "o-", color=COLOURS[0], label="clean")
-    trade.plot(result.trained_at, result.attacked, "s-", color=COLOURS[1],
+    trade.plot(result.trained_at, result.clean, "o-", color=COLORS[0], label="clean")
+    trade.plot(result.trained_at, result.attacked, "s-", color=COLORS[1],
                label=f"under PGD at {result.eps:g}")  # fmt: skip
     trade.set(xlabel="ε of training", ylabel="accuracy")
     finish(curves, trade, size=8)
@@ -203,8 +203,8 @@ def _plane(axes: Axes, result: Result, name: str) -> None:
     p = result.probability[name]
     axes.contourf(first, second, p, levels=20, cmap="RdBu", vmin=-0.4, vmax=1.4, alpha=0.6)
     axes.contour(first, second, p, levels=[0.5], colors=INK, linewidths=1.2)
-    for label, colour in ((0, COLOURS[1]), (1, COLOURS[0])):
+    for label, color in ((0, COLORS[1]), (1, COLORS[0])):
         some = result.x[result.y == label][:150]
-        axes.plot(*some.T, "o", color=colour, markersize=2.5, alpha=0.7, markeredgewidth=0)
+        axes.plot(*some.T, "o", color=color, markersize=2.5, alpha=0.7, markeredgewidth=0)
     axes.set_aspect("equal")
     axes.set_title(name, fontsize=10)

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from datamodules import LabelledText
+from datamodules import LabeledText
 from zoo.functional.attention import attention_weights
 from zoo.models.sequences.classification import SequenceClassifier
 from zoo.networks.attention import SimpleSelfAttention, recorded_weights
-from zoo.plots.style import COLOURS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(epochs: int = 8, samples: int = 4000, seed: int = 0) -> Result:
         seed: of weights, batches and random tokens.
     """
     require(epochs >= 1 and samples >= 100, "epochs must be at least 1 and samples at least 100")
-    data = LabelledText(samples=samples, seed=seed)
+    data = LabeledText(samples=samples, seed=seed)
     data.setup()
     models = {name: train(layers, data, epochs, seed) for name, layers in track(
         {"attention, two layers": 2, "bag of words": 0}.items(), "classifiers")}  # fmt: skip
@@ -86,7 +86,7 @@ def run(epochs: int = 8, samples: int = 4000, seed: int = 0) -> Result:
     )  # fmt: skip
 
 
-def train(layers: int, data: LabelledText, epochs: int, seed: int) -> SequenceClassifier:
+def train(layers: int, data: LabeledText, epochs: int, seed: int) -> SequenceClassifier:
     """A transformer, or with no layer a bag of words."""
     torch.manual_seed(seed)
     model = SequenceClassifier(
@@ -168,7 +168,7 @@ def plot(result: Result) -> Figure:
             f"trained, layer {layer + 1}, head {best + 1}",
         )
     words = list(result.to_not)
-    bars.barh(range(len(words)), list(result.to_not.values()), color=COLOURS[4])
+    bars.barh(range(len(words)), list(result.to_not.values()), color=COLORS[4])
     bars.set_yticks(range(len(words)), [w.split()[1] for w in words], fontsize=8)
     bars.invert_yaxis()
     bars.set_title('weight of "not", layer 1', fontsize=10)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, generator, require, track
 from zoo.studies.tape import Node, Tape, evaluate, parse
 
@@ -173,15 +173,15 @@ def plot(result: Result) -> Figure:
     error, inputs, outputs = below.subplots(1, 3)
     h, slope = result.steps, float(result.errors[-9] / result.steps[-9])
     floor = float(result.errors[:8].median() * result.steps[4])
-    error.loglog(h, result.errors.clamp(min=1e-17), "o", color=COLOURS[1], markersize=3)
+    error.loglog(h, result.errors.clamp(min=1e-17), "o", color=COLORS[1], markersize=3)
     error.loglog(h, slope * h, color=INK, linewidth=0.8, label="∝ h")
     error.loglog(h, floor / h, color=INK, linewidth=0.8, linestyle=":", label="∝ 1/h")
     error.set(xlabel="step h", ylim=(1e-12, 10))
     error.set_title("Error of finite differences", fontsize=10)
     for axes, case in ((inputs, "inputs"), (outputs, "outputs")):
-        for colour, way in zip(COLOURS, WAYS, strict=False):
+        for color, way in zip(COLORS, WAYS, strict=False):
             milliseconds = [1000 * s for s in result.seconds[case][way]]
-            axes.loglog(result.sizes, milliseconds, "o-", color=colour, markersize=4, label=way)
+            axes.loglog(result.sizes, milliseconds, "o-", color=color, markersize=4, label=way)
         axes.set(xlabel=case, ylabel="ms")
         axes.set_title(f"Whole gradient, many {case}", fontsize=10)
     finish(error, inputs, outputs)
@@ -209,12 +209,12 @@ def _graph(axes: Axes, result: Result) -> None:
             where = across, up - 0.45 * bend * (depth[place] - depth[parent])
             axes.text(*where, f"{derivative:.3g}", fontsize=7, color="#666666", ha="center",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
-        colour = COLOURS[4] if node.parents else COLOURS[3]
-        axes.plot(depth[place], rank[place], "o", color=colour, markersize=24)
+        color = COLORS[4] if node.parents else COLORS[3]
+        axes.plot(depth[place], rank[place], "o", color=color, markersize=24)
         axes.text(depth[place], rank[place], node.name, ha="center", va="center", fontsize=9)
         axes.text(depth[place], rank[place] + 0.3, f"{node.value:.4g}", ha="center", fontsize=8)
         axes.text(depth[place], rank[place] - 0.42, f"{result.adjoints[place]:.4g}", ha="center",
-                  fontsize=8, color=COLOURS[1])  # fmt: skip
+                  fontsize=8, color=COLORS[1])  # fmt: skip
     axes.set(xlim=(-0.5, max(depth) + 0.5), ylim=(min(rank) - 0.7, max(rank) + 0.6))
     axes.set_axis_off()
     axes.set_title(f"{result.expression}: values above, ∂f/∂ each in red below, local derivatives "

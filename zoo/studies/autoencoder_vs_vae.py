@@ -24,7 +24,7 @@ from datamodules import Digits
 from zoo.functional.paths import linear_path
 from zoo.plots.images import show_image, tile
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def plot(result: Result) -> Figure:
         strip.set_title("the line, decoded", fontsize=8)
     farthest, steps = below.subplots(1, 2)
     where = torch.linspace(0, 1, STEPS)
-    for colour, (name, distances) in zip(COLOURS, result.distances.items(), strict=False):
-        farthest.plot(where, distances.mean(0) / result.reconstructed[name], "o-", color=colour,
+    for color, (name, distances) in zip(COLORS, result.distances.items(), strict=False):
+        farthest.plot(where, distances.mean(0) / result.reconstructed[name], "o-", color=color,
                       markersize=3, label=name)  # fmt: skip
-        steps.hist(result.unevenness[name], bins=40, range=(1, 5), histtype="step", color=colour,
+        steps.hist(result.unevenness[name], bins=40, range=(1, 5), histtype="step", color=color,
                    linewidth=1.4, label=name)  # fmt: skip
     farthest.set(xlabel="place on the line")
     farthest.set_title("Distance to the nearest training digit; 1: reconstructions", fontsize=9)

@@ -122,7 +122,7 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def mislabelled(y: Tensor, share: float, random: torch.Generator, classes: int = 10) -> Tensor:
+def mislabeled(y: Tensor, share: float, random: torch.Generator, classes: int = 10) -> Tensor:
     """Labels of which a share, drawn one by one, is that of another class."""
     wrong = (y + torch.randint(1, classes, y.shape, generator=random)) % classes
     return torch.where(torch.rand(len(y), generator=random) < share, wrong, y)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, max_pool2d, pad
 
 from datamodules import Digits
-from zoo.plots.style import COLOURS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def plot(result: Result) -> Figure:
         axes.set(xticks=[], yticks=[])
     pooling, bars = below.subplots(1, 2)
     windows = [f"{w}×{w}" for w in result.pooled]
-    pooling.plot(windows, list(result.pooled.values()), "o-", color=COLOURS[0])
+    pooling.plot(windows, list(result.pooled.values()), "o-", color=COLORS[0])
     pooling.set(xlabel="pooling window", ylim=(0, None))
     pooling.set_title("Change of pooled edges by a shift of one pixel", fontsize=10)
     pooling.grid(alpha=0.25, linewidth=0.5)
@@ -226,10 +226,10 @@ def plot(result: Result) -> Figure:
 
 
 def _bars(axes: Axes, result: Result) -> None:
-    for shift, (name, colour) in enumerate((("as they are", COLOURS[0]), ("shuffled", COLOURS[1]))):
+    for shift, (name, color) in enumerate((("as they are", COLORS[0]), ("shuffled", COLORS[1]))):
         values = torch.stack([by[name] for by in result.accuracies.values()])
         places = torch.arange(len(values)) + 0.4 * shift
-        axes.bar(places, values.mean(1), 0.38, color=colour, alpha=0.7, label=f"pixels {name}")
+        axes.bar(places, values.mean(1), 0.38, color=color, alpha=0.7, label=f"pixels {name}")
         for place, dots in zip(places.tolist(), values, strict=True):
             axes.plot([place] * len(dots), dots, "o", color="black", markersize=3)
     axes.set_xticks([0.2, 1.2], list(result.accuracies))

@@ -27,7 +27,7 @@ from torch import Tensor
 from datamodules import Toy2D
 from zoo.core.optim import make_optimizer, make_schedule
 from zoo.plots.curves import draw_level_sets
-from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, finish, new_figure
 from zoo.studies import surfaces
 from zoo.studies.base import Table, generator, require, track
 from zoo.studies.surfaces import Loss, descend, logistic
@@ -232,26 +232,24 @@ def plot(result: Result) -> Figure:
     grounds = terrains(result.kappa)
     for axes, (name, paths) in zip(panels[:, :2].flat, result.paths.items(), strict=True):
         draw_level_sets(axes, grounds[name].loss, grounds[name].window)
-        for colour, (method, path) in zip(COLOURS, paths.items(), strict=False):
-            axes.plot(
-                *path.T, color=colour, linewidth=0.9, marker="o", markersize=1.5, label=method
-            )
+        for color, (method, path) in zip(COLORS, paths.items(), strict=False):
+            axes.plot(*path.T, color=color, linewidth=0.9, marker="o", markersize=1.5, label=method)
         axes.plot(*paths["Adam"][0], "*", color=INK, markersize=9)
         axes.set_title(f"{name}, {grounds[name].steps} steps", fontsize=10)
     panels[0, 0].legend(frameon=True, fontsize=7, loc="upper right")
     panels[1, 1].legend(*(part[-1:] for part in panels[1, 1].get_legend_handles_labels()),
                         frameon=True, fontsize=7, loc="upper right")  # fmt: skip
     speed, noise = panels[:, 2]
-    for colour, (method, losses) in zip(COLOURS, result.losses["ravine"].items(), strict=False):
-        speed.semilogy(losses.clamp(min=1e-16), color=colour, linewidth=1.3, label=method)
+    for color, (method, losses) in zip(COLORS, result.losses["ravine"].items(), strict=False):
+        speed.semilogy(losses.clamp(min=1e-16), color=color, linewidth=1.3, label=method)
         if method in result.rates:
             steps = torch.arange(len(losses))
             theory = losses[0] * result.rates[method][1] ** (2 * steps)
-            speed.semilogy(steps, theory, color=colour, linewidth=0.8, linestyle=":")
+            speed.semilogy(steps, theory, color=color, linewidth=0.8, linestyle=":")
     speed.set(xlabel="step", ylim=(1e-16, 1e3))
     speed.set_title("Loss in the ravine (dotted: theory's rate)", fontsize=10)
-    for colour, (name, losses) in zip(COLOURS, result.noisy.items(), strict=False):
-        noise.semilogy(losses, color=colour, linewidth=1.3, label=name)
+    for color, (name, losses) in zip(COLORS, result.noisy.items(), strict=False):
+        noise.semilogy(losses, color=color, linewidth=1.3, label=name)
     noise.axhline(result.plateau[1], color=INK, linewidth=0.8, linestyle=":", label="αs²/2(2 − αλ)")
     noise.set(xlabel="step")
     noise.set_title("Noisy gradients: mean loss by schedule", fontsize=10)

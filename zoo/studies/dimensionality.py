@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLORS, INK, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def cover_count(d: int, radius: float, random: torch.Generator, probes: int = 20
     first = torch.zeros(probes, dtype=torch.long)
     count = 0
     while bool((first == 0).double().mean() > 0.05):
-        centres = torch.rand(500, d, generator=random)
+        centers = torch.rand(500, d, generator=random)
         ways = torch.zeros(probes, 500)
         for axis in range(d):
-            gap = (places[:, None, axis] - centres[None, :, axis]).abs()
+            gap = (places[:, None, axis] - centers[None, :, axis]).abs()
             ways += torch.minimum(gap, 1 - gap).square()
         hit = ways <= radius**2  # (probes, 500)
         new = (first == 0) & hit.any(1)
@@ -123,28 +123,28 @@ def plot(result: Result) -> Figure:
     figure = new_figure(10, 7)
     (angles, spread), (ratio, cover) = figure.subplots(2, 2)
     shown = [i for i, d in enumerate(result.dims) if d >= 2]
-    for colour, i in zip(COLOURS, shown[:: max(1, len(shown) // 4)], strict=False):
+    for color, i in zip(COLORS, shown[:: max(1, len(shown) // 4)], strict=False):
         degrees = result.cosines[i].clamp(-1, 1).acos().rad2deg()
         angles.hist(degrees, bins=60, range=(0, 180), density=True, histtype="stepfilled",
-                    alpha=0.5, color=colour, label=f"d = {result.dims[i]}")  # fmt: skip
+                    alpha=0.5, color=color, label=f"d = {result.dims[i]}")  # fmt: skip
     angles.set(xlabel="angle between two random directions, degrees", yticks=[])
     angles.set_title("Directions become orthogonal", fontsize=10)
     angles.legend(frameon=False, fontsize=8)
     dims = torch.tensor(result.dims, dtype=torch.float64)
     spread.loglog(dims, dims**-0.5, color=INK, linewidth=1, label="1/√d")
-    spread.loglog(dims, result.cosines.std(1), "o", color=COLOURS[1], label="sd of the cosine")
+    spread.loglog(dims, result.cosines.std(1), "o", color=COLORS[1], label="sd of the cosine")
     relative = result.distances.std(1) / result.distances.mean(1)
     spread.loglog(dims, (7 / 20 / dims).sqrt(), color=INK, linewidth=1, linestyle="--",
                   label="√(7/20)/√d")  # fmt: skip
-    spread.loglog(dims, relative, "s", color=COLOURS[0], label="sd / mean of the distance")
+    spread.loglog(dims, relative, "s", color=COLORS[0], label="sd / mean of the distance")
     spread.set(xlabel="dimension d")
     spread.set_title("Angles and distances concentrate", fontsize=10)
-    ratio.semilogx(dims, result.ratios, "o-", color=COLOURS[2])
+    ratio.semilogx(dims, result.ratios, "o-", color=COLORS[2])
     ratio.set(xlabel="dimension d", ylim=(0, 1))
     ratio.set_title(f"Nearest over farthest of {result.points:,} points", fontsize=10)
     theory = [cover_theory(d, result.radius) for d in result.cover_dims]
     cover.semilogy(result.cover_dims, theory, color=INK, linewidth=1, label="ln 0.05 / ln(1 − V)")
-    cover.semilogy(result.cover_dims, result.cover, "o", color=COLOURS[1], label="measured")
+    cover.semilogy(result.cover_dims, result.cover, "o", color=COLORS[1], label="measured")
     cover.set(xlabel="dimension d")
     cover.set_title(f"Random balls of radius {result.radius:g} that cover 95 %", fontsize=10)
     for axes in (spread, ratio, cover):

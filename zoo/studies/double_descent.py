@@ -29,8 +29,8 @@ from torch.nn.functional import cross_entropy, one_hot
 from datamodules import Digits
 from zoo.core.optim import make_optimizer, make_schedule
 from zoo.plots.curves import draw_band
-from zoo.plots.style import COLOURS, INK, new_figure
-from zoo.studies.base import Table, generator, mislabelled, require, track
+from zoo.plots.style import COLORS, INK, new_figure
+from zoo.studies.base import Table, generator, mislabeled, require, track
 from zoo.studies.widths import Widths
 
 if TYPE_CHECKING:
@@ -107,16 +107,16 @@ def digits(count: int, noise: float, random: torch.Generator) -> Parts:
     flat = {name: (x.flatten(1), y) for name, (x, y) in splits.items()}
     x, y = flat["train"]
     chosen = torch.randperm(len(x), generator=random)[:count]
-    noisy = mislabelled(y[chosen], noise, random)
+    noisy = mislabeled(y[chosen], noise, random)
     return Parts(x[chosen], noisy, flat["val"], flat["test"])
 
 
 def random_features(parts: Parts, random: torch.Generator) -> tuple[list[float], list[float]]:
     """Test errors by number of features: minimum norm, and ridge."""
     projection = torch.randn(parts.x.shape[1], FEATURES[-1], generator=random).double()
-    centre = parts.x.mean(0)  # without which many features would be 0 for every digit
+    center = parts.x.mean(0)  # without which many features would be 0 for every digit
     inside, outside = (
-        torch.relu((x - centre).double() @ projection) for x in (parts.x, parts.test[0])
+        torch.relu((x - center).double() @ projection) for x in (parts.x, parts.test[0])
     )
     targets = one_hot(parts.noisy, 10).double()
     errors: tuple[list[float], list[float]] = ([], [])
@@ -229,14 +229,14 @@ def turning(risk: Tensor) -> tuple[int, int, int]:
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 3.9)
     features, networks, time = figure.subplots(1, 3)
-    draw_band(features, result.features, result.minimum_norm, COLOURS[1], "minimum norm")
-    draw_band(features, result.features, result.ridge, COLOURS[0], "ridge")
+    draw_band(features, result.features, result.minimum_norm, COLORS[1], "minimum norm")
+    draw_band(features, result.features, result.ridge, COLORS[0], "ridge")
     features.axvline(200, color=INK, linewidth=0.8, linestyle=":", label="p = n")
     features.set(xlabel="random features p", ylabel="test error")
     features.set_title("Random features, n = 200", fontsize=10)
-    draw_band(networks, result.widths, result.test, COLOURS[1], "test")
-    draw_band(networks, result.widths, result.training, COLOURS[4], "training, noisy labels")
-    draw_band(networks, result.widths, result.stopped, COLOURS[0], "test, stopped early")
+    draw_band(networks, result.widths, result.test, COLORS[1], "test")
+    draw_band(networks, result.widths, result.training, COLORS[4], "training, noisy labels")
+    draw_band(networks, result.widths, result.stopped, COLORS[0], "test, stopped early")
     fitted = (result.training.mean(1) < 0.01).nonzero()
     if len(fitted):
         first = result.widths[int(fitted[0])]
@@ -244,7 +244,7 @@ def plot(result: Result) -> Figure:
     networks.set(xlabel="hidden units", ylabel="error")
     networks.set_title(f"Networks, n = {result.samples}", fontsize=10)
     time.plot(result.times, result.theory, color=INK, linewidth=1, label="expected")
-    time.plot(result.times, result.risk, "o", color=COLOURS[1], markersize=3, label="mean of draws")
+    time.plot(result.times, result.risk, "o", color=COLORS[1], markersize=3, label="mean of draws")
     time.set(xlabel="steps of gradient descent", ylabel="risk")
     time.set_title("By time: fast and slow features", fontsize=10)
     for axes in (features, networks, time):

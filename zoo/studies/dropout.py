@@ -24,7 +24,7 @@ from torch import Tensor
 from datamodules import Digits, ToyCurves
 from datamodules.tables import Table as Columns
 from zoo.networks import MLP
-from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, finish, new_figure
 from zoo.studies.base import Table, fit, generator, require, track
 from zoo.studies.masks import all_masks, masked
 
@@ -218,31 +218,31 @@ def plot(result: Result) -> Figure:
     figure = new_figure(12, 7)
     (sampling, hidden, bars), (exact, mc, ensemble) = figure.subplots(2, 3)
     exact.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
-    for colour, (name, pair) in zip(COLOURS, result.predictions.items(), strict=False):
-        exact.plot(*pair, "o", color=colour, markersize=4, label=name)
+    for color, (name, pair) in zip(COLORS, result.predictions.items(), strict=False):
+        exact.plot(*pair, "o", color=color, markersize=4, label=name)
     exact.set(xlabel="geometric mean over all masks", ylabel="scaled network")
     exact.set_title("Probabilities of classes", fontsize=10)
     sampling.loglog(DRAWS, result.expected, color=INK, linewidth=1, label="deviation/√K")
-    sampling.loglog(DRAWS, result.sampled, "o", color=COLOURS[1], label="measured")
+    sampling.loglog(DRAWS, result.sampled, "o", color=COLORS[1], label="measured")
     sampling.set(xlabel="masks K")
     sampling.set_title("Error of the mean over K masks", fontsize=10)
     limit = max(float(h.quantile(0.999)) for h in result.activations.values())
-    for colour, (name, h) in zip(COLOURS, result.activations.items(), strict=False):
-        hidden.hist(h, bins=60, range=(0, limit), color=colour, alpha=0.5, log=True, label=name)
+    for color, (name, h) in zip(COLORS, result.activations.items(), strict=False):
+        hidden.hist(h, bins=60, range=(0, limit), color=color, alpha=0.5, log=True, label=name)
     hidden.set(xlabel="activation of a hidden unit")
     hidden.set_title("Codes of test digits", fontsize=10)
-    for shift, (name, colour) in enumerate(zip(result.active, COLOURS, strict=False)):
+    for shift, (name, color) in enumerate(zip(result.active, COLORS, strict=False)):
         heights = [result.active[name], result.correlation[name]]
-        bars.bar([shift * 0.4, 1 + shift * 0.4], heights, 0.38, color=colour, alpha=0.7, label=name)
+        bars.bar([shift * 0.4, 1 + shift * 0.4], heights, 0.38, color=color, alpha=0.7, label=name)
     bars.set_xticks([0.2, 1.2], ["units on", "|correlation| of units"])
     bars.set_title("Sparsity and co-adaptation", fontsize=10)
     for axes, (name, (mean, deviation)) in zip((mc, ensemble), result.bands.items(), strict=True):
-        axes.plot(result.x, result.y, "o", color=COLOURS[4], markersize=3, label="data")
+        axes.plot(result.x, result.y, "o", color=COLORS[4], markersize=3, label="data")
         axes.plot(result.grid, (torch.pi * result.grid).sin(), color=INK, linewidth=0.8,
                   linestyle="--", label="truth")  # fmt: skip
-        axes.plot(result.grid, mean, color=COLOURS[1], label="mean")
+        axes.plot(result.grid, mean, color=COLORS[1], label="mean")
         axes.fill_between(result.grid, mean - 2 * deviation, mean + 2 * deviation, alpha=0.25,
-                          color=COLOURS[1], linewidth=0, label="± 2 deviations")  # fmt: skip
+                          color=COLORS[1], linewidth=0, label="± 2 deviations")  # fmt: skip
         axes.set(ylim=(-2.2, 2.2), xlabel="x")
         axes.set_title(name, fontsize=10)
     finish(sampling, hidden, bars, exact, mc, ensemble)

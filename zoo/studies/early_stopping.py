@@ -20,8 +20,8 @@ from torch import Tensor
 
 from callbacks import EarlyStopping
 from datamodules import Diabetes, Digits
-from zoo.plots.style import COLOURS, INK, finish, new_figure
-from zoo.studies.base import Table, fit, generator, mislabelled, require, track
+from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.studies.base import Table, fit, generator, mislabeled, require, track
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ class NoisyDigits(Digits):
 
     def load(self, train: bool) -> Any:
         x, y = super().load(train)
-        return x, mislabelled(y, self.noise * train, generator(0))
+        return x, mislabeled(y, self.noise * train, generator(0))
 
 
 class Best(EarlyStopping):
@@ -175,27 +175,27 @@ def table(result: Result) -> Table:
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 4)
     curves, shares, weights = figure.subplots(1, 3)
-    for colour, (hidden, (training, val)) in zip(COLOURS, result.curves.items(), strict=False):
-        curves.plot(training, color=colour, linewidth=1, linestyle="--")
-        curves.plot(val, color=colour, linewidth=1.5, label=f"{hidden} units")
+    for color, (hidden, (training, val)) in zip(COLORS, result.curves.items(), strict=False):
+        curves.plot(training, color=color, linewidth=1, linestyle="--")
+        curves.plot(val, color=color, linewidth=1.5, label=f"{hidden} units")
         best = val.index(min(val))
-        curves.plot(best, val[best], "o", color=colour, markeredgecolor=INK)
+        curves.plot(best, val[best], "o", color=color, markeredgecolor=INK)
     curves.set(xlabel="epoch", ylabel="loss (dashed: training)", yscale="log")
     curves.set_title("Noisy digits: the best epochs", fontsize=10)
     order = [0, result.descent.shape[1] // 2, result.descent.shape[1] - 1]
-    for colour, i in zip(COLOURS, order, strict=False):
-        shares.semilogx(result.steps, result.descent[:, i], color=colour, linewidth=1.5)
-        shares.semilogx(result.steps, result.ridge[:, i], color=colour, linewidth=1, linestyle=":")
+    for color, i in zip(COLORS, order, strict=False):
+        shares.semilogx(result.steps, result.descent[:, i], color=color, linewidth=1.5)
+        shares.semilogx(result.steps, result.ridge[:, i], color=color, linewidth=1, linestyle=":")
     shares.plot([], [], color=INK, label="gradient descent")
     shares.plot([], [], color=INK, linestyle=":", label="ridge, λ = 1/(αt)")
     shares.set(xlabel="steps t", ylabel="share of the solution")
     shares.set_title("Directions of small, middle and large variance", fontsize=10)
     for values, style, label in zip(result.norms, ("-", ":"), ("gradient descent", "ridge"),
                                     strict=True):  # fmt: skip
-        weights.semilogx(result.steps, values, style, color=COLOURS[0], label=f"‖w‖, {label}")
+        weights.semilogx(result.steps, values, style, color=COLORS[0], label=f"‖w‖, {label}")
     gap = weights.twinx()
-    gap.semilogx(result.steps, result.distance, color=COLOURS[1], linewidth=1)
-    gap.set_ylabel("distance, relative to the solution", color=COLOURS[1])
+    gap.semilogx(result.steps, result.distance, color=COLORS[1], linewidth=1)
+    gap.set_ylabel("distance, relative to the solution", color=COLORS[1])
     gap.set_ylim(0, 1)
     weights.set(xlabel="steps t")
     weights.set_title("Weights on the diabetes data", fontsize=10)

@@ -29,7 +29,7 @@ from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.models.latent.vae import VAE, BetaVAE
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLOURS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -217,13 +217,13 @@ def plot(result: Result) -> Figure:
                        f"KL {result.kl[name]:.2f} nats", fontsize=9)  # fmt: skip
     bars, bounds = below.subplots(1, 2)
     places = range(len(result.codes))
-    bars.bar(places, list(result.reconstruction.values()), color=COLOURS[4], label="reconstruction")
+    bars.bar(places, list(result.reconstruction.values()), color=COLORS[4], label="reconstruction")
     bars.bar(places, list(result.kl.values()), bottom=list(result.reconstruction.values()),
-             color=COLOURS[1], label="KL")  # fmt: skip
+             color=COLORS[1], label="KL")  # fmt: skip
     bars.set_xticks(places, list(result.codes))
     bars.set(ylabel="−ELBO on test digits, nats")
     gaps = result.log_likelihood - result.bounds
-    bounds.loglog(DRAWS, gaps.clamp(min=1e-6), "o-", color=COLOURS[1], label="measured")
+    bounds.loglog(DRAWS, gaps.clamp(min=1e-6), "o-", color=COLORS[1], label="measured")
     bounds.axhline(result.gap, color=INK, linewidth=0.8, linestyle=":",
                    label="½(Σ log Λᵢᵢ − log|Λ|)")  # fmt: skip
     bounds.set(xlabel="importance weights K")

@@ -25,7 +25,7 @@ from zoo.core.optim import make_optimizer, make_schedule
 from zoo.functional.divergences import jensen_shannon
 from zoo.functional.gan import logistic_discriminator_loss, non_saturating_generator_loss
 from zoo.networks import MLP
-from zoo.plots.style import COLOURS, INK, new_figure, write_gif
+from zoo.plots.style import COLORS, INK, new_figure, write_gif
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Draw = Callable[[], Tensor]
 CELL = 0.01
 GRID = torch.arange(-6, 6, CELL, dtype=torch.float64) + CELL / 2
-WEIGHTS, CENTRES, SPREADS = (0.6, 0.4), (-1.5, 1.5), (0.6, 0.9)  # of p, a mixture
+WEIGHTS, CENTERS, SPREADS = (0.6, 0.4), (-1.5, 1.5), (0.6, 0.9)  # of p, a mixture
 FRAMES = 40
 
 
@@ -101,15 +101,15 @@ def normal(x: Tensor, mean: float, std: float) -> Tensor:
 def mixture(x: Tensor) -> Tensor:
     """The density p of the data."""
     return torch.stack([
-        w * normal(x, c, s) for w, c, s in zip(WEIGHTS, CENTRES, SPREADS, strict=True)
+        w * normal(x, c, s) for w, c, s in zip(WEIGHTS, CENTERS, SPREADS, strict=True)
     ]).sum(0)  # fmt: skip
 
 
 def draw(count: int, random: torch.Generator) -> Tensor:
     """Samples of p, (count, 1)."""
     second = torch.rand(count, 1, generator=random) > WEIGHTS[0]
-    centre, spread = (torch.where(second, b, a) for a, b in (CENTRES, SPREADS))
-    return centre + spread * torch.randn(count, 1, generator=random)
+    center, spread = (torch.where(second, b, a) for a, b in (CENTERS, SPREADS))
+    return center + spread * torch.randn(count, 1, generator=random)
 
 
 def train(real: Draw, fake: Draw, steps: int, seed: int) -> MLP:
@@ -205,20 +205,20 @@ def plot(result: Result) -> Figure:
     figure = new_figure(12, 6.8)
     grid = figure.subplots(2, 4)
     density = grid[0, 0]
-    density.plot(GRID, result.p, color=COLOURS[0], label="p, data")
-    density.plot(GRID, result.q, color=COLOURS[1], label="q, generator")
+    density.plot(GRID, result.p, color=COLORS[0], label="p, data")
+    density.plot(GRID, result.q, color=COLORS[1], label="q, generator")
     density.plot(GRID, result.best, color=INK, linewidth=1, label="p/(p + q)")
-    density.plot(GRID, result.learned, color=COLOURS[2], linestyle="--", label="learned D")
+    density.plot(GRID, result.learned, color=COLORS[2], linestyle="--", label="learned D")
     density.set_title("A discriminator against a fixed q", fontsize=9)
     density.legend(frameon=False, fontsize=7)
     apart = grid[0, 1]
     theta = torch.linspace(0, 2, 50)
-    apart.plot(theta, theta.clamp(max=1) * math.log(2), color=COLOURS[0], label="JS")
-    apart.plot(theta, theta, color=COLOURS[1], label="W₁")
-    apart.plot(result.shifts, result.js_shifted, "o", color=COLOURS[0], markersize=4)
-    apart.plot(result.shifts, result.wasserstein, "o", color=COLOURS[1], markersize=4)
+    apart.plot(theta, theta.clamp(max=1) * math.log(2), color=COLORS[0], label="JS")
+    apart.plot(theta, theta, color=COLORS[1], label="W₁")
+    apart.plot(result.shifts, result.js_shifted, "o", color=COLORS[0], markersize=4)
+    apart.plot(result.shifts, result.wasserstein, "o", color=COLORS[1], markersize=4)
     apart.plot(
-        result.shifts, result.learned_shifted, "x", color=COLOURS[2], label="JS by a learned D"
+        result.shifts, result.learned_shifted, "x", color=COLORS[2], label="JS by a learned D"
     )
     apart.axvline(1, color=INK, linewidth=0.7, linestyle=":")
     apart.set(xlabel="distance θ of the supports")
@@ -242,9 +242,9 @@ def animate(result: Result, path: Path) -> None:
 
 def _moment(axes: Axes, result: Result, index: int) -> None:
     a, b = result.generators[index].tolist()
-    axes.plot(GRID, normal(GRID, 1, 0.5), color=COLOURS[0], label="data")
-    axes.plot(GRID, normal(GRID, a, max(abs(b), 0.02)), color=COLOURS[1], label="generator")
-    axes.plot(GRID, result.discriminators[index], color=COLOURS[2], linestyle="--", label="D")
+    axes.plot(GRID, normal(GRID, 1, 0.5), color=COLORS[0], label="data")
+    axes.plot(GRID, normal(GRID, a, max(abs(b), 0.02)), color=COLORS[1], label="generator")
+    axes.plot(GRID, result.discriminators[index], color=COLORS[2], linestyle="--", label="D")
     axes.set(ylim=(0, 1.3), xlim=(-6, 4))
     axes.set_title(f"the game, step {result.moments[index]:,}", fontsize=9)
     axes.legend(frameon=False, fontsize=7, loc="upper right")

@@ -21,7 +21,7 @@ from torch import Tensor
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, heat_kernel_signature, spectral_operators
 from zoo.plots.meshes import Drawn, draw_mesh, seen_from
-from zoo.plots.style import COLOURS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -103,16 +103,16 @@ def features(vertices: Tensor, faces: Tensor, eigenpairs: int) -> dict[str, Tens
     corners = vertices[faces]
     edges = (corners - corners.roll(1, 1)).norm(dim=2)
     normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    centred = vertices - vertices.mean(0)
+    centered = vertices - vertices.mean(0)
     return {
         "edge lengths": edges,
         "areas of faces": face_areas(vertices, faces),
         "eigenvalues": found.eigenvalues.double(),
         "heat kernel signature": signature(found),
-        "coordinates": centred,
+        "coordinates": centered,
         "distances through the air": torch.pdist(vertices),
         "normals": torch.nn.functional.normalize(normals, dim=1),
-        "principal moments": torch.linalg.eigvalsh(centred.mT @ centred / len(centred)),
+        "principal moments": torch.linalg.eigvalsh(centered.mT @ centered / len(centered)),
     }
 
 
@@ -154,8 +154,8 @@ def plot(result: Result) -> Figure:
     bars = right.subplots()
     names = list(result.changes)
     heights = [max(float(v.mean()), 1e-16) for v in result.changes.values()]
-    colours = [COLOURS[0] if name in INTRINSIC else COLOURS[1] for name in names]
-    bars.barh(range(len(names)), heights, color=colours)
+    colors = [COLORS[0] if name in INTRINSIC else COLORS[1] for name in names]
+    bars.barh(range(len(names)), heights, color=colors)
     bars.set_yticks(range(len(names)), names, fontsize=9)
     bars.invert_yaxis()
     bars.set(xscale="log", xlabel="relative change")

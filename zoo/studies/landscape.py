@@ -20,12 +20,12 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from datamodules import Digits
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLORS, INK, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require
 from zoo.studies.loss_slices import (
     Losses,
     Weights,
-    filter_normalised,
+    filter_normalized,
     matrix_norm,
     rescaled,
 )
@@ -118,8 +118,8 @@ def run(
         name: loss.grid(weights, directions, ticks, ticks)
         for name, weights, directions in zip(
             SURFACES, (trained, twin) * 2,
-            (raw, raw, [filter_normalised(d, trained) for d in pair],
-             [filter_normalised(d, twin) for d in pair]), strict=True,
+            (raw, raw, [filter_normalized(d, trained) for d in pair],
+             [filter_normalized(d, twin) for d in pair]), strict=True,
         )
     }  # fmt: skip
     with torch.no_grad():
@@ -191,7 +191,7 @@ def plot(result: Result) -> Figure:
         axes.set_title(name, fontsize=9)
     axes = right.subplots()
     _surface(axes, *result.axes, result.plane)
-    axes.plot(*result.way.T, "o-", color=COLOURS[1], markersize=3, linewidth=1)
+    axes.plot(*result.way.T, "o-", color=COLORS[1], markersize=3, linewidth=1)
     axes.plot(*result.way[-1], "*", color=INK, markersize=10)
     axes.set_title(f"training's way: {result.explained:.0%} of it in this plane", fontsize=9)
     figure.suptitle("Training loss, logarithmic scale", fontsize=11)

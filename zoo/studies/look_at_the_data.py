@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from datamodules import Anscombe, Datasaurus
-from zoo.plots.style import COLOURS, INK, new_figure
+from zoo.plots.style import COLORS, INK, new_figure
 from zoo.studies.base import Table
 
 if TYPE_CHECKING:
@@ -71,13 +71,13 @@ def table(result: Result) -> Table:
 def plot(result: Result) -> Figure:
     figure = new_figure(11, 6.6)
     panels = iter(figure.subplots(3, 6).flat)
-    for kind, colour in zip(COLLECTIONS, COLOURS, strict=False):
+    for kind, color in zip(COLLECTIONS, COLORS, strict=False):
         for name, points in result.points[kind].items():
             axes = next(panels)
             low, high = points[:, 0].min(), points[:, 0].max()
             slope, intercept = result.statistics[kind][name][5:]
             ends = np.array([low, high])
-            axes.plot(*points.T, "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.8)
+            axes.plot(*points.T, "o", color=color, markersize=3, markeredgewidth=0, alpha=0.8)
             axes.plot(ends, intercept + slope * ends, color=INK, linewidth=1)
             axes.set_title(f"Anscombe {name}" if kind == "Anscombe" else name, fontsize=9)
             axes.tick_params(labelsize=6)

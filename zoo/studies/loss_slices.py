@@ -27,12 +27,12 @@ class Losses:
             return cross_entropy(self.outputs(weights), self.y)
 
     def grid(
-        self, centre: Weights, directions: list[Weights], first: Tensor, second: Tensor
+        self, center: Weights, directions: list[Weights], first: Tensor, second: Tensor
     ) -> Tensor:
         """Losses at centre + a d₁ + b d₂, rows by b and columns by a."""
         rows = []
         for b in second:
-            moved = {k: v + b * directions[1][k] for k, v in centre.items()}
+            moved = {k: v + b * directions[1][k] for k, v in center.items()}
             rows.append(torch.stack([
                 self({k: v + a * directions[0][k] for k, v in moved.items()}) for a in first
             ]))  # fmt: skip
@@ -47,7 +47,7 @@ def rescaled(weights: Weights, scale: float) -> Weights:
     return {name: v * factors.get(name, 1.0) for name, v in weights.items()}
 
 
-def filter_normalised(direction: Weights, weights: Weights) -> Weights:
+def filter_normalized(direction: Weights, weights: Weights) -> Weights:
     """d_f ‖w_f‖/‖d_f‖ for each unit's incoming weights; nothing along biases."""
     return {
         name: d * (weights[name].norm(dim=1) / d.norm(dim=1))[:, None]

@@ -27,7 +27,7 @@ from torch import Tensor
 from callbacks import LearningCurves
 from datamodules import Digits
 from zoo.networks.normalization import groups_for, image_norm
-from zoo.plots.style import COLOURS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -174,20 +174,20 @@ def plot(result: Result) -> Figure:
     for place, name in enumerate(OVER):
         axes: Any = above.add_subplot(1, 4, place + 1, projection="3d")
         cells = np.zeros(DRAWN, bool)
-        cells[normalised_together(name)] = True
+        cells[normalized_together(name)] = True
         axes.voxels(np.ones(DRAWN, bool) & ~cells, facecolors="#00000008", edgecolor="#00000022")
-        axes.voxels(cells, facecolors=COLOURS[4], edgecolor=COLOURS[0], linewidth=0.4)
+        axes.voxels(cells, facecolors=COLORS[4], edgecolor=COLORS[0], linewidth=0.4)
         axes.set(xlabel="samples", ylabel="channels", zlabel="pixels")
         axes.set(xticks=[], yticks=[], zticks=[])
         axes.set_title(f"{name}: one mean", fontsize=10)
     curves, norms, sizes = below.subplots(1, 3)
-    for colour, name in zip(COLOURS, NAMES, strict=False):
-        curves.plot(range(1, len(result.losses[name]) + 1), result.losses[name], "o-", color=colour,
+    for color, name in zip(COLORS, NAMES, strict=False):
+        curves.plot(range(1, len(result.losses[name]) + 1), result.losses[name], "o-", color=color,
                     markersize=3, label=name)  # fmt: skip
         depth = range(1, len(result.gradients[name]) + 1)
-        norms.semilogy(depth, result.gradients[name], "o-", color=colour, markersize=3, label=name)
+        norms.semilogy(depth, result.gradients[name], "o-", color=color, markersize=3, label=name)
     for name, errors in result.errors.items():
-        sizes.plot(result.part_sizes, errors, "o-", color=COLOURS[NAMES.index(name)], label=name)
+        sizes.plot(result.part_sizes, errors, "o-", color=COLORS[NAMES.index(name)], label=name)
     sizes.set_xscale("log", base=2)
     sizes.set_xticks(result.part_sizes, [str(size) for size in result.part_sizes])
     curves.set(xlabel="epoch", yscale="log")
@@ -201,7 +201,7 @@ def plot(result: Result) -> Figure:
     return figure
 
 
-def normalised_together(name: str) -> tuple[slice, slice, slice]:
+def normalized_together(name: str) -> tuple[slice, slice, slice]:
     """The cells of the drawn tensor (N, C, pixels) that share one mean; two groups of channels."""
     everything, first = slice(None), slice(0, 1)
     return {

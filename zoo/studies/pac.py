@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -151,25 +151,25 @@ def plot(result: Result) -> Figure:
     m = torch.linspace(1, float(result.sizes[-1]), 400)
     hypotheses, eps, delta = result.hypotheses, result.eps, result.delta
     exact = [exact_failure(float(k), eps, hypotheses) for k in m]
-    failures.semilogy(m, (hypotheses * (1 - eps) ** m).clamp(max=1), color=COLOURS[1],
+    failures.semilogy(m, (hypotheses * (1 - eps) ** m).clamp(max=1), color=COLORS[1],
                       label="bound |H| (1 − ε)ᵐ")  # fmt: skip
     failures.semilogy(m, exact, color=INK, linewidth=1, label="exact")
-    failures.semilogy(result.sizes, result.failed, "o", color=COLOURS[0], label="measured")
+    failures.semilogy(result.sizes, result.failed, "o", color=COLORS[0], label="measured")
     failures.axhline(delta, color=INK, linewidth=0.7, linestyle=":")
-    failures.axvline(result.enough, color=COLOURS[1], linewidth=0.7, linestyle=":")
+    failures.axvline(result.enough, color=COLORS[1], linewidth=0.7, linestyle=":")
     failures.set(xlabel="samples m", ylim=(1e-4, 1.5), xlim=(0, 1.5 * result.enough))
     failures.set_title(f"Share of draws with an error above {eps:g}", fontsize=10)
     log = math.log(hypotheses) + math.log(1 / delta)
-    errors.loglog(m, (log / m).clamp(max=1), color=COLOURS[1], label="bound (ln |H| + ln 1/δ)/m")
+    errors.loglog(m, (log / m).clamp(max=1), color=COLORS[1], label="bound (ln |H| + ln 1/δ)/m")
     errors.loglog(m, 1 - delta ** (1 / m), color=INK, linewidth=1, label="exact, 1 − δ^(1/m)")
-    errors.loglog(result.sizes, result.quantile, "o", color=COLOURS[0], label="measured")
+    errors.loglog(result.sizes, result.quantile, "o", color=COLORS[0], label="measured")
     errors.set(xlabel="samples m")
     errors.set_title(f"Error that {1 - delta:.0%} of the draws stay below", fontsize=10)
     bound = ((math.log(hypotheses) + math.log(2 / delta)) / 2 / m).sqrt()
-    noisy.loglog(m, bound, color=COLOURS[1], label="bound √((ln |H| + ln 2/δ)/2m)")
-    noisy.loglog(result.sizes, result.deviation, "o", color=COLOURS[0],
+    noisy.loglog(m, bound, color=COLORS[1], label="bound √((ln |H| + ln 2/δ)/2m)")
+    noisy.loglog(result.sizes, result.deviation, "o", color=COLORS[0],
                  label="sup |empirical − true|")  # fmt: skip
-    noisy.loglog(result.sizes, result.excess.clamp(min=1e-4), "s", color=COLOURS[2],
+    noisy.loglog(result.sizes, result.excess.clamp(min=1e-4), "s", color=COLORS[2],
                  label="ERM above the best")  # fmt: skip
     noisy.set(xlabel="samples m")
     noisy.set_title(f"{result.noise:.0%} wrong labels", fontsize=10)

@@ -21,7 +21,7 @@ from torch import Tensor
 from datamodules import Diabetes, Digits
 from zoo.functional.linear import fista, solve_normal_equations
 from zoo.functional.penalties import soft_threshold
-from zoo.plots.style import COLOURS, INK, new_figure, parts
+from zoo.plots.style import COLORS, INK, new_figure, parts
 from zoo.plots.weights import draw_weights
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -160,7 +160,7 @@ def plot(result: Result) -> Figure:
     scale = result.lambdas / result.all_zero[1]
     for axes, path, name in ((left, result.ridge, "ridge"), (right, result.lasso, "lasso")):
         for feature, label in enumerate(result.names):
-            axes.plot(scale, path[:, feature], color=COLOURS[feature], linewidth=1.3, label=label)
+            axes.plot(scale, path[:, feature], color=COLORS[feature], linewidth=1.3, label=label)
         axes.axhline(0, color=INK, linewidth=0.6)
         axes.set(xscale="log", xlabel="λ (1: where lasso has no weight left)")
         count = zeros(path[len(path) * 3 // 5])

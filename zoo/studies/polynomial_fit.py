@@ -26,7 +26,7 @@ from torch import Tensor
 
 from datamodules import ToyCurves
 from zoo.functional.linear import legendre_features, solve_normal_equations
-from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -122,11 +122,11 @@ def smoother(x: Tensor, where: Tensor, degree: int, ridge: float = 0.0) -> Tenso
     design, at = legendre_features(x, degree), legendre_features(where, degree)
     if ridge == 0:
         return at @ torch.linalg.pinv(design)
-    centre = design.mean(0)
-    centred = design - centre
-    gram = centred.mT @ centred
-    weights, _ = solve_normal_equations(gram[1:, 1:], centred[:, 1:].mT, len(x) * ridge)
-    return (at - centre)[:, 1:] @ weights + 1 / len(x)
+    center = design.mean(0)
+    centered = design - center
+    gram = centered.mT @ centered
+    weights, _ = solve_normal_equations(gram[1:, 1:], centered[:, 1:].mT, len(x) * ridge)
+    return (at - center)[:, 1:] @ weights + 1 / len(x)
 
 
 def expected(maps: list[Tensor], truth: Tensor, at: Tensor, noise: float) -> list[float]:
@@ -190,18 +190,16 @@ def table(result: Result) -> Table:
 def plot(result: Result) -> Figure:
     figure = new_figure(10, 7.4)
     (fits, degrees), (ridge, weierstrass) = figure.subplots(2, 2)
-    fits.plot(result.x, result.y, "o", color=COLOURS[4], markersize=4, label="data")
+    fits.plot(result.x, result.y, "o", color=COLORS[4], markersize=4, label="data")
     fits.plot(result.grid, result.truth, color=INK, linewidth=1, linestyle="--", label="truth f")
-    for colour, (degree, fit) in zip(COLOURS, result.fits.items(), strict=False):
-        fits.plot(result.grid, fit, color=colour, linewidth=1.5, label=f"degree {degree}")
+    for color, (degree, fit) in zip(COLORS, result.fits.items(), strict=False):
+        fits.plot(result.grid, fit, color=color, linewidth=1.5, label=f"degree {degree}")
     reach = 1.6 * float(result.y.abs().max())
     fits.set(xlabel="x", ylim=(-reach, reach))
     fits.set_title("One draw", fontsize=10)
     _errors(degrees, range(16), result.by_degree, result.noise)
-    for colour, (strength, errors) in zip(
-        COLOURS[2:], result.degree_and_ridge.items(), strict=False
-    ):
-        degrees.plot(range(1, 16), errors.theory[:, 1], color=colour, linewidth=1, linestyle="--",
+    for color, (strength, errors) in zip(COLORS[2:], result.degree_and_ridge.items(), strict=False):
+        degrees.plot(range(1, 16), errors.theory[:, 1], color=color, linewidth=1, linestyle="--",
                      label=f"validation, λ = {strength:g}")  # fmt: skip
     degrees.set(xlabel="degree")
     degrees.set_title("Error against degree, without and with ridge", fontsize=10)
@@ -211,8 +209,8 @@ def plot(result: Result) -> Figure:
     n = result.degrees
     exact = [math.comb(k, k // 2) / 2**k for k in n.tolist()]
     weierstrass.loglog(n, exact, color=INK, linewidth=1, label="C(n, n/2)/2ⁿ")
-    weierstrass.loglog(n, result.bernstein, "o", color=COLOURS[1], label="Bernstein")
-    weierstrass.loglog(n, result.least_squares, "s-", color=COLOURS[0], label="least squares")
+    weierstrass.loglog(n, result.bernstein, "o", color=COLORS[1], label="Bernstein")
+    weierstrass.loglog(n, result.least_squares, "s-", color=COLORS[0], label="least squares")
     weierstrass.set(xlabel="degree n", xticks=n.tolist(), xticklabels=n.tolist())
     weierstrass.minorticks_off()
     weierstrass.set_title("Largest error of approximations of |x|", fontsize=10)
@@ -222,12 +220,10 @@ def plot(result: Result) -> Figure:
 
 def _errors(axes: Axes, steps: Iterable[float], errors: Errors, noise: float) -> None:
     steps = list(steps)
-    for column, (split, colour) in enumerate(
-        (("training", COLOURS[0]), ("validation", COLOURS[1]))
-    ):
-        axes.plot(steps, errors.theory[:, column], color=colour, linewidth=1,
+    for column, (split, color) in enumerate((("training", COLORS[0]), ("validation", COLORS[1]))):
+        axes.plot(steps, errors.theory[:, column], color=color, linewidth=1,
                   label=f"{split}, expected")  # fmt: skip
-        axes.plot(steps, errors.measured[:, column], "o", color=colour, markersize=4,
+        axes.plot(steps, errors.measured[:, column], "o", color=color, markersize=4,
                   label=f"{split}, mean of draws")  # fmt: skip
     axes.axhline(noise**2, color=INK, linewidth=0.8, linestyle=":", label="σ²")
     top = 40 * float(errors.measured[:, 1].median())

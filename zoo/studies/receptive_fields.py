@@ -24,7 +24,7 @@ from torch import Tensor
 from zoo.networks.conv_stack import ConvStack
 from zoo.networks.sequence_network import SequenceNetwork
 from zoo.networks.token_mixers import ConvolutionLayer
-from zoo.plots.style import COLOURS, finish, new_figure
+from zoo.plots.style import COLORS, finish, new_figure
 from zoo.studies.base import Table, require, track
 
 if TYPE_CHECKING:
@@ -184,21 +184,21 @@ def table(result: Result) -> Table:
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 6.8)
     (by_distance, by_depth, times), images = figure.subplots(2, 3)
-    for colour, (kind, g) in zip(COLOURS, result.gradients.items(), strict=False):
+    for color, (kind, g) in zip(COLORS, result.gradients.items(), strict=False):
         seen = g[g > 0]
-        by_distance.semilogy(seen / g[0], color=colour, label=NAMES[kind])
+        by_distance.semilogy(seen / g[0], color=color, label=NAMES[kind])
     by_distance.set(xlabel="tokens back", ylabel="gradient / that at the token")
     by_distance.set_title(f"Gradient of the last output, {max(result.depths)} layers", fontsize=10)
-    for colour, (kind, fields) in zip(COLOURS, result.fields.items(), strict=False):
+    for color, (kind, fields) in zip(COLORS, result.fields.items(), strict=False):
         expected = [theory(kind, depth, result.length) for depth in result.depths]
-        by_depth.plot(result.depths, expected, color=colour, linewidth=1)
-        by_depth.plot(result.depths, fields, "o", color=colour, label=NAMES[kind])
+        by_depth.plot(result.depths, expected, color=color, linewidth=1)
+        by_depth.plot(result.depths, fields, "o", color=color, label=NAMES[kind])
     by_depth.set(xlabel="layers", yscale="log")
     by_depth.set_title("Tokens seen (lines: theory)", fontsize=10)
-    for colour, kind in zip(COLOURS, result.parallel, strict=False):
-        times.loglog(result.lengths, result.parallel[kind], "o-", color=colour,
+    for color, kind in zip(COLORS, result.parallel, strict=False):
+        times.loglog(result.lengths, result.parallel[kind], "o-", color=color,
                      label=f"{NAMES[kind]}, at once")  # fmt: skip
-        times.loglog(result.lengths, result.stepwise[kind], "s--", color=colour,
+        times.loglog(result.lengths, result.stepwise[kind], "s--", color=color,
                      label=f"{NAMES[kind]}, one by one")  # fmt: skip
     times.set_xticks(result.lengths, [str(count) for count in result.lengths])
     times.minorticks_off()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zoo.core.optim import make_optimizer, make_schedule
 from zoo.networks import MLP
-from zoo.plots.style import COLOURS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, finish, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -205,16 +205,16 @@ def plot(result: Result) -> Figure:
     figure = new_figure(10, 8)
     (fits, errors), (shallow, deep) = figure.subplots(2, 2)
     fits.plot(result.x, target(result.x), color=INK, linewidth=1, linestyle="--", label="sin πx")
-    for colour, (width, (built, trained)) in zip(COLOURS, list(result.fits.items())[1:3],
+    for color, (width, (built, trained)) in zip(COLORS, list(result.fits.items())[1:3],
                                                  strict=False):  # fmt: skip
-        fits.plot(result.x, built, color=colour, linewidth=1, label=f"{width} units, built")
-        fits.plot(result.x, trained, color=colour, linewidth=1.3, linestyle=":",
+        fits.plot(result.x, built, color=color, linewidth=1, label=f"{width} units, built")
+        fits.plot(result.x, trained, color=color, linewidth=1.3, linestyle=":",
                   label=f"{width} units, trained")  # fmt: skip
     fits.set_title("Fits", fontsize=10)
     bound = [CURVATURE / 2 / width**2 for width in result.widths]
     errors.loglog(result.widths, bound, color=INK, linewidth=1, label="h² max|f''|/8")
-    errors.loglog(result.widths, result.built, "o", color=COLOURS[0], label="built")
-    errors.loglog(result.widths, result.trained, "s-", color=COLOURS[1], label="trained")
+    errors.loglog(result.widths, result.built, "o", color=COLORS[0], label="built")
+    errors.loglog(result.widths, result.trained, "s-", color=COLORS[1], label="trained")
     errors.set_xticks(result.widths, [str(w) for w in result.widths])
     errors.minorticks_off()
     errors.set(xlabel="hidden units")

@@ -13,9 +13,9 @@ from zoo.models.latent.samplers import GaussianMixtureSampler, PriorSampler, fit
 
 
 def clusters(samples: int = 3000) -> torch.Tensor:
-    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    centers = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     which = torch.randint(3, (samples,))
-    return centres[which] + 0.5 * torch.randn(samples, 2)
+    return centers[which] + 0.5 * torch.randn(samples, 2)
 
 
 def test_the_mixture_is_scikit_learns() -> None:

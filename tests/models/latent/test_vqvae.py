@@ -24,10 +24,10 @@ Trainer = Callable[..., L.Trainer]
 def test_the_nearest_vector_is_taken() -> None:
     book = VectorQuantizer(7, 3).double().eval()
     h = torch.randn(4, 5, 5, 3).double()
-    quantised, indices = book(h)
+    quantized, indices = book(h)
     expected = torch.cdist(h.view(-1, 3), book.vectors).argmin(1).view(4, 5, 5)
     assert torch.equal(indices, expected)
-    torch.testing.assert_close(quantised, book.vectors[expected])
+    torch.testing.assert_close(quantized, book.vectors[expected])
 
 
 def test_vectors_are_the_running_means_of_theirs() -> None:
@@ -112,11 +112,11 @@ def make(**options: object) -> VQVAE:
 def test_the_gradient_passes_straight_through() -> None:
     model = make().double()
     x = torch.rand(6, 1, 8, 8).double()
-    h, quantised, _ = model.quantise(x)
-    straight = h + (quantised - h).detach()
-    torch.testing.assert_close(straight, quantised)
+    h, quantized, _ = model.quantize(x)
+    straight = h + (quantized - h).detach()
+    torch.testing.assert_close(straight, quantized)
     (gradient,) = torch.autograd.grad(straight.square().sum(), h)
-    torch.testing.assert_close(gradient, 2 * quantised.detach())
+    torch.testing.assert_close(gradient, 2 * quantized.detach())
 
 
 def test_the_parts_of_the_loss() -> None:
@@ -125,8 +125,8 @@ def test_the_parts_of_the_loss() -> None:
     parts = model.step((x, None))
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["prior_nll"])
     torch.testing.assert_close(parts["loss"], parts["neg_elbo"] + 0.5 * parts["commitment"])
-    h, quantised, symbols = model.quantise(x)
-    commitment = (h - quantised).square().sum() / 6
+    h, quantized, symbols = model.quantize(x)
+    commitment = (h - quantized).square().sum() / 6
     torch.testing.assert_close(parts["commitment"], commitment)
     torch.testing.assert_close(parts["prior_nll"], -model.prior.log_prob(symbols).mean())
     parts["prior_nll"].backward()  # reaches the prior only

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules import LabelledText
+from datamodules import LabeledText
 from zoo import SequenceClassifier, VisionTransformer
 from zoo.cli.commands.reproduce import last_value
 from zoo.models.sequences.classification import POOLINGS, SequencePooling
@@ -87,7 +87,7 @@ def test_dropped_words_keep_the_mean() -> None:
 
 
 def test_texts_are_classified_by_the_model_alone() -> None:
-    data = LabelledText(samples=50)
+    data = LabeledText(samples=50)
     model = make(vocab_size=data.vocab_size, length=data.length, tokenizer=data.tokenizer)
     texts = [text for text, _ in data.pairs["train"]]
     together = model.classify(texts[:8])

@@ -173,13 +173,13 @@ def evaluate(args: list[str]) -> None:
     parser.add_argument("--sampler", nargs="+", default=["prior"], metavar="NAME",
                         help=f"one or more of {', '.join(SAMPLERS)}; default prior")  # fmt: skip
     parser.add_argument("--components", type=int, default=10, help="of a mixture, default 10")
-    parser.add_argument("--neighbours", type=int, default=5, help="k, default 5")
+    parser.add_argument("--neighbors", type=int, default=5, help="k, default 5")
     parser.add_argument("--features", help="classifier's checkpoint, default: one trained here")
     parser.add_argument("--inception", help="file of Inception weights, for the standard FID")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--beams", type=int, default=1, help="of a translation, default 1")
     options = parser.parse_args(args)
-    for name in ("draws", "neighbours", "components", "beams"):
+    for name in ("draws", "neighbors", "components", "beams"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
     for name in options.sampler:
@@ -209,7 +209,7 @@ def _judge_latent(model: LatentModel, data: Any, options: Any) -> list[Measureme
         )
     judged = LatentEvaluation(
         model, samples_of(data, "train", model), samples_of(data, "test", model, options.images),
-        options.draws, tuple(options.sampler), options.components, options.neighbours, options.seed,
+        options.draws, tuple(options.sampler), options.components, options.neighbors, options.seed,
     )  # fmt: skip
     return list(_all(judged, data, options))
 

@@ -58,8 +58,8 @@ class PointModel(Classifier):
     def make_network(self, local: bool) -> PointNetwork:
         """The network; with ``local`` it has features of each point too."""
         hp = self.hparams
-        neighbours = {"k": hp["k"]} if hp["network"] in ("dgcnn", "invariant") else {}
-        return POINT_NETWORKS[hp["network"]](hp["width"], local=local, **neighbours)
+        neighbors = {"k": hp["k"]} if hp["network"] in ("dgcnn", "invariant") else {}
+        return POINT_NETWORKS[hp["network"]](hp["width"], local=local, **neighbors)
 
     def scores_of(self, found: PointFeatures) -> Tensor:
         """Scores of the classes from what the network found."""

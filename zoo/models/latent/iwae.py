@@ -41,15 +41,15 @@ class IWAE(VAE):
             raise ValueError("the importance-weighted bound has no KL term: leave its options out")
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        grey = batch[0]
-        x = self.binarize(grey)
+        gray = batch[0]
+        x = self.binarize(gray)
         log_w = self.log_weights(x, draws=self.hparams["num_draws"])
         loss = -log_mean_exp(log_w).mean()
         parts = {"loss": loss, "neg_elbo": -log_w.mean()}
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(loss),
-                "mse": F.mse_loss(self.reconstruct(grey), grey),
+                "mse": F.mse_loss(self.reconstruct(gray), gray),
             }
         return parts
 

@@ -85,8 +85,8 @@ class LikelihoodModel(LatentModel):
             return decoded.sigmoid()
         if kind == "gaussian":
             return decoded
-        grey = torch.linspace(0, 1, decoded.shape[1], device=decoded.device, dtype=decoded.dtype)
-        return torch.einsum("bk...,k->b...", decoded.softmax(1), grey)
+        gray = torch.linspace(0, 1, decoded.shape[1], device=decoded.device, dtype=decoded.dtype)
+        return torch.einsum("bk...,k->b...", decoded.softmax(1), gray)
 
     def binarize(self, x: Tensor) -> Tensor:
         """The pixels whose likelihood is taken, by the ``binarization`` argument."""

@@ -142,8 +142,8 @@ class VAE(LikelihoodModel):
         return self.decoder(z)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        grey = batch[0]
-        x = self.binarize(grey)
+        gray = batch[0]
+        x = self.binarize(gray)
         mean, log_var = self.posterior(x)  # (B, D)
         z = self.draw(mean, log_var)
         reconstruction = -self.log_prob(x, self.decode_draw(z, _label(batch))).mean()
@@ -158,7 +158,7 @@ class VAE(LikelihoodModel):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(neg_elbo),
-                "mse": F.mse_loss(self.reconstruct(grey), grey),
+                "mse": F.mse_loss(self.reconstruct(gray), gray),
             }
         return parts
 

@@ -103,18 +103,18 @@ class VQVAE(LikelihoodModel):
 
     # -- the contract ---------------------------------------------------------------------------
 
-    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder's vectors, codebook's vectors, (B, h, w, code_dim) each, symbols (B, h, w)."""
         h = self.encoder(x).permute(0, 2, 3, 1)
-        quantised, symbols = self.codebook(h)
-        return h, quantised, symbols
+        quantized, symbols = self.codebook(h)
+        return h, quantized, symbols
 
     def symbols(self, x: Tensor) -> Tensor:
         """Indices into the codebook, (B, h, w)."""
-        return self.quantise(self.encoder_input(x))[2]
+        return self.quantize(self.encoder_input(x))[2]
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.quantise(self.encoder_input(x))[1].flatten(1)
+        return self.quantize(self.encoder_input(x))[1].flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.mean_pixels(self._decoded(z.unflatten(1, (*self.grid, -1))))
@@ -129,12 +129,12 @@ class VQVAE(LikelihoodModel):
     # -- training -------------------------------------------------------------------------------
 
     def step(self, batch: Any) -> dict[str, Tensor]:
-        grey = batch[0]
-        x = self.binarize(grey)
-        h, quantised, symbols = self.quantise(x)
-        straight = h + (quantised - h).detach()
+        gray = batch[0]
+        x = self.binarize(gray)
+        h, quantized, symbols = self.quantize(x)
+        straight = h + (quantized - h).detach()
         reconstruction = -self.log_prob(x, self._decoded(straight)).mean()
-        commitment = (h - quantised.detach()).square().flatten(1).sum(1).mean()
+        commitment = (h - quantized.detach()).square().flatten(1).sum(1).mean()
         prior_nll = -self.prior.log_prob(symbols).mean()
         neg_elbo = reconstruction + prior_nll
         flat = symbols.flatten()
@@ -152,6 +152,6 @@ class VQVAE(LikelihoodModel):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(neg_elbo),
-                "mse": F.mse_loss(self.reconstruct(grey), grey),
+                "mse": F.mse_loss(self.reconstruct(gray), gray),
             }
         return parts

@@ -187,15 +187,15 @@ class Forecaster(SequenceModel, ForecastingTask):
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         hp = self.hparams
-        centre, scale = self._frame(x)
-        past = (x - centre) / scale
+        center, scale = self._frame(x)
+        past = (x - center) / scale
         if hp["independent"]:
             past = past.mT.flatten(0, 1)[..., None]  # (B·C, L, 1)
         out = self.head(self.network(self.embedding(self.patches(past))))
         out = out.unflatten(-1, (-1, hp["horizon"], past.shape[-1]))  # (N, 1 or 2, H, W)
         if hp["independent"]:
             out = out[..., 0].unflatten(0, (len(x), -1)).permute(0, 2, 3, 1)
-        mean = centre + scale * out[:, 0]
+        mean = center + scale * out[:, 0]
         if not hp["predict_variance"]:
             return mean, None
         return mean, scale.square() * (F.softplus(out[:, 1]) + self.smallest)
@@ -206,5 +206,5 @@ class Forecaster(SequenceModel, ForecastingTask):
         if kind == "window":
             std, mean = torch.std_mean(x, 1, correction=0, keepdim=True)
             return mean, std + self.smallest
-        centre = x[:, -1:] if kind == "last" else torch.zeros_like(x[:, :1])
-        return centre, torch.ones_like(centre)
+        center = x[:, -1:] if kind == "last" else torch.zeros_like(x[:, :1])
+        return center, torch.ones_like(center)

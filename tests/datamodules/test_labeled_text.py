@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import SST2, DataError, LabelledText
-from datamodules.labelled_text import BAD, GOOD, negations
+from datamodules import SST2, DataError, LabeledText
+from datamodules.labeled_text import BAD, GOOD, negations
 from datamodules.token_rows import BucketPlan, padded, trimmed
 from tests.conftest import zoo_data
 
@@ -85,28 +85,28 @@ def test_rows_are_padded_to_the_longest_of_the_batch() -> None:
     assert matrix.tolist() == [[5, 6, 0, 0], [7, 0, 0, 0], [1, 2, 3, 4]]
     assert trimmed(matrix[:2]).tolist() == [[5, 6], [7, 0]]
     assert trimmed(torch.zeros(2, 4)).shape == (2, 1)
-    x, y = next(iter(LabelledText(batch_size=16).train_dataloader()))
+    x, y = next(iter(LabeledText(batch_size=16).train_dataloader()))
     assert x.dtype == y.dtype == torch.int64
     assert bool((x[:, -1] != 0).any())
 
 
 def test_splits_share_no_text_and_the_seed_cuts_them() -> None:
-    data = LabelledText(samples=500)
+    data = LabeledText(samples=500)
     assert [len(data.pairs[name]) for name in ("train", "val", "test")] == [405, 45, 50]
-    again = LabelledText(samples=500)
+    again = LabeledText(samples=500)
     assert again.pairs == data.pairs
-    assert LabelledText(samples=500, seed=1).pairs != data.pairs
+    assert LabeledText(samples=500, seed=1).pairs != data.pairs
 
 
 def test_own_tables(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text('text,label\n"Good, very.",yes\nBad!,no\nGood.,yes\n')
     (tmp_path / "test.tsv").write_text('a "quote\tno\n')
-    data = LabelledText(
+    data = LabeledText(
         str(tmp_path / "train.csv"), test_path=str(tmp_path / "test.tsv"), val_size=0, header=True
     )
     data.paths["test"] = None
     assert data.classes == ["no", "yes"]
-    tsv = LabelledText(str(tmp_path / "test.tsv"))
+    tsv = LabeledText(str(tmp_path / "test.tsv"))
     with pytest.raises(DataError, match="all training texts have one label, 'no'"):
         _ = tsv.classes
     assert tsv.pairs["train"] == [('a "quote', "no")]
@@ -125,13 +125,13 @@ def test_own_tables(tmp_path: Path) -> None:
 def test_faulty_tables(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "t.tsv").write_text(content)
     with pytest.raises(DataError, match=message):
-        LabelledText(str(tmp_path / "t.tsv")).setup("fit")
+        LabeledText(str(tmp_path / "t.tsv")).setup("fit")
 
 
 def test_a_label_that_training_does_not_know(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\t1\nb\t0\n" * 20)
     (tmp_path / "v.tsv").write_text("c\t2\n")
-    data = LabelledText(str(tmp_path / "t.tsv"), val_path=str(tmp_path / "v.tsv"))
+    data = LabeledText(str(tmp_path / "t.tsv"), val_path=str(tmp_path / "v.tsv"))
     with pytest.raises(DataError, match="label '2' of a val text is in no training text"):
         data.setup("fit")
 

@@ -21,8 +21,8 @@ from zoo.functional.tokenization import Tokenizer, make_tokenizer
 Pairs = list[tuple[str, str]]  # text and label
 
 
-class LabelledText(Tokenized, TokenRows):
-    """Texts and their classes: ``--data labelled_text --data.path reviews.tsv``.
+class LabeledText(Tokenized, TokenRows):
+    """Texts and their classes: ``--data labeled_text --data.path reviews.tsv``.
 
     Batches are (x, y) with x int64 (B, T), padded with 0 behind each text, and y int64 (B,).
 
@@ -150,14 +150,14 @@ class LabelledText(Tokenized, TokenRows):
         return [self.encoded[split]], [torch.tensor(labels)]
 
 
-class SST2(LabelledText):
+class SST2(LabeledText):
     """Sentences of film reviews, positive or negative: 6,920 for training, 872, 1,821 for test.
 
     Three files ``sst2_sentences_{train,dev,test}.tsv`` in ``root/sentiment``, without a header: the
     whole sentences of the Stanford Sentiment Treebank with labels 0 and 1.
 
     Args:
-        **text: see :class:`LabelledText`; the paths are fixed.
+        **text: see :class:`LabeledText`; the paths are fixed.
 
     Source: Socher et al., Recursive deep models for semantic compositionality, 2013.
     """
