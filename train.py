@@ -1,4 +1,4 @@
-"""``python train.py --model vae``: trains, tests the best checkpoint, says where everything is."""
+"""``python train.py --model vae``: train a model, test its best checkpoint, print the results."""
 
 from zoo.cli.main import main
 

@@ -53,8 +53,8 @@ from zoo.attacks import (
     evaluate_robustness,
 )
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import read_recipe
+from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.attacks"
 HEADER = ("what", "measured", "target", "runs", "command")
@@ -73,7 +73,7 @@ def victim(seed: int) -> CNN:
     L.seed_everything(seed)
     model = CNN(
         (1, 28, 28), 10, (16, 32), kernel_size=4, stride=2, padding=1, pool_size=1,
-        normalization="none", hidden=(100,), lr=2e-3, schedule="cosine",
+        normalization="none", hidden_dims=(100,), lr=2e-3, schedule="cosine",
     )  # fmt: skip
     trainer = L.Trainer(
         max_epochs=EPOCHS, logger=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -19,8 +19,8 @@ from benchmarks.loop import TRAIN, VAL, RandomMNIST, Stopwatch, elsewhere
 from benchmarks.timing import interleaved, record
 from zoo import GAN, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import RECIPES
+from zoo.core.speed import keep_freed_memory
 
 REPEATS = 5
 BATCH = 64
@@ -51,7 +51,7 @@ def in_a_plain_loop(recipe: str) -> float:
     torch.manual_seed(0)
     model = create_model(*recipe.split("-"), input_shape=(1, 28, 28))
     assert isinstance(model, GAN)
-    networks = model.critic, model.generator
+    networks = model.discriminator, model.generator
     lr, betas = model.hparams["lr"], (0.5, 0.999)
     optimizers = [torch.optim.Adam(n.parameters(), lr, betas, fused=True) for n in networks]
     images = RandomMNIST().load(train=True)[0][:TRAIN]
@@ -59,7 +59,7 @@ def in_a_plain_loop(recipe: str) -> float:
     start = time.perf_counter()
     for indices in torch.randperm(TRAIN).split(BATCH)[: STEPS[recipe]]:
         x = images[indices].float() / 255
-        fake = model.finish(model.generator(torch.randn(len(x), model.latent_dim)))
+        fake = model.output_activation(model.generator(torch.randn(len(x), model.latent_dim)))
         optimizers[0].zero_grad()
         real_loss = F.softplus(-model.discriminate(x)).mean()
         (real_loss + F.softplus(model.discriminate(fake.detach())).mean()).backward()

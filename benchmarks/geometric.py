@@ -29,7 +29,7 @@ from benchmarks.timing import interleaved, record
 from datamodules.base import default_root
 from datamodules.meshes import cached_operators
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
+from zoo.core.speed import keep_freed_memory
 from zoo.functional.points import nearest_neighbors
 
 MODULE = "benchmarks.geometric"

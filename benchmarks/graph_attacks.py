@@ -37,8 +37,8 @@ from zoo import create_model
 from zoo.attacks import PurifiedModel, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
+from zoo.core.speed import keep_freed_memory
 
 SECTION = "Attacks on Cora"
 HEADER = ("test nodes right", "5 %", "10 %", "25 %", "runs", "command")

@@ -25,9 +25,9 @@ from benchmarks.loop import elsewhere
 from datamodules import TUDataset
 from zoo import create_model
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
+from zoo.core.speed import keep_freed_memory
 
 RECIPE, FOLDS = "gin-tudataset", 10
 HEADER = ("protocol", "accuracy", "reference", "runs", "command")

@@ -26,7 +26,7 @@ from benchmarks.timing import record
 from datamodules import TinyShakespeare
 from zoo.cli.commands.reproduce import last_value
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
+from zoo.core.speed import keep_freed_memory
 
 LAYERS, HEADS, DIM, LENGTH, BATCH, STEPS = 4, 4, 128, 64, 12, 2_000
 LR, LOWEST, WARMUP, DECAY, BETAS, CLIP = 1e-3, 1e-4, 100, 0.1, (0.9, 0.99), 1.0

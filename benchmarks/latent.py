@@ -22,8 +22,8 @@ from benchmarks.loop import BATCH, EPOCHS, STEPS, TRAIN, RandomMNIST, Stopwatch,
 from benchmarks.timing import interleaved, record
 from zoo import VAE
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.registry import RECIPES
+from zoo.core.speed import keep_freed_memory
 from zoo.metrics.latent import importance_weighted_bound
 
 MODULE = "benchmarks.latent"
@@ -51,7 +51,7 @@ def ours() -> float:
             [
                 "fit", f"--config={RECIPES / 'vae-mnist.yaml'}",
                 "--data=benchmarks.loop.RandomMNIST", f"--data.batch_size={BATCH}",
-                "--data.val_size=5000", "--model.hidden=[512]", "--model.latent_dim=2",
+                "--data.val_size=5000", "--model.hidden_dims=[512]", "--model.latent_dim=2",
                 "--model.binarization=none", f"--trainer.max_epochs={EPOCHS}",
                 "--trainer.accelerator=cpu",
                 '--trainer.callbacks=[{"class_path":"benchmarks.loop.Stopwatch"}]',
@@ -115,14 +115,14 @@ def same_weights(model: VAE, other: Any) -> None:
 
 def bounds() -> None:
     torch.manual_seed(0)
-    model, other = VAE((1, 28, 28), 2, hidden=(512,)).eval(), peer().eval()
+    model, other = VAE((1, 28, 28), 2, hidden_dims=(512,)).eval(), peer().eval()
     same_weights(model, other)
     x = torch.rand(IMAGES, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     found: dict[str, Tensor] = {}
 
     def zoo() -> float:
         start = time.perf_counter()
-        found["zoo"] = importance_weighted_bound(model, x, draws=DRAWS)
+        found["zoo"] = importance_weighted_bound(model, x, num_samples=DRAWS)
         return (time.perf_counter() - start) / IMAGES
 
     def pythae() -> float:

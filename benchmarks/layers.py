@@ -25,14 +25,14 @@ from datamodules import TinyShakespeare
 from zoo import LanguageModel, load
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
+from zoo.core.speed import keep_freed_memory
 from zoo.networks.position_encoding import POSITIONS
-from zoo.networks.sequence_network import LAYERS
+from zoo.networks.sequence_network import LAYER_TYPES
 
 STEPS, LENGTH, LONGER = 300, 64, 4
 HEADER = ("layer", "parameters", "loss", "loss in windows of 256", "runs", "command")
 KINDS = [(f"transformer, {name} positions", "transformer", name) for name in POSITIONS]
-KINDS += [(name, name, "none") for name in LAYERS if name != "transformer"]
+KINDS += [(name, name, "none") for name in LAYER_TYPES if name != "transformer"]
 
 
 def train(layer: str, position: str, seed: int) -> LanguageModel:

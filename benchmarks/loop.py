@@ -121,7 +121,7 @@ def vae_as_a_user(hidden: Sizes) -> float:
                 "--data=benchmarks.loop.RandomMNIST",
                 f"--data.batch_size={BATCH}",
                 f"--data.val_size={VAL}",
-                f"--model.hidden={list(hidden)}",
+                f"--model.hidden_dims={list(hidden)}",
                 f"--trainer.max_epochs={EPOCHS}",
                 "--trainer.accelerator=cpu",
                 '--trainer.callbacks=[{"class_path":"benchmarks.loop.Stopwatch"}]',
@@ -190,7 +190,7 @@ def vae_from_torchvision(hidden: Sizes, num_workers: int) -> float:
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
     }
-    settings = read_recipe("vae-mnist")["model"]["init_args"] | {"hidden": hidden}
+    settings = read_recipe("vae-mnist")["model"]["init_args"] | {"hidden_dims": hidden}
     model = VAE((1, 28, 28), **settings)
     with elsewhere():
         trainer = L.Trainer(
@@ -272,7 +272,7 @@ def tiny_as_a_user() -> float:
                 "--data=benchmarks.loop.TinyData",
                 "--data.batch_size=16",
                 "--data.val_size=0",
-                "--model.hidden=[8]",
+                "--model.hidden_dims=[8]",
                 "--model.activation=relu",
                 "--model.dropout=0",
                 "--model.input_dropout=0",

@@ -42,8 +42,8 @@ from datamodules import (
 from datamodules.bodies import pose
 from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
+from zoo.core.speed import keep_freed_memory
 from zoo.functional.meshes import relative_stretch, sample_surface
 from zoo.functional.paths import linear_path
 
@@ -329,7 +329,7 @@ def far_pairs(x: Tensor) -> list[tuple[int, int]]:
 PAIRS, BODY_EPOCHS, BODY_ISOMETRY = 5, 60, 5e5
 HORSE_EPOCHS, HORSE_ISOMETRY = 150, 1e6
 HORSE: dict[str, Any] = {
-    "hidden": (8, 16, 32, 64), "lr": 3e-3, "schedule": "cosine",
+    "hidden_dims": (8, 16, 32, 64), "lr": 3e-3, "schedule": "cosine",
 }  # fmt: skip
 
 

@@ -44,8 +44,8 @@ from zoo.attacks import (
     remove_outliers,
 )
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
-from zoo.core.distributed import keep_freed_memory
 from zoo.core.quiet import silence_libraries
+from zoo.core.speed import keep_freed_memory
 from zoo.functional.norm_balls import delta_norm
 
 SECTION = "Attacks on shapes"

@@ -35,7 +35,7 @@ from datamodules import MNIST, BatchPlan, Digits, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.distributed import keep_freed_memory
+from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.supervised"
 MEMBERS = 10
@@ -154,7 +154,7 @@ def fit_seconds(model: Any, data: Any, epochs: int, steps: int) -> float:
 def ensembles() -> None:
     lenet = {"padding": ("same", "valid"), "pool_size": 2}
     maxima = {**lenet, "pooling": "max", "activation": "relu"}
-    small = {"hidden": (64, 64), "dropout": 0.2, "input_dropout": 0.0}
+    small = {"hidden_dims": (64, 64), "dropout": 0.2, "input_dropout": 0.0}
     cases: list[tuple[str, str, Any, Callable[[], Any], tuple[int, ...], int, int]] = [
         ("LeNet-5 on MNIST, batch 128", "lenet5", lenet, lambda: MNIST(128, root=ROOT),
          (1, 28, 28), 1, 60),

@@ -101,7 +101,7 @@ class AdversarialTraining(Callback):
         if steps < 1:
             steps *= trainer.estimated_stepping_batches
         share = min(1.0, (trainer.global_step + 1) / max(1.0, steps))
-        return attack.with_budget(share * attack_eps(attack))
+        return attack.with_eps(share * attack_eps(attack))
 
     def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
         """The step on what the attack makes of the batch."""
@@ -122,7 +122,7 @@ class AdversarialTraining(Callback):
 
     @staticmethod
     def _right(module: Classifier, batch: Any) -> Tensor:
-        scores, y = module.judged(batch)
+        scores, y = module.scores_and_labels(batch)
         return module.probabilities(scores).argmax(1) == y  # of an ensemble, the members' mean
 
     def state_dict(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class _Shown(FigureCallback):
         shape = pl_module.input_shape
         if self.plane and len(shape) == 1:
             return
-        if len(shape) != 3 and type(pl_module).pictures is LatentModel.pictures:
+        if len(shape) != 3 and type(pl_module).to_images is LatentModel.to_images:
             raise InputError(
                 f"{type(pl_module).__name__} cannot draw samples of shape {tuple(shape)}: leave "
                 f"{type(self).__name__} out (--trainer.callbacks null leaves all out)"
@@ -96,7 +96,7 @@ class LatentManifold(_Shown):
         grid[:, :, horizontal] = values[None, :, horizontal]
         title = f"{type(model).__name__}: decoded grid over the density of codes"
         names = (f"z{horizontal + 1}", f"z{vertical + 1}")
-        images = model.pictures(model.decode(grid.flatten(0, 1)))
+        images = model.to_images(model.decode(grid.flatten(0, 1)))
         return plots.manifold(images, levels.tolist(), title, names)
 
 
@@ -140,14 +140,14 @@ class LatentInterpolation(_Shown):
             codes = interpolation_path(
                 self.kind, ends[: self.pairs], ends[self.pairs :], self.steps
             )
-            rows = [model.pictures(model.decode(line)) for line in codes.unbind(1)]
+            rows = [model.to_images(model.decode(line)) for line in codes.unbind(1)]
             labels = [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.pairs)]
             return plots.image_rows(rows, labels, f"{name}: decoded {lines} between sampled codes")
         first, second = _pairs(y, self.pairs)
         lines_between = model.interpolate(x[first], x[second], self.steps, self.kind)
         rows = []
         for start, end, line in zip(x[first], x[second], lines_between.unbind(1), strict=True):
-            images = model.pictures(torch.cat([start[None], line, end[None]]))
+            images = model.to_images(torch.cat([start[None], line, end[None]]))
             blank = torch.ones_like(images[:1])
             rows.append(torch.cat([images[:1], blank, images[1:-1], blank, images[-1:]]))
         labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
@@ -186,7 +186,7 @@ class Reconstructions(_Shown):
         reconstructed = model.reconstruct(x)
         error = (reconstructed - x).square().mean()
         title = f"{type(model).__name__}: reconstructions, mean squared error {error:.4f}"
-        rows = [model.pictures(x), model.pictures(reconstructed)]
+        rows = [model.to_images(x), model.to_images(reconstructed)]
         return plots.image_rows(rows, ["input", "reconstruction"], title)
 
 
@@ -216,7 +216,7 @@ class Samples(_Shown):
         if x.ndim == 2:
             return plots.point_panels([model.sample(len(x), generator=generator)], x, [title])
         samples = model.sample(self.num_images, generator=generator)
-        return plots.image_grid(model.pictures(samples), title)
+        return plots.image_grid(model.to_images(samples), title)
 
 
 def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -95,7 +95,7 @@ class Meshes(FigureCallback):
 
 def _judged(model: Any, batch: Any, names: list[str]) -> Iterator[tuple[plots.Drawn, str, float]]:
     """Each mesh of a batch as it is to be drawn, its title, and which share of it is right."""
-    scores, y = model.judged(batch)
+    scores, y = model.scores_and_labels(batch)
     votes = model.vertex_scores(batch)[0].cpu()
     sizes = batch.ptr.diff().tolist()
     parts = len(y) == batch.num_nodes
@@ -170,7 +170,7 @@ class ShapePaths(FigureCallback):
             f"{name}: {relative_stretch(way, x0[0], x1[0], model.edges):.1%}"
             for name, way in ways.items()
         ]
-        rows = [model.pictures(way) for way in ways.values()]
+        rows = [model.to_images(way) for way in ways.values()]
         title = f"{type(model).__name__}: from shape {first} to shape {last}, and stretch of edges"
         return plots.image_rows(rows, labels, title)
 
@@ -199,7 +199,7 @@ class ShapeWalk(FigureCallback):
         x = inputs[0]
         with evaluation_mode(pl_module):
             way = pl_module.interpolate(x, x.roll(-1, 0), self.steps + 1)[:-1]
-            images = pl_module.pictures(way.transpose(0, 1).flatten(0, 1))
+            images = pl_module.to_images(way.transpose(0, 1).flatten(0, 1))
         title = f"{type(pl_module).__name__}: {len(x)} inputs"
         frames = [plots.image_grid(image[None], title, columns=1, width=2.4) for image in images]
         save_animation(trainer, frames, name)

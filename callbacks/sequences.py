@@ -47,9 +47,11 @@ class AttentionMaps(FigureCallback):
         if y.ndim == 2 and not y.is_floating_point():
             y = _shortened(y, self.max_tokens)
         with recorded_weights(model) as records:
-            model.look(x, y.to(x.device))
+            model.run_for_inspection(x, y.to(x.device))
         maps = [
-            plots.AttentionMap(_short(name), passes[0][0], *model.labels(name, x[0], y[0]))
+            plots.AttentionMap(
+                _short(name), passes[0][0], *model.attention_labels(name, x[0], y[0])
+            )
             for name, passes in records.items()
             if passes
         ]

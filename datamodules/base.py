@@ -11,8 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from datamodules.augment import Augmentation
-from datamodules.errors import DataError
 from datamodules.loader import Batch, BatchPlan, TensorLoader
+from zoo.errors import DataError
 
 EVAL_BATCH = 512  # samples per evaluation batch: it changes the speed, not the figures
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from datamodules.errors import DataError
+from zoo.errors import DataError
 
 ON_ERROR = ("stop", "skip")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class ClassFolders:
         self.on_error = on_error
 
     @cached_property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the class folders, sorted; empty when files lie directly in ``path``."""
         return sorted(self._folders(self.path / "train" if self.has_splits else self.path))
 
@@ -61,10 +61,10 @@ class ClassFolders:
         if not self.path.is_dir():
             raise DataError(f"there is no folder {self.path} (--data.path)")
         top = self.path / ("train" if train else "test") if self.has_splits else self.path
-        unknown = sorted(set(self._folders(top)) - set(self.classes))
+        unknown = sorted(set(self._folders(top)) - set(self.class_names))
         if unknown:
             raise DataError(f"{top} has class folders that {self.path / 'train'} lacks: {unknown}")
-        folders = [top / name for name in self.classes] if self.classes else [top]
+        folders = [top / name for name in self.class_names] if self.class_names else [top]
         files = [f for folder in folders if folder.is_dir() for f in sorted(folder.iterdir())]
         files = [f for f in files if f.suffix.lower() in self.suffixes]
         if len(files) < self.smallest:
@@ -76,7 +76,7 @@ class ClassFolders:
 
     def label(self, file: Path) -> int:
         """Number of a file's class, 0 where there are none."""
-        return self.classes.index(file.parent.name) if self.classes else 0
+        return self.class_names.index(file.parent.name) if self.class_names else 0
 
     def rows(self, train: bool, samples: int, seed: int) -> Tensor:
         """Which of the files of a split belong to it: all, or, where the folder has no splits, a

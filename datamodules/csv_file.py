@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.errors import DataError
 from datamodules.files import number, read_table
 from datamodules.tables import Table, TableDataModule
+from zoo.errors import DataError
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 POLICIES = ("impute", "drop", "error")

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from datamodules.errors import DataError
+from zoo.errors import DataError
 
 
 def read_text(path: Path) -> str:

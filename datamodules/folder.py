@@ -15,8 +15,8 @@ import torch
 
 from datamodules.base import TensorDataModule
 from datamodules.class_folders import ClassFolders
-from datamodules.errors import DataError
 from datamodules.loader import Batch
+from zoo.errors import DataError
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -58,14 +58,14 @@ class ImageFolder(TensorDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if len(self.classes) < 2:
+        if len(self.class_names) < 2:
             raise AttributeError(f"{self.folders.path} has no class folders")
-        return len(self.classes)
+        return len(self.class_names)
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the class folders, sorted; empty when pictures lie directly in ``path``."""
-        return self.folders.classes
+        return self.folders.class_names
 
     def download(self) -> None:
         for train in (True, False) if self.folders.has_splits else (True,):

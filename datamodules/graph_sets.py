@@ -13,8 +13,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from datamodules.base import default_root
-from datamodules.errors import DataError
 from datamodules.loader import BatchPlan, PlannedLoader
+from zoo.errors import DataError
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges
 
 
@@ -216,7 +216,7 @@ class RandomGraphs(GraphSetDataModule):
     three others, those with many edges more often (Barabási and Albert). All nodes have the
     feature 1.
 
-    Properties that models ask for: ``num_features``, ``num_classes``; and ``classes``.
+    Properties that models ask for: ``num_features``, ``num_classes``; and ``class_names``.
 
     Args:
         samples: graphs, default 800, as many of each kind.

@@ -13,8 +13,8 @@ from torch_geometric.data import Data
 from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 
 from datamodules.base import default_root
-from datamodules.errors import DataError
 from datamodules.loader import BatchPlan, PlannedLoader
+from zoo.errors import DataError
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
 SPLITS = ("train", "val", "test")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from datamodules.base import TensorDataModule
-from datamodules.errors import DataError
 from datamodules.loader import Batch
+from zoo.errors import DataError
 
 
 class Digits(TensorDataModule):

@@ -33,7 +33,7 @@ class Isometric(MeshDataModule):
     along the sheet, across it or askew, are bent sharply, either way. Inside the surface nothing
     tells the two apart.
 
-    Properties that models ask for: ``num_classes``; and ``classes``.
+    Properties that models ask for: ``num_classes``; and ``class_names``.
 
     Args:
         samples: training sheets, validation included, default 160; half as many for test.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from datamodules.errors import DataError
 from datamodules.files import number, read_table
 from datamodules.graphs import SPLITS, GraphDataModule, cut, masks
+from zoo.errors import DataError
 from zoo.functional.graphs import symmetrize_edges
 
 #: members of Zachary's club who stayed with the instructor, numbered from 0
@@ -42,7 +42,7 @@ class Karate(GraphDataModule):
             raise ValueError(f"unknown labels {labels!r}; choose from factions, communities")
         self.labels = labels
         sides = ["instructor", "president"]
-        self.classes = sides if labels == "factions" else ["1", "2", "3", "4"]
+        self.class_names = sides if labels == "factions" else ["1", "2", "3", "4"]
 
     def load(self) -> Data:
         from torch_geometric.datasets import KarateClub
@@ -161,7 +161,7 @@ class GraphCSV(GraphDataModule):
     you wish, ``split`` (train, val, test or empty); all other columns are features. Without any, a
     node's features say which node it is. The table of edges has a header and two columns of ids.
 
-    Properties that models ask for: ``num_features``, ``num_classes``; and ``classes``, their names.
+    Properties that models ask for: ``num_features``, ``num_classes``; and ``class_names``, their names.
 
     Args:
         path: table of nodes, with commas, semicolons, tabs or bars between its cells.
@@ -192,7 +192,7 @@ class GraphCSV(GraphDataModule):
             )
         self.path, self.edges, self.directed = Path(path), Path(edges), directed
         self.val_size, self.test_size = val_size, test_size
-        self.classes: list[str] = []
+        self.class_names: list[str] = []
 
     def load(self) -> Data:
         header, rows = read_table(self.path)
@@ -207,12 +207,12 @@ class GraphCSV(GraphDataModule):
                 raise DataError(f"{self.path}, line {line}: node {node!r} comes twice")
             ids[node] = len(ids)
         labels = [row[places["label"]] for _, row in rows]
-        self.classes = sorted(set(labels) - {""})
-        if len(self.classes) < 2:
+        self.class_names = sorted(set(labels) - {""})
+        if len(self.class_names) < 2:
             raise DataError(
-                f"{self.path} has labels of {len(self.classes)} classes: two are needed"
+                f"{self.path} has labels of {len(self.class_names)} classes: two are needed"
             )
-        y = torch.tensor([self.classes.index(label) if label else -1 for label in labels])
+        y = torch.tensor([self.class_names.index(label) if label else -1 for label in labels])
         names = [name for name in header if name not in ("id", "label", "split")]
         x = torch.tensor(list(self._numbers(rows, places, names))) if names else torch.eye(len(y))
         graph = Data(x=x, y=y, edge_index=self._edges(ids))

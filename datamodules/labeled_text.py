@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.errors import DataError
 from datamodules.files import read_text
 from datamodules.token_rows import TokenRows
 from datamodules.tokenized import Tokenized
+from zoo.errors import DataError
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # text and label
@@ -107,7 +107,7 @@ class LabeledText(Tokenized, TokenRows):
         return pairs
 
     @cached_property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the classes."""
         names = sorted({label for _, label in self.pairs["train"]})
         if len(names) < 2:
@@ -120,7 +120,7 @@ class LabeledText(Tokenized, TokenRows):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        return len(self.classes)
+        return len(self.class_names)
 
     @cached_property
     def codec(self) -> Tokenizer:  # type: ignore[override]
@@ -146,7 +146,7 @@ class LabeledText(Tokenized, TokenRows):
         }
 
     def load_rows(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
-        labels = [self.classes.index(label) for _, label in self.pairs[split]]
+        labels = [self.class_names.index(label) for _, label in self.pairs[split]]
         return [self.encoded[split]], [torch.tensor(labels)]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.errors import DataError
+from zoo.errors import DataError
 
 Batch = tuple[Tensor, ...]
 Prepare = Callable[[Batch, torch.Generator], Batch]

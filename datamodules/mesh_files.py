@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.errors import DataError
+from zoo.errors import DataError
 
 MESHES = {".glb", ".obj", ".off", ".ply", ".stl"}
 SUFFIXES = MESHES | {".xyz"}

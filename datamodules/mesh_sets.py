@@ -25,7 +25,7 @@ class MeshFolder(MeshDataModule):
     triangles, vertices in the same place become one, those without a face are left out; each is
     said in a warning. The operators are kept in ``root/operators``.
 
-    Properties that models ask for: ``num_classes``; and ``classes``.
+    Properties that models ask for: ``num_classes``; and ``class_names``.
 
     Args:
         path: the folder.
@@ -57,15 +57,15 @@ class MeshFolder(MeshDataModule):
         self.train_per_class, self.up = train_per_class, up
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the class folders."""
-        return self.folders.classes
+        return self.folders.class_names
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if len(self.classes) < 2:
+        if len(self.class_names) < 2:
             raise AttributeError(f"{self.folders.path} has no class folders")
-        return len(self.classes)
+        return len(self.class_names)
 
     def load(self, train: bool) -> list[Data]:
         files = self.folders.chosen(train, self.seed, self.train_per_class)
@@ -90,7 +90,7 @@ class MeshFolder(MeshDataModule):
 class BodyParts(MeshDataModule):
     """A body in many poses: which part each vertex belongs to, (V,).
 
-    Properties that models ask for: ``num_classes``; and ``classes``.
+    Properties that models ask for: ``num_classes``; and ``class_names``.
 
     Args:
         samples: training poses, validation included, default 60; half as many for test.

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.base import default_root
-from datamodules.errors import DataError
 from datamodules.graph_sets import GraphLists
 from datamodules.points import ROTATIONS, check_rotation
+from zoo.errors import DataError
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, spectral_operators
 

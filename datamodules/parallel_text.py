@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from datamodules.errors import DataError
 from datamodules.files import read_text
 from datamodules.token_rows import TokenRows
+from zoo.errors import DataError
 from zoo.functional.tokenization import BEGIN, END, SPECIALS, Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from datamodules.class_folders import ClassFolders
-from datamodules.errors import DataError
 from datamodules.mesh_files import SUFFIXES, UPWARDS, check_axis, read_mesh
 from datamodules.points import PointDataModule
+from zoo.errors import DataError
 from zoo.functional.meshes import sample_surface
 
 
@@ -53,7 +53,7 @@ class PointFolder(SampledPoints):
     tenth is for test. Meshes (PLY, OBJ, OFF, STL, GLB) are sampled evenly by area; of files of
     points alone (PLY, XYZ) points are drawn.
 
-    Properties that models ask for: ``num_classes``, ``num_points``; and ``classes``.
+    Properties that models ask for: ``num_classes``, ``num_points``; and ``class_names``.
 
     Args:
         path: the folder.
@@ -79,15 +79,15 @@ class PointFolder(SampledPoints):
         self.train_per_class = train_per_class
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the class folders."""
-        return self.folders.classes
+        return self.folders.class_names
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if len(self.classes) < 2:
+        if len(self.class_names) < 2:
             raise AttributeError(f"{self.folders.path} has no class folders")
-        return len(self.classes)
+        return len(self.class_names)
 
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         points, labels = [], []

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from datamodules.base import TensorDataModule
-from datamodules.errors import DataError
 from datamodules.files import fetch, number, read_table
 from datamodules.loader import Batch
+from zoo.errors import DataError
 
 MONTH = 30 * 24  # hours, as the splits of ETTh1 have them
 

@@ -18,7 +18,7 @@ class Shapes(PointDataModule):
 
     Points lie evenly on the surfaces of the parts, hidden ones included.
 
-    Properties that models ask for: ``num_classes``, ``num_points``; and ``classes``, the names of
+    Properties that models ask for: ``num_classes``, ``num_points``; and ``class_names``, the names of
     shapes or of parts.
 
     Args:
@@ -31,7 +31,7 @@ class Shapes(PointDataModule):
         self.samples = samples
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the shapes, or of all their parts."""
         if self.task == "shapes":
             return list(MAKERS)
@@ -39,7 +39,7 @@ class Shapes(PointDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        return len(self.classes)
+        return len(self.class_names)
 
     def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         draw = Draw(torch.Generator().manual_seed(2 * self.seed + train))

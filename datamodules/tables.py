@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from datamodules.base import TensorDataModule
-from datamodules.errors import DataError
 from datamodules.loader import Batch
+from zoo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Table:
         x: (N, F) float64; nan where a value is missing.
         y: int64 classes (N,), or float64 numbers (N, T).
         names: of the F columns.
-        classes: names of the classes; empty for numbers.
+        class_names: names of the classes; empty for numbers.
         targets: names of the targets.
     """
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
     names: Sequence[str]
-    classes: Sequence[str] = ()
+    class_names: Sequence[str] = ()
     targets: Sequence[str] = field(default=("target",))
 
 
@@ -82,8 +82,8 @@ class TableDataModule(TensorDataModule):
         table = self.table()
         if len(table.x) < 3:
             raise DataError(f"{type(self).__name__} has {len(table.x)} rows; at least 3 are needed")
-        if table.classes and len(np.unique(table.y)) < 2:
-            only = table.classes[int(table.y[0])]
+        if table.class_names and len(np.unique(table.y)) < 2:
+            only = table.class_names[int(table.y[0])]
             raise DataError(f"the target has one class only, {only!r}: there is nothing to tell")
         return table
 
@@ -93,9 +93,9 @@ class TableDataModule(TensorDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if not self._table.classes:
+        if not self._table.class_names:
             raise AttributeError(self._numbers_note())
-        return len(self._table.classes)
+        return len(self._table.class_names)
 
     @property
     def num_targets(self) -> int:
@@ -122,14 +122,14 @@ class TableDataModule(TensorDataModule):
         return list(self._table.names)
 
     @property
-    def classes(self) -> list[str]:
+    def class_names(self) -> list[str]:
         """Names of the classes; empty for numbers."""
-        return list(self._table.classes)
+        return list(self._table.class_names)
 
     def _need_numbers(self) -> None:
-        if self._table.classes:
+        if self._table.class_names:
             raise AttributeError(
-                f"the target holds {len(self._table.classes)} classes: choose a classifier"
+                f"the target holds {len(self._table.class_names)} classes: choose a classifier"
             )
 
     def _numbers_note(self) -> str:
@@ -192,7 +192,7 @@ class TableDataModule(TensorDataModule):
                 )
             x = np.where(constant, 0, (x - mean) / np.where(constant, 1, std))
         y = self._table.y
-        targets = torch.from_numpy(y) if self._table.classes else torch.from_numpy(y).float()
+        targets = torch.from_numpy(y) if self._table.class_names else torch.from_numpy(y).float()
         return torch.from_numpy(x).float(), targets
 
     def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:

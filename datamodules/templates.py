@@ -12,9 +12,9 @@ from torch import Tensor
 
 from datamodules.base import TensorDataModule
 from datamodules.bodies import GESTURES, body, draw_poses, pose
-from datamodules.errors import DataError
 from datamodules.loader import Batch
 from datamodules.mesh_files import MESHES, UPWARDS, check_axis, read_mesh
+from zoo.errors import DataError
 from zoo.functional.templates import pack_template
 
 

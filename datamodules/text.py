@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from datamodules.base import TensorDataModule
-from datamodules.errors import DataError
 from datamodules.files import fetch, read_text
 from datamodules.loader import Batch
 from datamodules.tokenized import Tokenized
+from zoo.errors import DataError
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 STANDARD = 1_000_000  # characters of the standard library, unless told otherwise

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from datamodules.base import TensorDataModule
-from datamodules.errors import DataError
 from datamodules.loader import Batch, BatchPlan
+from zoo.errors import DataError
 
 PAD = 0  # number of the padding in every tokenizer that has specials
 POOL = 50  # batches whose rows are sorted by length together

@@ -113,10 +113,15 @@ def gradients(folder: Path, processes: int) -> None:
             "attacked",
             lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD),
         ),
-        ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden=(16,), **SGD)),
+        ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden_dims=(16,), **SGD)),
         ("vq", quantized),
         ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
-        ("gan", lambda: FromData((1, 8, 8), 8, penalty="r1", n_critic=2, hidden=(16,), **SLOW)),
+        (
+            "gan",
+            lambda: FromData(
+                (1, 8, 8), 8, penalty="r1", discriminator_steps=2, hidden_dims=(16,), **SLOW
+            ),
+        ),
         ("nodes", lambda: NodeClassifier(16, 3, dropout=0.0, **SGD)),
         ("graphs", lambda: GraphClassifier(1, 4, "sum", 2, "none", dropout=0.0, **SLOW)),
     ):
@@ -175,7 +180,7 @@ SLOW = SGD | {"lr": 0.01}
 def samples(folder: Path, processes: int) -> None:
     """Two epochs and a test; every process writes which samples it saw."""
     torch.manual_seed(0)
-    model = Recorder(input_shape=(1, 8, 8), hidden=(8,))
+    model = Recorder(input_shape=(1, 8, 8), hidden_dims=(8,))
     trainer = make_trainer(processes, folder, max_epochs=2)
     data = NumberedDigits(batch_size=50, val_size=101)
     trainer.fit(model, data)
@@ -192,13 +197,13 @@ def files(folder: Path, processes: int) -> None:
     trainer = make_trainer(
         processes, folder, max_epochs=1, enable_checkpointing=True, callbacks=[saver, Samples()]
     )
-    trainer.fit(VAE((1, 8, 8), hidden=(8,)), Digits(batch_size=200))
+    trainer.fit(VAE((1, 8, 8), hidden_dims=(8,)), Digits(batch_size=200))
 
 
 def batch_norms(folder: Path, processes: int) -> None:
     """A convolutional GAN with batch norm: all processes end with one state."""
     torch.manual_seed(0)
-    model = GAN((1, 8, 8), 8, network="dcgan", hidden=(4, 8), normalization="batch")
+    model = GAN((1, 8, 8), 8, network="dcgan", hidden_dims=(4, 8), normalization="batch")
     trainer = make_trainer(processes, folder, max_epochs=1)
     trainer.fit(model, Digits(batch_size=65))
     torch.save(model.state_dict(), folder / f"state-{trainer.global_rank}.pt")
@@ -209,7 +214,7 @@ def resume(folder: Path, processes: int) -> None:
     states = []
     for name, ckpt_path in (("whole", None), ("resumed", folder / "whole" / "kept.ckpt")):
         torch.manual_seed(0)
-        model = VAE((1, 8, 8), hidden=(8,), schedule="cosine", warmup=2)
+        model = VAE((1, 8, 8), hidden_dims=(8,), schedule="cosine", warmup=2)
         data = Digits(batch_size=65, augment=Augmentation(noise=0.1))
         keep = _KeepFirst(7, folder / name)
         trainer = make_trainer(processes, folder, max_epochs=2, callbacks=[keep])
@@ -261,7 +266,7 @@ def metrics(folder: Path, processes: int) -> None:
 def nan(folder: Path, processes: int) -> None:
     """One process diverges: all must stop."""
     trainer = make_trainer(processes, folder, max_epochs=50, log_every_n_steps=5)
-    trainer.fit(NanOnOne((1, 8, 8), hidden=(8,)), Digits(batch_size=65))
+    trainer.fit(NanOnOne((1, 8, 8), hidden_dims=(8,)), Digits(batch_size=65))
 
 
 if __name__ == "__main__":

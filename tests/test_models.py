@@ -13,11 +13,11 @@ from torch import Tensor
 
 import zoo
 from zoo import GAN, DLinear, LanguageModel, PointSegmenter, Translator
-from zoo.core import registry
 from zoo.core.classification import Classifier
 from zoo.core.closed_form import ClosedFormTask
 from zoo.core.registry import import_class, read_recipe
 from zoo.core.regression import Regressor
+from zoo.core.signature import arguments_of
 from zoo.core.task import Task
 from zoo.models.geometric.base import GeometricTask
 from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
@@ -42,7 +42,7 @@ def make_data(name: str, **options: Any) -> Any:
     data = read_recipe(name)["data"]
     cls = import_class(data["class_path"])
     kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxels")}
-    few = {"num_points": 64} if "num_points" in registry.arguments_of(cls) else {}
+    few = {"num_points": 64} if "num_points" in arguments_of(cls) else {}
     return cls(**kind, **few, **FEW.get(cls.__name__, {}), **options)
 
 
@@ -150,13 +150,13 @@ def distance_to(batch: Any, model: GAN) -> float:
 def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> None:
     off = ("dropout", "attention_dropout", "input_dropout", "label_smoothing", "input_noise")
     options = dict.fromkeys(off, 0.0)
-    known = registry.arguments_of(import_class(read_recipe(name)["model"]["class_path"]))
+    known = arguments_of(import_class(read_recipe(name)["model"]["class_path"]))
     fixed = {key: value for key, value in options.items() if key in known}
     model = zoo.create_model(name, lr=3e-3, schedule="constant", **fixed)
     batch = make_batch(name, 4 if isinstance(model, MeshModel) else 16)
     if isinstance(model, GAN):  # its losses fall and rise: the samples must become the batch
         apart = distance_to(batch, model)
-        trainer(max_epochs=1).fit(model, Repeat(batch, 400 * model.hparams["n_critic"]))
+        trainer(max_epochs=1).fit(model, Repeat(batch, 400 * model.hparams["discriminator_steps"]))
         assert distance_to(batch, model) < 0.6 * apart
         return
     before = float(model.step(batch)["loss"].detach())

@@ -17,7 +17,8 @@ from tests.official_files import write_planetoid, write_tudataset
 from zoo.cli.commands.evaluate import evaluate
 from zoo.cli.commands.reproduce import last_value
 from zoo.core import registry
-from zoo.core.registry import arguments_of, import_class, list_recipes, read_recipe
+from zoo.core.registry import import_class, list_recipes, read_recipe
+from zoo.core.signature import arguments_of
 
 RECIPES = list_recipes()
 TINY = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
@@ -72,7 +73,7 @@ def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> N
     if model.startswith("mesh_"):
         options += ["--data.samples=24"]
     if name == "sn_gan-cifar10":  # as it is, one batch takes half a minute
-        options += ["--model.hidden=[16,16,16]", "--model.critic_hidden=[8,8,8,8]"]
+        options += ["--model.hidden_dims=[16,16,16]", "--model.discriminator_hidden_dims=[8,8,8,8]"]
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []), *options, *TINY)
     reference = read_recipe(name)["reference"]
     for metric in [reference["metric"], *reference.get("also", [])]:

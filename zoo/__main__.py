@@ -1,4 +1,4 @@
-"""``python -m zoo …``: the same as ``python train.py …``, from any folder."""
+"""``python -m zoo …``: the same as the command ``zoo``."""
 
 from zoo.cli.main import main
 

@@ -249,7 +249,7 @@ def test_bad_input(images: Case) -> None:
     with pytest.raises(InputError, match="targets go from 7 to 7"):
         Targeted(attack, 7)(model, x, y)
     with pytest.raises(InputError, match="CarliniWagner has no eps"):
-        CarliniWagner().with_budget(0.1)
+        CarliniWagner().with_eps(0.1)
     two = (y > 1).long()
     with pytest.raises(InputError, match="'dlr' needs at least 3 classes, the model has 2"):
         PGD(eps=0.1, loss="dlr")(lambda x: model(x)[:, :2], x, two)

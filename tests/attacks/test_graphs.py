@@ -41,7 +41,7 @@ def trained() -> tuple[NodeClassifier, Any]:
     """A GCN that knows the blocks of a graph, and that graph with its test nodes."""
     torch.manual_seed(0)
     data = SBM()
-    model = NodeClassifier(data.num_features, data.num_classes, hidden=16, lr=0.01)
+    model = NodeClassifier(data.num_features, data.num_classes, hidden_dim=16, lr=0.01)
     trainer = L.Trainer(
         max_epochs=100, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, limit_val_batches=0, accelerator="cpu",
@@ -233,7 +233,7 @@ def test_training_against_flips(trained: tuple[NodeClassifier, Any]) -> None:
     """The callback works on graphs: the model learns from other edges, the data keeps its own."""
     torch.manual_seed(0)
     data = SBM()
-    model = NodeClassifier(data.num_features, data.num_classes, hidden=16, lr=0.01)
+    model = NodeClassifier(data.num_features, data.num_classes, hidden_dim=16, lr=0.01)
     seen: list[Tensor] = []
     logits = model.logits
 

@@ -67,7 +67,7 @@ def test_a_substitute_is_learned_from_classes_alone(learned: Case) -> None:
     found = attack(model, x[100:], y[100:])
     assert (found - x[100:]).abs().max() <= 0.3 + 1e-6
     assert accuracy(model, found, y[100:]) < 0.5
-    weaker = attack.with_budget(0.05)(model, x[100:], y[100:])
+    weaker = attack.with_eps(0.05)(model, x[100:], y[100:])
     assert accuracy(model, weaker, y[100:]) > 0.8
     before = torch.get_rng_state()
     again = kind.fit(oracle, x[:100])(model, x[100:], y[100:])

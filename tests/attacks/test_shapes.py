@@ -174,7 +174,7 @@ def test_changes_are_those_of_the_decoder(norm: str) -> None:
     length = delta_norm(codes.encode(delta), norm)
     assert (length <= 0.5 + 1e-9).all()
     assert length.max() > 0.49
-    assert torch.equal(attack.with_budget(0.0)(model, x, y), x)
+    assert torch.equal(attack.with_eps(0.0)(model, x, y), x)
     assert all(p.requires_grad and p.grad is None for p in codes.parameters())
     torch.testing.assert_close(attack(model, x[:1], y[:1]), found[:1], rtol=0, atol=1e-9)
     bounded = LatentPGD(eps=0.5, codes=codes, norm=norm, bounds=(-2.5, 2.5))
@@ -277,7 +277,7 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     with torch.inference_mode():
         inside = attack(model, sheets, y)
     torch.testing.assert_close(inside.pos, found.pos, rtol=0, atol=1e-6)
-    assert torch.equal(attack.with_budget(0.0)(model, sheets, y).pos, sheets.pos)
+    assert torch.equal(attack.with_eps(0.0)(model, sheets, y).pos, sheets.pos)
     inner = Restarts(Targeted(SmoothPGD(eps=0.05, band=6, steps=3), "next"), 2)
     smooth = OnMeshes(inner)(model, sheets, y)
     assert 0 < (smooth.pos - sheets.pos).norm(dim=1).max() <= 0.05 + 1e-6

@@ -26,7 +26,7 @@ EPS = 0.1
 
 def small(**options: Any) -> CNN:
     torch.manual_seed(0)
-    settings = {"channels": (16, 32), "hidden": (32,), "lr": 0.003, **options}
+    settings = {"channels": (16, 32), "hidden_dims": (32,), "lr": 0.003, **options}
     return CNN((1, 8, 8), 10, **settings)
 
 

@@ -18,7 +18,7 @@ from tests.test_resume import _KeepFirst
 from zoo import GAN, VAE
 from zoo.errors import InputError
 
-SMALL = {"latent_dim": 4, "hidden": (16,)}
+SMALL = {"latent_dim": 4, "hidden_dims": (16,)}
 
 
 def test_samples_over_time_are_a_figure_and_an_animation(

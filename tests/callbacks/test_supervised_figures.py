@@ -132,7 +132,7 @@ def test_an_ensembles_band(trainer: Trainer, tmp_path: Path) -> None:
 
     data = ToyCurves()
     model = DeepEnsembleRegressor(
-        (1,), 1, 2, target_mean=data.target_mean, member_settings={"hidden": (8,)}
+        (1,), 1, 2, target_mean=data.target_mean, member_settings={"hidden_dims": (8,)}
     )
     trainer(max_epochs=1, callbacks=[callbacks.FittedCurve()]).fit(model, data)
     assert names(tmp_path) == {"fitted_curve"}

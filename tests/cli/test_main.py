@@ -76,7 +76,7 @@ def test_flags_override_the_recipe_and_config_files(run: Run, tmp_path: Path) ->
     model = zoo.load(folder / "checkpoints/last.ckpt")
     assert model.hparams["latent_dim"] == 5
     assert model.hparams["lr"] == 0.01
-    assert tuple(model.hparams["hidden"]) == (256, 256)
+    assert tuple(model.hparams["hidden_dims"]) == (256, 256)
 
 
 def test_data_by_name_brings_its_properties(run: Run, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_wandb_receives_everything(run: Callable[..., Path]) -> None:
     tracked = Tracked(folder)
     # the complete resolved settings, as in config.yaml
     assert tracked.config["config"] == yaml.safe_load((folder / "config.yaml").read_text())
-    assert tracked.config["config"]["model"]["init_args"]["hidden"] == [256, 256]
+    assert tracked.config["config"]["model"]["init_args"]["hidden_dims"] == [256, 256]
     assert tracked.config["config"]["reference"]["metric"] == "test/neg_elbo"
     assert "encoder" in tracked.config["model_summary"]
     assert tracked.config["latent_dim"] == 2

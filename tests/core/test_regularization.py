@@ -20,7 +20,7 @@ from zoo.functional.penalties import clip_unit_norms_, lp_norm, soft_threshold
 
 Trainer = Callable[..., L.Trainer]
 PLAIN: dict[str, Any] = {
-    "hidden": (6,), "dropout": 0.0, "input_dropout": 0.0, "optimizer": "sgd", "lr": 0.1,
+    "hidden_dims": (6,), "dropout": 0.0, "input_dropout": 0.0, "optimizer": "sgd", "lr": 0.1,
     "optimizer_options": {"momentum": 0.0},
 }  # fmt: skip
 

@@ -123,7 +123,7 @@ def test_resuming_at_any_batch_gives_the_same_weights(
     """Ten batches an epoch: inside an epoch, at its last batch, at its end."""
 
     def make() -> VAE:
-        return VAE((1, 8, 8), hidden=(16,), schedule=schedule, optimizer="sgd", lr=1e-3)
+        return VAE((1, 8, 8), hidden_dims=(16,), schedule=schedule, optimizer="sgd", lr=1e-3)
 
     resumes_exactly(make, tmp_path, stop)
 
@@ -139,7 +139,7 @@ def test_a_codebook_and_its_random_revivals_resume_exactly(tmp_path: Path) -> No
 
 def test_a_conditional_vaes_warm_up_resumes_exactly(tmp_path: Path) -> None:
     def make() -> ConditionalVAE:
-        return ConditionalVAE((1, 8, 8), 10, hidden=(16,), kl_warmup=0.8)
+        return ConditionalVAE((1, 8, 8), 10, hidden_dims=(16,), kl_warmup=0.8)
 
     resumes_exactly(make, tmp_path, 12)
 
@@ -171,7 +171,7 @@ def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
 
 def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
     def make() -> GraphClassifier:
-        return GraphClassifier(1, 4, hidden=8, dropout=0.2)
+        return GraphClassifier(1, 4, hidden_dim=8, dropout=0.2)
 
     resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(samples=200, batch_size=16))
 
@@ -243,7 +243,7 @@ def test_a_checkpoint_at_the_end_of_an_epoch_resumes_too(tmp_path: Path) -> None
     def fit(epochs: int, ckpt_path: str | None = None) -> tuple[VAE, str]:
         torch.manual_seed(0)
         saver = Checkpoint("last", dirpath=str(tmp_path / f"{epochs}-{ckpt_path is None}"))
-        model, data = VAE((1, 8, 8), hidden=(16,)), Digits(batch_size=130)
+        model, data = VAE((1, 8, 8), hidden_dims=(16,)), Digits(batch_size=130)
         trainer = L.Trainer(
             max_epochs=epochs,
             accelerator="cpu",

@@ -163,7 +163,7 @@ def test_the_random_state_comes_back() -> None:
 
 def test_limits_on_batches_hold_in_every_epoch(trainer: Callable[..., L.Trainer]) -> None:
     fit = trainer(max_epochs=3, limit_train_batches=8)
-    fit.fit(VAE((1, 8, 8), hidden=(8,)), Digits())
+    fit.fit(VAE((1, 8, 8), hidden_dims=(8,)), Digits())
     assert fit.global_step == 24
 
 
@@ -180,6 +180,6 @@ def test_the_first_validation_after_a_sanity_check_sees_all_samples(
         def on_validation_batch_end(self, outputs: Any, batch: Any, *_: Any) -> None:
             self.seen += len(batch[0])
 
-    model = Counting((1, 8, 8), hidden=(8,))
+    model = Counting((1, 8, 8), hidden_dims=(8,))
     trainer(max_epochs=1, num_sanity_val_steps=1).fit(model, Digits(val_size=900))
     assert model.seen == 900

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import CSV, DataError
+from datamodules import CSV
+from zoo.errors import DataError
 
 Make = Callable[..., CSV]
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules import DataError, ImageFolder
+from datamodules import ImageFolder
+from zoo.errors import DataError
 
 
 def picture(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (40, 20)) -> None:

@@ -11,17 +11,9 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from datamodules import (
-    SBM,
-    DataError,
-    GraphCSV,
-    Karate,
-    Planetoid,
-    RandomGraphs,
-    TUDataset,
-    graphs,
-)
+from datamodules import SBM, GraphCSV, Karate, Planetoid, RandomGraphs, TUDataset, graphs
 from tests.official_files import PLANETOID_TEST, write_planetoid, write_tudataset
+from zoo.errors import DataError
 from zoo.functional.graphs import unique_undirected_edges
 
 SPLITS = ("train", "val", "test")

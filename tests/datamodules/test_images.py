@@ -9,8 +9,9 @@ import pytest
 import torch
 import torchvision
 
-from datamodules import CIFAR10, MNIST, Augmentation, DataError, Digits, FashionMNIST
+from datamodules import CIFAR10, MNIST, Augmentation, Digits, FashionMNIST
 from tests.conftest import zoo_data
+from zoo.errors import DataError
 
 
 def test_digits_are_float_images_with_the_published_split() -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import SST2, DataError, LabeledText
+from datamodules import SST2, LabeledText
 from datamodules.labeled_text import BAD, GOOD, negations
 from datamodules.token_rows import BucketPlan, padded, trimmed
 from tests.conftest import zoo_data
+from zoo.errors import DataError
 
 
 def meaning(text: str) -> str:

@@ -3,7 +3,8 @@ from itertools import chain, islice
 import pytest
 import torch
 
-from datamodules import BatchPlan, DataError, TensorLoader
+from datamodules import BatchPlan, TensorLoader
+from zoo.errors import DataError
 
 
 def loader(samples: int = 23, batch_size: int = 4, **plan: int) -> TensorLoader:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import BodyParts, DataError, Isometric, MeshFolder
+from datamodules import BodyParts, Isometric, MeshFolder
 from datamodules.bodies import BONES, JOINTS, body, gesture, pose, rotation
 from datamodules.isometric import CUTS, sheet
 from datamodules.mesh_files import read_surface
 from datamodules.meshes import cached_operators
 from tests.datamodules.test_point_files import TETRAHEDRON, VERTICES, lines, off, ply
+from zoo.errors import DataError
 from zoo.functional.meshes import (
     check_manifold,
     connected_components,

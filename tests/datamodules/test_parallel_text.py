@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import DataError, Multi30k, ParallelText
+from datamodules import Multi30k, ParallelText
 from datamodules.parallel_text import dates, ordinal, year_in_words
 from tests.conftest import zoo_data
+from zoo.errors import DataError
 
 
 def write(folder: Path, name: str, lines: list[str]) -> str:

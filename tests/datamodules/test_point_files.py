@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import DataError, ModelNet, PointFolder
+from datamodules import ModelNet, PointFolder
 from datamodules.mesh_files import read_mesh
+from zoo.errors import DataError
 
 pytest.importorskip("trimesh")
 

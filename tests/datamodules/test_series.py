@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import Brownian, DataError, ETTh1, Series
+from datamodules import Brownian, ETTh1, Series
 from tests.conftest import zoo_data
+from zoo.errors import DataError
 
 
 def counting(tmp_path: Path, rows: int = 100) -> str:

@@ -11,7 +11,6 @@ import torch
 from datamodules import (
     Anscombe,
     BreastCancer,
-    DataError,
     Datasaurus,
     Diabetes,
     Iris,
@@ -21,6 +20,7 @@ from datamodules import (
     ToyCurves,
     Wine,
 )
+from zoo.errors import DataError
 
 
 class Numbers(TableDataModule):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import Articulated, DataError, MeshSequence
+from datamodules import Articulated, MeshSequence
 from datamodules.bodies import body, pose
 from datamodules.isometric import CUTS, roll, sheet
 from tests.datamodules.test_point_files import lines
+from zoo.errors import DataError
 from zoo.functional.templates import unpack_template
 
 

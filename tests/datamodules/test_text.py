@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from datamodules import DataError, Text, TinyShakespeare
+from datamodules import Text, TinyShakespeare
 from datamodules.files import fetch
 from datamodules.text import IGNORE
 from tests.conftest import zoo_data
+from zoo.errors import DataError
 
 CHARACTERS = "".join(chr(ord("A") + i % 26) + "\n" * (i % 7 == 0) for i in range(2000))
 

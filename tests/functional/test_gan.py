@@ -23,9 +23,9 @@ def distributions(seed: int) -> tuple[Tensor, Tensor]:
     return p / p.sum(), q / q.sum()
 
 
-def critic_loss(objective: Objective, score: Tensor, p: Tensor, q: Tensor) -> Tensor:
+def discriminator_loss(objective: Objective, score: Tensor, p: Tensor, q: Tensor) -> Tensor:
     """E_p of the loss on data and E_q of that on samples."""
-    real, fake = objective.critic(score, score)
+    real, fake = objective.discriminator(score, score)
     return (p * real).sum() + (q * fake).sum()
 
 
@@ -33,19 +33,19 @@ def critic_loss(objective: Objective, score: Tensor, p: Tensor, q: Tensor) -> Te
 def test_the_minimax_value_at_the_best_critic_is_jensen_shannon(seed: int) -> None:
     p, q = distributions(seed)
     score = (p / q).log()  # σ(score) = p/(p + q)
-    value = -critic_loss(OBJECTIVES["minimax"], score, p, q)
+    value = -discriminator_loss(OBJECTIVES["minimax"], score, p, q)
     expected = 2 * jensen_shannon(p, q) - math.log(4)
     assert float((value - expected).abs()) < 1e-10
     # and no critic has a higher one
     for _ in range(20):
         other = score + torch.randn(7, dtype=D)
-        assert -critic_loss(OBJECTIVES["minimax"], other, p, q) < value
+        assert -discriminator_loss(OBJECTIVES["minimax"], other, p, q) < value
 
 
 def test_the_divergence_is_zero_exactly_when_the_distributions_are_equal() -> None:
     p, q = distributions(0)
-    equal = -critic_loss(OBJECTIVES["minimax"], (p / p).log(), p, p) + math.log(4)
-    different = -critic_loss(OBJECTIVES["minimax"], (p / q).log(), p, q) + math.log(4)
+    equal = -discriminator_loss(OBJECTIVES["minimax"], (p / p).log(), p, p) + math.log(4)
+    different = -discriminator_loss(OBJECTIVES["minimax"], (p / q).log(), p, q) + math.log(4)
     assert abs(float(equal)) < 1e-15
     assert jensen_shannon(p, p) == 0
     assert float(different) > 1e-3
@@ -76,7 +76,7 @@ def test_the_minimax_and_the_non_saturating_generator_pull_the_same_way(seed: in
 def test_the_generator_of_the_minimax_game_plays_against_the_critic() -> None:
     _, q = distributions(1)
     score = torch.randn(7, dtype=D)
-    _, fake = OBJECTIVES["minimax"].critic(score, score)
+    _, fake = OBJECTIVES["minimax"].discriminator(score, score)
     torch.testing.assert_close(
         (q * fake).sum(), -(q * OBJECTIVES["minimax"].generator(score)).sum()
     )
@@ -87,9 +87,9 @@ def test_least_squares_at_the_best_critic(seed: int) -> None:
     """D = p/(p + q), and the loss ½ Σ pq/(p + q)."""
     p, q = distributions(seed)
     best = p / (p + q)
-    loss = critic_loss(OBJECTIVES["least_squares"], best, p, q)
+    loss = discriminator_loss(OBJECTIVES["least_squares"], best, p, q)
     torch.testing.assert_close(loss, 0.5 * (p * q / (p + q)).sum())
-    assert loss < critic_loss(OBJECTIVES["least_squares"], best + 0.1, p, q)
+    assert loss < discriminator_loss(OBJECTIVES["least_squares"], best + 0.1, p, q)
     generator = OBJECTIVES["least_squares"].generator(best)
     torch.testing.assert_close(generator, 0.5 * (q / (p + q)).square())
 
@@ -98,7 +98,7 @@ def test_least_squares_at_the_best_critic(seed: int) -> None:
 def test_hinge_at_the_best_critic_is_total_variation(seed: int) -> None:
     """D = sign(p − q), and the loss 2 − 2 TV(p, q)."""
     p, q = distributions(seed)
-    loss = critic_loss(OBJECTIVES["hinge"], (p - q).sign(), p, q)
+    loss = discriminator_loss(OBJECTIVES["hinge"], (p - q).sign(), p, q)
     variation = 0.5 * (p - q).abs().sum()
     torch.testing.assert_close(loss, 2 - 2 * variation)
 
@@ -109,8 +109,8 @@ def test_wasserstein_at_the_best_critic_is_the_earth_movers_distance(seed: int) 
     p, q = distributions(seed)
     gap = (p - q).cumsum(0)
     steps = -gap[:-1].sign()  # of slope one
-    critic = torch.cat([torch.zeros(1, dtype=D), steps.cumsum(0)])
-    loss = critic_loss(OBJECTIVES["wasserstein"], critic, p, q)
+    discriminator = torch.cat([torch.zeros(1, dtype=D), steps.cumsum(0)])
+    loss = discriminator_loss(OBJECTIVES["wasserstein"], discriminator, p, q)
     torch.testing.assert_close(-loss, gap.abs().sum())
 
 
@@ -123,10 +123,10 @@ def test_r1_of_a_quadratic_critic() -> None:
     a = (a + a.mT).requires_grad_()
     x = torch.randn(5, 3, dtype=D)
 
-    def critic(x: Tensor) -> Tensor:
+    def discriminator(x: Tensor) -> Tensor:
         return 0.5 * ((x @ a) * x).sum(1)
 
-    value = r1_penalty(critic, x)
+    value = r1_penalty(discriminator, x)
     torch.testing.assert_close(value, 0.5 * (x @ a).square().sum(1).mean())
     (slope,) = torch.autograd.grad(value, a)
     assert slope.abs().sum() > 0
@@ -146,11 +146,11 @@ def test_the_gradient_penalty_looks_at_each_line_between_data_and_sample() -> No
     real, fake = torch.zeros(1000, 1, dtype=D), torch.full((1000, 1), 2.0, dtype=D)
     seen: list[Tensor] = []
 
-    def critic(x: Tensor) -> Tensor:
+    def discriminator(x: Tensor) -> Tensor:
         seen.append(x.detach())
         return x[:, 0]
 
-    gradient_penalty(critic, real, fake, torch.Generator().manual_seed(0))
+    gradient_penalty(discriminator, real, fake, torch.Generator().manual_seed(0))
     assert 0 < float(seen[0].min()) < 0.02
     assert 1.98 < float(seen[0].max()) < 2
     assert float(seen[0].mean()) == pytest.approx(1, abs=0.05)

@@ -26,30 +26,30 @@ class Counted(VAE):
 
     largest = 0
 
-    def log_weights(self, x, label=None, draws=1):  # type: ignore[no-untyped-def]
-        self.largest = max(self.largest, len(x) * draws)
-        return super().log_weights(x, label, draws)
+    def log_weights(self, x, label=None, num_samples=1):  # type: ignore[no-untyped-def]
+        self.largest = max(self.largest, len(x) * num_samples)
+        return super().log_weights(x, label, num_samples)
 
 
 def test_chunks_bound_the_memory_and_leave_the_estimate() -> None:
-    model = Counted((6,), 2, hidden=(4,)).double().eval()
+    model = Counted((6,), 2, hidden_dims=(4,)).double().eval()
     x = torch.rand(7, 6).double()
     with model.seeded(0):
-        whole = importance_weighted_bound(model, x, draws=2000, rows=10**9)
+        whole = importance_weighted_bound(model, x, num_samples=2000, rows=10**9)
     model.largest = 0
     with model.seeded(0):
-        parts = importance_weighted_bound(model, x, draws=2000, rows=100)
+        parts = importance_weighted_bound(model, x, num_samples=2000, rows=100)
     assert model.largest <= 100
     torch.testing.assert_close(whole, parts, atol=0.1, rtol=0)  # the same up to the draws
     with model.seeded(1):
-        expected = log_mean_exp(model.log_weights(x, draws=1)).detach()
+        expected = log_mean_exp(model.log_weights(x, num_samples=1)).detach()
     with model.seeded(1):
-        torch.testing.assert_close(importance_weighted_bound(model, x, draws=1), expected)
+        torch.testing.assert_close(importance_weighted_bound(model, x, num_samples=1), expected)
 
 
 def test_one_long_list_of_images_is_cut_too() -> None:
-    model = Counted((6,), 2, hidden=(4,)).eval()
-    bound = importance_weighted_bound(model, torch.rand(1000, 6), draws=3, rows=50)
+    model = Counted((6,), 2, hidden_dims=(4,)).eval()
+    bound = importance_weighted_bound(model, torch.rand(1000, 6), num_samples=3, rows=50)
     assert bound.shape == (1000,)
     assert model.largest <= 50
     assert not bound.requires_grad
@@ -57,7 +57,7 @@ def test_one_long_list_of_images_is_cut_too() -> None:
 
 def test_no_draws_are_refused() -> None:
     with pytest.raises(ValueError, match="draws must be at least 1, got 0"):
-        importance_weighted_bound(VAE((6,)), torch.rand(3, 6), draws=0)
+        importance_weighted_bound(VAE((6,)), torch.rand(3, 6), num_samples=0)
 
 
 def test_units_in_use_are_those_that_vary() -> None:
@@ -80,7 +80,7 @@ def test_probes_read_what_is_there() -> None:
 
 
 def test_features_are_what_the_last_layer_sees() -> None:
-    model = CNN((1, 8, 8), 10, (4, 8), hidden=(6,))
+    model = CNN((1, 8, 8), 10, (4, 8), hidden_dims=(6,))
     network = ClassifierFeatures(model)
     x = torch.rand(5, 1, 8, 8)
     features = network(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ from zoo.networks.attention import (
     recorded_weights,
 )
 from zoo.networks.position_encoding import make_position
-from zoo.networks.transformer import TransformerLayer
+from zoo.networks.transformer import TransformerConfig, TransformerLayer
 
 B, HEADS, T, DIM = 2, 4, 7, 16
 
@@ -127,13 +129,17 @@ def test_multi_head_attention_equals_torchs(causal: bool) -> None:
     assert ours.record is None
 
 
+def config(**settings: Any) -> TransformerConfig:
+    return TransformerConfig(dim=DIM, heads=HEADS, mlp_dim=40, **settings)
+
+
 @pytest.mark.parametrize("pre_norm", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
     theirs = nn.TransformerEncoderLayer(
         DIM, HEADS, 40, 0.0, activation, batch_first=True, norm_first=pre_norm
     ).double()
-    ours = TransformerLayer(DIM, HEADS, 40, pre_norm=pre_norm, activation=activation).double()
+    ours = TransformerLayer(config(pre_norm=pre_norm, activation=activation)).double()
     copied(theirs.self_attn, ours.attention)
     ours.feed_forward.inner.load_state_dict(theirs.linear1.state_dict())
     ours.feed_forward.output.load_state_dict(theirs.linear2.state_dict())
@@ -151,7 +157,7 @@ def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
 
 def test_a_decoder_layer_equals_torchs() -> None:
     theirs = nn.TransformerDecoderLayer(DIM, HEADS, 40, 0.0, batch_first=True).double()
-    ours = TransformerLayer(DIM, HEADS, 40, pre_norm=False, activation="relu", cross=True).double()
+    ours = TransformerLayer(config(pre_norm=False, activation="relu"), cross=True).double()
     copied(theirs.self_attn, ours.attention)
     assert ours.cross_attention is not None
     copied(theirs.multihead_attn, ours.cross_attention)

@@ -11,14 +11,20 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
-from zoo.networks.graph_network import CONVOLUTIONS, LINEAR_FIRST, FixedFeatures, GraphNetwork
+from zoo.networks.graph_network import (
+    CONVOLUTIONS,
+    LINEAR_FIRST,
+    FixedFeatures,
+    GraphConfig,
+    GraphNetwork,
+)
 
 N, F = 20, 6
 
 
 def make(conv: str, **options: Any) -> GraphNetwork:
-    settings: dict[str, Any] = {"layers": 2, "heads": 4, **options}
-    return GraphNetwork(conv, F, 8, 5, **settings).double().eval()
+    settings: dict[str, Any] = {"hidden_dim": 8, "layers": 2, "heads": 4, **options}
+    return GraphNetwork(GraphConfig(conv=conv, **settings), F, 5).double().eval()
 
 
 def random_graph(nodes: int = N, edges: int = 40) -> tuple[Tensor, Tensor]:
@@ -159,7 +165,7 @@ def test_absent_pairs_are_absent_and_evenly_drawn() -> None:
 def test_features_that_are_mostly_0(conv: str) -> None:
     """As a sparse matrix they give the same outputs and gradients, and dropout's mean is theirs."""
     torch.manual_seed(0)
-    network = GraphNetwork(conv, 200, 8, 5, layers=2, heads=4).double()
+    network = GraphNetwork(GraphConfig(conv=conv, hidden_dim=8, heads=4), 200, 5).double()
     x = (torch.rand(N, 200) < 0.03).double()
     _, edges = random_graph()
     assert network.features is not None

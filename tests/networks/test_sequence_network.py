@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.errors import InputError
 from zoo.networks.position_encoding import POSITIONS
-from zoo.networks.sequence_network import LAYERS, SequenceNetwork
+from zoo.networks.sequence_network import LAYER_TYPES, SequenceConfig, SequenceNetwork
 
 B, T, DIM = 3, 12, 16
-KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYERS[1:]]
+KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYER_TYPES[1:]]
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +22,11 @@ def _seed() -> None:
 
 
 def make(layer: str, position: str, causal: bool, **options: Any) -> SequenceNetwork:
-    settings: dict[str, Any] = {"length": 64, "std": 0.2, **options}
-    network = SequenceNetwork(layer, DIM, 2, 4, causal=causal, position=position, **settings)
+    of_network = {k: options.pop(k) for k in ("window", "cross") if k in options}
+    length = options.pop("length", 64)
+    settings: dict[str, Any] = {"layers": 2, "heads": 4, "init_std": 0.2, **options}
+    config = SequenceConfig(layer_type=layer, dim=DIM, position=position, **settings)
+    network = SequenceNetwork(config, length, causal, **of_network)
     if position == "sinusoidal":  # as large as these tokens
         network.position.scale.data.fill_(1.0)
     return network.double().eval()
@@ -120,7 +124,7 @@ def test_a_state_gives_what_the_whole_pass_gives(
 
 def test_a_window_is_as_wide_as_it_says() -> None:
     """One layer that sees 4 tokens: the fifth before makes no difference, the fourth does."""
-    network = SequenceNetwork("transformer", DIM, 1, 4, 64, causal=True, window=4, std=0.2).double()
+    network = make("transformer", "rotary", causal=True, layers=1, window=4)
     x = tokens()
     for back, matters in ((3, True), (4, False)):
         changed = x.clone()
@@ -136,7 +140,7 @@ def test_a_state_keeps_no_more_than_its_window() -> None:
     assert len(state.layers[0].own) == 3  # the next token sees itself and three before it
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LAYER_TYPES)
 def test_rows_of_a_state_can_be_chosen(layer: str) -> None:
     network = make(layer, "rotary", causal=True)
     x, rows = tokens(), torch.tensor([2, 0, 0])
@@ -166,13 +170,14 @@ def test_a_prior_says_who_may_attend_to_whom(causal: bool) -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("layer", LAYERS[1:])
+@pytest.mark.parametrize("layer", LAYER_TYPES[1:])
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 def test_layers_have_equally_many_weights(layer: str, causal: bool, activation: str) -> None:
     def weights(name: str) -> int:
-        network = SequenceNetwork(
-            name, 64, 3, 4, 32, causal, activation=activation, position="rotary"
+        config = SequenceConfig(
+            layer_type=name, dim=64, layers=3, heads=4, activation=activation, position="rotary"
         )
+        network = SequenceNetwork(config, 32, causal)
         return sum(p.numel() for p in network.parameters())
 
     assert weights(layer) == pytest.approx(weights("transformer"), rel=0.01)
@@ -184,7 +189,7 @@ def test_zero_init_makes_every_layer_the_identity() -> None:
     torch.testing.assert_close(network(x), network.norm(x))
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LAYER_TYPES)
 def test_dropout_is_for_training_alone(layer: str) -> None:
     network, plain = (make(layer, "rotary", causal=True, dropout=rate) for rate in (0.5, 0.0))
     plain.load_state_dict(network.state_dict())
@@ -197,18 +202,18 @@ def test_dropout_is_for_training_alone(layer: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layer": "convolution"}, "unknown layer 'convolution'; choose from transformer, mlp"),
-        ({"layer": "gru", "cross": True}, "read by attention, which layer='gru' has none of"),
-        ({"position": "rope"}, "unknown position 'rope'; choose from none, learned"),
-        ({"norm": "group"}, "unknown norm 'group'; choose from layer, rms, batch"),
-        ({"norm": "batch"}, "lets a token know of later ones: choose layer or rms"),
+        ({"layer_type": "convolution"}, "unknown layer_type 'convolution'; .*transformer, mlp"),
+        ({"layer_type": "gru", "cross": True}, "layer_type='gru' has no cross-attention"),
+        ({"position": "rope"}, "unknown position 'rope'; .*none, learned"),
+        ({"normalization": "group"}, "unknown normalization 'group'; choose from layer, rms, b"),
+        ({"normalization": "batch"}, "lets a token see later ones"),
         ({"activation": "tanh"}, "unknown activation 'tanh'; choose from relu, gelu"),
     ],
 )
 def test_bad_settings(options: dict[str, Any], message: str) -> None:
-    settings = {"layer": "transformer", "causal": True, **options}
-    with pytest.raises(ValueError, match=message):
-        SequenceNetwork(dim=16, layers=1, heads=4, length=8, **settings)
+    cross = options.pop("cross", False)
+    with pytest.raises(InputError, match=message):
+        SequenceNetwork(SequenceConfig(dim=16, layers=1, heads=4, **options), 8, True, cross=cross)
 
 
 def test_batch_norm_of_tokens() -> None:

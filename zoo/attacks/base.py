@@ -58,7 +58,7 @@ class Attack:
         """The attack itself, with gradients enabled and the model in evaluation mode."""
         raise NotImplementedError(f"{type(self).__name__} has no perturb(model, x, goal)")
 
-    def with_budget(self, eps: float) -> Attack:
+    def with_eps(self, eps: float) -> Attack:
         """The same attack within another ε; those without one raise InputError."""
         raise InputError(f"{type(self).__name__} has no eps: it looks for the nearest sample")
 
@@ -86,8 +86,8 @@ class AttackWrapper(Attack):
         """The same around another attack."""
         raise NotImplementedError(f"{type(self).__name__} has no around(attack)")
 
-    def with_budget(self, eps: float) -> Attack:
-        return self.around(self.attack.with_budget(eps))
+    def with_eps(self, eps: float) -> Attack:
+        return self.around(self.attack.with_eps(eps))
 
     def with_faces(self, faces: Tensor) -> Attack:
         return self.around(self.attack.with_faces(faces))
@@ -143,7 +143,7 @@ class EpsilonAttack(BoundedAttack):
         if not self.eps >= 0:
             raise InputError(f"{type(self).__name__}: eps must not be negative, got {self.eps}")
 
-    def with_budget(self, eps: float) -> Attack:
+    def with_eps(self, eps: float) -> Attack:
         return replace(self, eps=eps)
 
     def inside(self, x: Tensor, point: Tensor) -> Tensor:

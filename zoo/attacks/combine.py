@@ -113,8 +113,8 @@ class WorstOf(Attack):
                 rows = rows[~goal.rows(rows).reached(model(part))]
         return found
 
-    def with_budget(self, eps: float) -> Attack:
-        return WorstOf(*(attack.with_budget(eps) for attack in self.attacks))
+    def with_eps(self, eps: float) -> Attack:
+        return WorstOf(*(attack.with_eps(eps) for attack in self.attacks))
 
     def with_faces(self, faces: Tensor) -> Attack:
         return WorstOf(*(attack.with_faces(faces) for attack in self.attacks))
@@ -143,8 +143,8 @@ class Restarts(WorstOf):
         super().__init__(*(with_new_seed(attack, number) for number in range(count)))
         self.attack, self.count = attack, count
 
-    def with_budget(self, eps: float) -> Attack:
-        return Restarts(self.attack.with_budget(eps), self.count)
+    def with_eps(self, eps: float) -> Attack:
+        return Restarts(self.attack.with_eps(eps), self.count)
 
     def with_faces(self, faces: Tensor) -> Attack:
         return Restarts(self.attack.with_faces(faces), self.count)

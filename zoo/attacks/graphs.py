@@ -76,7 +76,7 @@ class GraphAttack(Attack):
     def on_batch(self, model: Any, batch: Any) -> Any:
         return self(model, batch)
 
-    def with_budget(self, eps: float) -> Attack:
+    def with_eps(self, eps: float) -> Attack:
         return replace(self, eps=eps)
 
     def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:

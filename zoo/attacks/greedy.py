@@ -41,7 +41,7 @@ class GreedyAttack(Attack):
                 f"{self.eps} and {self.rounds}"
             )
 
-    def with_budget(self, eps: float) -> Attack:
+    def with_eps(self, eps: float) -> Attack:
         return replace(self, eps=eps)
 
     def limit(self, x: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def evaluate_robustness(
             held = held[held]
         for attack, name in zip(attacks, names, strict=True):
             for i, radius in enumerate(eps):
-                found = attack.with_budget(radius).on_batch(model, batch)
+                found = attack.with_eps(radius).on_batch(model, batch)
                 right[name][i] += int((is_correct_on_batch(model, found) & held).sum())
     if not samples:
         raise InputError("the loader has no samples to judge robustness on")

@@ -37,8 +37,8 @@ class Transferred(Attack):
         with frozen_eval(self.substitute):
             return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
 
-    def with_budget(self, eps: float) -> Attack:
-        return Transferred(self.attack.with_budget(eps), self.substitute)
+    def with_eps(self, eps: float) -> Attack:
+        return Transferred(self.attack.with_eps(eps), self.substitute)
 
     @property
     def name(self) -> str:

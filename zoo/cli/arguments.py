@@ -1,7 +1,7 @@
-"""From ``--model vae --data mnist`` to what LightningCLI reads.
+"""Command-line arguments: from ``--model vae --data mnist`` to what LightningCLI reads.
 
-A name is replaced by its recipe, as the first ``--config``; whatever else stands on the command
-line comes after it and therefore overrides it.
+A name stands for its recipe, whose settings become the defaults; everything else on the command
+line overrides them.
 """
 
 from __future__ import annotations
@@ -14,34 +14,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
+
 from zoo.core import registry
-from zoo.errors import InputError, suggest
+from zoo.core.signature import arguments_of
+from zoo.errors import InputError, suggest, unknown
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-OWN_COMMANDS = (
-    "list", "reproduce", "evaluate", "attack", "interpolate", "traverse", "arithmetic", "compare",
-    "generate", "translate", "study",
-)  # fmt: skip
 LOGGERS = ("csv", "tensorboard", "wandb")
 CHECKPOINT_WORDS = ("best", "last", "hpc", "registry")
 
 
 class Parser(argparse.ArgumentParser):
-    """Arguments of a command of the zoo's own; what is wrong with them is one line.
+    """Argument parser of a command of the zoo; errors are one line.
 
     Args:
-        command: its name.
-        description: for ``--help``.
+        command: name of the command.
+        description: text for ``--help``.
     """
 
     def __init__(self, command: str, description: str | None) -> None:
         self.command = command
-        # options are written out: --data would otherwise stand for --data.root
         super().__init__(
-            f"python -m zoo {command}",
+            f"zoo {command}",
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            allow_abbrev=False,  # --data would be taken for --data.root
         )
 
     def error(self, message: str) -> NoReturn:
@@ -50,31 +48,37 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass
 class Invocation:
-    """A command line, understood.
+    """A parsed command line for LightningCLI.
 
     Args:
-        subcommand: of LightningCLI.
-        test_after_fit: whether this is the plain ``--model …`` form: fit, then test.
-        args: what LightningCLI gets, the subcommand first.
+        subcommand: ``fit``, ``validate``, ``test`` or ``predict``.
+        test_after_fit: whether no subcommand was given: fit, then test.
+        args: what LightningCLI parses, the subcommand first.
+        recipe: settings that ``args`` override; empty where a configuration file has them all.
         given: options that the user wrote, such as ``--model.latent_dim``.
-        classes: paths of the model's and the data's class, as far as they are known before parsing.
+        classes: class paths of the model and the data, as far as known before parsing.
     """
 
     subcommand: str
     test_after_fit: bool
     args: list[str]
+    recipe: dict[str, Any] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     classes: dict[str, str] = field(default_factory=dict)
 
 
-def expand(args: list[str]) -> Invocation:
-    """Understands a command line.
+def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
+    """Replace the zoo's names in a command line by recipes and class paths.
+
+    Args:
+        args: the command line without the program.
+        commands: further commands of the program, for suggestions.
 
     Raises:
         InputError: unknown subcommand, model, data set or logger (with the nearest names); a model
             class that cannot be imported; no model at all.
     """
-    subcommand, rest = _subcommand(list(args))
+    subcommand, rest = _subcommand(list(args), commands)
     given = {arg.split("=")[0] for arg in rest if arg.startswith("--")}
     model, rest = _take(rest, "--model")
     data, rest = _take(rest, "--data")
@@ -84,47 +88,44 @@ def expand(args: list[str]) -> Invocation:
     for name in registry.PROPERTIES:
         if given & {f"--model.{name}", f"--model.init_args.{name}"}:
             raise InputError(f"--model.{name} comes from the data: choose other --data instead")
-    front = []
-    classes: dict[str, str] = {}
-    if model:
-        recipe = _recipe(model, data)
-        classes = {k: recipe[k]["class_path"] for k in ("model", "data") if k in recipe}
-        front.append(f"--config={json.dumps(recipe)}")
-    elif not configs and not given & {"--model.help", "--data.help"}:
-        front.append(f"--config={_config_beside(checkpoint)}")
-    front += [f"--config={path}" for path in configs]
+    recipe = _recipe(model, data) if model else {}
+    if not model and not configs and not given & {"--model.help", "--data.help"}:
+        configs = [str(_config_beside(checkpoint))]
+    front = [f"--config={path}" for path in configs]
     if data and not model:
         front.append(f"--data={registry.data_class(data)}")
     if loggers:
         front.append(f"--logger={json.dumps(_check_loggers(loggers))}")
+    settings = [recipe, *map(_read_config, configs)]
     return Invocation(
         subcommand=subcommand or "fit",
         test_after_fit=subcommand is None,
         args=[subcommand or "fit", *front, *rest],
+        recipe=recipe,
         given=given,
-        classes=classes,
+        classes={key: path for key in ("model", "data") if (path := _class_path(settings, key))},
     )
 
 
-def _subcommand(args: list[str]) -> tuple[str | None, list[str]]:
+# -- flags ---------------------------------------------------------------------------------------
+
+
+def _subcommand(args: list[str], commands: tuple[str, ...]) -> tuple[str | None, list[str]]:
     if args and args[0] in SUBCOMMANDS:
         return args[0], args[1:]
     if args and not args[0].startswith("-"):
-        hint = suggest(args[0], [*SUBCOMMANDS, *OWN_COMMANDS])
-        raise InputError(
-            f"unknown command {args[0]!r}{hint or '; known: ' + ', '.join(SUBCOMMANDS)}"
-        )
+        raise unknown("command", args[0], [*SUBCOMMANDS, *commands])
     return None, args
 
 
 def _take(args: list[str], *flags: str) -> tuple[str | None, list[str]]:
-    """The last value of a flag, and the arguments without it."""
+    """Return the last value of a flag, and the arguments without it."""
     values, rest = _take_all(args, *flags, many=False)
     return (values[-1] if values else None), rest
 
 
 def _take_all(args: list[str], *flags: str, many: bool = True) -> tuple[list[str], list[str]]:
-    """All values of a flag (``--x a b``, ``--x=a,b``), and the arguments without it."""
+    """Return all values of a flag (``--x a b``, ``--x=a,b``), and the arguments without it."""
     values: list[str] = []
     rest: list[str] = []
     queue = list(args)
@@ -149,64 +150,86 @@ def _check_loggers(values: list[str]) -> list[str]:
     names = [name for value in values for name in value.strip("[]").replace(",", " ").split()]
     for name in names:
         if name not in LOGGERS:
-            raise InputError(f"unknown logger {name!r}; choose from {', '.join(LOGGERS)}")
+            raise unknown("logger", name, LOGGERS)
     return list(dict.fromkeys(names))
 
 
+# -- recipes and configuration files -------------------------------------------------------------
+
+
 def _recipe(model: str, data: str | None) -> dict[str, Any]:
-    """The settings that the rest of the command line overrides."""
+    """Return the settings that the rest of the command line overrides."""
     named = None if data is None or "." in data else data
     if "." in model:
         recipe = _recipe_for_class(model, named)
     else:
         name, recipe = registry.recipe_for(model, named)
         recipe["name"] = name
-    if data and not named:  # a class of the user's: its own defaults
+    if data and not named:  # a class of the user's, at its own defaults
         import_class("--data", data)
         recipe["data"] = {"class_path": data}
         recipe.pop("reference", None)
     return recipe
 
 
-def _config_beside(checkpoint: str | None) -> Path:
-    """The settings of the run that wrote a checkpoint."""
-    if not checkpoint or checkpoint in CHECKPOINT_WORDS:
-        raise InputError(
-            f"say which model: --model NAME ({', '.join(registry.list_models())}), "
-            "--model package.Class or --config FILE"
-        )
-    config = Path(checkpoint).absolute().parent.parent / "config.yaml"
-    if not config.is_file():
-        raise InputError(
-            f"no --model, and there is no {config} beside the checkpoint: "
-            "add --model NAME or --config FILE"
-        )
-    return config
-
-
 def _recipe_for_class(path: str, data: str | None) -> dict[str, Any]:
-    """The recipe of the zoo's class that ``path`` is or derives from, to be run with ``path``."""
+    """Return the recipe of the zoo's class that a class is or derives from, for that class."""
     cls = import_class("--model", path)
-    ancestors = (f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__)
-    model = next(filter(None, map(registry.model_of_class, ancestors)), None)
+    names = (registry.model_of_class(registry.public_path(c)) for c in cls.__mro__)
+    model = next(filter(None, names), None)
     if model:
         _, recipe = registry.recipe_for(model, data)
     else:
         recipe = {"data": {"class_path": registry.data_class(data)}} if data else {}
-    known = registry.arguments_of(cls)
+    known = arguments_of(cls)
     settings = recipe.get("model", {}).get("init_args", {})
     recipe["model"] = {
         "class_path": path,
         "init_args": {key: value for key, value in settings.items() if key in known},
     }
     recipe["name"] = path.rpartition(".")[2]
-    if path not in registry.model_classes():
-        recipe.pop("reference", None)  # it speaks of the zoo's own class
+    if registry.model_of_class(registry.public_path(cls)) is None:
+        recipe.pop("reference", None)  # it is about the zoo's own class
     return recipe
 
 
+def _config_beside(checkpoint: str | None) -> Path:
+    """Return the configuration file of the run that wrote a checkpoint."""
+    if not checkpoint or checkpoint in CHECKPOINT_WORDS:
+        raise InputError(
+            f"no model given: add --model NAME ({', '.join(registry.list_models())}), "
+            "--model package.Class or --config FILE"
+        )
+    config = Path(checkpoint).absolute().parent.parent / "config.yaml"
+    if not config.is_file():
+        raise InputError(
+            f"no model given, and there is no {config} beside the checkpoint: add --model NAME or "
+            "--config FILE"
+        )
+    return config
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    """Return the contents of a configuration file as far as they can be read; the parser reports
+    what is wrong with it."""
+    try:
+        content = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:
+    """Return the class path of ``model`` or ``data`` in the last settings that have one."""
+    for content in reversed(settings):
+        part = content.get(key)
+        if isinstance(part, dict) and isinstance(part.get("class_path"), str):
+            return part["class_path"]
+    return None
+
+
 def import_class(flag: str, path: str) -> type:
-    """A class of the user's, from the working folder or anything installed.
+    """Import a class that the user named, from the working folder or an installed package.
 
     Raises:
         InputError: no such module or class; not a class.
@@ -218,7 +241,7 @@ def import_class(flag: str, path: str) -> type:
         cls = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if error.name and not f"{module}.".startswith(f"{error.name}."):
-            raise  # an import inside the user's module, not the module itself
+            raise  # an import inside the user's module failed, not that of the module itself
         raise InputError(f"{flag} {path}: there is no module {error.name!r}") from error
     except AttributeError:
         near = suggest(name, dir(importlib.import_module(module)))
@@ -228,12 +251,12 @@ def import_class(flag: str, path: str) -> type:
     return cls
 
 
-def refuse_unreached(trainer: Any, model_class: type) -> None:
-    """Refuses flags of the Trainer that do not reach a model which steps its optimisers by itself.
+def refuse_trainer_flags(trainer: Any, model_class: type) -> None:
+    """Refuse Trainer flags that have no effect on a model with manual optimization.
 
     Args:
-        trainer: its settings by name.
-        model_class: whose arguments may have the same names.
+        trainer: settings of the Trainer by name.
+        model_class: the model, which may have arguments of the same names.
 
     Raises:
         InputError: such a flag was given.
@@ -241,8 +264,8 @@ def refuse_unreached(trainer: Any, model_class: type) -> None:
     for name, neutral in (("gradient_clip_val", (None, 0)), ("accumulate_grad_batches", (1,))):
         if trainer.get(name) in neutral:
             continue
-        own = name in registry.arguments_of(model_class)
+        hint = f"use --model.{name} instead" if name in arguments_of(model_class) else "remove it"
         raise InputError(
-            f"{model_class.__name__} steps by itself, which --trainer.{name} does not reach: "
-            f"{f'give --model.{name} in its place' if own else 'leave it out'}"
+            f"--trainer.{name} has no effect on {model_class.__name__}, which optimizes manually: "
+            f"{hint}"
         )

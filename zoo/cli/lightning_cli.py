@@ -1,50 +1,49 @@
-"""LightningCLI as the zoo runs it: data linked to model, run folders, loggers, a closing table."""
+"""LightningCLI for the zoo: recipes as defaults, data linked to models, run folders, loggers."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import yaml
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from jsonargparse import ArgumentParser
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary import summarize
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
-from datamodules import DataError
-from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_unreached
+from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
+from zoo.cli.run_folder import make_logger, make_run_folder
 from zoo.core import checkpoints, registry
-from zoo.core.distributed import destroy_process_group, keep_freed_memory
+from zoo.core.create import data_property
+from zoo.core.distributed import destroy_process_group
+from zoo.core.migrations import migrate
 from zoo.core.quiet import silence_libraries
 from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
+from zoo.core.signature import arguments_of
+from zoo.core.speed import NullProfiler, keep_freed_memory, skip_nvml_check
 from zoo.core.task import Task
 from zoo.errors import InputError
-from zoo.networks.normalization import BatchOfOneError
 
 
 @dataclass
 class CheckpointSettings:
-    """What is kept of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
+    """Which checkpoints a run keeps: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
     Args:
-        monitor: metric that makes a checkpoint the best one; null keeps the last one alone.
+        monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
         mode: ``min`` or ``max``.
-        every_n_train_steps: writes ``last.ckpt`` after every so many steps instead of each epoch.
-        upload: whether Weights & Biases gets the checkpoints as artifacts.
+        every_n_train_steps: write ``last.ckpt`` every so many steps instead of every epoch.
+        upload: whether the checkpoints are uploaded to Weights & Biases as an artifact.
     """
 
     monitor: str | None = "val/loss"
@@ -54,17 +53,15 @@ class CheckpointSettings:
 
 
 def run(invocation: Invocation) -> None:
-    """Runs what the command line asks for."""
+    """Run a subcommand of LightningCLI: fit, validate, test or predict."""
     silence_libraries()
     if not torch.cuda.is_available():
-        # Lightning has torch look for a GPU's library in a way that, without one, costs each
-        # optimiser step as much as a tiny model
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+        skip_nvml_check()
         keep_freed_memory()
     try:
         ZooCLI(invocation)
         destroy_process_group()
-    except (DataError, MisconfigurationException, BatchOfOneError) as error:
+    except MisconfigurationException as error:
         raise InputError(str(error)) from error
     except TrainingInterrupted as stop:
         print_rank_zero(str(stop))
@@ -72,61 +69,41 @@ def run(invocation: Invocation) -> None:
         sys.exit(130)
 
 
-class MetricsFile(CSVLogger):
-    """``metrics.csv`` and nothing beside it: ``config.yaml`` holds the settings."""
-
-    def log_hyperparams(self, params: Any = None) -> None:
-        pass
-
-
-class NoProfiler(PassThroughProfiler):
-    """Measures nothing, more cheaply than Lightning's own profiler that measures nothing.
-
-    The loop enters it over forty times a step; that one makes a generator each time, this one
-    hands out the same empty context.
-    """
-
-    nothing = contextlib.nullcontext()
-
-    def profile(self, action_name: str) -> Any:
-        return self.nothing
-
-
 class ZooParser(LightningArgumentParser):
-    """A parser whose errors are one line, with the nearest names."""
+    """Parser whose errors are one line, with the nearest names."""
 
     arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        if not self.exit_on_error:  # a parser inside this one, which will say where it was
+        if not self.exit_on_error:  # a nested parser; the outer one adds where the error was
             super().error(message, ex)
         raise InputError(self.explain(message, ex)) from ex
 
     def explain(self, message: str, ex: Exception | None = None) -> str:
-        """The message on one line."""
+        """Return the message as one line."""
         parser = getattr(ex, "subcommand_parser", None) or self
         return one_line(message, parser._option_string_actions, self.arguments)
 
 
 class ZooCLI(LightningCLI):
-    """LightningCLI for the zoo's conventions.
+    """LightningCLI with the zoo's conventions.
 
     Args:
-        invocation: see :func:`zoo.cli.arguments.expand`.
+        invocation: the parsed command line; see :func:`zoo.cli.arguments.expand`.
     """
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
-        self.run_dir = Path()
-        self._checkpoint: dict[str, Any] = {}  # the one that ckpt_path names, until it is checked
+        self.run_folder = Path()
+        self._checkpoint: dict[str, Any] = {}  # of ckpt_path, until its weights are checked
         ZooParser.arguments = {
-            key: registry.arguments_of(registry.import_class(path))
+            key: arguments_of(registry.import_class(path))
             for key, path in invocation.classes.items()
         }
         super().__init__(
             LightningModule,
             LightningDataModule,
-            save_config_callback=None,  # a callback costs each step: see _save_config
+            save_config_callback=None,  # a callback costs time in each step: see _save_config
             parser_class=ZooParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
@@ -138,57 +115,85 @@ class ZooCLI(LightningCLI):
     # -- options --------------------------------------------------------------------------------
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--seed", type=int, default=0, help="of everything random")
-        parser.add_argument("--name", type=str | None, default=None, help="of the run's folder")
+        parser.add_argument("--seed", type=int, default=0, help="random seed of the run")
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="name of the run, a folder in runs/"
+        )
         parser.add_argument(
             "--logger", type=list[str], default=["csv"], help=f"any of {', '.join(LOGGERS)}"
         )
         parser.add_argument(
-            "--reference", type=dict | None, default=None, help="the figure to be reached"
+            "--reference", type=dict | None, default=None, help="the published value to reach"
         )
         parser.add_class_arguments(CheckpointSettings, "checkpoint")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Link what the model asks for to the properties of the data module."""
+        known = ZooParser.arguments.get("model", set(registry.PROPERTIES))
         for name in registry.PROPERTIES:
-            parser.link_arguments(
-                "data",
-                f"model.init_args.{name}",
-                compute_fn=self._property(name),
-                apply_on="instantiate",
-            )
+            if name in known:
+                target = f"model.init_args.{name}"
+                read = self._property_reader(name)
+                parser.link_arguments("data", target, compute_fn=read, apply_on="instantiate")
 
-    def _property(self, name: str) -> Callable[[Any], Any]:
-        """Reads a property of the data for the model."""
+    def _property_reader(self, name: str) -> Callable[[Any], Any]:
+        """Return a function that reads a property of the data module for the model."""
 
         def read(data: Any) -> Any:
             model = registry.import_class(self._get(self.config, "model")["class_path"])
-            if name not in registry.arguments_of(model):
-                return None  # asked all the same, and not used
-            return registry.data_property(data, name, model)
+            return data_property(data, name, model)
 
         return read
 
+    def parse_arguments(self, parser: ArgumentParser, args: Any) -> None:
+        """Parse the command line; the recipe's settings are the defaults."""
+        self._subcommand_parsers[self.invocation.subcommand].set_defaults(self._recipe_defaults())
+        super().parse_arguments(parser, args)
+
+    def _recipe_defaults(self) -> dict[str, Any]:
+        recipe = dict(self.invocation.recipe)
+        trainer = recipe.pop("trainer", {})
+        checkpoint = recipe.pop("checkpoint", {})
+        return {
+            **recipe,
+            **{f"trainer.{name}": value for name, value in trainer.items()},
+            **{f"checkpoint.{name}": value for name, value in checkpoint.items()},
+        }
+
     def _parse_ckpt_path(self) -> None:
-        """A checkpoint's hyper-parameters hold where the command line does not say otherwise."""
+        """Take hyper-parameters from the checkpoint unless the command line sets them."""
         config = self.config[self.config["subcommand"]]
         path = config.get("ckpt_path")
         if not path or path in CHECKPOINT_WORDS:
             return
-        self._checkpoint = checkpoint = checkpoints.read(path)
+        checkpoint = checkpoints.read(path)
         model = config["model"]
-        written_by, wanted = checkpoint.get("class_path"), _canonical(model["class_path"])
-        if written_by is not None and written_by != wanted:
-            raise InputError(f"checkpoint {path} is of class {written_by}, not {wanted}")
-        settings = checkpoint.get("hyper_parameters", {})
-        for key, value in settings.items():
+        cls = registry.import_class(model["class_path"])
+        if "class_path" in checkpoint:
+            written_by = checkpoints.find_class(checkpoint, path)
+            if written_by is not cls:
+                raise InputError(
+                    f"checkpoint {path} holds a {written_by.__name__}, the model is a "
+                    f"{cls.__name__}: choose the model that wrote it"
+                )
+        self._checkpoint = checkpoint = migrate(checkpoint, cls)
+        for key, value in checkpoint.get("hyper_parameters", {}).items():
             explicit = f"--model.{key}" in self.invocation.given
             if key in model["init_args"] and not explicit:
                 model["init_args"][key] = value
 
     def _set_seed(self) -> None:
-        from lightning.pytorch import seed_everything
-
         seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except InputError:
+            raise
+        except (ValueError, MisconfigurationException) as error:
+            raise InputError(self._parser(self.subcommand).explain(str(error))) from error
 
     def after_instantiate_classes(self) -> None:
         if self._checkpoint:
@@ -196,69 +201,25 @@ class ZooCLI(LightningCLI):
             checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
             self._checkpoint = {}
 
-    # -- objects --------------------------------------------------------------------------------
-
-    def instantiate_classes(self) -> None:
-        try:
-            super().instantiate_classes()
-        except (ValueError, MisconfigurationException) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(self._parser(self.subcommand).explain(str(error))) from error
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
         if not self.model.automatic_optimization:
-            refuse_unreached(config, type(self.model))
-        fast = config.get("fast_dev_run")
-        if not fast:
-            self.run_dir = self._make_run_dir(config.get("default_root_dir") or "runs")
-            kwargs["default_root_dir"] = str(self.run_dir)
+            refuse_trainer_flags(config, type(self.model))
+        if not config.get("fast_dev_run"):
+            root = config.get("default_root_dir") or "runs"
+            name = self._get(self.config, "name") or type(self.model).__name__
+            self.run_folder = make_run_folder(root, name)
+            kwargs["default_root_dir"] = str(self.run_folder)
             if config.get("logger") is None:
-                kwargs["logger"] = [self._make_logger(n) for n in self._get(self.config, "logger")]
-        # one line says the size; --trainer.enable_model_summary true shows every layer
+                kinds = self._get(self.config, "logger")
+                kwargs["logger"] = [make_logger(kind, self.run_folder) for kind in kinds]
+        # before_fit prints the size; --trainer.enable_model_summary true shows every layer
         kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
         kwargs["callbacks"] = [*self._make_callbacks(), *_as_list(config.get("callbacks"))]
-        kwargs["profiler"] = config.get("profiler") or NoProfiler()
+        kwargs["profiler"] = config.get("profiler") or NullProfiler()
         plugins = _as_list(config.get("plugins"))
         kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
-
-    def _make_run_dir(self, root: str) -> Path:
-        """A new folder ``root/NAME/TIME``; made by the first process only."""
-        name = self._get(self.config, "name") or type(self.model).__name__
-        parent = Path(root) / name
-        time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        if rank_zero_only.rank:
-            return parent / time
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            for suffix in ["", *(f"-{i}" for i in range(2, 1000))]:
-                path = parent / (time + suffix)
-                try:
-                    path.mkdir()
-                except FileExistsError:  # another run began in the same second
-                    continue
-                return path
-        except OSError as error:
-            raise InputError(
-                f"cannot write the run's folder {parent}: {error.strerror}; "
-                "name another with --trainer.default_root_dir"
-            ) from error
-        raise InputError(f"no free name for a run in {parent}")
-
-    def _make_logger(self, kind: str) -> Logger:
-        root, name, time = self.run_dir.parent.parent, self.run_dir.parent.name, self.run_dir.name
-        try:
-            if kind == "csv":
-                return MetricsFile(root, name, time)
-            if kind == "tensorboard":
-                return TensorBoardLogger(root, name, time)
-            project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
-            # absolute: its service process may have started in another folder
-            return WandbLogger(f"{name}/{time}", self.run_dir.absolute(), project=project)
-        except ModuleNotFoundError as error:
-            raise InputError(f"--logger {kind} needs its package: pip install {kind}") from error
 
     def _make_callbacks(self) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
@@ -268,9 +229,9 @@ class ZooCLI(LightningCLI):
         if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
             return callbacks
         settings = self._get(self.config_init, "checkpoint")
-        folder = str(self.run_dir / "checkpoints")
-        # the best one first, so that the last one knows its newest score
-        if settings.monitor and isinstance(self.model, Task):  # which promises val/loss
+        folder = str(self.run_folder / "checkpoints")
+        # the best one first, so that the last one stores its newest score
+        if settings.monitor and isinstance(self.model, Task):  # every Task logs val/loss
             callbacks.append(Checkpoint("best", settings.monitor, settings.mode, dirpath=folder))
         every = settings.every_n_train_steps
         callbacks.append(Checkpoint("last", every_n_train_steps=every, dirpath=folder))
@@ -279,7 +240,7 @@ class ZooCLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         if subcommand in ("validate", "test"):
-            kwargs["verbose"] = False  # the closing table says it with units
+            kwargs["verbose"] = False  # _print_results shows the metrics with their units
         return kwargs
 
     # -- runs -----------------------------------------------------------------------------------
@@ -292,13 +253,13 @@ class ZooCLI(LightningCLI):
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
-                    logger.experiment.finish()  # else a second run in this process would go on it
+                    logger.experiment.finish()  # else a second run in this process would join it
 
     def _save_config(self) -> None:
-        """Writes the complete settings to ``config.yaml`` and to every logger that takes them."""
+        """Write the complete settings to ``config.yaml`` and to the loggers that take them."""
         parser, config = self._parser(self.subcommand), self.config[self.subcommand]
         text = parser.dump(config, skip_unset=False)
-        (self.run_dir / "config.yaml").write_text(text, encoding="utf-8")
+        (self.run_folder / "config.yaml").write_text(text, encoding="utf-8")
         for logger in self.trainer.loggers:
             if isinstance(logger, WandbLogger):
                 summary = str(summarize(self.model, max_depth=3))
@@ -320,48 +281,48 @@ class ZooCLI(LightningCLI):
         if self._get(self.config_init, "checkpoint").upload:
             self._upload_checkpoints()
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):
-            fast = self.trainer.fast_dev_run
-            best = None if fast else self._best_checkpoint()
+            best = None if self.trainer.fast_dev_run else self._best_checkpoint()
             self.trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
-            self._close("test")
+            self._print_results("test")
         else:
-            self._close("val")
+            self._print_results("val")
 
     def after_validate(self) -> None:
-        self._close("val")
+        self._print_results("val")
 
     def after_test(self) -> None:
-        self._close("test")
+        self._print_results("test")
 
     def predict(self, **kwargs: Any) -> None:
-        """``predict`` of the Trainer; the result goes to ``predictions.pt`` in the run's folder."""
+        """Write the Trainer's predictions to ``predictions.pt`` in the run folder."""
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
         if self.trainer.fast_dev_run:
             return
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        path = self.run_dir / f"predictions{rank}.pt"
+        path = self.run_folder / f"predictions{rank}.pt"
         torch.save(concatenate_batches(batches), path)
         print_rank_zero(f"predictions   {path}")
 
     def _best_checkpoint(self) -> str | None:
-        """Path of the best checkpoint, else of the newest."""
+        """Return the path of the best checkpoint, else of the last one."""
         found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, Checkpoint)]
         paths = {c.filename: c.best_model_path for c in found}
         return paths.get("best") or paths.get("last")
 
     def _upload_checkpoints(self) -> None:
-        """Hands ``best.ckpt`` and ``last.ckpt`` to Weights & Biases as one artifact."""
+        """Upload ``best.ckpt`` and ``last.ckpt`` to Weights & Biases as one artifact."""
         for logger in self.trainer.loggers if self.trainer.is_global_zero else []:
             if isinstance(logger, WandbLogger):
                 import wandb
 
-                artifact = wandb.Artifact(f"{self.run_dir.parent.name}-checkpoints", type="model")
-                for path in sorted((self.run_dir / "checkpoints").glob("*.ckpt")):
+                name = f"{self.run_folder.parent.name}-checkpoints"
+                artifact = wandb.Artifact(name, type="model")
+                for path in sorted((self.run_folder / "checkpoints").glob("*.ckpt")):
                     artifact.add_file(str(path))
                 logger.experiment.log_artifact(artifact)
 
-    def _close(self, stage: str) -> None:
-        """Prints the metrics of a stage, then where everything is."""
+    def _print_results(self, stage: str) -> None:
+        """Print the metrics of a stage, then where the files of the run are."""
         metrics = {
             name.split("/", 1)[1]: float(value)
             for name, value in self.trainer.callback_metrics.items()
@@ -375,18 +336,12 @@ class ZooCLI(LightningCLI):
         best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
         if best:
             print_rank_zero(f"checkpoint  {short_path(best)}")
-        figures = list((self.run_dir / "figures").glob("*.*"))
+        figures = list((self.run_folder / "figures").glob("*.*"))
         if figures:
-            print_rank_zero(f"pictures    {self.run_dir / 'figures'}  ({len(figures)} files)")
-        if (texts := self.run_dir / "samples.txt").is_file():
+            print_rank_zero(f"figures     {self.run_folder / 'figures'}  ({len(figures)} files)")
+        if (texts := self.run_folder / "samples.txt").is_file():
             print_rank_zero(f"texts       {texts}")
-        print_rank_zero(f"run         {self.run_dir}")
-
-
-def _canonical(class_path: str) -> str:
-    """Where a class is defined, by any path that leads to it."""
-    cls = registry.import_class(class_path)
-    return f"{cls.__module__}.{cls.__qualname__}"
+        print_rank_zero(f"run         {self.run_folder}")
 
 
 def _as_list(value: Any) -> list[Any]:

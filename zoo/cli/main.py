@@ -1,14 +1,14 @@
-"""The command line: LightningCLI with names for recipes, run folders and clear errors.
+"""Entry point of the command line.
 
-``main`` decides what is asked for without importing torch, so that help and the catalogue come at
-once.
+``main`` finds out what is asked for without importing torch, so that help and lists come at once.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.cli.arguments import SUBCOMMANDS, expand
@@ -16,37 +16,53 @@ from zoo.core import registry
 from zoo.errors import DivergedError, InputError
 
 HELP = """\
-usage: python train.py --model NAME [--data NAME] [--OPTION VALUE ...]
-       python train.py fit|validate|test|predict --model NAME [...]
-       python -m zoo list | reproduce RECIPE ... [--seeds N]
-       python -m zoo evaluate CKPT [--draws K] [--samples N] [--sampler NAME]
-       python -m zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
-       python -m zoo attack CKPT [--attack NAME ...] [--eps E ...]
-       python -m zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
-       python -m zoo translate CKPT TEXT ... [--beams N]
-       python -m zoo study [NAME [--SETTING VALUE ...] | --all]
+usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
+       zoo fit|validate|test|predict --model NAME [...]
+       zoo list | reproduce RECIPE ... [--seeds N]
+       zoo evaluate CKPT [--importance_samples K] [--samples N] [--sampler NAME]
+       zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
+       zoo attack CKPT [--attack NAME ...] [--eps E ...]
+       zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
+       zoo translate CKPT TEXT ... [--beams N]
+       zoo study [NAME [--SETTING VALUE ...] | --all]
 
-Without a command: trains, then tests the best checkpoint.
+Without a command: train, then test the best checkpoint. "python train.py" and "python -m zoo" do
+the same as "zoo".
 
   --model NAME          {models},
-                        or a class of yours: package.module.Class
+                        or a class of your own: package.module.Class
   --data NAME           {data},
-                        or a class of yours; default: the recipe's own
+                        or a class of your own; default: the recipe's data
   --model.X, --data.X   any argument of the model or the data; --model.help CLASS lists them
   --trainer.X           any argument of Lightning's Trainer (max_epochs, devices, precision, ...)
   --logger NAME ...     csv (default), tensorboard, wandb; several allowed
-  --name NAME           of the run's folder, runs/NAME/<time>; default: the recipe's
-  --seed N              of everything random, default 0
+  --name NAME           name of the run, whose folder is runs/NAME/<time>; default: the recipe's
+  --seed N              random seed of the run, default 0
   --config FILE         settings from a YAML file, such as a run's config.yaml
-  --ckpt_path FILE      goes on from (fit) or evaluates (test) a checkpoint
-  --print_config        shows every setting and stops
+  --ckpt_path FILE      resume from (fit) or evaluate (test) a checkpoint
+  --print_config        show every setting and stop
 
-python train.py fit --help lists every option. ZOO_DEBUG=1 shows where an error came from.
+"zoo fit --help" lists every option. ZOO_DEBUG=1 shows where an error came from.
 """
+
+#: command → module in zoo.cli.commands with a function of that name (``list_`` for ``list``)
+COMMANDS = {
+    "list": "list",
+    "reproduce": "reproduce",
+    "evaluate": "evaluate",
+    "attack": "attack",
+    "interpolate": "latent",
+    "traverse": "latent",
+    "arithmetic": "latent",
+    "compare": "latent",
+    "generate": "text",
+    "translate": "text",
+    "study": "study",
+}
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs a command line; exits with 2 after one clear line when the input is at fault.
+    """Run a command line; exit with code 2 and one line when the input is at fault.
 
     Args:
         args: default ``sys.argv[1:]``.
@@ -63,59 +79,45 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _dispatch(args: list[str]) -> None:
+    _import_own_packages()
     if not args or args[0] in ("-h", "--help"):
         models, data = ", ".join(registry.list_models()), ", ".join(registry.DATA)
         print(HELP.format(models=models, data=data))
-    elif args[0] == "list":
-        from zoo.cli.commands.list import print_catalog
+        return
+    if args[0] in COMMANDS:
+        _command(args[0])(args[1:])
+        return
+    if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):
+        args = [args[0], "--model", registry.list_models()[0], *args[1:]]
+    invocation = expand(args, tuple(COMMANDS))
+    from zoo.cli.lightning_cli import run
 
-        print_catalog(args[1:])
-    elif args[0] == "reproduce":
-        from zoo.cli.commands.reproduce import reproduce
-
-        reproduce(args[1:])
-    elif args[0] == "evaluate":
-        from zoo.cli.commands.evaluate import evaluate
-
-        evaluate(args[1:])
-    elif args[0] == "attack":
-        from zoo.cli.commands.attack import attack
-
-        attack(args[1:])
-    elif args[0] in ("interpolate", "traverse", "arithmetic", "compare"):
-        from zoo.cli.commands import latent as latent_figures
-
-        getattr(latent_figures, args[0])(args[1:])
-    elif args[0] in ("generate", "translate"):
-        from zoo.cli.commands import text as texts
-
-        getattr(texts, args[0])(args[1:])
-    elif args[0] == "study":
-        from zoo.cli.commands.study import study
-
-        study(args[1:])
-    else:
-        _check_own_packages()
-        if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):
-            args = [args[0], "--model", registry.list_models()[0], *args[1:]]
-        invocation = expand(args)
-        from zoo.cli.lightning_cli import run
-
-        run(invocation)
+    run(invocation)
 
 
-def _check_own_packages() -> None:
-    """A project's own ``callbacks`` or ``datamodules`` on the path would hide the zoo's."""
-    home = Path(__file__).resolve().parents[2]
-    for name in ("callbacks", "datamodules"):
-        spec = importlib.util.find_spec(name)
-        places = list(spec.submodule_search_locations or []) if spec else []
-        found = places[0] if places else (spec.origin if spec else None)
-        if found is None or Path(found).resolve().parent != home:
-            raise InputError(
-                f"{found or 'nothing'} stands where the zoo's own package {name!r} should be "
-                f"({home / name}): rename it, or run from another folder"
-            )
+def _command(name: str) -> Callable[[list[str]], None]:
+    module = importlib.import_module(f"zoo.cli.commands.{COMMANDS[name]}")
+    return getattr(module, "list_" if name == "list" else name)
+
+
+def _import_own_packages() -> None:
+    """Import the zoo's ``callbacks`` and ``datamodules`` before the working folder's.
+
+    Raises:
+        InputError: packages of these names that are not the zoo's have been imported already.
+    """
+    home = str(Path(__file__).resolve().parents[2])
+    sys.path.insert(0, home)
+    try:
+        for name in ("callbacks", "datamodules"):
+            file = importlib.import_module(name).__file__ or ""
+            if Path(file).resolve().parents[1] != Path(home):
+                raise InputError(
+                    f"the package {name!r} was imported from {file}, the zoo needs its own in "
+                    f"{home}: rename yours"
+                )
+    finally:
+        sys.path.remove(home)
 
 
 def _fail(message: str, code: int) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import os
 import pickle
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from zoo.core.registry import model_classes
+import zoo
+from zoo.core.migrations import is_current, migrate
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,10 +22,11 @@ ModelT = TypeVar("ModelT", bound="Task")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """A checkpoint appears whole or not at all, and is read with ``weights_only=True``.
+    """Checkpoint plugin for the Trainer that writes whole files and runs no code when reading.
 
-    The bytes go to a file beside the final one, reach the disk, and are renamed: a process killed
-    in between leaves the earlier checkpoint as it was.
+    The bytes are written to a file beside the final one, flushed to disk, and renamed: a process
+    killed in between leaves the previous checkpoint intact. Files are read with
+    ``weights_only=True``.
     """
 
     def save_checkpoint(
@@ -47,11 +47,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return read(path)
+        checkpoint = read(path)
+        return checkpoint if is_current(checkpoint) else migrate(checkpoint, find_class(checkpoint))
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The contents of a checkpoint, tensors on the CPU; nothing in the file can run code.
+    """Return the contents of a checkpoint, tensors on the CPU, without running code from the file.
 
     Raises:
         InputError: no such file, a corrupt one, or one that holds more than tensors and plain
@@ -63,86 +64,104 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):  # whole, but with more in it than tensors
+        if zipfile.is_zipfile(path):  # intact, but it contains more than tensors
             raise InputError(
-                f"checkpoint {path} holds Python objects, which could run code when read: it was "
-                "not opened (the zoo's own checkpoints hold tensors and plain values)"
+                f"checkpoint {path} contains Python objects, which could run code when read, and "
+                "was not opened: the zoo's own checkpoints contain only tensors and plain values"
             ) from error
-        raise InputError(f"checkpoint {path} is corrupt or no checkpoint") from error
+        raise InputError(f"checkpoint {path} is corrupt, or not a checkpoint") from error
     except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"checkpoint {path} is corrupt or cut short: {reason}") from error
+        raise InputError(f"checkpoint {path} is corrupt or truncated: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"{path} is no Lightning checkpoint: it has no state_dict")
+        raise InputError(f"{path} is not a Lightning checkpoint: it has no state_dict")
     return checkpoint
 
 
+@overload
 def load(
-    path: str | Path, model_class: type[ModelT] | None = None, device: str | torch.device = "cpu"
+    path: str | Path, model_class: type[ModelT], device: str | torch.device = "cpu"
+) -> ModelT: ...
+@overload
+def load(
+    path: str | Path, model_class: None = None, device: str | torch.device = "cpu"
+) -> Task: ...
+def load(
+    path: str | Path, model_class: type[Task] | None = None, device: str | torch.device = "cpu"
 ) -> Task:
-    """The model in a checkpoint, in evaluation mode.
+    """Return the model in a checkpoint, in evaluation mode.
 
-    Safe with a stranger's file: it is read with ``weights_only=True``, and the class it names is
-    looked up among the zoo's own and those that your program has already imported, never imported
-    on the file's word.
+    Safe with files from strangers: the file is read with ``weights_only=True``, and the class that
+    it names is looked up among the zoo's own and those that the program has already imported.
 
     Args:
-        path: a ``.ckpt`` written by a run or by ``trainer.save_checkpoint``.
-        model_class: the class, where the checkpoint does not name a known one.
-        device: where the model is wanted, default the CPU.
+        path: a ``.ckpt`` file written by a run or by ``trainer.save_checkpoint``.
+        model_class: class of the model, for a checkpoint that does not name a known one; type
+            checkers then know the class of the result.
+        device: device of the model, default the CPU.
 
     Raises:
         InputError: see :func:`read`; an unknown class; weights that do not fit the class.
     """
     checkpoint = read(path)
     cls = model_class or find_class(checkpoint, path)
-    hyper_parameters = dict(checkpoint.get("hyper_parameters", {}))
-    model = build(cls, hyper_parameters, path)
+    checkpoint = migrate(checkpoint, cls)
+    model = _construct(cls, dict(checkpoint.get("hyper_parameters", {})), path)
     check_fit(model, checkpoint["state_dict"], path)
     model.load_state_dict(checkpoint["state_dict"])
     return model.to(device).eval()
 
 
 def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path) -> None:
-    """Makes sure that a checkpoint's weights are those that a model has.
+    """Check that a checkpoint's weights are those of a model, by name and shape.
+
+    Args:
+        model: the model that is to be given the weights.
+        weights: ``state_dict`` of the checkpoint.
+        path: path of the checkpoint, for the message.
 
     Raises:
-        InputError: names the first that is missing, unknown or of another shape.
+        InputError: names the first weight that is missing, unknown or of another shape.
     """
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     wrong = sorted(name for name in shapes | found if shapes.get(name) != found.get(name))
     if wrong:
         name = wrong[0]
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise InputError(
             f"checkpoint {path} does not fit {type(model).__qualname__} with these settings: "
-            f"{name} is {found.get(name, 'missing')} there and {shapes.get(name, 'unknown')} here"
-            f"{f' (and {len(wrong) - 1} more)' if len(wrong) > 1 else ''}"
+            f"{name} is {found.get(name, 'missing')} in the file and "
+            f"{shapes.get(name, 'missing')} in the model{more}"
         )
 
 
-def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
-    """The class that a checkpoint names: one of the zoo, or one already imported."""
+def find_class(checkpoint: dict[str, Any], path: str | Path = "") -> type[Task]:
+    """Return the class that a checkpoint names: one of the zoo's, or one already imported.
+
+    Raises:
+        InputError: the class is neither.
+    """
     from zoo.core.task import Task
 
-    name = checkpoint.get("class_path")
-    if name in model_classes():
-        module, _, attribute = str(name).rpartition(".")
-        return getattr(importlib.import_module(module), attribute)
+    name = str(checkpoint.get("class_path"))
     for cls in _subclasses(Task):
         if f"{cls.__module__}.{cls.__qualname__}" == name:
             return cls
+    bare = name.rpartition(".")[2]
+    if name.startswith("zoo.") and bare in zoo.__all__:  # its module may have moved since
+        cls = getattr(zoo, bare)
+        if isinstance(cls, type) and issubclass(cls, Task):
+            return cls
     raise InputError(
-        f"checkpoint {path} is of class {name}, which is not the zoo's and has not been imported: "
-        "import it, or pass it as zoo.load(path, model_class=...)"
+        f"checkpoint {path} holds a {name}, which is not one of the zoo's models and has not been "
+        "imported: import it first, or pass it as zoo.load(path, model_class=...)"
     )
 
 
-def build(cls: type[ModelT], hyper_parameters: dict[str, Any], path: str | Path) -> ModelT:
-    """``cls`` made from a checkpoint's hyper-parameters."""
+def _construct(cls: type[Task], hparams: dict[str, Any], path: str | Path) -> Task:
     try:
-        inspect.signature(cls).bind(**hyper_parameters)
-        return cls(**hyper_parameters)
+        return cls(**hparams)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"the hyper-parameters in {path} do not fit {cls.__qualname__}: {error}"

@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
 from zoo.core.task import Task
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
 
 
 class Classifier(Task):
@@ -41,20 +41,20 @@ class Classifier(Task):
         "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
     }
 
-    mixes: ClassVar[bool] = True  # whether a weighted mean of two inputs is an input
+    supports_mixup: ClassVar[bool] = True  # whether a weighted mean of two inputs is an input
 
     def __init__(
         self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
     ) -> None:
         super().__init__(**task)
-        if num_classes < 2:
-            raise ValueError(
-                f"a classifier needs at least two classes, got num_classes={num_classes}"
+        check_at_least(2, num_classes=num_classes)
+        check_fraction(label_smoothing=label_smoothing)
+        check_non_negative(mixup=mixup)
+        if mixup and not self.supports_mixup:
+            raise InputError(
+                f"{type(self).__name__} does not support mixup, as its inputs cannot be averaged: "
+                "leave mixup at 0"
             )
-        if mixup < 0:
-            raise ValueError(f"mixup must not be negative, got {mixup}")
-        if mixup and not self.mixes:
-            raise ValueError(f"{type(self).__name__} has no mixup: its inputs cannot be added")
         self.num_classes = num_classes
 
     def logits(self, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Classifier(Task):
         """Class probabilities, (B, K)."""
         return scores.softmax(1)
 
-    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Scores and classes of what a batch asks for."""
         x, y = batch
         return self.scores(x), y
@@ -89,7 +89,7 @@ class Classifier(Task):
         if self.training and alpha:
             x, y = batch
             return self._mixed_step(x, y, alpha)
-        scores, y = self.judged(batch)
+        scores, y = self.scores_and_labels(batch)
         parts: dict[str, Any] = self.parts(scores, y)
         if not self.training:
             parts["outputs"] = (self.probabilities(scores.detach()), y)
@@ -104,7 +104,7 @@ class Classifier(Task):
 
     # -- bad input ------------------------------------------------------------------------------
 
-    def labels_of(self, batch: Any) -> Any:
+    def labels(self, batch: Any) -> Any:
         """Classes of what a batch asks for, of any shape; None where it has none."""
         if isinstance(batch, tuple | list):
             return batch[1] if len(batch) > 1 else None
@@ -123,7 +123,7 @@ class Classifier(Task):
         """The first batch of a pass: to look at each one would stop the device in every step."""
         if batch_idx:
             return
-        y = self.labels_of(batch)
+        y = self.labels(batch)
         if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
             return
         low, high = (int(v) for v in y.aminmax())
@@ -137,5 +137,5 @@ class Classifier(Task):
         return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        probabilities = self.probabilities(self.judged(batch)[0])
+        probabilities = self.probabilities(self.scores_and_labels(batch)[0])
         return {"class": probabilities.argmax(1), "probabilities": probabilities}

@@ -13,23 +13,22 @@ import torch
 from torch import Tensor
 
 from zoo.core.task import Task
-from zoo.errors import InputError
+from zoo.errors import InputError, check_choice
 from zoo.functional.moments import Moments
 
 
 class ClosedFormTask(Task):
     """A task that may be solved by sums over whole passes instead of by an optimiser.
 
-    With ``solver="gradient"`` it trains as any task does. Otherwise ``gather`` takes each batch and
+    With ``solver="gradient"`` it trains as any task does. Otherwise ``accumulate`` takes each batch and
     ``solve`` runs after the last one of an epoch; each solution counts as one step.
     """
 
     solvers: tuple[str, ...] = ("gradient",)
 
-    def _choose(self, solver: str, allowed: dict[str, tuple[str, ...]]) -> None:
+    def _set_solver(self, solver: str, allowed: dict[str, tuple[str, ...]]) -> None:
         """Checks a solver's name and that it can do the penalties asked for."""
-        if solver not in self.solvers:
-            raise ValueError(f"unknown solver {solver!r}; choose from {', '.join(self.solvers)}")
+        check_choice("solver", solver, self.solvers)
         self.automatic_optimization = solver == "gradient"
         if self.automatic_optimization:
             return
@@ -37,11 +36,13 @@ class ClosedFormTask(Task):
         for name in ("l1", "l2", "lp", "max_norm"):
             value = self.hparams[name]
             if value and name not in able:
-                raise ValueError(f"solver={solver!r} cannot do {name}: choose solver='gradient'")
+                raise InputError(
+                    f"solver={solver!r} does not support {name}: choose solver='gradient'"
+                )
             if isinstance(value, dict):
-                raise ValueError(f"solver={solver!r} takes one number for {name}, got {value}")
+                raise InputError(f"solver={solver!r} takes one number for {name}, got {value}")
 
-    def gather(self, x: Tensor, y: Tensor) -> None:
+    def accumulate(self, x: Tensor, y: Tensor) -> None:
         """Adds a batch to the sums."""
         raise NotImplementedError(f"{type(self).__name__} has no gather(x, y)")
 
@@ -53,7 +54,7 @@ class ClosedFormTask(Task):
         if self.automatic_optimization:
             return super().training_step(batch, batch_idx)
         with torch.no_grad():
-            self.gather(*batch)
+            self.accumulate(*batch)
             if self.trainer.is_last_batch:
                 parts, samples = self.solve()
                 self.record(parts | {"weight": torch.tensor(float(samples))}, batch)
@@ -82,12 +83,12 @@ class MomentsTask(ClosedFormTask):
     sums: type[Moments] = Moments
     _moments: Moments | None = None
 
-    def take(self, rows: Tensor) -> None:
+    def add_rows(self, rows: Tensor) -> None:
         """Adds the rows of a batch, (B, Q)."""
         batch = self.sums.of(rows)
         self._moments = batch if self._moments is None else batch.merge(self._moments)
 
-    def taken(self) -> Moments:
+    def pop_moments(self) -> Moments:
         """The moments of all rows on all processes; the next pass begins anew."""
         own, self._moments = self._moments, None
         assert own is not None

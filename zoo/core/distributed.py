@@ -1,34 +1,19 @@
-"""Processes: their memory, what several of them share, and how they part."""
+"""Distributed helpers: process group, state of the random generators, collectives."""
 
 from __future__ import annotations
 
-import ctypes
 import random
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
-
-
-def keep_freed_memory() -> None:
-    """Keeps the memory of freed tensors for the next step, where the C library is glibc.
-
-    It would hand large blocks back to the system and fetch them anew in every step, page by page:
-    a fifth of a step of a wide convolutional network on a CPU, half of it for ten networks at
-    once. The price is that a process never shrinks below its peak.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_MMAP_MAX, 0)  # no blocks outside the heap, which go back at once
-        libc.mallopt(M_TRIM_THRESHOLD, -1)  # and the heap is never cut
 
 
 def destroy_process_group() -> None:
-    """Ends communication before the interpreter does: its threads could abort the process."""
+    """End communication before the interpreter exits, as its threads could abort the process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -36,18 +21,18 @@ def destroy_process_group() -> None:
 
 @contextmanager
 def temporary_seed(seed: int) -> Iterator[None]:
-    """The global random generators from a seed; afterwards as they were."""
-    before = random_state()
-    random.seed(seed)
-    torch.manual_seed(seed)
-    try:
+    """Seed the global random generators of Python and torch, and restore them afterwards."""
+    with isolate_rng():
+        random.seed(seed)
+        torch.manual_seed(seed)
         yield
-    finally:
-        set_random_state(before)
 
 
 def random_state() -> dict[str, Any]:
-    """State of the global random generators that training draws from, on this process's devices."""
+    """Return the state of the global random generators that training uses in this process.
+
+    Only tensors and plain values, so that a checkpoint can be read with ``weights_only=True``.
+    """
     version, internal, gauss = random.getstate()
     state = {"python": [version, list(internal), gauss], "torch": torch.get_rng_state()}
     if torch.cuda.is_initialized():
@@ -56,7 +41,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """The inverse of :func:`random_state`."""
+    """Restore a state that :func:`random_state` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     torch.set_rng_state(state["torch"].cpu())
@@ -65,7 +50,7 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def all_gather_objects(value: Any, world_size: int) -> list[Any]:
-    """``value`` of every process, in the order of their ranks."""
+    """Return the ``value`` of every process, in the order of their ranks."""
     if world_size == 1:
         return [value]
     values: list[Any] = [None] * world_size
@@ -75,7 +60,7 @@ def all_gather_objects(value: Any, world_size: int) -> list[Any]:
 
 @torch.no_grad()
 def average_gradients(network: nn.Module) -> None:
-    """Sets the gradients and the buffers of a network to their means over all processes."""
+    """Average the gradients and the buffers of a network over all processes, in place."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
     values = [p.grad for p in network.parameters() if p.grad is not None]

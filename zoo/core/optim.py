@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from zoo.errors import InputError, unknown
+from zoo.errors import InputError, check_choice
 
 # Newton-Schulz coefficients that push singular values into about [0.7, 1.2] in five steps;
 # Jordan et al., "Muon: an optimizer for hidden layers", 2024.
@@ -189,8 +189,7 @@ def make_optimizer(
     Raises:
         InputError: unknown name or option.
     """
-    if name not in OPTIMIZERS:
-        raise unknown("optimiser", name, OPTIMIZERS)
+    check_choice("optimizer", name, OPTIMIZERS)
     kwargs: dict[str, Any] = {}
     if name != "lbfgs":
         kwargs["weight_decay"] = 0.0
@@ -210,6 +209,19 @@ def make_optimizer(
         raise InputError(f"optimiser {name!r}: {str(error).split('__init__() ')[-1]}") from error
 
 
+def check_optimizer(name: str, options: dict[str, Any] | None = None) -> None:
+    """Raise :class:`InputError` for an unknown optimizer, or options that it does not take."""
+    weight = torch.zeros(1, 1, requires_grad=True)
+    make_optimizer(name, [{"params": [weight]}], 0.1, options)
+
+
+def check_schedule(name: str, options: dict[str, Any] | None = None) -> None:
+    """Raise :class:`InputError` for an unknown schedule, or options that it does not take."""
+    check_choice("schedule", name, SCHEDULES)
+    weight = torch.zeros(1, requires_grad=True)
+    make_schedule(name, torch.optim.SGD([weight], lr=0.1), 10, options=options)
+
+
 def _linear(t: float, final: float = 0.0) -> float:
     return 1 - (1 - final) * t
 
@@ -226,13 +238,13 @@ def _cosine(t: float, final: float = 0.0) -> float:
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * t))
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {
+DECAYS: dict[str, Callable[..., float]] = {
     "linear": _linear,
     "inverse": _inverse,
     "exponential": _exponential,
     "cosine": _cosine,
 }
-SCHEDULE_NAMES = ("constant", *SCHEDULES, "one_cycle")
+SCHEDULES = ("constant", *DECAYS, "one_cycle")
 
 
 def make_schedule(
@@ -266,8 +278,7 @@ def make_schedule(
     Raises:
         InputError: unknown name or option, no end to training, warm-up longer than training.
     """
-    if name not in SCHEDULE_NAMES:
-        raise unknown("schedule", name, SCHEDULE_NAMES)
+    check_choice("schedule", name, SCHEDULES)
     options = options or {}
     if name == "constant" and not warmup:
         return None
@@ -281,7 +292,7 @@ def make_schedule(
             rates = [group["lr"] for group in optimizer.param_groups]
             cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}
             return OneCycleLR(optimizer, rates, int(total_steps), **(cycles | options))
-        decay = SCHEDULES.get(name, lambda t: 1.0)
+        decay = DECAYS.get(name, lambda t: 1.0)
         decay(0.0, **options)
     except TypeError as error:
         raise InputError(f"schedule {name!r}: {error}") from error

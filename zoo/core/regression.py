@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zoo.core.task import Task
+from zoo.errors import check_at_least
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.metrics.regression import R2
 
@@ -40,8 +41,7 @@ class Regressor(Task):
 
     def __init__(self, num_targets: int, **task: Any) -> None:
         super().__init__(**task)
-        if num_targets < 1:
-            raise ValueError(f"a regressor needs a target, got num_targets={num_targets}")
+        check_at_least(1, num_targets=num_targets)
         self.num_targets = num_targets
 
     def predict(self, x: Tensor) -> Tensor:

@@ -15,10 +15,20 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+import zoo
+from zoo.core.constructor import ModelMeta
 from zoo.core.distributed import all_gather_objects, random_state, set_random_state
-from zoo.core.optim import decay_groups, make_optimizer, make_schedule
+from zoo.core.optim import (
+    check_optimizer,
+    check_schedule,
+    decay_groups,
+    make_optimizer,
+    make_schedule,
+)
 from zoo.core.regularization import Strength, apply_max_norm, penalty
-from zoo.errors import DivergedError
+from zoo.core.signature import arguments_of
+from zoo.core.speed import FastHookName
+from zoo.errors import DivergedError, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
 
 if TYPE_CHECKING:
@@ -28,7 +38,7 @@ FLUSH_EVERY = 50  # steps kept as references at most, where the Trainer does not
 RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
 
 
-class Task(LightningModule):
+class Task(FastHookName, LightningModule, metaclass=ModelMeta):
     """Optimiser, schedule, metrics and logging for one loss.
 
     Override ``step``; optionally ``batch_size``, ``parameter_groups``, and the ``make_*`` methods
@@ -82,9 +92,11 @@ class Task(LightningModule):
         max_norm: Strength | None = None,
     ) -> None:
         super().__init__()
-        if p <= 0:
-            raise ValueError(f"p must be positive, got {p}")
-        self.save_hyperparameters()  # of the whole chain of constructors, subclasses included
+        check_optimizer(optimizer, optimizer_options)
+        check_schedule(schedule, schedule_options)
+        check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup)
+        check_positive(p=p)
+        self.save_hyperparameters()  # arguments of the whole chain of constructors
         self._train_means = RunningMeans()
         self._eval_means = RunningMeans()
         self._metrics: dict[str, Metric] = {}
@@ -93,13 +105,25 @@ class Task(LightningModule):
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the running hook here over forty times a step, and nn.Module would look
-        # each time whether a parameter is being set: a third of the loop's own cost
-        if name == "_current_fx_name":
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name != "_is_built" and "_is_built" not in self.__dict__:
+                raise AttributeError(
+                    f"{type(self).__name__} has no {name!r} yet: networks are built after all "
+                    "constructors have run; do this in an overridden build() instead"
+                ) from None
+            raise
+
+    # -- construction ---------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Create the networks from ``self.hparams`` and attributes, by the ``make_*`` methods.
+
+        Called once, after the outermost constructor has returned: attributes that a subclass sets
+        before or after ``super().__init__()`` are there.
+        """
 
     # -- what a family provides -----------------------------------------------------------------
 
@@ -184,7 +208,7 @@ class Task(LightningModule):
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
         self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
-        step = self.steps_before()
+        step = self.logged_step()
         due = (step + 1) % (self.trainer.log_every_n_steps or FLUSH_EVERY) == 0
         if not due or step == self._last_logged:
             return
@@ -194,7 +218,7 @@ class Task(LightningModule):
             self.log_dict({f"train/{k}_step": v for k, v in means.items()}, batch_size=1)
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
 
-    def steps_before(self) -> int:
+    def logged_step(self) -> int:
         """Steps before this batch's, as the Trainer counts them for its log."""
         return self.global_step
 
@@ -288,6 +312,11 @@ class Task(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what exact resumption needs; refuses to write a diverged model."""
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint["zoo_version"] = zoo.__version__
+        # without what a class sets by itself in super().__init__(...)
+        arguments = arguments_of(type(self))
+        kept = {name: value for name, value in self.hparams.items() if name in arguments}
+        checkpoint["hyper_parameters"] = kept
         if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
             return
         self._flush()

@@ -107,7 +107,7 @@ def density(judged: LatentEvaluation) -> Iterator[Measurement]:
     yield Measurement(
         "iw_bound", float(nats),
         f"−log (1/{judged.draws}) Σ p(x,z)/q(z|x), nats per image "
-        f"({model.describe_pixels()}); {images}",
+        f"({model.describe_likelihood()}); {images}",
     )  # fmt: skip
     bits = float(nats) / (math.prod(model.input_shape) * math.log(2))
     yield Measurement("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")

@@ -129,7 +129,7 @@ class ImageTarget(DenseTarget):
         learned = attacks.TransferAttack(attack=inner, seed=self.options.seed)
         substitute = learned.fit(self.model, asked)
         for eps in budgets:
-            made = substitute.with_budget(eps)
+            made = substitute.with_eps(eps)
             target = self.options.target
             yield made if target is None else attacks.Targeted(made, target)
 

@@ -82,7 +82,7 @@ class Objective:
             differences of outputs mean something.
     """
 
-    critic: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    discriminator: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     generator: Callable[[Tensor], Tensor]
     threshold: float | None = 0.0
 
@@ -99,7 +99,7 @@ OBJECTIVES = {
 # -- penalties on the critic's slope ---------------------------------------------------------------
 
 
-def r1_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """½ E‖∇D(x)‖² on data.
 
     Args:
@@ -109,11 +109,11 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Source: Mescheder et al., Which training methods for GANs do actually converge?, 2018, equation
     9, with γ = 1.
     """
-    return 0.5 * _slopes(critic, x).square().sum(1).mean()
+    return 0.5 * _slopes(discriminator, x).square().sum(1).mean()
 
 
 def gradient_penalty(
-    critic: Callable[[Tensor], Tensor],
+    discriminator: Callable[[Tensor], Tensor],
     real: Tensor,
     fake: Tensor,
     generator: torch.Generator | None = None,
@@ -129,13 +129,13 @@ def gradient_penalty(
     """
     position = torch.empty(len(real), dtype=real.dtype, device=real.device)
     position = position.uniform_(generator=generator).view(-1, *[1] * (real.ndim - 1))
-    slopes = _slopes(critic, torch.lerp(real, fake, position))
+    slopes = _slopes(discriminator, torch.lerp(real, fake, position))
     # the root's own slope is infinite at zero
     return ((slopes.square().sum(1) + 1e-12).sqrt() - 1).square().mean()
 
 
-def _slopes(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _slopes(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """∇D(x), (B, numbers of a sample), differentiable in the critic's weights."""
     x = x.detach().requires_grad_()
-    (slopes,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    (slopes,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return slopes.flatten(1)

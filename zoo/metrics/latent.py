@@ -14,7 +14,7 @@ ROWS = 4_000  # decoded at once: bounds the memory of an importance-weighted bou
 
 @torch.no_grad()
 def importance_weighted_bound(
-    model: Any, x: Tensor, label: Tensor | None = None, draws: int = 500, rows: int = ROWS
+    model: Any, x: Tensor, label: Tensor | None = None, num_samples: int = 500, rows: int = ROWS
 ) -> Tensor:
     """log (1/K) Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), of each image, in nats, (N,).
 
@@ -33,21 +33,21 @@ def importance_weighted_bound(
 
     Source: Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016, section 5.
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, got {draws}")
+    if num_samples < 1:
+        raise ValueError(f"draws must be at least 1, got {num_samples}")
     # about a hundred images at a time, as many draws of each as fit
-    at_once = max(1, min(draws, rows // max(1, min(len(x), 100))))
+    at_once = max(1, min(num_samples, rows // max(1, min(len(x), 100))))
     images = max(1, rows // at_once)
     parts = []
     for start in range(0, len(x), images):
         part = x[start : start + images]
         labels = None if label is None else label[start : start + images]
         total: Tensor | None = None
-        for first in range(0, draws, at_once):
-            log_w = model.log_weights(part, labels, min(at_once, draws - first)).logsumexp(0)
+        for first in range(0, num_samples, at_once):
+            log_w = model.log_weights(part, labels, min(at_once, num_samples - first)).logsumexp(0)
             total = log_w if total is None else torch.logaddexp(total, log_w)
         parts.append(total)
-    return torch.cat(parts) - torch.tensor(float(draws)).log()  # type: ignore[arg-type]
+    return torch.cat(parts) - torch.tensor(float(num_samples)).log()  # type: ignore[arg-type]
 
 
 def active_units(codes: Tensor, threshold: float = 0.01) -> int:

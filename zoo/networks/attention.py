@@ -127,26 +127,28 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias)
         self.record: list[Tensor] | None = None  # see recorded_weights
 
-    def forward(self, x: Tensor, sight: AttentionContext, cache: KVCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: AttentionContext, cache: KVCache | None = None) -> Tensor:
         """Tokens attend to each other; with a cache, to those before them too."""
         q, k, v = self._queries(x), *self._keys_and_values(x)
-        if sight.turn is not None:
-            q, k = rotate(q, sight.turn), rotate(k, sight.turn)
+        if context.turn is not None:
+            q, k = rotate(q, context.turn), rotate(k, context.turn)
         if cache is not None:
             k, v = cache.extend(k, v)
-        return self._attend(q, k, v, sight.mask, sight.bias, sight.causal and sight.mask is None)
+        return self._attend(
+            q, k, v, context.mask, context.bias, context.causal and context.mask is None
+        )
 
-    def cross(self, x: Tensor, sight: AttentionContext, cache: KVCache | None = None) -> Tensor:
+    def cross(self, x: Tensor, context: AttentionContext, cache: KVCache | None = None) -> Tensor:
         """Tokens attend to the memory, whose keys and values a cache keeps."""
         if cache is not None and cache.keys is not None and cache.values is not None:
             k, v = cache.keys, cache.values
-        elif sight.memory is None:
+        elif context.memory is None:
             raise ValueError("this layer reads a memory, and there is none")
         else:
-            k, v = self._keys_and_values(sight.memory)
+            k, v = self._keys_and_values(context.memory)
             if cache is not None:
                 cache.extend(k, v)
-        return self._attend(self._queries(x), k, v, sight.memory_mask, None, False)
+        return self._attend(self._queries(x), k, v, context.memory_mask, None, False)
 
     def _queries(self, x: Tensor) -> Tensor:
         return self._normalized(self._split(self.query(x), self.heads))

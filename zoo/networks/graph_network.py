@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,107 +13,151 @@ from torch_geometric.nn import APPNP, ChebConv, GATConv, GCNConv, GINConv, SAGEC
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.nn.norm import BatchNorm
 
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_non_negative,
+    check_probability,
+)
 from zoo.networks.mlp import make_activation
 
 CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
 WEIGHTED = ("gcn", "cheb", "appnp")  # whose edges may have weights
-NORMS = ("none", "batch")
+NORMALIZATIONS = ("none", "batch")
 LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # what they do first with features is a linear map
 DENSE = 0.1  # share of features other than 0 from which on a sparse product is no faster
 
 
-class GraphNetwork(nn.Module):
-    """h ← φ(norm(conv(dropout(h), edges))), L times; the last without norm and φ.
+@dataclass(frozen=True, kw_only=True)
+class GraphConfig:
+    """Settings of a stack of graph convolutions.
 
     Args:
-        conv: ``gcn`` (Kipf and Welling, 2017), ``sage`` (Hamilton et al., 2017, mean aggregator),
-            ``gat`` (Veličković et al., 2018), ``gin`` (Xu et al., 2019, ε = 0), ``cheb``
-            (Defferrard et al., 2016), ``appnp`` (Gasteiger et al., 2019: an MLP whose outputs then
-            spread along the edges) or ``mlp``, which looks at no edge.
-        in_dim, hidden, out_dim: features of a node at the input, inside and at the output.
-        layers: L.
+        conv: ``gcn`` (default; Kipf and Welling, 2017), ``sage`` (Hamilton et al., 2017, mean
+            aggregator), ``gat`` (Veličković et al., 2018), ``gin`` (Xu et al., 2019, ε = 0),
+            ``cheb`` (Defferrard et al., 2016), ``appnp`` (Gasteiger et al., 2019: an MLP whose
+            outputs are propagated along the edges) or ``mlp``, which ignores the edges.
+        hidden_dim: features of a node between two layers, default 64.
+        layers: number of convolutions, L, default 2.
         activation: φ, default ``relu``.
-        norm: ``none`` (default) or ``batch``, over all nodes of a batch.
-        dropout: probability on every convolution's input, default 0.
-        attention_dropout: of ``gat``: probability at the attention weights, default 0.
-        heads: of ``gat``: they share ``hidden`` in front, and are averaged in the last layer;
-            default 8.
-        order: of ``cheb``: the number of Chebyshev polynomials, default 2.
-        steps, teleport: of ``appnp``: how often outputs spread, and the share α of a node's own
-            that is mixed in each time; default 10 and 0.1.
-        edge_dropout: of ``appnp``: probability at the edges' weights, drawn anew each time that
-            outputs spread; default 0.
+        normalization: ``none`` (default) or ``batch``, over all nodes of a batch.
+        dropout: dropout probability of every convolution's input, default 0.
+        attention_dropout: dropout probability of the attention weights of ``gat``, default 0.
+        heads: attention heads of ``gat``, default 8. Their outputs are concatenated to
+            ``hidden_dim`` features, and averaged in the last layer.
+        cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
+        propagation_steps: propagation steps of ``appnp``, K, default 10.
+        teleport_probability: teleport probability of ``appnp``, α, default 0.1.
+        edge_dropout: dropout probability of the edge weights of ``appnp``, drawn again in every
+            propagation step, default 0.
+
+    Raises:
+        InputError: unknown names; numbers out of range; heads that do not divide ``hidden_dim``.
+    """
+
+    conv: str = "gcn"
+    hidden_dim: int = 64
+    layers: int = 2
+    activation: str = "relu"
+    normalization: str = "none"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    heads: int = 8
+    cheb_order: int = 2
+    propagation_steps: int = 10
+    teleport_probability: float = 0.1
+    edge_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("conv", self.conv, CONVOLUTIONS)
+        check_choice("normalization", self.normalization, NORMALIZATIONS)
+        check_at_least(
+            1,
+            hidden_dim=self.hidden_dim,
+            layers=self.layers,
+            heads=self.heads,
+            cheb_order=self.cheb_order,
+        )
+        check_non_negative(propagation_steps=self.propagation_steps)
+        check_fraction(teleport_probability=self.teleport_probability)
+        check_probability(
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            edge_dropout=self.edge_dropout,
+        )
+        if self.conv == "gat" and self.layers > 1 and self.hidden_dim % self.heads:
+            raise InputError(
+                f"heads must divide hidden_dim, got heads={self.heads} and "
+                f"hidden_dim={self.hidden_dim}"
+            )
+
+
+class GraphNetwork(nn.Module):
+    """h ← φ(norm(conv(dropout(h), edges))), L times; the last without normalization and φ.
+
+    Args:
+        config: settings of the convolutions.
+        in_dim: features of a node at the input.
+        out_dim: features of a node at the output.
 
     Shapes: x (N, in_dim), edge_index (2, E), edge_weight (E,) or None → (N, out_dim).
 
     Raises:
-        ValueError: unknown names; heads that do not divide ``hidden``; no layer; weights of edges
-            for a convolution that has no use for them.
+        InputError: edge weights for a convolution that cannot use them.
     """
 
-    def __init__(
-        self,
-        conv: str,
-        in_dim: int,
-        hidden: int,
-        out_dim: int,
-        layers: int,
-        activation: str = "relu",
-        norm: str = "none",
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        heads: int = 8,
-        order: int = 2,
-        steps: int = 10,
-        teleport: float = 0.1,
-        edge_dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, config: GraphConfig, in_dim: int, out_dim: int) -> None:
         super().__init__()
-        if conv not in CONVOLUTIONS:
-            raise ValueError(f"unknown convolution {conv!r}; choose from {', '.join(CONVOLUTIONS)}")
-        if norm not in NORMS:
-            raise ValueError(f"unknown norm {norm!r}; choose from {', '.join(NORMS)}")
-        if layers < 1:
-            raise ValueError(f"a graph network needs a layer, got layers={layers}")
-        if conv == "gat" and layers > 1 and hidden % heads:
-            raise ValueError(f"{heads} heads cannot share {hidden} hidden features evenly")
-        self.kind = conv
-        self.dropout = dropout
-        self.activation = make_activation(activation)
+        self.config = config
+        self.activation = make_activation(config.activation)
+        widths = [in_dim, *[config.hidden_dim] * (config.layers - 1), out_dim]
+        last = config.layers - 1
+        self.convs = nn.ModuleList(
+            self._make_conv(widths[i], widths[i + 1], i == last) for i in range(config.layers)
+        )
+        self.norms = nn.ModuleList(nn.Sequential(*self._make_norm()) for _ in range(last))
+        self.propagation: Propagation | None = None
+        if config.conv == "appnp":
+            self.propagation = Propagation(
+                config.propagation_steps, config.teleport_probability, config.edge_dropout
+            )
+        self.features = FixedFeatures() if config.conv in LINEAR_FIRST else None
 
-        def make(before: int, after: int, last: bool) -> nn.Module:
-            if conv == "gcn":
-                return GCNConv(before, after)
-            if conv == "sage":
-                return SAGEConv(before, after)
-            if conv == "gin":
-                first = nn.Linear(before, hidden, bias=norm == "none")  # a norm would remove it
-                inner = nn.Sequential(first, *make_norm(norm, hidden), make_activation(activation))
-                return GINConv(inner.append(nn.Linear(hidden, after)))
-            if conv == "cheb":
-                return ChebConv(before, after, order)
-            if conv == "gat":
-                width = after if last else after // heads
-                return GATConv(before, width, heads, not last, dropout=attention_dropout)
-            return NodeLinear(before, after)
+    def _make_conv(self, before: int, after: int, last: bool) -> nn.Module:
+        config = self.config
+        if config.conv == "gcn":
+            return GCNConv(before, after)
+        if config.conv == "sage":
+            return SAGEConv(before, after)
+        if config.conv == "gin":
+            bias = config.normalization == "none"  # batch normalization would cancel it
+            first = nn.Linear(before, config.hidden_dim, bias=bias)
+            activation = make_activation(config.activation)
+            inner = nn.Sequential(first, *self._make_norm(), activation)
+            return GINConv(inner.append(nn.Linear(config.hidden_dim, after)))
+        if config.conv == "cheb":
+            return ChebConv(before, after, config.cheb_order)
+        if config.conv == "gat":
+            width = after if last else after // config.heads
+            return GATConv(before, width, config.heads, not last, dropout=config.attention_dropout)
+        return NodeLinear(before, after)
 
-        widths = [in_dim, *[hidden] * (layers - 1), out_dim]
-        last = layers - 1
-        self.convs = nn.ModuleList(make(widths[i], widths[i + 1], i == last) for i in range(layers))
-        self.norms = nn.ModuleList(nn.Sequential(*make_norm(norm, hidden)) for _ in range(last))
-        self.spread = Propagation(steps, teleport, edge_dropout) if conv == "appnp" else None
-        self.features = FixedFeatures() if conv in LINEAR_FIRST else None
+    def _make_norm(self) -> list[nn.Module]:
+        batch = self.config.normalization == "batch"
+        return [BatchNorm(self.config.hidden_dim)] if batch else []
 
     def states(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
     ) -> list[Tensor]:
         """What every layer gives, the last one's the output."""
-        if edge_weight is not None and self.kind not in WEIGHTED:
-            raise ValueError(
-                f"conv={self.kind!r} ignores the weights of edges: choose {', '.join(WEIGHTED)}"
+        if edge_weight is not None and self.config.conv not in WEIGHTED:
+            raise InputError(
+                f"conv={self.config.conv!r} ignores edge weights: choose {', '.join(WEIGHTED)}"
             )
         states = []
-        weights = () if edge_weight is None or self.spread is not None else (edge_weight,)
+        weights = () if edge_weight is None or self.propagation is not None else (edge_weight,)
         if self.features is not None:
             x = self.features(x)
         for i, conv in enumerate(self.convs):
@@ -120,8 +165,8 @@ class GraphNetwork(nn.Module):
             if i < len(self.norms):
                 x = self.activation(self.norms[i](x))
             states.append(x)
-        if self.spread is not None:
-            states[-1] = self.spread(x, edge_index, edge_weight)
+        if self.propagation is not None:
+            states[-1] = self.propagation(x, edge_index, edge_weight)
         return states
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
@@ -129,9 +174,9 @@ class GraphNetwork(nn.Module):
 
     def _dropped(self, x: Tensor) -> Tensor:
         if x.layout != torch.sparse_csr:
-            return F.dropout(x, self.dropout, self.training)
+            return F.dropout(x, self.config.dropout, self.training)
         # of a 0 dropout leaves a 0
-        values = F.dropout(x.values(), self.dropout, self.training)
+        values = F.dropout(x.values(), self.config.dropout, self.training)
         return torch.sparse_csr_tensor(
             x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False
         )
@@ -201,8 +246,3 @@ class NodeLinear(nn.Linear):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(x)
-
-
-def make_norm(norm: str, features: int) -> list[Any]:
-    """The layers of a norm: none or one."""
-    return [BatchNorm(features)] if norm == "batch" else []

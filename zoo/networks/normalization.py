@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError
+
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "group")
 GROUPS = 32  # at most; the largest divisor of the width that is not larger is taken
 
 
-class BatchOfOneError(ValueError):
-    """A training batch of one sample has no variance to normalise by."""
+class BatchOfOneError(InputError):
+    """A training batch of one sample has no variance to normalize by."""
 
 
 class BatchNorm1d(nn.BatchNorm1d):

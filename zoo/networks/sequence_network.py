@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError, check_at_least, check_choice, check_probability
 from zoo.functional.attention import causal_mask
 from zoo.networks.attention import AttentionContext
 from zoo.networks.position_encoding import make_position
 from zoo.networks.token_mixers import RECURRENT, ConvolutionLayer, RecurrentLayer, TokenMLP
-from zoo.networks.transformer import TransformerLayer, initialize, token_norm
+from zoo.networks.transformer import TransformerConfig, TransformerLayer, initialize
 
-LAYERS = ("transformer", "mlp", *RECURRENT, "conv")
+LAYER_TYPES = ("transformer", "mlp", *RECURRENT, "conv")
 
 
 class SequenceState:
@@ -31,99 +33,106 @@ class SequenceState:
             layer.select(rows)
 
 
-class SequenceNetwork(nn.Module):
-    """Tokens in, tokens out: L layers of one kind, which may or may not look ahead.
-
-    Padding may lie anywhere in a row: what comes out at other tokens does not depend on how much
-    there is, where it is, or what it holds. At padding comes out 0.
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig(TransformerConfig):
+    """Settings of a stack of sequence layers.
 
     Args:
-        layer: ``transformer``, ``rnn``, ``gru``, ``lstm``, ``conv`` (dilated, its dilation doubled
-            with each layer) or ``mlp`` (each token by itself). All kinds have as many weights as
-            the transformer with these arguments: their inner width is chosen so.
-        dim: width of tokens.
-        layers: L.
-        heads, kv_heads, qk_norm, hidden, norm, pre_norm, activation, bias, dropout,
-            attention_dropout: see :class:`~zoo.networks.transformer.TransformerLayer`.
-        position: ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary``, for
-            layers that attend; the others know the order by themselves.
-        length: longest sequence that learned positions are made for.
-        causal: whether tokens see earlier ones and themselves alone.
-        window: tokens that a causal layer's attention sees at most, its own the last; default all.
-        cross: whether layers read a memory too; a transformer's alone can.
-        std: standard deviation of weights before training, default 0.02; see
+        layer_type: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` (dilated
+            convolution; the dilation doubles from layer to layer) or ``mlp`` (each token by
+            itself). All types have as many weights as the transformer with these settings: their
+            inner width is chosen accordingly.
+        layers: number of layers, L.
+        position: ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary`` (default),
+            for the transformer; the other types encode order by themselves.
+        init_std: standard deviation of the initial weights, default 0.02; see
             :func:`~zoo.networks.transformer.initialize`.
-        zero_init: whether what writes into the residual path starts at 0, default no.
+        zero_init: whether projections into the residual stream start at 0, default no.
+    """
+
+    layer_type: str = "transformer"
+    layers: int = 4
+    position: str = "rotary"
+    init_std: float = 0.02
+    zero_init: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("layer_type", self.layer_type, LAYER_TYPES)
+        check_at_least(1, dim=self.dim, layers=self.layers, heads=self.heads, mlp_dim=self.mlp_dim)
+        check_probability(dropout=self.dropout, attention_dropout=self.attention_dropout)
+
+
+class SequenceNetwork(nn.Module):
+    """A stack of L layers over tokens, causal or bidirectional.
+
+    Padding may be anywhere in a row: the outputs at other tokens do not depend on how much padding
+    there is, where it is, or what it contains. Outputs at padding positions are zero.
+
+    Args:
+        config: settings of the layers.
+        length: longest sequence that learned positions are made for.
+        causal: whether a token sees only itself and earlier tokens.
+        window: number of most recent tokens that causal attention sees, itself included; default
+            all.
+        cross: whether layers have cross-attention to an encoder's output; only the transformer
+            supports it.
 
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        ValueError: unknown names; a memory without attention; numbers that do not fit together;
-            the norm ``batch``, by which tokens know of one another, in a causal network, and with
-            padding in training.
+        InputError: unknown names; cross-attention without a transformer; settings that do not fit
+            together; the normalization ``batch``, which mixes information between tokens, in a
+            causal network.
+        ValueError: the normalization ``batch`` with padding in training.
     """
 
     def __init__(
         self,
-        layer: str,
-        dim: int,
-        layers: int,
-        heads: int,
+        config: SequenceConfig,
         length: int,
         causal: bool,
-        position: str = "rotary",
-        hidden: int | None = None,
-        kv_heads: int | None = None,
-        qk_norm: bool = False,
-        norm: str = "layer",
-        pre_norm: bool = True,
-        activation: str = "gelu",
-        bias: bool = True,
-        dropout: float = 0.0,
-        attention_dropout: float | None = None,
         window: int | None = None,
         cross: bool = False,
-        std: float = 0.02,
-        zero_init: bool = False,
     ) -> None:
         super().__init__()
-        if layer not in LAYERS:
-            raise ValueError(f"unknown layer {layer!r}; choose from {', '.join(LAYERS)}")
-        if cross and layer != "transformer":
-            raise ValueError(f"a memory is read by attention, which layer={layer!r} has none of")
-        if causal and norm == "batch":
-            raise ValueError(
-                "the norm 'batch' lets a token know of later ones: choose layer or rms"
+        if cross and config.layer_type != "transformer":
+            raise InputError(
+                f"layer_type={config.layer_type!r} has no cross-attention: choose 'transformer'"
             )
-        self.causal, self.window, self.counts_all = causal, window, norm == "batch"
-        attention = (dim, heads, hidden, kv_heads, qk_norm, norm, pre_norm, activation, bias)
+        if causal and config.normalization == "batch":
+            raise InputError(
+                "normalization='batch' lets a token see later ones, which a causal network must "
+                "not: choose 'layer' or 'rms'"
+            )
+        self.config, self.causal, self.window = config, causal, window
+        self.attends = config.layer_type == "transformer"
+        position = config.position if self.attends else "none"
+        self.position = make_position(position, config.dim, config.heads, length, causal)
+        self.dropout = nn.Dropout(config.dropout)
+        layers = self._make_layers(cross)
+        self.layers = nn.ModuleList(layers)
+        has_norm = config.pre_norm or not self.attends
+        self.norm = config.make_norm() if has_norm else nn.Identity()
+        outputs = [output for layer in layers for output in layer.outputs()]
+        initialize(self, outputs, config.init_std, config.zero_init)
 
-        def transformer() -> TransformerLayer:
-            return TransformerLayer(*attention, dropout, attention_dropout, cross)
+    def _make_layers(self, cross: bool) -> list[Any]:
+        config = self.config
+        if self.attends:
+            return [TransformerLayer(config, cross) for _ in range(config.layers)]
+        target = count_parameters(partial(TransformerLayer, config))
+        width = matching_width(partial(self._make_mixer, 0), target)
+        return [self._make_mixer(depth, width) for depth in range(config.layers)]
 
-        def make(depth: int, width: int) -> TokenMLP | ConvolutionLayer | RecurrentLayer:
-            if layer == "mlp":
-                return TokenMLP(dim, width, norm, activation, bias, dropout)
-            if layer == "conv":
-                return ConvolutionLayer(
-                    causal, 2**depth, dim, width, norm, activation, bias, dropout
-                )
-            even = width if causal else width + width % 2
-            return RecurrentLayer(layer, causal, dim, even, norm, bias, dropout)
-
-        self.attends = attends = layer == "transformer"
-        self.position = make_position(position if attends else "none", dim, heads, length, causal)
-        self.dropout = nn.Dropout(dropout)
-        stack: list[Any]
-        if attends:
-            stack = [transformer() for _ in range(layers)]
-        else:
-            width = matching_width(partial(make, 0), count_parameters(transformer))
-            stack = [make(depth, width) for depth in range(layers)]
-        self.layers = nn.ModuleList(stack)
-        self.norm = token_norm(norm, dim) if pre_norm or not attends else nn.Identity()
-        outputs = [output for each in stack for output in each.outputs()]
-        initialize(self, outputs, std, zero_init)
+    def _make_mixer(self, depth: int, width: int) -> TokenMLP | ConvolutionLayer | RecurrentLayer:
+        """Create a layer without attention, of inner width ``width``, at a depth counted from 0."""
+        config = self.config
+        if config.layer_type == "mlp":
+            return TokenMLP(config, width)
+        if config.layer_type == "conv":
+            return ConvolutionLayer(config, self.causal, 2**depth, width)
+        even = width if self.causal else width + width % 2
+        return RecurrentLayer(config.layer_type, config, self.causal, even)
 
     # -- passes ---------------------------------------------------------------------------------
 
@@ -161,7 +170,7 @@ class SequenceNetwork(nn.Module):
             raise ValueError("a state goes with whole rows of tokens: no padding, no prior")
         if valid is None:
             return self._run(x, None, prior, state, memory, memory_valid)
-        if self.counts_all and self.training and not bool(valid.all()):
+        if self.config.normalization == "batch" and self.training and not bool(valid.all()):
             raise ValueError("the norm 'batch' would count padding as tokens: choose layer or rms")
         # padding moves to the end of each row, where it cannot shift positions or enter states
         order = valid.int().argsort(dim=1, descending=True, stable=True)
@@ -187,19 +196,19 @@ class SequenceNetwork(nn.Module):
         memory_valid: Tensor | None,
     ) -> Tensor:
         start = 0 if state is None else state.length
-        sight = self._sight(x, valid, prior, start)
-        sight.memory = memory
+        context = self._context(x, valid, prior, start)
+        context.memory = memory
         if memory_valid is not None:
-            sight.memory_mask = memory_valid[:, None, None, :]
+            context.memory_mask = memory_valid[:, None, None, :]
         positions = torch.arange(start, start + x.shape[1], device=x.device)
         x = self.dropout(self.position.embed(x, positions))
         for i, layer in enumerate(self.layers):
-            x = layer(x, sight, None if state is None else state.layers[i])
+            x = layer(x, context, None if state is None else state.layers[i])
         if state is not None:
             state.length += positions.shape[0]
         return self.norm(x)
 
-    def _sight(
+    def _context(
         self, x: Tensor, valid: Tensor | None, prior: Tensor | None, start: int
     ) -> AttentionContext:
         """What these tokens see, the first of which stands at ``start``."""

@@ -1,7 +1,7 @@
 """Layers that mix tokens without attention: recurrent, convolutional; and one that does not mix.
 
-All are x ← x + W₂ mix(W₁ norm(x)) around a residual path, and take the arguments that a
-:class:`~zoo.networks.transformer.TransformerLayer` takes, so that one name swaps them.
+All are x ← x + W₂ mix(W₁ norm(x)) with a residual connection, and take the settings of a
+:class:`~zoo.networks.transformer.TransformerLayer`, so that one argument swaps them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import InputError
 from zoo.networks.attention import AttentionContext
-from zoo.networks.transformer import FeedForward, activation_function, token_norm
+from zoo.networks.transformer import TransformerConfig, activation_function
 
 RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
     "rnn": nn.RNN,
@@ -31,21 +32,19 @@ class TokenMLP(nn.Module):
     """x + W₂ φ(W₁ norm(x)): the same net for every token, which never learns of the others.
 
     Args:
-        dim, hidden, norm, activation, bias, dropout: as in
-            :class:`~zoo.networks.transformer.TransformerLayer`.
+        config: settings of the layer; attention settings are ignored.
+        mlp_dim: inner width.
 
     Shapes: (B, T, dim) → the same.
     """
 
     attends = False
 
-    def __init__(
-        self, dim: int, hidden: int, norm: str, activation: str, bias: bool, dropout: float
-    ) -> None:
+    def __init__(self, config: TransformerConfig, mlp_dim: int) -> None:
         super().__init__()
-        self.norm = token_norm(norm, dim)
-        self.feed_forward = FeedForward(dim, hidden, activation, bias, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = config.make_norm()
+        self.feed_forward = config.make_feed_forward(mlp_dim)
+        self.dropout = nn.Dropout(config.dropout)
 
     def outputs(self) -> list[nn.Linear]:
         """The maps that write into the residual path."""
@@ -56,7 +55,7 @@ class TokenMLP(nn.Module):
         return EmptyState()
 
     def forward(
-        self, x: Tensor, sight: AttentionContext, state: EmptyState | None = None
+        self, x: Tensor, context: AttentionContext, state: EmptyState | None = None
     ) -> Tensor:
         return x + self.dropout(self.feed_forward(self.norm(x)))
 
@@ -80,14 +79,14 @@ class RecurrentLayer(nn.Module):
 
     Args:
         kind: ``rnn`` (tanh), ``gru`` or ``lstm``.
-        causal: whether there is a forward direction alone.
-        hidden: units of all directions together.
-        dim, norm, bias, dropout: as in :class:`~zoo.networks.transformer.TransformerLayer`.
+        config: settings of the layer; attention settings and the activation are ignored.
+        causal: whether the layer is unidirectional.
+        units: hidden units of all directions together.
 
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        ValueError: an odd number of units for two directions.
+        InputError: an odd number of units for two directions.
 
     Sources: Elman, Finding structure in time, 1990; Hochreiter and Schmidhuber, Long short-term
     memory, 1997; Cho et al., Learning phrase representations, 2014 (GRU).
@@ -95,20 +94,19 @@ class RecurrentLayer(nn.Module):
 
     attends = False
 
-    def __init__(
-        self, kind: str, causal: bool, dim: int, hidden: int, norm: str, bias: bool, dropout: float
-    ) -> None:
+    def __init__(self, kind: str, config: TransformerConfig, causal: bool, units: int) -> None:
         super().__init__()
         directions = 1 if causal else 2
-        if hidden % directions:
-            raise ValueError(f"two directions need an even number of units, got {hidden}")
-        self.norm = token_norm(norm, dim)
-        units = hidden // directions
+        if units % directions:
+            raise InputError(f"two directions need an even number of units, got {units}")
+        dim, bias = config.dim, config.bias
+        self.norm = config.make_norm()
         self.directions = nn.ModuleList(
-            RECURRENT[kind](dim, units, bias=bias, batch_first=True) for _ in range(directions)
+            RECURRENT[kind](dim, units // directions, bias=bias, batch_first=True)
+            for _ in range(directions)
         )
-        self.output = nn.Linear(hidden, dim, bias)
-        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(units, dim, bias)
+        self.dropout = nn.Dropout(config.dropout)
 
     def outputs(self) -> list[nn.Linear]:
         """The maps that write into the residual path."""
@@ -119,14 +117,14 @@ class RecurrentLayer(nn.Module):
         return RecurrentState()
 
     def forward(
-        self, x: Tensor, sight: AttentionContext, state: RecurrentState | None = None
+        self, x: Tensor, context: AttentionContext, state: RecurrentState | None = None
     ) -> Tensor:
         normed = self.norm(x)
         h, last = self.directions[0](normed, None if state is None else state.hidden)
         if state is not None:
             state.hidden = last
         if len(self.directions) == 2:
-            turn = _reversal(normed, sight.valid)
+            turn = _reversal(normed, context.valid)
             back, _ = self.directions[1](normed.gather(1, turn.expand_as(normed)))
             h = torch.cat([h, back.gather(1, turn.expand_as(back))], -1)
         return x + self.dropout(self.output(h))
@@ -157,13 +155,12 @@ class ConvolutionLayer(nn.Module):
     """x + W φ(conv(norm(x))), the convolution dilated; causal where tokens may not see later ones.
 
     Args:
-        causal: whether a token sees earlier ones and itself alone.
-        dilation: tokens between two taps; doubling it with each layer makes the whole see
-            1 + (kernel_size − 1)(2^layers − 1) tokens.
-        hidden: channels of the convolution.
-        dim, norm, activation, bias, dropout: as in
-            :class:`~zoo.networks.transformer.TransformerLayer`; ``swiglu`` multiplies by a second
-            convolution, as WaveNet does.
+        config: settings of the layer; attention settings are ignored. The activation ``swiglu``
+            multiplies by a second convolution, as in WaveNet.
+        causal: whether a token sees only itself and earlier tokens.
+        dilation: distance between two taps, in tokens; doubling it from layer to layer gives a
+            receptive field of 1 + (kernel_size − 1)(2^layers − 1) tokens.
+        channels: channels of the convolution.
 
     Shapes: (B, T, dim) → the same.
 
@@ -175,29 +172,22 @@ class ConvolutionLayer(nn.Module):
     kernel_size = 3
 
     def __init__(
-        self,
-        causal: bool,
-        dilation: int,
-        dim: int,
-        hidden: int,
-        norm: str,
-        activation: str,
-        bias: bool,
-        dropout: float,
+        self, config: TransformerConfig, causal: bool, dilation: int, channels: int
     ) -> None:
         super().__init__()
+        dim, bias = config.dim, config.bias
         self.causal = causal
         self.reach = (self.kernel_size - 1) * dilation
-        self.norm = token_norm(norm, dim)
+        self.norm = config.make_norm()
 
         def convolution() -> nn.Conv1d:
-            return nn.Conv1d(dim, hidden, self.kernel_size, dilation=dilation, bias=bias)
+            return nn.Conv1d(dim, channels, self.kernel_size, dilation=dilation, bias=bias)
 
         self.inner = convolution()
-        self.gate = convolution() if activation == "swiglu" else None
-        self.activation = activation_function(activation)
-        self.output = nn.Linear(hidden, dim, bias)
-        self.dropout = nn.Dropout(dropout)
+        self.gate = convolution() if config.activation == "swiglu" else None
+        self.activation = activation_function(config.activation)
+        self.output = nn.Linear(channels, dim, bias)
+        self.dropout = nn.Dropout(config.dropout)
 
     def outputs(self) -> list[nn.Linear]:
         """The maps that write into the residual path."""
@@ -208,11 +198,11 @@ class ConvolutionLayer(nn.Module):
         return HistoryState()
 
     def forward(
-        self, x: Tensor, sight: AttentionContext, state: HistoryState | None = None
+        self, x: Tensor, context: AttentionContext, state: HistoryState | None = None
     ) -> Tensor:
         inputs = self.norm(x)
-        if sight.valid is not None:
-            inputs = inputs.masked_fill(~sight.valid[..., None], 0.0)
+        if context.valid is not None:
+            inputs = inputs.masked_fill(~context.valid[..., None], 0.0)
         inputs = self._with_surroundings(inputs.mT, state)
         inner = self.activation(self.inner(inputs))
         if self.gate is not None:

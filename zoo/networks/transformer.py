@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import check_choice
 from zoo.networks.attention import AttentionContext, KVCache, MultiHeadAttention
 
-NORMS = ("layer", "rms", "batch")
+NORMALIZATIONS = ("layer", "rms", "batch")
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
@@ -25,8 +27,7 @@ def token_norm(name: str, dim: int) -> nn.Module:
     Raises:
         ValueError: unknown name.
     """
-    if name not in NORMS:
-        raise ValueError(f"unknown norm {name!r}; choose from {', '.join(NORMS)}")
+    check_choice("normalization", name, NORMALIZATIONS)
     if name == "batch":
         return TokenBatchNorm(dim)
     return nn.LayerNorm(dim) if name == "layer" else nn.RMSNorm(dim, eps=1e-6)
@@ -51,8 +52,7 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
     Raises:
         ValueError: unknown name.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; choose from {', '.join(ACTIVATIONS)}")
+    check_choice("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
 
 
@@ -61,7 +61,7 @@ class FeedForward(nn.Module):
 
     Args:
         dim: width of tokens.
-        hidden: inner width.
+        mlp_dim: inner width.
         activation: φ, one of ``relu``, ``gelu`` (default), ``relu2`` (max(0, x)²) and ``swiglu``.
         bias: of the linear maps, default yes.
         dropout: probability after φ, default 0.
@@ -77,16 +77,16 @@ class FeedForward(nn.Module):
     def __init__(
         self,
         dim: int,
-        hidden: int,
+        mlp_dim: int,
         activation: str = "gelu",
         bias: bool = True,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.activation = activation_function(activation)
-        self.inner = nn.Linear(dim, hidden, bias)
-        self.gate = nn.Linear(dim, hidden, bias) if activation == "swiglu" else None
-        self.output = nn.Linear(hidden, dim, bias)
+        self.inner = nn.Linear(dim, mlp_dim, bias)
+        self.gate = nn.Linear(dim, mlp_dim, bias) if activation == "swiglu" else None
+        self.output = nn.Linear(mlp_dim, dim, bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,6 +94,58 @@ class FeedForward(nn.Module):
         if self.gate is not None:
             inner = inner * self.gate(x)
         return self.output(self.dropout(inner))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Settings of a transformer layer.
+
+    Args:
+        dim: width of the tokens, d.
+        heads: attention heads; must divide ``dim``.
+        mlp_dim: inner width of the feed-forward network, default 4 · dim.
+        kv_heads: heads of keys and values, default ``heads``; see
+            :class:`~zoo.networks.attention.MultiHeadAttention`.
+        qk_norm: whether queries and keys are normalized, default no; see
+            :class:`~zoo.networks.attention.MultiHeadAttention`.
+        normalization: ``layer`` (default), ``rms`` or ``batch``; see :func:`token_norm`.
+        pre_norm: whether normalization comes before each sublayer (default) or after the residual
+            sum, x ← norm(x + sublayer(x)), as in the original transformer.
+        activation: ``relu``, ``gelu`` (default), ``relu2`` or ``swiglu``; see :class:`FeedForward`.
+        bias: whether linear maps have a bias, default yes.
+        dropout: dropout probability inside the feed-forward network and after each sublayer,
+            default 0.
+        attention_dropout: dropout probability of the attention weights, default ``dropout``. On a
+            CPU any other value than 0 disables the fused attention, which is several times faster.
+    """
+
+    dim: int
+    heads: int
+    mlp_dim: int | None = None
+    kv_heads: int | None = None
+    qk_norm: bool = False
+    normalization: str = "layer"
+    pre_norm: bool = True
+    activation: str = "gelu"
+    bias: bool = True
+    dropout: float = 0.0
+    attention_dropout: float | None = None
+
+    def make_attention(self) -> MultiHeadAttention:
+        """Create multi-head attention with these settings."""
+        dropout = self.dropout if self.attention_dropout is None else self.attention_dropout
+        return MultiHeadAttention(
+            self.dim, self.heads, self.kv_heads, self.qk_norm, self.bias, dropout
+        )
+
+    def make_feed_forward(self, mlp_dim: int | None = None) -> FeedForward:
+        """Create the feed-forward network, of another inner width where one is given."""
+        width = mlp_dim or self.mlp_dim or 4 * self.dim
+        return FeedForward(self.dim, width, self.activation, self.bias, self.dropout)
+
+    def make_norm(self) -> nn.Module:
+        """Create a normalization layer for tokens."""
+        return token_norm(self.normalization, self.dim)
 
 
 class TransformerState:
@@ -109,57 +161,34 @@ class TransformerState:
 
 
 class TransformerLayer(nn.Module):
-    """x ← x + attention(norm(x)), x ← x + feed_forward(norm(x)); a decoder reads a memory between.
+    """x ← x + attention(norm(x)), x ← x + feed_forward(norm(x)).
+
+    A decoder layer attends to the encoder's output between the two.
 
     Args:
-        dim: width of tokens.
-        heads, kv_heads, qk_norm: see :class:`~zoo.networks.attention.MultiHeadAttention`.
-        hidden: inner width of the feed-forward net, default 4 · dim.
-        norm: ``layer`` (default), ``rms`` or ``batch``; see :func:`token_norm`.
-        pre_norm: whether the norm comes before each part (default) or after its sum: x ← norm(x +
-            part(x)), as in the first transformer.
-        activation: see :class:`FeedForward`.
-        bias: of the linear maps, default yes.
-        dropout: probability inside the feed-forward net and after each part, default 0.
-        attention_dropout: probability at the attention weights, default that of ``dropout``. On a
-            CPU any but 0 leaves the fused attention for one that is several times slower.
-        cross: whether there is attention to a memory too, default no.
+        config: settings of the layer.
+        cross: whether the layer has cross-attention to an encoder's output, default no.
 
     Shapes: (B, T, dim) → the same.
 
-    Sources: Vaswani et al., 2017, section 3.1; Xiong et al., On layer normalization in the
-    transformer architecture, 2020 (pre_norm).
+    Sources: Vaswani et al., Attention is all you need, 2017, section 3.1; Xiong et al., On layer
+    normalization in the transformer architecture, 2020 (pre_norm).
     """
 
     attends = True
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        hidden: int | None = None,
-        kv_heads: int | None = None,
-        qk_norm: bool = False,
-        norm: str = "layer",
-        pre_norm: bool = True,
-        activation: str = "gelu",
-        bias: bool = True,
-        dropout: float = 0.0,
-        attention_dropout: float | None = None,
-        cross: bool = False,
-    ) -> None:
+    def __init__(self, config: TransformerConfig, cross: bool = False) -> None:
         super().__init__()
-        self.pre_norm = pre_norm
-        dropped = dropout if attention_dropout is None else attention_dropout
-        self.attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropped)
-        self.attention_norm = token_norm(norm, dim)
+        self.pre_norm = config.pre_norm
+        self.attention = config.make_attention()
+        self.attention_norm = config.make_norm()
         self.cross_attention: MultiHeadAttention | None = None
         if cross:
-            self.cross_attention = MultiHeadAttention(dim, heads, kv_heads, qk_norm, bias, dropped)
-            self.cross_norm = token_norm(norm, dim)
-        self.feed_forward = FeedForward(dim, hidden or 4 * dim, activation, bias, dropout)
-        self.feed_forward_norm = token_norm(norm, dim)
-        self.dropout = nn.Dropout(dropout)
+            self.cross_attention = config.make_attention()
+            self.cross_norm = config.make_norm()
+        self.feed_forward = config.make_feed_forward()
+        self.feed_forward_norm = config.make_norm()
+        self.dropout = nn.Dropout(config.dropout)
 
     def outputs(self) -> list[nn.Linear]:
         """The maps that write into the residual path."""
@@ -171,13 +200,13 @@ class TransformerLayer(nn.Module):
         return TransformerState(window)
 
     def forward(
-        self, x: Tensor, sight: AttentionContext, state: TransformerState | None = None
+        self, x: Tensor, context: AttentionContext, state: TransformerState | None = None
     ) -> Tensor:
         own = None if state is None else state.own
-        x = self._residual(x, lambda h: self.attention(h, sight, own), self.attention_norm)
+        x = self._residual(x, lambda h: self.attention(h, context, own), self.attention_norm)
         if (cross := self.cross_attention) is not None:
             memory = None if state is None else state.memory
-            x = self._residual(x, lambda h: cross.cross(h, sight, memory), self.cross_norm)
+            x = self._residual(x, lambda h: cross.cross(h, context, memory), self.cross_norm)
         return self._residual(x, self.feed_forward, self.feed_forward_norm)
 
     def _residual(self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:

@@ -99,7 +99,7 @@ def train(data: Toy2D, eps: float, epochs: int, seed: int) -> Any:
 
     torch.manual_seed(seed)
     model = MLPClassifier(
-        (2,), 2, hidden=(64, 64), dropout=0.0, input_dropout=0.0, lr=5e-3, schedule="cosine"
+        (2,), 2, hidden_dims=(64, 64), dropout=0.0, input_dropout=0.0, lr=5e-3, schedule="cosine"
     )
     attack = PGD(eps=eps, steps=5, bounds=None, early_stop=False, seed=seed)
     return fit(model, data, epochs, [AdversarialTraining(attack)] if eps else [])

@@ -99,7 +99,7 @@ def make(name: str, data: Digits, epochs: int, seed: int) -> Any:
     if name == "PCA":
         return fit(PCA(data.input_shape, 2), data, 1)
     kind = Autoencoder if name == "autoencoder" else VAE
-    model = kind(data.input_shape, 2, hidden=(128, 64), lr=3e-3, schedule="cosine")
+    model = kind(data.input_shape, 2, hidden_dims=(128, 64), lr=3e-3, schedule="cosine")
     return fit(model, data, epochs)
 
 

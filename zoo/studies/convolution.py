@@ -137,7 +137,7 @@ def make(name: str, data: Any) -> Any:
     if name == "CNN":
         return CNN(data.input_shape, 10, channels=(16, 32), lr=5e-3)
     return MLPClassifier(
-        data.input_shape, 10, hidden=(90,), dropout=0.0, input_dropout=0.0, lr=5e-3
+        data.input_shape, 10, hidden_dims=(90,), dropout=0.0, input_dropout=0.0, lr=5e-3
     )
 
 

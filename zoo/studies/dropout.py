@@ -155,7 +155,7 @@ def code(rate: float, epochs: int, seed: int) -> tuple[Tensor, float]:
     torch.manual_seed(seed)
     data = Digits(batch_size=64, seed=seed)
     model = MLPClassifier(
-        data.input_shape, 10, hidden=(128,), dropout=rate, input_dropout=0.0, lr=3e-3
+        data.input_shape, 10, hidden_dims=(128,), dropout=rate, input_dropout=0.0, lr=3e-3
     )
     fit(model, data, epochs)
     x, y = data.evaluation_samples("test")
@@ -177,7 +177,7 @@ def band(name: str, data: Any, grid: Tensor, members: int, seed: int) -> tuple[T
     from zoo import DeepEnsembleRegressor, MCDropoutRegressor
 
     torch.manual_seed(seed)
-    settings = {"hidden": (64, 64), "dropout": 0.1 if name == "MC dropout" else 0.0}
+    settings = {"hidden_dims": (64, 64), "dropout": 0.1 if name == "MC dropout" else 0.0}
     common: dict[str, Any] = {"member_settings": settings, "lr": 5e-3}
     if name == "MC dropout":
         model: Any = MCDropoutRegressor((1,), 1, num_passes=200, **common)

@@ -115,7 +115,7 @@ def train(
     torch.manual_seed(seed)
     data = NoisyDigits(noise, batch_size=64, val_size=0.3, seed=seed)
     model = MLPClassifier(
-        data.input_shape, 10, hidden=(hidden,), dropout=0.0, input_dropout=0.0, lr=5e-3
+        data.input_shape, 10, hidden_dims=(hidden,), dropout=0.0, input_dropout=0.0, lr=5e-3
     )
     best = Best(patience=epochs)
     fit(model, data, epochs, [best], limit_val_batches=1.0)

@@ -99,7 +99,7 @@ def run(epochs: int = 40, samples: int = 500, seed: int = 0) -> Result:
 
 def three(shape: tuple[int, ...]) -> dict[str, VAE]:
     """Untrained models by what they will minimise."""
-    settings: dict[str, Any] = {"latent_dim": 2, "hidden": (128, 64), "lr": 3e-3}
+    settings: dict[str, Any] = {"latent_dim": 2, "hidden_dims": (128, 64), "lr": 3e-3}
     return {
         "reconstruction alone": BetaVAE(shape, beta=0.0, **settings),
         "KL alone": KLAlone(shape, **settings),

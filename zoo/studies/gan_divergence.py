@@ -139,7 +139,7 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
     torch.manual_seed(seed)
     network = MLP([1, 32, 32, 1], "tanh")
     place = torch.tensor([-4.0, 0.5], requires_grad=True)  # a and b
-    critic = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
+    discriminator = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
     maker = make_optimizer("adam", [{"params": [place]}], 0.02, {"betas": (0.5, 0.9)})
     decay = make_schedule("linear", maker, steps + 1)
     due = {round(steps * (k / (FRAMES - 1)) ** 2) for k in range(FRAMES)}
@@ -154,9 +154,9 @@ def play(steps: int, random: torch.Generator, seed: int) -> tuple[list[int], Ten
             real, noise = torch.randn(2, 256, 1, generator=random)
             fake = (place[0] + place[1] * noise).detach()
             losses = logistic_discriminator_loss(network(1 + 0.5 * real), network(fake))
-            critic.zero_grad()
+            discriminator.zero_grad()
             (losses[0].mean() + losses[1].mean()).backward()
-            critic.step()
+            discriminator.step()
         noise = torch.randn(256, 1, generator=random)
         maker.zero_grad()
         non_saturating_generator_loss(network(place[0] + place[1] * noise)).mean().backward()

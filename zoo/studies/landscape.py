@@ -98,7 +98,7 @@ def run(
     torch.manual_seed(seed)
     data = Digits(batch_size=64, seed=seed)
     model = MLPClassifier(
-        data.input_shape, 10, hidden=(hidden, hidden), dropout=0.0, input_dropout=0.0,
+        data.input_shape, 10, hidden_dims=(hidden, hidden), dropout=0.0, input_dropout=0.0,
         optimizer="sgd", lr=0.05,
     )  # fmt: skip
     recorder = Recorder(every=5)

@@ -118,7 +118,13 @@ def first_layer(
     torch.manual_seed(seed)
     data = Digits(batch_size=64, seed=seed)
     model = MLPClassifier(
-        data.input_shape, 10, hidden=(hidden,), dropout=0.0, input_dropout=0.0, lr=2e-3, **penalty
+        data.input_shape,
+        10,
+        hidden_dims=(hidden,),
+        dropout=0.0,
+        input_dropout=0.0,
+        lr=2e-3,
+        **penalty,
     )
     fit(model, data, epochs)
     x, y = data.evaluation_samples("test")

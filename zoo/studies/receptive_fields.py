@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zoo.networks.conv_stack import ConvStack
-from zoo.networks.sequence_network import SequenceNetwork
+from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 from zoo.networks.token_mixers import ConvolutionLayer
 from zoo.plots.style import COLORS, finish, new_figure
 from zoo.studies.base import Table, require, track
@@ -87,10 +87,9 @@ def run(
 def make(kind: str, layers: int, dim: int = 16) -> SequenceNetwork:
     """A causal stack whose weights are large enough for every path to count."""
     layer = "transformer" if kind == "window" else kind
-    network = SequenceNetwork(
-        layer, dim, layers, heads=2, length=1024, causal=True, std=0.3,
-        window=WINDOW if kind == "window" else None,
-    )  # fmt: skip
+    config = SequenceConfig(layer_type=layer, dim=dim, layers=layers, heads=2, init_std=0.3)
+    window = WINDOW if kind == "window" else None
+    network = SequenceNetwork(config, length=1024, causal=True, window=window)
     return network.double().eval()
 
 

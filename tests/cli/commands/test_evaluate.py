@@ -16,7 +16,7 @@ from datamodules import Digits
 from zoo.cli.commands.evaluate import content_mark, feature_classifier, feature_network
 from zoo.cli.commands.latent import Shown, group
 from zoo.cli.main import main
-from zoo.core.registry import create_model
+from zoo.core.create import create_model
 from zoo.errors import InputError
 
 Run = Callable[..., Path]

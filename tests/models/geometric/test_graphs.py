@@ -123,7 +123,7 @@ def test_the_karate_club(trainer: Callable[..., L.Trainer]) -> None:
     torch.manual_seed(0)
     data = Karate()
     model = NodeClassifier(
-        data.num_features, data.num_classes, hidden=16, dropout=0.0, lr=0.01, weight_decay=5e-4
+        data.num_features, data.num_classes, hidden_dim=16, dropout=0.0, lr=0.01, weight_decay=5e-4
     )
     trainer(max_epochs=200).fit(model, data)
     batch = data.split("test")
@@ -201,7 +201,7 @@ def test_data_that_do_not_fit(
 
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="unknown pool 'median'"):
-        GraphClassifier(1, 2, pool="median")
+        GraphClassifier(1, 2, pooling="median")
     with pytest.raises(ValueError, match="NodeClassifier has no mixup"):
         NodeClassifier(1, 2, mixup=0.2)
 

@@ -118,4 +118,4 @@ def test_pictures_of_what_is_no_mesh(trainer: Trainer, digits: Any) -> None:
 
     fit = trainer(max_epochs=1, callbacks=[callbacks.Meshes()])
     with pytest.raises(InputError, match="Meshes draws meshes, the data brings"):
-        fit.fit(MLPClassifier((1, 8, 8), 10, hidden=(8,)), digits)
+        fit.fit(MLPClassifier((1, 8, 8), 10, hidden_dims=(8,)), digits)

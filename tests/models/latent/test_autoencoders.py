@@ -38,7 +38,7 @@ def test_eight_numbers_beat_eight_principal_components(trainer: Callable[..., L.
     pca = PCA(8).fit(train.numpy())
     pca_error = ((pca.inverse_transform(pca.transform(test.numpy())) - test.numpy()) ** 2).mean()
     assert pca_error == pytest.approx(0.02489, abs=2e-4)
-    model = Autoencoder((1, 8, 8), 8, hidden=(256, 128), lr=3e-3, schedule="one_cycle")
+    model = Autoencoder((1, 8, 8), 8, hidden_dims=(256, 128), lr=3e-3, schedule="one_cycle")
     trainer(max_epochs=40).fit(model, data)
     (metrics,) = trainer().test(model, data, verbose=False)
     assert metrics["test/mse"] < 0.8 * pca_error
@@ -111,7 +111,7 @@ def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     data = Digits(batch_size=64)
-    settings = {"hidden": (256,), "lr": 3e-3, "schedule": "one_cycle"}
+    settings = {"hidden_dims": (256,), "lr": 3e-3, "schedule": "one_cycle"}
     plain = Autoencoder((1, 8, 8), 32, **settings)
     denoising = DenoisingAutoencoder((1, 8, 8), 32, corruption="gaussian", level=0.3, **settings)
     clean = data.split("test")[0] / 16
@@ -130,7 +130,7 @@ def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
 
 def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
     """Σ_j (h_j (1 − h_j))² Σ_i W_ji² (Rifai et al., section 4)."""
-    model = ContractiveAutoencoder((7,), 5, hidden=(), strength=0.3).double().eval()
+    model = ContractiveAutoencoder((7,), 5, hidden_dims=(), strength=0.3).double().eval()
     x = torch.rand(6, 7).double()
     h, weight = model.encode(x), model.encoder[0][1].weight
     expected = ((h * (1 - h)).square() * weight.square().sum(1)).sum(1)
@@ -143,7 +143,7 @@ def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
 
 
 def test_the_jacobian_of_any_encoder_is_autograds() -> None:
-    model = ContractiveAutoencoder((1, 8, 8), 3, network="conv", hidden=(4,)).double()
+    model = ContractiveAutoencoder((1, 8, 8), 3, network="conv", hidden_dims=(4,)).double()
     x = torch.rand(2, 1, 8, 8).double()
     rows = torch.autograd.functional.jacobian(model.encode, x)  # (B, D, B, ...)
     expected = torch.stack([rows[i, :, i].square().sum() for i in range(2)])
@@ -151,7 +151,7 @@ def test_the_jacobian_of_any_encoder_is_autograds() -> None:
 
 
 def test_the_estimate_is_unbiased() -> None:
-    model = ContractiveAutoencoder((7,), 5, hidden=(6,)).double()
+    model = ContractiveAutoencoder((7,), 5, hidden_dims=(6,)).double()
     x = torch.rand(1, 7).double()
     draws = estimated_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
     exact = float(jacobian_norm(model.encode, x))
@@ -193,7 +193,7 @@ def test_a_stronger_penalty_leaves_fewer_units_active(
     active = []
     for strength in (0.0, 1e-3):
         model = SparseAutoencoder(
-            (1, 8, 8), 100, sparsity=sparsity, strength=strength, hidden=(), lr=1e-2
+            (1, 8, 8), 100, sparsity=sparsity, strength=strength, hidden_dims=(), lr=1e-2
         )
         data = Digits(batch_size=128)
         trainer(max_epochs=15).fit(model, data)

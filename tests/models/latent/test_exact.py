@@ -42,7 +42,7 @@ def test_a_linear_autoencoder_never_beats_pca_and_converges_to_it(
     pca, x = fitted
     with torch.no_grad():
         least = (pca.reconstruct(x) - x).square().mean()
-    model = Autoencoder((5,), DIMS, hidden=(), output="identity", optimizer="lbfgs", lr=1.0,
+    model = Autoencoder((5,), DIMS, hidden_dims=(), output="identity", optimizer="lbfgs", lr=1.0,
                         optimizer_options={"max_iter": 20})  # fmt: skip
     errors: list[Tensor] = []
 
@@ -91,10 +91,10 @@ def test_the_elbo_of_the_optimal_vae_is_the_exact_log_likelihood(
     fitted: tuple[PCA, Tensor],
 ) -> None:
     pca, x = fitted
-    model = optimal_vae(pca, VAE((5,), DIMS, hidden=(), likelihood="gaussian").double())
+    model = optimal_vae(pca, VAE((5,), DIMS, hidden_dims=(), likelihood="gaussian").double())
     exact = pca.log_prob(x)
     # with the true posterior, p(x, z)/q(z|x) = p(x) for every z
-    weights = model.log_weights(x, draws=7)
+    weights = model.log_weights(x, num_samples=7)
     torch.testing.assert_close(weights, exact.expand(7, -1), atol=1e-10, rtol=0)
     repeated = x.repeat(5000, 1)
     neg_elbo = model.step((repeated, None))["neg_elbo"]
@@ -108,12 +108,12 @@ def test_the_importance_weighted_bound_rises_to_the_likelihood(
     fitted: tuple[PCA, Tensor],
 ) -> None:
     pca, x = fitted
-    model = optimal_vae(pca, IWAE((5,), DIMS, hidden=(), likelihood="gaussian").double())
+    model = optimal_vae(pca, IWAE((5,), DIMS, hidden_dims=(), likelihood="gaussian").double())
     with torch.no_grad():
         model.encoder[1].bias[DIMS:] += 0.8  # a posterior that is too wide
         model.encoder[1].bias[:DIMS] += 0.3 * model.encoder[1].bias[DIMS:].exp().sqrt()
         exact = pca.log_prob(x).mean()
-        log_w = model.log_weights(x, draws=4096)
+        log_w = model.log_weights(x, num_samples=4096)
     bounds = {
         k: float(log_mean_exp(log_w.view(4096 // k, k, -1).transpose(0, 1)).mean())
         for k in (1, 4, 16, 64, 256, 1024, 4096)
@@ -126,14 +126,14 @@ def test_the_importance_weighted_bound_rises_to_the_likelihood(
 
 
 def test_the_gradient_of_the_bound_weighs_each_draw_by_its_share() -> None:
-    model = IWAE((5,), DIMS, hidden=(4,), num_draws=3).double()
+    model = IWAE((5,), DIMS, hidden_dims=(4,), num_samples=3).double()
     x = torch.rand(6, 5).double()
     with model.seeded(0):
         model.step((x, None))["loss"].backward()
     automatic = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
     with model.seeded(0):
-        log_w = model.log_weights(x, draws=3)
+        log_w = model.log_weights(x, num_samples=3)
     share = log_w.detach().softmax(0)  # Burda et al., equation 14
     (-(share * log_w).sum(0).mean()).backward()
     explicit = [p.grad for p in model.parameters() if p.grad is not None]
@@ -142,8 +142,8 @@ def test_the_gradient_of_the_bound_weighs_each_draw_by_its_share() -> None:
 
 
 def test_one_draw_is_the_elbo_of_a_vae() -> None:
-    model = IWAE((5,), DIMS, hidden=(4,), num_draws=1).double().eval()
-    plain = VAE((5,), DIMS, hidden=(4,)).double().eval()
+    model = IWAE((5,), DIMS, hidden_dims=(4,), num_samples=1).double().eval()
+    plain = VAE((5,), DIMS, hidden_dims=(4,)).double().eval()
     plain.load_state_dict(model.state_dict())
     x = torch.rand(20_000, 5).double()
     with torch.no_grad():

@@ -17,7 +17,7 @@ from tests.test_models import Repeat
 from tests.test_resume import resumes_exactly
 from zoo import GAN, ConditionalGAN
 
-SMALL: dict[str, Any] = {"latent_dim": 8, "hidden": (16,), "lr": 0.01}
+SMALL: dict[str, Any] = {"latent_dim": 8, "hidden_dims": (16,), "lr": 0.01}
 SGD: dict[str, Any] = {"optimizer": "sgd", "optimizer_options": {"momentum": 0.0}}
 
 
@@ -34,14 +34,14 @@ class Watch(L.Callback):
     """Both networks' weights after every batch."""
 
     def __init__(self) -> None:
-        self.critic: list[Tensor] = []
+        self.discriminator: list[Tensor] = []
         self.generator: list[Tensor] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         self.on_train_batch_end(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, *_: Any) -> None:
-        self.critic.append(weights(pl_module.critic))
+        self.discriminator.append(weights(pl_module.discriminator))
         self.generator.append(weights(pl_module.generator))
 
     def moves(self, name: str) -> list[bool]:
@@ -61,7 +61,7 @@ def test_one_step_a_batch(trainer: Callable[..., L.Trainer]) -> None:
 def test_max_steps_counts_batches(trainer: Callable[..., L.Trainer]) -> None:
     watch = Watch()
     trainer(max_steps=5, callbacks=[watch]).fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
-    assert watch.moves("critic") == watch.moves("generator") == [True] * 5
+    assert watch.moves("discriminator") == watch.moves("generator") == [True] * 5
 
 
 def test_the_critic_takes_several_steps_for_each_of_the_generator(
@@ -69,9 +69,9 @@ def test_the_critic_takes_several_steps_for_each_of_the_generator(
 ) -> None:
     watch = Watch()
     fit = trainer(max_epochs=1, callbacks=[watch])
-    fit.fit(GAN((1, 8, 8), n_critic=3, **SMALL), Repeat(batch(), 7))
+    fit.fit(GAN((1, 8, 8), discriminator_steps=3, **SMALL), Repeat(batch(), 7))
     assert fit.global_step == 7
-    assert watch.moves("critic") == [True] * 7
+    assert watch.moves("discriminator") == [True] * 7
     assert watch.moves("generator") == [False, False, True, False, False, True, False]
 
 
@@ -87,7 +87,7 @@ def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]
         fit = trainer(max_epochs=1)
         fit.fit(model, torch.utils.data.DataLoader(doubles, batch_size=None))  # type: ignore[arg-type]
         assert fit.global_step == 3
-        ends.append(torch.cat([weights(model.critic), weights(model.generator)]))
+        ends.append(torch.cat([weights(model.discriminator), weights(model.generator)]))
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
 
 
@@ -100,7 +100,9 @@ def test_a_last_batch_that_fills_no_window_makes_a_step(trainer: Callable[..., L
 def test_a_schedule_ends_with_training_when_batches_are_accumulated(
     trainer: Callable[..., L.Trainer],
 ) -> None:
-    model = GAN((1, 8, 8), accumulate_grad_batches=2, schedule="linear", critic_lr=0.02, **SMALL)
+    model = GAN(
+        (1, 8, 8), accumulate_grad_batches=2, schedule="linear", discriminator_lr=0.02, **SMALL
+    )
     fit = trainer(max_epochs=2)
     fit.fit(model, Repeat(batch(), 10))
     rates = [o.param_groups[0]["lr"] for o in fit.optimizers]
@@ -115,20 +117,20 @@ def test_gradients_are_clipped_and_their_norms_recorded(trainer: Callable[..., L
     model = GAN((1, 8, 8), gradient_clip_val=1e-3, **options)
     fit = trainer(max_epochs=1, callbacks=[watch])
     fit.fit(model, Repeat(batch(), 3))
-    for kept in (watch.critic, watch.generator):
+    for kept in (watch.discriminator, watch.generator):
         for before, after in zip(kept[:-1], kept[1:], strict=True):
             assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
-    for name in ("critic_gradient", "generator_gradient"):
+    for name in ("discriminator_gradient_norm", "generator_gradient_norm"):
         assert float(fit.callback_metrics[f"train/{name}"]) > 2e-3
 
 
 def test_each_step_reaches_one_network_alone(trainer: Callable[..., L.Trainer]) -> None:
     """With next to no learning rate, a network does not move; nothing is left switched off."""
-    for name, rates in (("critic", (0.01, 1e-12)), ("generator", (1e-12, 0.01))):
+    for name, rates in (("discriminator", (0.01, 1e-12)), ("generator", (1e-12, 0.01))):
         watch = Watch()
-        model = GAN((1, 8, 8), **(SMALL | SGD | {"critic_lr": rates[0], "lr": rates[1]}))
+        model = GAN((1, 8, 8), **(SMALL | SGD | {"discriminator_lr": rates[0], "lr": rates[1]}))
         trainer(max_epochs=1, callbacks=[watch]).fit(model, Repeat(batch(), 3))
-        other = "generator" if name == "critic" else "critic"
+        other = "generator" if name == "discriminator" else "discriminator"
         assert all(watch.moves(name))
         assert (getattr(watch, other)[-1] - getattr(watch, other)[0]).abs().max() < 1e-6
         assert all(p.requires_grad for p in model.parameters())
@@ -138,7 +140,7 @@ def test_each_step_reaches_one_network_alone(trainer: Callable[..., L.Trainer]) 
 def test_weights_of_the_critic_are_clipped(trainer: Callable[..., L.Trainer]) -> None:
     model = GAN((1, 8, 8), objective="wasserstein", weight_clip=0.02, **SMALL)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
-    assert float(weights(model.critic).abs().max()) == pytest.approx(0.02)
+    assert float(weights(model.discriminator).abs().max()) == pytest.approx(0.02)
     assert float(weights(model.generator).abs().max()) > 0.02
 
 
@@ -148,7 +150,7 @@ def test_a_lazy_penalty_weighs_as_much_as_those_left_out() -> None:
     for every in (1, 4):
         torch.manual_seed(0)
         model = GAN((1, 8, 8), penalty="r1", penalty_weight=2.0, penalty_every=every, **SMALL)
-        values[every] = model.critic_penalty(x, x, None)
+        values[every] = model.discriminator_penalty(x, x, None)
     assert values[1] is not None
     torch.testing.assert_close(values[4], 4 * values[1])
 
@@ -165,7 +167,7 @@ def test_norm_penalties_and_limits_reach_both_networks(trainer: Callable[..., L.
     model = GAN((1, 8, 8), l2=0.1, max_norm=0.05, **SMALL)
     fit = trainer(max_epochs=1)
     fit.fit(model, Repeat(batch(), 3))
-    for p in (*model.critic.parameters(), *model.generator.parameters()):
+    for p in (*model.discriminator.parameters(), *model.generator.parameters()):
         if p.ndim >= 2:
             assert float(p.detach().flatten(1).norm(dim=1).max()) <= 0.05 + 1e-6
     assert float(fit.callback_metrics["train/penalty"]) > 0
@@ -186,21 +188,24 @@ def test_the_average_follows_the_generator_alone(trainer: Callable[..., L.Traine
     kept = [value for name, value in model.average.named_buffers() if "running" not in name]
     torch.testing.assert_close(torch.cat([v.flatten() for v in kept]), mean)
     assert not list(model.average.parameters())
-    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"critic", "generator"}
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {
+        "discriminator",
+        "generator",
+    }
 
 
 def test_samples_come_from_the_average(trainer: Callable[..., L.Trainer]) -> None:
     model = GAN((1, 8, 8), ema_decay=0.9, **SMALL)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 6))
     z = model.sample_latent(5)
-    assert torch.equal(model.decode(z), model.finish(model.average(z)))
-    assert not torch.allclose(model.decode(z), model.finish(model.generator(z)))
+    assert torch.equal(model.decode(z), model.output_activation(model.average(z)))
+    assert not torch.allclose(model.decode(z), model.output_activation(model.generator(z)))
 
 
 def test_the_average_is_in_evaluation_mode_and_has_the_statistics_of_the_generator(
     trainer: Callable[..., L.Trainer],
 ) -> None:
-    model = GAN((1, 8, 8), network="dcgan", hidden=(4, 8), normalization="batch", latent_dim=8)
+    model = GAN((1, 8, 8), network="dcgan", hidden_dims=(4, 8), normalization="batch", latent_dim=8)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
     assert not any(m.training for m in model.train().average.modules())
     for name, value in model.generator.named_buffers():
@@ -218,8 +223,8 @@ def test_resuming_at_any_batch_gives_the_same_weights(tmp_path: Path, stop: int)
 
     def make() -> GAN:
         return GAN(
-            (1, 8, 8), network="dcgan", hidden=(4, 8), normalization="batch", penalty="r1",
-            penalty_every=3, n_critic=2, schedule="linear", latent_dim=8, lr=1e-3,
+            (1, 8, 8), network="dcgan", hidden_dims=(4, 8), normalization="batch", penalty="r1",
+            penalty_every=3, discriminator_steps=2, schedule="linear", latent_dim=8, lr=1e-3,
         )  # fmt: skip
 
     resumes_exactly(make, tmp_path, stop)
@@ -244,7 +249,7 @@ def test_a_conditional_critic_with_spectral_norms_resumes_exactly(tmp_path: Path
 def test_networks_fit_images_of_many_sizes(
     network: str, shape: tuple[int, ...], hidden: tuple[int, ...]
 ) -> None:
-    model = GAN(shape, 5, network=network, hidden=hidden, normalization="batch")
+    model = GAN(shape, 5, network=network, hidden_dims=hidden, normalization="batch")
     x = model.sample(3)
     assert x.shape == (3, *shape)
     assert 0 <= float(x.detach().min()) <= float(x.detach().max()) <= 1
@@ -254,21 +259,21 @@ def test_networks_fit_images_of_many_sizes(
 def test_the_residual_critic_of_the_paper() -> None:
     """Miyato et al. 2018, table 4: on 32×32, two blocks that halve and two that do not."""
     model = GAN(
-        (3, 32, 32), 128, network="residual", hidden=(256, 256, 256), normalization="batch",
+        (3, 32, 32), 128, network="residual", hidden_dims=(256, 256, 256), normalization="batch",
         critic_hidden=(128, 128, 128, 128), spectral_norm=True,
     )  # fmt: skip
-    halves = [type(block.pool) is nn.AvgPool2d for block in list(model.critic.features)[:4]]
+    halves = [type(block.pool) is nn.AvgPool2d for block in list(model.discriminator.features)[:4]]
     assert halves == [True, True, False, False]
     count = sum(p.numel() for p in model.generator.parameters())
     assert count == pytest.approx(4.3e6, rel=0.05)
-    critic = sum(p.numel() for p in model.critic.parameters())
-    assert critic == pytest.approx(1.05e6, rel=0.05)
+    discriminator = sum(p.numel() for p in model.discriminator.parameters())
+    assert discriminator == pytest.approx(1.05e6, rel=0.05)
 
 
 def test_batch_norm_has_the_default_epsilon_and_momentum() -> None:
     for network in ("dcgan", "residual"):
-        model = GAN((1, 28, 28), network=network, hidden=(4, 8), normalization="batch",
-                    critic_normalization="batch")  # fmt: skip
+        model = GAN((1, 28, 28), network=network, hidden_dims=(4, 8), normalization="batch",
+                    discriminator_normalization="batch")  # fmt: skip
         norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         assert len(norms) >= 4
         assert all(m.eps == 1e-5 and m.momentum == 0.1 for m in norms)
@@ -277,21 +282,21 @@ def test_batch_norm_has_the_default_epsilon_and_momentum() -> None:
 def test_spectral_norms_bound_the_critics_slope() -> None:
     """Every layer's largest singular value is 1, so a ReLU network is 1-Lipschitz."""
     torch.manual_seed(0)
-    model = GAN((2,), 4, hidden=(32, 32), spectral_norm=True)
+    model = GAN((2,), 4, hidden_dims=(32, 32), spectral_norm=True)
     for _ in range(200):
-        model.critic(torch.randn(4, 2))
+        model.discriminator(torch.randn(4, 2))
     model.eval()
-    for module in model.critic.modules():
+    for module in model.discriminator.modules():
         if isinstance(module, nn.Linear):
             assert float(torch.linalg.matrix_norm(module.weight, 2)) == pytest.approx(1, abs=1e-3)
     a, b = torch.randn(500, 2), torch.randn(500, 2)
-    slopes = (model.critic(a) - model.critic(b)).abs() / (a - b).norm(dim=1)
+    slopes = (model.discriminator(a) - model.discriminator(b)).abs() / (a - b).norm(dim=1)
     assert float(slopes.max()) <= 1 + 1e-3
 
 
 def test_a_critic_with_batch_norm_sees_data_and_samples_apart() -> None:
     """Normalised together, each kind would move the other's scores."""
-    model = GAN((1, 8, 8), network="dcgan", hidden=(4, 8), critic_normalization="batch")
+    model = GAN((1, 8, 8), network="dcgan", hidden_dims=(4, 8), discriminator_normalization="batch")
     x, _ = batch()
     model.train()
     expected = model.discriminate(x).detach()
@@ -305,9 +310,9 @@ def test_a_critic_with_batch_norm_sees_data_and_samples_apart() -> None:
 def test_the_projection_adds_the_product_of_class_and_features() -> None:
     model = ConditionalGAN((1, 8, 8), 10, **SMALL)
     x, y = batch()
-    h = model.critic.features(2 * x - 1)
-    v = model.critic.classes.weight[y]
-    expected = model.critic.score(h)[:, 0] + (v * h).sum(1)
+    h = model.discriminator.features(2 * x - 1)
+    v = model.discriminator.classes.weight[y]
+    expected = model.discriminator.score(h)[:, 0] + (v * h).sum(1)
     torch.testing.assert_close(model.discriminate(x, y), expected)
 
 
@@ -324,7 +329,7 @@ def test_a_conditional_gan_learns_its_classes(trainer: Callable[..., L.Trainer])
     torch.manual_seed(0)
     y = torch.arange(64) % 2
     x = torch.where(y[:, None] == 0, -2.0, 2.0) + 0.1 * torch.randn(64, 2)
-    model = ConditionalGAN((2,), 2, 4, hidden=(32,), lr=5e-3, penalty="r1", penalty_weight=0.1)
+    model = ConditionalGAN((2,), 2, 4, hidden_dims=(32,), lr=5e-3, penalty="r1", penalty_weight=0.1)
     trainer(max_epochs=1).fit(model, Repeat((x, y), 400))
     wanted = torch.arange(100) % 2
     samples = model.decode(model.sample_latent(100, y=wanted)).detach()
@@ -342,7 +347,7 @@ def test_accuracies_are_shares_of_scores_on_the_right_side() -> None:
     real, fake = torch.tensor([[2.0], [1.0], [-1.0], [3.0]]), torch.tensor([[-1.0], [0.4]])
     shares = {}
     for objective in ("hinge", "least_squares", "wasserstein"):
-        parts = Fixed((1,), objective=objective).critic_parts(real, fake.repeat(2, 1), None)
+        parts = Fixed((1,), objective=objective).discriminator_losses(real, fake.repeat(2, 1), None)
         shares[objective] = (float(parts["accuracy_real"]), float(parts["accuracy_fake"]))
     assert shares["hinge"] == (0.75, 0.5)
     assert shares["least_squares"] == (0.75, 1.0)
@@ -367,7 +372,7 @@ def test_a_ring_of_gaussians_is_covered(trainer: Callable[..., L.Trainer]) -> No
     """What a plain recipe reaches in a few seconds; the grid's figure is in docs/results.md."""
     torch.manual_seed(0)
     data = Gaussians2D("ring", samples=20_000, batch_size=256, val_size=1000, test_size=2000)
-    model = zoo.create_model("gan", "gaussians_2d", modes=data.modes, hidden=(128, 128))
+    model = zoo.create_model("gan", "gaussians_2d", modes=data.modes, hidden_dims=(128, 128))
     fit = trainer(max_steps=1500)
     fit.fit(model, data)
     (metrics,) = fit.test(model, data, verbose=False)
@@ -382,7 +387,7 @@ def test_a_collapsed_run_says_so(
     """The saturating game with a critic far ahead: its generator never reaches most modes."""
     run(
         "--model=gan", "--data=gaussians_2d", "--model.objective=minimax", "--model.penalty=none",
-        "--model.critic_lr=0.01", "--trainer.max_steps=200", "--data.samples=10000",
+        "--model.discriminator_lr=0.01", "--trainer.max_steps=200", "--data.samples=10000",
         "--trainer.enable_progress_bar=false",
     )  # fmt: skip
     output = capsys.readouterr().out
@@ -408,14 +413,14 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
     [
         ({"objective": "wgan"}, "unknown objective 'wgan'"),
         ({"penalty": "gp"}, "unknown penalty 'gp'"),
-        ({"n_critic": 0}, "n_critic must be at least 1, got 0"),
+        ({"discriminator_steps": 0}, "n_critic must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
         ({"ema_decay": 1.0}, r"must be in \[0, 1\), got 1.0"),
         ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
-        ({"network": "dcgan", "hidden": (4, 4, 4, 4)}, "cannot make images of 8×8 pixels"),
+        ({"network": "dcgan", "hidden_dims": (4, 4, 4, 4)}, "cannot make images of 8×8 pixels"),
         (
-            {"network": "dcgan", "hidden": (4, 8), "penalty": "gradient",
-             "critic_normalization": "batch"},
+            {"network": "dcgan", "hidden_dims": (4, 8), "penalty": "gradient",
+             "discriminator_normalization": "batch"},
             "penalty='gradient' is on the critic's slope at each sample, which batch norm",
         ),
     ],

@@ -24,7 +24,7 @@ DATA = Articulated(samples=200, batch_size=16)
 
 def model(cls: Any = MeshAutoencoder, **options: Any) -> Any:
     torch.manual_seed(0)
-    few: dict[str, Any] = {"latent_dim": 4, "hidden": (4, 8)}
+    few: dict[str, Any] = {"latent_dim": 4, "hidden_dims": (4, 8)}
     return cls(DATA.input_shape, DATA.template, **(few | options))
 
 
@@ -48,7 +48,7 @@ def test_a_latent_model(cls: Any, network: str, tmp_path: Path) -> None:
     parts = made.step(batch())
     assert {"loss", "mse", "edge_error"} <= set(parts)
     assert "bits_per_dim" not in parts
-    images = made.pictures(x)
+    images = made.to_images(x)
     assert images.shape == (3, 3, 160, 160)
     assert 0 <= float(images.min()) < 0.7
     assert float(images.max()) == 1
@@ -93,7 +93,13 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
     than on straight lines through space."""
     torch.manual_seed(0)
     made = MeshAutoencoder(
-        DATA.input_shape, DATA.template, 8, hidden=(8, 16), lr=4e-3, schedule="cosine", isometry=1.0
+        DATA.input_shape,
+        DATA.template,
+        8,
+        hidden_dims=(8, 16),
+        lr=4e-3,
+        schedule="cosine",
+        isometry=1.0,
     )
     trainer(max_epochs=25, limit_val_batches=0).fit(made, DATA)
     made.eval()
@@ -154,12 +160,12 @@ def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
 
 def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
     with pytest.raises(InputError, match=r"PCA cannot draw samples of shape \(1046, 3\)"):
-        PCA(DATA.input_shape, 2).pictures(batch()[0])
+        PCA(DATA.input_shape, 2).to_images(batch()[0])
     paths = callbacks.LatentInterpolation(kind="isometric")
-    plain = Autoencoder(DATA.input_shape, 2, hidden=(8,), output="identity")
+    plain = Autoencoder(DATA.input_shape, 2, hidden_dims=(8,), output="identity")
     with pytest.raises(InputError, match=r"cannot draw samples of shape \(1046, 3\): leave Latent"):
         trainer(max_epochs=1, callbacks=[paths]).fit(plain, DATA)
-    images = Autoencoder((1, 8, 8), 2, hidden=(8,))
+    images = Autoencoder((1, 8, 8), 2, hidden_dims=(8,))
     with pytest.raises(InputError, match="unknown kind of path 'isometric'; choose from linear"):
         trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
 
@@ -169,7 +175,7 @@ def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
     from zoo.cli.main import main
 
     folder = run("--model=mesh_vae", "--trainer.max_epochs=1", "--data.samples=60",
-                 "--trainer.callbacks=null", "--model.hidden=[4,8]")  # fmt: skip
+                 "--trainer.callbacks=null", "--model.hidden_dims=[4,8]")  # fmt: skip
     checkpoint = str(folder / "checkpoints" / "best.ckpt")
     main(["interpolate", checkpoint, "--steps", "4"])
     main(["traverse", checkpoint, "--steps", "3", "--dims", "1,2"])

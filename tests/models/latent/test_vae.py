@@ -43,7 +43,7 @@ def digits(samples: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_contract_holds_for_any_input_shape(
     model_class: type[LatentModel], shape: tuple[int, ...], network: str, hidden: tuple[int, ...]
 ) -> None:
-    model = model_class(shape, latent_dim=3, network=network, hidden=hidden).eval()
+    model = model_class(shape, latent_dim=3, network=network, hidden_dims=hidden).eval()
     x = torch.rand(5, *shape)
     z = model.encode(x)
     assert z.shape == (5, 3)
@@ -103,7 +103,7 @@ def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
 def test_the_balance_of_the_two_parts_does_not_move_with_the_image_size() -> None:
     """A decoder that says ½ everywhere costs log 2 a pixel, whatever the size."""
     for side in (4, 8, 16):
-        model = VAE((1, side, side), hidden=(4,)).double()
+        model = VAE((1, side, side), hidden_dims=(4,)).double()
         torch.nn.init.zeros_(model.decoder[0][-1].weight)
         torch.nn.init.zeros_(model.decoder[0][-1].bias)
         parts = model.step((torch.rand(6, 1, side, side, dtype=torch.float64), None))

@@ -35,13 +35,13 @@ def parts_of(model: VAE, train: bool = False) -> dict[str, torch.Tensor]:
 
 
 def test_beta_weighs_the_kl_and_leaves_the_elbo() -> None:
-    parts = parts_of(BetaVAE((1, 4, 4), beta=3.0, hidden=(8,)))
+    parts = parts_of(BetaVAE((1, 4, 4), beta=3.0, hidden_dims=(8,)))
     torch.testing.assert_close(parts["loss"], parts["reconstruction"] + 3 * parts["kl"])
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["kl"])
 
 
 def test_free_bits_cost_nothing() -> None:
-    model = VAE((1, 4, 4), 3, free_bits=0.5, hidden=(8,)).double()
+    model = VAE((1, 4, 4), 3, free_bits=0.5, hidden_dims=(8,)).double()
     x, _ = batch()
     each = kl_standard_normal(*model.posterior(x)).mean(0)
     parts = parts_of(model)
@@ -59,7 +59,7 @@ def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -
         def on_before_optimizer_step(self, trainer: L.Trainer, model: Any, _: Any) -> None:
             weights.append(model.kl_weight())
 
-    model = VAE((1, 8, 8), kl_warmup=warmup, hidden=(8,))
+    model = VAE((1, 8, 8), kl_warmup=warmup, hidden_dims=(8,))
     fit = trainer(max_steps=16, callbacks=[Watch()], limit_val_batches=0)
     fit.fit(model, Digits(batch_size=64))
     assert weights == [min(1.0, step / 8) for step in range(16)]
@@ -70,17 +70,19 @@ def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -
 
 
 def test_categorical_pixels() -> None:
-    model = VAE((2, 3, 3), 2, likelihood="categorical", levels=5, hidden=(8,)).double().eval()
+    model = VAE((2, 3, 3), 2, likelihood="categorical", levels=5, hidden_dims=(8,)).double().eval()
     x = torch.randint(0, 5, (6, 2, 3, 3)).double() / 4
     decoded = model.decoder(torch.randn(6, 2).double())
     assert decoded.shape == (6, 5, 2, 3, 3)
     expected = torch.einsum("bkchw,k->bchw", decoded.softmax(1), torch.arange(5).double() / 4)
-    torch.testing.assert_close(model.mean_pixels(decoded), expected)
+    torch.testing.assert_close(model.likelihood_mean(decoded), expected)
     parts = model.step((x, None))
     bits = parts["neg_elbo"] / (18 * math.log(2))
     torch.testing.assert_close(parts["bits_per_dim"], bits)
     for network in ("conv", "residual"):
-        other = VAE((2, 6, 5), 2, likelihood="categorical", levels=5, network=network, hidden=(4,))
+        other = VAE(
+            (2, 6, 5), 2, likelihood="categorical", levels=5, network=network, hidden_dims=(4,)
+        )
         assert other.decoder(torch.randn(3, 2)).shape == (3, 5, 2, 6, 5)
         assert other.sample(3).shape == (3, 2, 6, 5)
 
@@ -114,7 +116,7 @@ def test_pixels_outside_the_unit_interval_are_refused(hook: str, trainer: Traine
 
 
 def test_a_code_has_the_class_behind_it() -> None:
-    model = ConditionalVAE((1, 4, 4), 3, 2, hidden=(8,)).double().eval()
+    model = ConditionalVAE((1, 4, 4), 3, 2, hidden_dims=(8,)).double().eval()
     x, y = batch()
     code = model.encode(x, y)
     assert code.shape == (6, 5)
@@ -129,7 +131,7 @@ def test_a_code_has_the_class_behind_it() -> None:
 
 
 def test_the_class_is_found_by_bayes_rule() -> None:
-    model = ConditionalVAE((1, 4, 4), 3, 2, hidden=(8,)).double().eval()
+    model = ConditionalVAE((1, 4, 4), 3, 2, hidden_dims=(8,)).double().eval()
     x, _ = batch()
     z = model.posterior(x)[0]
     scores = torch.stack([
@@ -140,7 +142,7 @@ def test_the_class_is_found_by_bayes_rule() -> None:
 
 
 def test_labels_make_the_bound_tighter_and_samples_obey(trainer: Trainer) -> None:
-    settings = {"hidden": (128,), "lr": 3e-3, "schedule": "one_cycle"}
+    settings = {"hidden_dims": (128,), "lr": 3e-3, "schedule": "one_cycle"}
     data = Digits(batch_size=64)
     bounds = []
     for model in (VAE((1, 8, 8), **settings), ConditionalVAE((1, 8, 8), 10, **settings)):
@@ -165,7 +167,7 @@ def test_a_conditional_model_needs_labels() -> None:
 
 
 def test_the_prior_is_the_mixture_of_its_posteriors() -> None:
-    model = VampPriorVAE((1, 4, 4), 1, num_pseudo_inputs=4, hidden=(8,)).double()
+    model = VampPriorVAE((1, 4, 4), 1, num_pseudo_inputs=4, hidden_dims=(8,)).double()
     with torch.no_grad():
         mean, log_var = model.posterior(model.pseudo_inputs())
     mixture = MixtureSameFamily(
@@ -181,7 +183,7 @@ def test_the_prior_is_the_mixture_of_its_posteriors() -> None:
 
 def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
     """With one pseudo-input the prior is a Gaussian, and the KL has its closed form."""
-    model = VampPriorVAE((1, 4, 4), 2, num_pseudo_inputs=1, hidden=(8,)).double().eval()
+    model = VampPriorVAE((1, 4, 4), 2, num_pseudo_inputs=1, hidden_dims=(8,)).double().eval()
     x = torch.rand(1, 1, 4, 4).double()
     with torch.no_grad():
         mean, log_var = model.posterior(x)
@@ -202,7 +204,7 @@ def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
         (lambda: VAE((4,), likelihood="categorical", levels=1), "levels must be at least 2"),
         (lambda: VAE((4,), 5), "latent_dim=5 is no smaller"),
         (lambda: BetaVAE((4,), beta=-1), "beta must not be negative"),
-        (lambda: IWAE((4,), num_draws=0), "num_draws must be at least 1, got 0"),
+        (lambda: IWAE((4,), num_samples=0), "num_draws must be at least 1, got 0"),
         (lambda: IWAE((4,), free_bits=0.1), "has no KL term"),
         (lambda: VampPriorVAE((4,), num_pseudo_inputs=0), "num_pseudo_inputs must be at least 1"),
         (lambda: VampPriorVAE((4,), free_bits=0.1), "free_bits need a KL for each"),

@@ -105,7 +105,7 @@ def test_probabilities_of_all_grids_sum_to_one_and_samples_follow_them() -> None
 
 
 def make(**options: object) -> VQVAE:
-    settings = {"num_codes": 8, "code_dim": 4, "hidden": (8, 8), "prior_width": 8}
+    settings = {"num_codes": 8, "code_dim": 4, "hidden_dims": (8, 8), "prior_width": 8}
     return VQVAE((1, 8, 8), **(settings | options))  # type: ignore[arg-type]
 
 
@@ -146,7 +146,7 @@ def test_codes_are_grids_of_codebook_vectors() -> None:
 
 
 def test_it_learns_digits_and_uses_its_codes(trainer: Trainer) -> None:
-    model = make(num_codes=32, hidden=(32, 32), lr=3e-3, schedule="one_cycle")
+    model = make(num_codes=32, hidden_dims=(32, 32), lr=3e-3, schedule="one_cycle")
     data = Digits(batch_size=64)
     trainer(max_epochs=60).fit(model, data)
     (metrics,) = trainer().test(model, data, verbose=False)
@@ -172,4 +172,4 @@ def test_settings_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="needs images"):
         VQVAE((8,))
     with pytest.raises(ValueError, match="do not fit images of 8×8"):
-        VQVAE((1, 8, 8), hidden=(4,) * 6)
+        VQVAE((1, 8, 8), hidden_dims=(4,) * 6)

@@ -136,7 +136,7 @@ def test_nothing_beats_the_last_value_on_brownian_motion(
         DLinear(**sizes)
         if kind == "dlinear"
         else Forecaster(
-            **sizes, dim=16, layers=1, heads=2, patch_size=4, stride=4, normalize="last"
+            **sizes, dim=16, layers=1, heads=2, patch_size=4, stride=4, window_normalization="last"
         )
     )
     trainer(max_epochs=6).fit(model, data)

@@ -220,7 +220,7 @@ def test_a_head_of_ones_own() -> None:
             return nn.Sequential(nn.LayerNorm(in_features), nn.Linear(in_features, 7))
 
     assert isinstance(Own((3, 32, 32), 7, "resnet18").backbone.fc[0], nn.LayerNorm)
-    deep = TorchvisionClassifier((3, 32, 32), 7, "resnet18", hidden=(16,))
+    deep = TorchvisionClassifier((3, 32, 32), 7, "resnet18", hidden_dims=(16,))
     assert [m.out_features for m in deep.backbone.fc if isinstance(m, nn.Linear)] == [16, 7]
 
 

@@ -17,7 +17,7 @@ from zoo import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegress
 from zoo.networks.ensemble import stochastic_passes, vmap_members
 
 Trainer = Callable[..., L.Trainer]
-MEMBER = {"hidden": (16,), "dropout": 0.0, "input_dropout": 0.0}
+MEMBER = {"hidden_dims": (16,), "dropout": 0.0, "input_dropout": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_members_start_apart() -> None:
 
 
 def test_dropout_differs_between_members_and_one_member_is_itself() -> None:
-    settings = {"hidden": (64,), "dropout": 0.5, "input_dropout": 0.0}
+    settings = {"hidden_dims": (64,), "dropout": 0.5, "input_dropout": 0.0}
     ensemble = DeepEnsemble((1, 8, 8), 10, 2, member_settings=settings).train()
     ensemble.members[1].load_state_dict(ensemble.members[0].state_dict())
     first, second = vmap_members(ensemble.members, torch.rand(3, 1, 8, 8))
@@ -91,7 +91,7 @@ def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
     data = ToyCurves(noise=0.05)
     model = DeepEnsembleRegressor(
         data.input_shape, data.num_targets, 3, target_mean=data.target_mean,
-        target_std=data.target_std, member_settings={"hidden": (32,)}, lr=0.02,
+        target_std=data.target_std, member_settings={"hidden_dims": (32,)}, lr=0.02,
     )  # fmt: skip
     fit = trainer(max_epochs=60)
     fit.fit(model, data)
@@ -104,7 +104,7 @@ def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
 @pytest.mark.parametrize("num_targets", [1, 3])
 def test_regressors_with_variances_are_a_mixture_of_gaussians(num_targets: int) -> None:
     """Moments of the mixture against samples' exact sums, losses against torch.distributions."""
-    settings = {"hidden": (16,), "predict_variance": True}
+    settings = {"hidden_dims": (16,), "predict_variance": True}
     scale = {"target_mean": (5.0,) * num_targets, "target_std": (2.0,) * num_targets}
     model = DeepEnsembleRegressor((4,), num_targets, 3, member_settings=settings, **scale).double()
     x, y = torch.randn(7, 4).double(), 5 + 2 * torch.randn(7, num_targets).double()
@@ -129,7 +129,7 @@ def test_regressors_with_variances_are_a_mixture_of_gaussians(num_targets: int) 
 
 def test_vectorised_regressors_with_variances_equal_separate_runs(trainer: Trainer) -> None:
     data = ToyCurves(batch_size=32)
-    settings = {"hidden": (8,), "predict_variance": True}
+    settings = {"hidden_dims": (8,), "predict_variance": True}
     needs = {"target_mean": data.target_mean, "target_std": data.target_std, "lr": 0.01}
     ensemble = DeepEnsembleRegressor(
         data.input_shape, data.num_targets, 3, member_settings=settings, **needs
@@ -148,7 +148,7 @@ def test_vectorised_regressors_with_variances_equal_separate_runs(trainer: Train
 
 
 def test_dropout_passes_of_a_regressor_with_variances() -> None:
-    settings = {"hidden": (16,), "dropout": 0.5, "predict_variance": True}
+    settings = {"hidden_dims": (16,), "dropout": 0.5, "predict_variance": True}
     model = MCDropoutRegressor((4,), 2, 7, member_settings=settings).eval()
     x, y = torch.randn(5, 4), torch.randn(5, 2)
     assert model.member_outputs(x).shape == (7, 5, 2, 2)
@@ -221,7 +221,7 @@ def test_mc_dropout_is_random_between_passes_and_the_same_every_time() -> None:
 
 
 def test_only_dropout_is_at_work() -> None:
-    settings = {"normalization": "batch", "hidden": (8,)}
+    settings = {"normalization": "batch", "hidden_dims": (8,)}
     model = MCDropout((1, 8, 8), 10, member_settings=settings, num_passes=2).eval()
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
     before = norm.running_mean.clone()

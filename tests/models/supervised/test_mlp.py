@@ -10,7 +10,7 @@ from zoo import MLPClassifier
 
 def test_the_loss_is_cross_entropy_of_logits_once() -> None:
     """No softmax inside: a saturated network pays in proportion to its logits."""
-    model = MLPClassifier((4,), 3, hidden=()).double().eval()
+    model = MLPClassifier((4,), 3, hidden_dims=()).double().eval()
     x, y = torch.randn(7, 4, dtype=torch.float64), torch.randint(0, 3, (7,))
     probabilities = model.logits(x).exp() / model.logits(x).exp().sum(1, keepdim=True)
     expected = -probabilities[torch.arange(7), y].log().mean()

@@ -48,11 +48,11 @@ def interpolate(args: list[str]) -> None:
             ends = shown.x[first, None], shown.x[second, None]
             kinds = model.paths
             rows = [model.interpolate(*ends, options.steps, kind)[:, 0] for kind in kinds]
-        rows = [model.pictures(row) for row in rows]
+        rows = [model.to_images(row) for row in rows]
     title = f"{type(model).__name__}: from {shown.kind} {first} to {second}"
     if shown.x is not None:
         title += " (inputs at both ends)"
-        first_image, last_image = (model.pictures(end) for end in ends)
+        first_image, last_image = (model.to_images(end) for end in ends)
         blank = torch.ones_like(first_image)
         rows = [torch.cat([first_image, blank, row, blank, last_image]) for row in rows]
     _write(plots.image_rows(rows, kinds, title), options)
@@ -78,7 +78,7 @@ def traverse(args: list[str]) -> None:
         for dim in dims:
             moved = codes[options.index].repeat(options.steps, 1)
             moved[:, dim] = values[:, dim]
-            rows.append(model.pictures(model.decode(moved)))
+            rows.append(model.to_images(model.decode(moved)))
     labels = [
         f"z{dim + 1}: {float(values[0, dim]):.2g} to {float(values[-1, dim]):.2g}" for dim in dims
     ]
@@ -100,7 +100,7 @@ def arithmetic(args: list[str]) -> None:
     groups = [group(text, shown) for text in (options.add, options.subtract, options.to)]
     with torch.no_grad():
         a, b, c = (shown.codes[members].mean(0) for members in groups)
-        images = model.pictures(model.decode(torch.stack([a, b, c, a - b + c])))
+        images = model.to_images(model.decode(torch.stack([a, b, c, a - b + c])))
     texts = (options.add, options.subtract, options.to)
     names = [_described(*pair) for pair in zip(texts, groups, strict=True)]
     order = images[[2, 0, 1, 3]]
@@ -131,7 +131,7 @@ def compare(args: list[str]) -> None:
             line = interpolation_path(
                 "linear", codes[first, None], codes[second, None], options.steps
             )[:, 0]
-            images = model.pictures(model.decode(line))
+            images = model.to_images(model.decode(line))
             panels.append(plots.Panel(type(model).__name__, codes, line, images))
     title = f"codes of {len(codes):,} test inputs; the line from input {first} to input {second}"
     _write(plots.latent_comparison(panels, shown.y, title), options)

@@ -9,7 +9,7 @@ from zoo.core import registry
 from zoo.errors import InputError
 
 
-def print_catalog(args: list[str]) -> None:
+def list_(args: list[str]) -> None:
     """Prints one line for every recipe; takes no arguments."""
     if args:
         raise InputError(f"'list' takes no arguments, got {' '.join(args)}")

@@ -18,7 +18,7 @@ class GeometricTask(Task):
         **task: see :class:`~zoo.core.task.Task`.
     """
 
-    mixes: ClassVar[bool] = False  # of graphs, points and meshes there is no weighted mean
+    supports_mixup: ClassVar[bool] = False  # of graphs, points and meshes there is no weighted mean
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Brings numbers to the model's precision, for which Lightning only looks into tuples,

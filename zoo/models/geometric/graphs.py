@@ -12,11 +12,12 @@ from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError
+from zoo.core.constructor import build_config
+from zoo.errors import InputError, check_choice
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.graphs import sample_absent_edges, unique_undirected_edges
 from zoo.models.geometric.base import GeometricTask
-from zoo.networks.graph_network import GraphNetwork
+from zoo.networks.graph_network import GraphConfig, GraphNetwork
 
 POOLINGS = {"sum": global_add_pool, "mean": global_mean_pool, "max": global_max_pool}
 
@@ -25,44 +26,56 @@ class GraphModel(GeometricTask):
     """A task around a :class:`~zoo.networks.graph_network.GraphNetwork`.
 
     Args:
-        num_features: numbers at each node.
-        conv: ``gcn`` (default), ``sage``, ``gat``, ``gin``, ``cheb``, ``appnp`` or ``mlp``, which
-            looks at no edge and so shows what the edges are worth.
-        hidden, layers: default 64 and 2.
-        activation, norm, dropout, attention_dropout, heads, order, steps, teleport, edge_dropout:
-            default ``relu``, ``none``, 0.5, 0, 8, 2, 10, 0.1 and 0; see the network.
+        num_features: number of node features.
+        conv: ``gcn`` (default), ``sage``, ``gat``, ``gin``, ``cheb``, ``appnp`` or ``mlp``, a
+            baseline that ignores the edges.
+        hidden_dim: features of a node between two layers, default 64.
+        layers: number of convolutions, default 2.
+        activation: nonlinearity between layers, default ``relu``.
+        normalization: ``none`` (default) or ``batch``.
+        dropout: dropout probability of every convolution's input, default 0.5.
+        attention_dropout: dropout probability of the attention weights of ``gat``, default 0.
+        heads: attention heads of ``gat``, default 8.
+        cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
+        propagation_steps: propagation steps of ``appnp``, default 10.
+        teleport_probability: teleport probability of ``appnp``, default 0.1.
+        edge_dropout: dropout probability of the edge weights of ``appnp``, default 0.
         **task: see :class:`~zoo.models.geometric.base.GeometricTask`.
+
+    For the convolutions see :class:`~zoo.networks.graph_network.GraphConfig`.
+
+    Raises:
+        InputError: unknown names, or numbers out of range.
     """
 
     def __init__(
         self,
         num_features: int,
         conv: str = "gcn",
-        hidden: int = 64,
+        hidden_dim: int = 64,
         layers: int = 2,
         activation: str = "relu",
-        norm: str = "none",
+        normalization: str = "none",
         dropout: float = 0.5,
         attention_dropout: float = 0.0,
         heads: int = 8,
-        order: int = 2,
-        steps: int = 10,
-        teleport: float = 0.1,
+        cheb_order: int = 2,
+        propagation_steps: int = 10,
+        teleport_probability: float = 0.1,
         edge_dropout: float = 0.0,
         **task: Any,
     ) -> None:
         super().__init__(**task)
 
-    def make_network(self, out_dim: int, **options: Any) -> GraphNetwork:
-        """Convolutions from a node's features to ``out_dim`` numbers; ``options`` go before the
-        hyper-parameters."""
-        hp = self.hparams
-        names = (
-            "conv", "hidden", "layers", "activation", "norm", "dropout", "attention_dropout",
-            "heads", "order", "steps", "teleport", "edge_dropout",
-        )  # fmt: skip
-        settings = {name: hp[name] for name in names} | options
-        return GraphNetwork(in_dim=hp["num_features"], out_dim=out_dim, **settings)
+    def make_network(self, out_dim: int, **changes: Any) -> GraphNetwork:
+        """Create the convolutions from node features to ``out_dim`` outputs.
+
+        Args:
+            out_dim: features of a node at the output.
+            **changes: settings that replace the hyper-parameters of the same names.
+        """
+        config = build_config(GraphConfig, self.hparams, **changes)
+        return GraphNetwork(config, self.hparams["num_features"], out_dim)
 
 
 class NodeClassifier(GraphModel, Classifier):
@@ -84,7 +97,9 @@ class NodeClassifier(GraphModel, Classifier):
 
     def __init__(self, num_features: int, num_classes: int, **graph: Any) -> None:
         super().__init__(num_features, num_classes=num_classes, **graph)
-        self.network = self.make_network(num_classes)
+
+    def build(self) -> None:
+        self.network = self.make_network(self.num_classes)
 
     def logits(self, x: Any) -> Tensor:
         """Scores of all nodes of a graph, (N, K); its edges may have weights, (E,), in
@@ -94,7 +109,7 @@ class NodeClassifier(GraphModel, Classifier):
     def batch_size(self, batch: Any) -> int:
         return int(batch.mask.sum())
 
-    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if "mask" not in batch:
             raise InputError(
                 "NodeClassifier needs one graph that says which of its nodes count: choose other "
@@ -102,7 +117,7 @@ class NodeClassifier(GraphModel, Classifier):
             )
         return self.logits(batch)[batch.mask], batch.y[batch.mask]
 
-    def labels_of(self, batch: Any) -> Any:
+    def labels(self, batch: Any) -> Any:
         return batch.y[batch.mask] if "mask" in batch else None
 
     def step(self, batch: Any) -> dict[str, Any]:
@@ -116,9 +131,9 @@ class GraphClassifier(GraphModel, Classifier):
 
     Args:
         num_features, num_classes: numbers at a node, and K.
-        pool: of a graph's nodes: ``sum`` (default), ``mean`` or ``max``.
+        pooling: over the nodes of a graph: ``sum`` (default), ``mean`` or ``max``.
         layers: L, default 4.
-        norm: default ``batch``.
+        normalization: default ``batch``.
         **graph: see :class:`GraphModel` and :class:`~zoo.core.classification.Classifier`; dropout is that in
             front of W.
 
@@ -127,7 +142,7 @@ class GraphClassifier(GraphModel, Classifier):
     Batch: a PyG ``Batch`` with y (G,).
 
     Raises:
-        ValueError: unknown pool.
+        InputError: unknown pooling.
 
     Source: Xu et al., How powerful are graph neural networks?, 2019, section 4.2.
     """
@@ -136,26 +151,35 @@ class GraphClassifier(GraphModel, Classifier):
         self,
         num_features: int,
         num_classes: int,
-        pool: str = "sum",
+        pooling: str = "sum",
         layers: int = 4,
-        norm: str = "batch",
+        normalization: str = "batch",
         **graph: Any,
     ) -> None:
-        super().__init__(num_features, layers=layers, norm=norm, num_classes=num_classes, **graph)
-        if pool not in POOLINGS:
-            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLINGS)}")
-        hidden = self.hparams["hidden"]
-        self.network = self.make_network(hidden, dropout=0.0)
-        self.head = nn.Linear(num_features + layers * hidden, num_classes)
+        super().__init__(
+            num_features,
+            layers=layers,
+            normalization=normalization,
+            num_classes=num_classes,
+            **graph,
+        )
+        check_choice("pooling", pooling, POOLINGS)
+
+    def build(self) -> None:
+        hp = self.hparams
+        self.network = self.make_network(hp["hidden_dim"], dropout=0.0)
+        self.head = nn.Linear(
+            hp["num_features"] + hp["layers"] * hp["hidden_dim"], self.num_classes
+        )
 
     def logits(self, x: Any) -> Tensor:
         """Scores of the graphs of a batch, (G, K)."""
         states = [x.x, *self.network.states(x.x, x.edge_index)]
-        pool = POOLINGS[self.hparams["pool"]]
+        pool = POOLINGS[self.hparams["pooling"]]
         pooled = torch.cat([pool(h, x.batch, x.num_graphs) for h in states], 1)
         return self.head(F.dropout(pooled, self.hparams["dropout"], self.training))
 
-    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if not hasattr(batch, "num_graphs"):
             raise InputError(
                 "GraphClassifier needs many graphs, the data is one: choose other data"
@@ -174,7 +198,7 @@ class GraphAutoencoder(GraphModel):
         num_features: numbers at a node.
         latent_dim: D, default 16.
         variational: default no.
-        hidden: default 32.
+        hidden_dim: default 32.
         dropout: default 0.
         **graph: see :class:`GraphModel`.
 
@@ -199,12 +223,15 @@ class GraphAutoencoder(GraphModel):
         num_features: int,
         latent_dim: int = 16,
         variational: bool = False,
-        hidden: int = 32,
+        hidden_dim: int = 32,
         dropout: float = 0.0,
         **graph: Any,
     ) -> None:
-        super().__init__(num_features, hidden=hidden, dropout=dropout, **graph)
-        self.network = self.make_network(2 * latent_dim if variational else latent_dim)
+        super().__init__(num_features, hidden_dim=hidden_dim, dropout=dropout, **graph)
+
+    def build(self) -> None:
+        hp = self.hparams
+        self.network = self.make_network((1 + hp["variational"]) * hp["latent_dim"])
 
     def posterior(self, x: Any) -> tuple[Tensor, Tensor | None]:
         """Means of the codes (N, D), and their log-variances if there are any."""

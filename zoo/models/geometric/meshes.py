@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.functional.spectral import heat_kernel_signature
 from zoo.models.geometric.base import GeometricTask
 from zoo.networks.diffusion_net import DiffusionNet, SurfaceBatch
@@ -25,7 +25,7 @@ class MeshModel(GeometricTask, Classifier):
         num_classes: K.
         inputs: at each vertex ``hks`` (default): its heat-kernel signature, which stays the same
             when the surface is bent; or ``xyz``: where it is.
-        times: of the signature, default 16, from 10^−2.5 to 10^−0.5 of the surface's area.
+        num_times: of the signature, default 16, from 10^−2.5 to 10^−0.5 of the surface's area.
         width: C inside of the network, default 64.
         blocks: default 4.
         dropout: in the blocks, default 0.
@@ -41,22 +41,25 @@ class MeshModel(GeometricTask, Classifier):
         self,
         num_classes: int,
         inputs: str = "hks",
-        times: int = 16,
+        num_times: int = 16,
         width: int = 64,
         blocks: int = 4,
         dropout: float = 0.0,
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **classifier)
-        if inputs not in INPUTS:
-            raise ValueError(f"unknown inputs {inputs!r}; choose from {', '.join(INPUTS)}")
-        self.register_buffer("heat_times", torch.logspace(-2.5, -0.5, times))
+        check_choice("inputs", inputs, INPUTS)
+        check_at_least(1, num_times=num_times, width=width, blocks=blocks)
+
+    def build(self) -> None:
+        times = torch.logspace(-2.5, -0.5, self.hparams["num_times"])
+        self.register_buffer("heat_times", times)
         self.network = self.make_network()
 
     def make_network(self) -> DiffusionNet:
         """Inputs (V, F) and surfaces → scores at every vertex, (V, K)."""
         hp = self.hparams
-        in_dim = hp["times"] if hp["inputs"] == "hks" else 3
+        in_dim = hp["num_times"] if hp["inputs"] == "hks" else 3
         return DiffusionNet(in_dim, self.num_classes, hp["width"], hp["blocks"], hp["dropout"])
 
     def features(self, meshes: Any, on: SurfaceBatch) -> Tensor:
@@ -97,7 +100,7 @@ class MeshClassifier(MeshModel):
         scores, on = self.vertex_scores(x)
         return on.mean(scores)
 
-    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         return self.logits(batch), batch.y
 
 
@@ -126,7 +129,7 @@ class MeshSegmenter(MeshModel):
     def batch_size(self, batch: Any) -> int:
         return int(batch.num_nodes)
 
-    def judged(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if len(batch.y) != batch.num_nodes:
             raise InputError(
                 "MeshSegmenter needs a part at every vertex, the data says what each mesh is: "

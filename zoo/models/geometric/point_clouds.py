@@ -10,7 +10,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
 from zoo.networks.mlp import MLP
 from zoo.networks.point_clouds import POINT_NETWORKS, PointFeatures, PointNetwork, SharedMLP
 
@@ -38,7 +38,7 @@ class PointModel(Classifier):
     metric_notes: ClassVar[dict[str, str]] = {
         "misalignment": "‖I − A Aᵀ‖² of the learned alignment of features, mean over clouds",
     }
-    mixes: ClassVar[bool] = False
+    supports_mixup: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class PointModel(Classifier):
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
-        if network not in POINT_NETWORKS:
-            known = ", ".join(POINT_NETWORKS)
-            raise ValueError(f"unknown network {network!r}; choose from {known}")
+        check_choice("network", network, POINT_NETWORKS)
+        check_at_least(1, width=width, k=k)
+        check_non_negative(alignment=alignment)
 
     def make_network(self, local: bool) -> PointNetwork:
         """The network; with ``local`` it has features of each point too."""
@@ -97,9 +97,11 @@ class PointClassifier(PointModel):
 
     def __init__(self, num_classes: int, **points: Any) -> None:
         super().__init__(num_classes, **points)
+
+    def build(self) -> None:
         hp = self.hparams
         self.network = self.make_network(local=False)
-        sizes = [self.network.shape_dim, 8 * hp["width"], 4 * hp["width"], num_classes]
+        sizes = [self.network.shape_dim, 8 * hp["width"], 4 * hp["width"], self.num_classes]
         self.head = MLP(sizes, dropout=hp["dropout"], normalization="batch")
 
     def scores_of(self, found: PointFeatures) -> Tensor:
@@ -123,13 +125,15 @@ class PointSegmenter(PointModel):
 
     def __init__(self, num_classes: int, **points: Any) -> None:
         super().__init__(num_classes, **points)
+
+    def build(self) -> None:
         hp = self.hparams
         self.network = self.make_network(local=True)
         width = hp["width"]
         self.head = nn.Sequential(
             SharedMLP([self.network.local_dim, 4 * width, 2 * width]),
             nn.Dropout(hp["dropout"]),
-            nn.Linear(2 * width, num_classes),
+            nn.Linear(2 * width, self.num_classes),
         )
 
     def scores_of(self, found: PointFeatures) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from zoo.core.classification import Classifier
+from zoo.errors import InputError, check_choice
 from zoo.networks.voxels import VOXEL_NETWORKS, VoxelNetwork
 
 
@@ -27,7 +28,7 @@ class VoxelClassifier(Classifier):
     Shapes: (B, 1, R, R, R) → (B, K).
     """
 
-    mixes: ClassVar[bool] = False  # a voxel is full or empty
+    supports_mixup: ClassVar[bool] = False  # a voxel is full or empty
 
     def __init__(
         self,
@@ -39,16 +40,17 @@ class VoxelClassifier(Classifier):
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
-        if network not in VOXEL_NETWORKS:
-            known = ", ".join(VOXEL_NETWORKS)
-            raise ValueError(f"unknown network {network!r}; choose from {known}")
+        check_choice("network", network, VOXEL_NETWORKS)
         shape = tuple(input_shape)
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
-            raise ValueError(
+            raise InputError(
                 f"a voxel network needs cubes, (1, R, R, R), the data has {shape}: choose other "
                 "data, or its --data.voxels"
             )
-        self.network = self.make_network(shape[1])
+        self.resolution = shape[1]
+
+    def build(self) -> None:
+        self.network = self.make_network(self.resolution)
 
     def make_network(self, resolution: int) -> VoxelNetwork:
         """(B, 1, R, R, R) → (B, K)."""

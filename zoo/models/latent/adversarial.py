@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from zoo.core.distributed import average_gradients
 from zoo.core.optim import decay_groups, make_optimizer, make_schedule
 from zoo.core.regularization import apply_max_norm
+from zoo.errors import check_at_least
 from zoo.models.latent.base import LatentModel
 
 
@@ -39,31 +40,32 @@ class AdversarialTask(LatentModel):
         ValueError: counts below 1.
     """
 
-    critic: nn.Module
+    discriminator: nn.Module
     generator: nn.Module
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 64,
-        n_critic: int = 1,
-        critic_lr: float | None = None,
+        discriminator_steps: int = 1,
+        discriminator_lr: float | None = None,
         gradient_clip_val: float | None = None,
         accumulate_grad_batches: int = 1,
         weight_clip: float | None = None,
         **latent: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
-        counts = {"n_critic": n_critic, "accumulate_grad_batches": accumulate_grad_batches}
-        for name, count in counts.items():
-            if count < 1:
-                raise ValueError(f"{name} must be at least 1, got {count}")
+        check_at_least(
+            1,
+            discriminator_steps=discriminator_steps,
+            accumulate_grad_batches=accumulate_grad_batches,
+        )
         self.automatic_optimization = False
         self._norms: list[Tensor | None] = [None, None]  # of the newest gradients
 
-    def players(self) -> tuple[nn.Module, nn.Module]:
+    def adversaries(self) -> tuple[nn.Module, nn.Module]:
         """The critic and the generator, in the order of their optimisers."""
-        return self.critic, self.generator
+        return self.discriminator, self.generator
 
     @contextmanager
     def _only(self, index: int) -> Iterator[None]:
@@ -85,7 +87,7 @@ class AdversarialTask(LatentModel):
     @torch.no_grad()
     def _step(self, index: int) -> None:
         """A step of one network on the gradients that have come together."""
-        network = self.players()[index]
+        network = self.adversaries()[index]
         optimizer = self.optimizers()[index]
         average_gradients(network)
         if index:  # Lightning counts every optimiser's steps: the critic's are one a batch
@@ -111,18 +113,18 @@ class AdversarialTask(LatentModel):
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
-        rates = (hp["critic_lr"] or hp["lr"], hp["lr"])
+        rates = (hp["discriminator_lr"] or hp["lr"], hp["lr"])
         optimizers = [
             make_optimizer(
                 hp["optimizer"], decay_groups(network, hp["weight_decay"]), rate,
                 hp["optimizer_options"], self._fused(),
             )
-            for network, rate in zip(self.players(), rates, strict=True)
+            for network, rate in zip(self.adversaries(), rates, strict=True)
         ]  # fmt: skip
         total = self._total_steps()
         schedules = [
             make_schedule(hp["schedule"], o, max(1.0, steps), hp["warmup"], hp["schedule_options"])
-            for o, steps in zip(optimizers, (total, total / hp["n_critic"]), strict=True)
+            for o, steps in zip(optimizers, (total, total / hp["discriminator_steps"]), strict=True)
         ]
         return optimizers, [s for s in schedules if s is not None]
 
@@ -143,7 +145,7 @@ class AdversarialTask(LatentModel):
         # a fused step undoes a gradient scaler by itself, too late to measure and to clip
         return super()._fused() and self.trainer.precision != "16-mixed"
 
-    def steps_before(self) -> int:
+    def logged_step(self) -> int:
         return self.trainer.fit_loop.total_batch_idx
 
 

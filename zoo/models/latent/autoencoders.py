@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import InputError, check_choice, check_fraction, check_non_negative
 from zoo.functional.divergences import kl_bernoulli
 from zoo.functional.jacobians import estimated_jacobian_norm, jacobian_norm
 from zoo.models.latent.base import LatentModel
@@ -30,7 +31,7 @@ class Autoencoder(LatentModel):
             units of the pixel range; the target stays clean. Default 0.
         code_activation: of the code units, default ``identity``.
         output: ``sigmoid`` (default; pixels in [0, 1]) or ``identity`` (any numbers).
-        **latent: ``network``, ``hidden``, ``activation`` and the settings of
+        **latent: ``network``, ``hidden_dims``, ``activation`` and the settings of
             :class:`zoo.core.task.Task`.
 
     Shapes: x (B, *input_shape), z (B, latent_dim).
@@ -51,13 +52,13 @@ class Autoencoder(LatentModel):
         **latent: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
-        if input_noise < 0:
-            raise ValueError(f"input_noise is a standard deviation, got {input_noise}")
-        if output not in OUTPUTS:
-            raise ValueError(f"unknown output {output!r}; choose from {', '.join(OUTPUTS)}")
+        check_non_negative(input_noise=input_noise)
+        check_choice("output", output, OUTPUTS)
+
+    def build(self) -> None:
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
-        self.codes = RunningGaussian(latent_dim)
+        self.codes = RunningGaussian(self.latent_dim)
 
     def make_encoder(self) -> nn.Module:
         """x (B, *input_shape) → z (B, latent_dim)."""
@@ -87,15 +88,15 @@ class Autoencoder(LatentModel):
         noise = self.hparams["input_noise"]
         z = self.encode(x + noise * torch.randn_like(x) if noise and self.training else x)
         mse = F.mse_loss(self.decode(z), x)
-        self.follow(z)
-        return {"loss": mse, "mse": mse} | self.code_parts(x, z, mse)
+        self.update_code_statistics(z)
+        return {"loss": mse, "mse": mse} | self.regularize_codes(x, z, mse)
 
-    def follow(self, z: Tensor) -> None:
+    def update_code_statistics(self, z: Tensor) -> None:
         """Lets the density over codes follow those of a training batch."""
         if self.training:
             self.codes.update(z.detach())
 
-    def code_parts(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
+    def regularize_codes(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
         """What a regulariser of the codes adds: further parts, and the loss with its penalty."""
         return {}
 
@@ -110,7 +111,7 @@ class DenoisingAutoencoder(Autoencoder):
         latent_dim: D, default 64; more than the data has is allowed.
         corruption: ``masking`` (default; a share of the pixels becomes 0), ``gaussian`` (noise is
             added) or ``salt_and_pepper`` (a share of the pixels becomes 0 or 1).
-        level: that share, or the noise's standard deviation; default 0.3.
+        corruption_level: that share, or the noise's standard deviation; default 0.3.
         **autoencoder: see :class:`Autoencoder`.
 
     Raises:
@@ -132,25 +133,24 @@ class DenoisingAutoencoder(Autoencoder):
         input_shape: tuple[int, ...],
         latent_dim: int = 64,
         corruption: str = "masking",
-        level: float = 0.3,
+        corruption_level: float = 0.3,
         **autoencoder: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **autoencoder)
         if self.hparams["input_noise"]:
-            raise ValueError("a denoising autoencoder has its corruption: leave input_noise out")
-        if corruption not in CORRUPTIONS:
-            raise ValueError(
-                f"unknown corruption {corruption!r}; choose from {', '.join(CORRUPTIONS)}"
-            )
-        if level < 0 or (corruption != "gaussian" and level > 1):
-            raise ValueError(f"level={level} is no share between 0 and 1 for {corruption} noise")
+            raise InputError("a denoising autoencoder corrupts its input: leave input_noise out")
+        check_choice("corruption", corruption, CORRUPTIONS)
+        if corruption == "gaussian":
+            check_non_negative(corruption_level=corruption_level)
+        else:
+            check_fraction(corruption_level=corruption_level)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x = batch[0]
         hp = self.hparams
-        noisy = corrupt(x, hp["corruption"], hp["level"], self.rng)
+        noisy = corrupt(x, hp["corruption"], hp["corruption_level"], self.rng)
         z = self.encode(noisy)
-        self.follow(z)
+        self.update_code_statistics(z)
         cleaned = self.decode(z)
         mse = F.mse_loss(cleaned, x)
         parts = {"loss": mse, "mse": mse}
@@ -165,7 +165,7 @@ class ContractiveAutoencoder(Autoencoder):
     Args:
         input_shape: shape of one sample.
         latent_dim: D, default 64; more than the data has is allowed.
-        strength: λ, default 1e-3.
+        contraction_weight: λ, default 1e-3.
         jacobian: ``exact`` (default; D reverse passes at once) or ``estimate`` (one, unbiased).
         code_activation: default ``sigmoid``.
         **autoencoder: see :class:`Autoencoder`.
@@ -179,30 +179,28 @@ class ContractiveAutoencoder(Autoencoder):
     overcomplete = True
     metric_notes: ClassVar[dict[str, str]] = {
         "jacobian": "‖∂z/∂x‖²_F, mean over samples",
-        "loss": "mse + strength · jacobian",
+        "loss": "mse + contraction_weight · jacobian",
     }
 
     def __init__(
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 64,
-        strength: float = 1e-3,
+        contraction_weight: float = 1e-3,
         jacobian: str = "exact",
         code_activation: str = "sigmoid",
         **autoencoder: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, code_activation=code_activation, **autoencoder)
-        if strength < 0:
-            raise ValueError(f"strength must not be negative, got {strength}")
-        if jacobian not in ("exact", "estimate"):
-            raise ValueError(f"unknown jacobian {jacobian!r}; choose from exact, estimate")
+        check_non_negative(contraction_weight=contraction_weight)
+        check_choice("jacobian", jacobian, ("exact", "estimate"))
 
-    def code_parts(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
+    def regularize_codes(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
         if self.hparams["jacobian"] == "exact" or not self.training:
             norm = jacobian_norm(self.encode, x).mean()
         else:
             norm = estimated_jacobian_norm(self.encode, x).mean()
-        return {"loss": mse + self.hparams["strength"] * norm, "jacobian": norm}
+        return {"loss": mse + self.hparams["contraction_weight"] * norm, "jacobian": norm}
 
 
 class SparseAutoencoder(Autoencoder):
@@ -215,7 +213,7 @@ class SparseAutoencoder(Autoencoder):
         input_shape: shape of one sample.
         latent_dim: D, default 64; more than the data has is allowed.
         sparsity: ``l1`` (default) or ``kl``.
-        strength: λ, default 1e-3.
+        sparsity_weight: λ, default 1e-3.
         target_rate: ρ in (0, 1), default 0.05; of ``kl``.
         code_activation: default ``relu`` for ``l1`` and ``sigmoid`` for ``kl``.
         **autoencoder: see :class:`Autoencoder`.
@@ -230,7 +228,7 @@ class SparseAutoencoder(Autoencoder):
     metric_notes: ClassVar[dict[str, str]] = {
         "sparsity": "E Σ|z|, or Σ KL(target rate ‖ mean activity) in nats",
         "active": "effective share of active code units, (Σ|z|)² / (D Σ z²), mean over samples",
-        "loss": "mse + strength · sparsity",
+        "loss": "mse + sparsity_weight · sparsity",
     }
 
     def __init__(
@@ -238,33 +236,31 @@ class SparseAutoencoder(Autoencoder):
         input_shape: tuple[int, ...],
         latent_dim: int = 64,
         sparsity: str = "l1",
-        strength: float = 1e-3,
+        sparsity_weight: float = 1e-3,
         target_rate: float = 0.05,
         code_activation: str | None = None,
         **autoencoder: Any,
     ) -> None:
-        if sparsity not in ("l1", "kl"):
-            raise ValueError(f"unknown sparsity {sparsity!r}; choose from l1, kl")
+        super().__init__(input_shape, latent_dim, **autoencoder)
+        check_choice("sparsity", sparsity, ("l1", "kl"))
         if sparsity == "kl" and code_activation not in (None, "sigmoid", "scaled_sigmoid"):
-            raise ValueError(
+            raise InputError(
                 f"sparsity='kl' needs code_activation='sigmoid', got {code_activation!r}"
             )
-        if strength < 0:
-            raise ValueError(f"strength must not be negative, got {strength}")
+        check_non_negative(sparsity_weight=sparsity_weight)
         if not 0 < target_rate < 1:
-            raise ValueError(f"target_rate must lie between 0 and 1, got {target_rate}")
-        super().__init__(input_shape, latent_dim, **autoencoder)
+            raise InputError(f"target_rate must be between 0 and 1, got {target_rate}")
 
     def code_activation(self) -> str:
         hp = self.hparams
         return hp["code_activation"] or ("relu" if hp["sparsity"] == "l1" else "sigmoid")
 
-    def code_parts(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
+    def regularize_codes(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
         if self.hparams["sparsity"] == "l1":
             penalty = z.abs().sum(1).mean()
         else:
             penalty = kl_bernoulli(self.hparams["target_rate"], z.mean(0)).sum()
-        loss = mse + self.hparams["strength"] * penalty
+        loss = mse + self.hparams["sparsity_weight"] * penalty
         return {"loss": loss, "sparsity": penalty, "active": active_fraction(z.detach()).mean()}
 
 

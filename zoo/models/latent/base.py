@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.task import Task
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.functional.paths import PATHS, interpolation_path
 from zoo.networks import (
     MLP,
@@ -68,21 +68,19 @@ class LatentModel(Task):
         input_shape: tuple[int, ...],
         latent_dim: int = 2,
         network: str = "mlp",
-        hidden: tuple[int, ...] = (256, 256),
+        hidden_dims: tuple[int, ...] = (256, 256),
         activation: str = "relu",
         **task: Any,
     ) -> None:
         super().__init__(**task)
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        check_at_least(1, latent_dim=latent_dim)
+        check_choice("network", network, self.networks)
         size = math.prod(input_shape)
         if latent_dim >= size and not self.overcomplete:
-            raise ValueError(
-                f"latent_dim={latent_dim} is no smaller than a sample, which has {size} numbers: "
-                "nothing would be left to learn; choose a smaller latent_dim"
+            raise InputError(
+                f"latent_dim={latent_dim} is not smaller than a sample, which has {size} values: the "
+                "model could copy its input; choose a smaller latent_dim"
             )
-        if network not in self.networks:
-            raise ValueError(f"unknown network {network!r}; choose from {', '.join(self.networks)}")
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
 
@@ -92,9 +90,11 @@ class LatentModel(Task):
         """(B, *input_shape) → (B, out_features), by the ``network`` argument."""
         hp = self.hparams
         if hp["network"] == "mlp":
-            return MLP([math.prod(self.input_shape), *hp["hidden"], out_features], hp["activation"])
+            return MLP(
+                [math.prod(self.input_shape), *hp["hidden_dims"], out_features], hp["activation"]
+            )
         make = ENCODERS[hp["network"]]
-        return make(self.input_shape, hp["hidden"], out_features, hp["activation"])
+        return make(self.input_shape, hp["hidden_dims"], out_features, hp["activation"])
 
     def make_decoder_network(self, in_features: int | None = None, values: int = 1) -> nn.Module:
         """(B, in_features) → (B, *input_shape), by the ``network`` argument.
@@ -107,11 +107,11 @@ class LatentModel(Task):
         size = self.latent_dim if in_features is None else in_features
         shape = self.input_shape if values == 1 else (values, *self.input_shape)
         if hp["network"] == "mlp":
-            sizes = [size, *reversed(hp["hidden"]), math.prod(shape)]
+            sizes = [size, *reversed(hp["hidden_dims"]), math.prod(shape)]
             return nn.Sequential(MLP(sizes, hp["activation"]), Unflatten(shape))
         channels, *sides = self.input_shape
         make = DECODERS[hp["network"]]
-        decoder = make((values * channels, *sides), hp["hidden"], size, hp["activation"])
+        decoder = make((values * channels, *sides), hp["hidden_dims"], size, hp["activation"])
         return decoder if values == 1 else nn.Sequential(decoder, Unflatten((values, channels)))
 
     # -- the contract ---------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class LatentModel(Task):
         codes = interpolation_path(kind, self.encode(x0), self.encode(x1), steps)
         return torch.stack([self.decode(z) for z in codes])
 
-    def pictures(self, x: Tensor) -> Tensor:
+    def to_images(self, x: Tensor) -> Tensor:
         """Samples as images in [0, 1], (N, *input_shape) → (N, 1 or 3, H, W): as they are.
 
         Raises:

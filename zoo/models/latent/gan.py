@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import unknown
+from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
 from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
 from zoo.models.latent.adversarial import AdversarialTask
@@ -41,7 +41,7 @@ class GAN(AdversarialTask):
     """A generator G of samples and a critic D that tells them from data, one against the other.
 
     On every batch the critic minimises E[f(D(x))] + E[g(D(G(z)))] + penalty, and after every
-    ``n_critic`` of them the generator E[h(D(G(z)))] on the same z ~ N(0, I), with the critic's new
+    ``discriminator_steps`` of them the generator E[h(D(G(z)))] on the same z ~ N(0, I), with the critic's new
     weights; the functions are those of ``objective``. One batch is one step of the Trainer. Samples
     and figures come from a running mean of the generator's weights.
 
@@ -58,14 +58,14 @@ class GAN(AdversarialTask):
         network: ``mlp`` (default; any sample), ``dcgan`` or ``residual`` (images).
         hidden: widths, or channels, of the critic from input to score; the generator mirrors them.
             Images are halved once for each. Default (256, 256).
-        critic_hidden: other widths for the critic, default those of ``hidden``.
+        critic_hidden: other widths for the critic, default those of ``hidden_dims``.
         normalization: of the generator, default ``none``; see :mod:`zoo.networks.normalization`.
-        critic_normalization: of the critic, default ``none``.
+        discriminator_normalization: of the critic, default ``none``.
         spectral_norm: whether the critic's weights are divided by their largest singular values,
             default no.
         ema_decay: of the mean of the generator's weights, default 0.999; 0 for the newest ones.
         modes, mode_std: of the data where they are known: figures then count the modes found.
-        **players: ``n_critic``, ``critic_lr``, ``weight_clip`` (with ``wasserstein``, the first
+        **players: ``discriminator_steps``, ``discriminator_lr``, ``weight_clip`` (with ``wasserstein``, the first
             WGAN), ``gradient_clip_val`` and ``accumulate_grad_batches``, which take the place of
             the Trainer's: see :class:`zoo.models.latent.adversarial.AdversarialTask`; ``activation`` of the
             generator and the settings of :class:`zoo.core.task.Task`.
@@ -81,13 +81,13 @@ class GAN(AdversarialTask):
 
     metric_notes: ClassVar[dict[str, str]] = {
         "loss": "what the critic minimises",
-        "critic_loss": "the critic's objective, without penalties",
+        "discriminator_loss": "the critic's objective, without penalties",
         "generator_loss": "the generator's objective",
         "accuracy_real": "share of data that the critic takes for data",
         "accuracy_fake": "share of samples that the critic finds out",
-        "critic_gradient": "norm of the critic's gradient, before clipping",
-        "generator_gradient": "norm of the generator's gradient, before clipping",
-        "critic_penalty": "penalty on the critic's slope, as the loss has it",
+        "discriminator_gradient_norm": "norm of the critic's gradient, before clipping",
+        "generator_gradient_norm": "norm of the generator's gradient, before clipping",
+        "discriminator_penalty": "penalty on the critic's slope, as the loss has it",
         "high_quality": "share of samples within three standard deviations of a mode",
         "density": "balls around data that a sample lies in (5 neighbours, raw values): 1 for data",
         "coverage": "share of balls around data with a sample inside (5 neighbours, raw values)",
@@ -103,9 +103,9 @@ class GAN(AdversarialTask):
         penalty: str = "none",
         penalty_weight: float = 10.0,
         penalty_every: int = 1,
-        critic_hidden: tuple[int, ...] | None = None,
+        discriminator_hidden_dims: tuple[int, ...] | None = None,
         normalization: str = "none",
-        critic_normalization: str = "none",
+        discriminator_normalization: str = "none",
         spectral_norm: bool = False,
         ema_decay: float = 0.999,
         modes: tuple[tuple[float, ...], ...] | None = None,
@@ -113,58 +113,59 @@ class GAN(AdversarialTask):
         **players: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **players)
-        if objective not in OBJECTIVES:
-            raise unknown("objective", objective, OBJECTIVES)
-        if penalty not in PENALTIES:
-            raise unknown("penalty", penalty, PENALTIES)
-        if penalty_every < 1:
-            raise ValueError(f"penalty_every must be at least 1, got {penalty_every}")
+        check_choice("objective", objective, OBJECTIVES)
+        check_choice("penalty", penalty, PENALTIES)
+        check_at_least(1, penalty_every=penalty_every)
+        check_non_negative(penalty_weight=penalty_weight)
         self.objective = OBJECTIVES[objective]
-        self.critic = self.make_critic()
-        self.generator = self.make_generator()
-        self.average = EMA(self.generator, ema_decay)
-        self._mixes = has_batch_norm(self.critic)
-        if penalty != "none" and self._mixes:
-            raise ValueError(
-                f"penalty={penalty!r} is on the critic's slope at each sample, which batch "
-                "normalisation makes depend on the others: choose critic_normalization='layer', "
-                "'instance' or 'none', or penalty='none'"
-            )
         self._window: list[tuple[Tensor, Tensor | None]] = []  # codes and classes since a step
 
     # -- networks -------------------------------------------------------------------------------
 
+    def build(self) -> None:
+        self.discriminator = self.make_discriminator()
+        self.generator = self.make_generator()
+        self.ema = EMA(self.generator, self.hparams["ema_decay"])
+        self._has_batch_norm = has_batch_norm(self.discriminator)
+        penalty = self.hparams["penalty"]
+        if penalty != "none" and self._has_batch_norm:
+            raise InputError(
+                f"penalty={penalty!r} needs the discriminator's gradient at each sample by itself, "
+                "and batch normalization mixes the samples of a batch: choose "
+                "discriminator_normalization='layer', 'instance' or 'none', or penalty='none'"
+            )
+
     def make_generator(self) -> nn.Module:
-        """z (B, latent_dim) → numbers (B, *input_shape), which ``finish`` turns into a sample."""
+        """z (B, latent_dim) → numbers (B, *input_shape), which ``output_activation`` turns into a sample."""
         hp, size = self.hparams, self.code_size()
         norm = hp["normalization"]
         if hp["network"] == "mlp":
-            sizes = [size, *reversed(hp["hidden"]), math.prod(self.input_shape)]
+            sizes = [size, *reversed(hp["hidden_dims"]), math.prod(self.input_shape)]
             network = MLP(sizes, hp["activation"], normalization=norm)
             return nn.Sequential(network, Unflatten(self.input_shape))
         make = DCGANGenerator if hp["network"] == "dcgan" else ResidualGenerator
-        return make(self.input_shape, hp["hidden"], size, hp["activation"], norm)
+        return make(self.input_shape, hp["hidden_dims"], size, hp["activation"], norm)
 
-    def make_critic(self) -> nn.Module:
+    def make_discriminator(self) -> nn.Module:
         """x (B, *input_shape) → scores (B,); with the class too in a conditional model."""
         hp = self.hparams
         make = {"mlp": mlp_features, "dcgan": dcgan_features, "residual": residual_features}
-        widths = hp["critic_hidden"] or hp["hidden"]
-        features = make[hp["network"]](self.input_shape, widths, hp["critic_normalization"])
+        widths = hp["discriminator_hidden_dims"] or hp["hidden_dims"]
+        features = make[hp["network"]](self.input_shape, widths, hp["discriminator_normalization"])
         return Discriminator(features, self.input_shape, hp.get("num_classes"), hp["spectral_norm"])
 
     def code_size(self) -> int:
         """Numbers that the generator takes."""
         return self.latent_dim
 
-    def finish(self, numbers: Tensor) -> Tensor:
+    def output_activation(self, numbers: Tensor) -> Tensor:
         """The generator's numbers as a sample: pixels in [0, 1], or a vector as it is."""
         return to_pixel_range(numbers) if len(self.input_shape) == 3 else numbers
 
     # -- the contract ---------------------------------------------------------------------------
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.finish(self.average(z))
+        return self.output_activation(self.ema(z))
 
     def discriminate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The critic's scores, (B,): the larger, the more it takes x for data.
@@ -173,7 +174,7 @@ class GAN(AdversarialTask):
             x: samples, (B, *input_shape).
             y: their classes, of a conditional model.
         """
-        return self.critic(to_symmetric_range(x) if len(self.input_shape) == 3 else x, y)
+        return self.discriminator(to_symmetric_range(x) if len(self.input_shape) == 3 else x, y)
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         shape = (n, self.latent_dim)
@@ -192,28 +193,28 @@ class GAN(AdversarialTask):
         """Classes that the networks are told; none here."""
         return None
 
-    def codes(self, n: int, y: Tensor | None) -> Tensor:
+    def sample_codes(self, n: int, y: Tensor | None) -> Tensor:
         """Codes of a training step, (n, …), of the classes ``y`` where the model has any."""
         return self.sample_latent(n, self.rng)
 
     def scores(self, x: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """D of data and of samples of the same classes, (B,) each."""
-        if self._mixes:  # each kind is normalised by itself
+        if self._has_batch_norm:  # each kind is normalised by itself
             return self.discriminate(x, y), self.discriminate(fake, y)
         both = None if y is None else torch.cat([y, y])
         real, false = self.discriminate(torch.cat([x, fake]), both).chunk(2)
         return real, false
 
-    def critic_parts(self, x: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+    def discriminator_losses(self, x: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """The critic's loss and how often it is right."""
         real, false = self.scores(x, fake, y)
-        losses = self.objective.critic(real, false)
+        losses = self.objective.discriminator(real, false)
         loss = losses[0].mean() + losses[1].mean()
         middle: Tensor | float | None = self.objective.threshold
         if middle is None:  # only differences mean something: halfway between the means
             middle = 0.5 * (real.detach().mean() + false.detach().mean())
         return {
-            "loss": loss, "critic_loss": loss,
+            "loss": loss, "discriminator_loss": loss,
             "accuracy_real": (real > middle).to(loss).mean(),
             "accuracy_fake": (false < middle).to(loss).mean(),
         }  # fmt: skip
@@ -222,26 +223,28 @@ class GAN(AdversarialTask):
         """The generator's loss on samples."""
         return self.objective.generator(self.discriminate(fake, y)).mean()
 
-    def critic_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None) -> Tensor | None:
+    def discriminator_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None) -> Tensor | None:
         """The weighted penalty on the critic's slope, in the steps that are due."""
         hp = self.hparams
         if hp["penalty"] == "none" or self.global_step % hp["penalty_every"]:
             return None
-        critic = partial(self.discriminate, y=y)
+        discriminator = partial(self.discriminate, y=y)
         with torch.autocast(self.device.type, enabled=False):  # squares of small slopes
             if hp["penalty"] == "r1":
-                value = r1_penalty(critic, x)
+                value = r1_penalty(discriminator, x)
             else:
-                value = gradient_penalty(critic, x, fake.to(x.dtype), self.rng)
+                value = gradient_penalty(discriminator, x, fake.to(x.dtype), self.rng)
         return hp["penalty_weight"] * hp["penalty_every"] * value
 
     def step(self, batch: Any) -> dict[str, Any]:
         """Both losses on one batch. Evaluation is of the averaged generator; a training step
         computes the same, but lets the critic move before the generator."""
         x, y = batch[0], self.labels(batch)
-        codes = self.codes(len(x), y)
-        fake = self.finish(self.generator(codes)) if self.training else self.decode(codes)
-        parts: dict[str, Any] = self.critic_parts(x, fake.detach(), y)
+        codes = self.sample_codes(len(x), y)
+        fake = (
+            self.output_activation(self.generator(codes)) if self.training else self.decode(codes)
+        )
+        parts: dict[str, Any] = self.discriminator_losses(x, fake.detach(), y)
         return parts | {"generator_loss": self.generator_loss(fake, y), "outputs": (fake, x)}
 
     # -- optimisation: the critic on each batch, the generator on some --------------------------
@@ -251,16 +254,16 @@ class GAN(AdversarialTask):
         x, y = batch[0], self.labels(batch)
         every = hp["accumulate_grad_batches"]
         due = (batch_idx + 1) % every == 0 or self.trainer.is_last_batch
-        follows = due and (self.global_step + 1) % hp["n_critic"] == 0
-        codes = self.codes(len(x), y)
+        follows = due and (self.global_step + 1) % hp["discriminator_steps"] == 0
+        codes = self.sample_codes(len(x), y)
         # the samples that the critic sees serve the generator too, unless they are of many batches
         with torch.set_grad_enabled(follows and every == 1):
-            fake = self.finish(self.generator(codes))
+            fake = self.output_activation(self.generator(codes))
         self._window.append((codes, y))
-        parts: dict[str, Any] = dict.fromkeys(("generator_loss", "generator_gradient"))
+        parts: dict[str, Any] = dict.fromkeys(("generator_loss", "generator_gradient_norm"))
         with self._only(0):
-            parts |= self.critic_parts(x, fake.detach(), y)
-            penalty = self.critic_penalty(x, fake.detach(), y)
+            parts |= self.discriminator_losses(x, fake.detach(), y)
+            penalty = self.discriminator_penalty(x, fake.detach(), y)
             if penalty is not None:
                 parts["loss"] = parts["loss"] + penalty
             parts = self._penalized(parts)
@@ -268,10 +271,13 @@ class GAN(AdversarialTask):
             if due:
                 self._step(0)
         if hp["penalty"] != "none":
-            parts["critic_penalty"] = penalty
+            parts["discriminator_penalty"] = penalty
         if follows:
             parts["generator_loss"] = self._train_generator(fake if every == 1 else None)
-        parts |= {"critic_gradient": self._norms[0], "generator_gradient": self._norms[1]}
+        parts |= {
+            "discriminator_gradient_norm": self._norms[0],
+            "generator_gradient_norm": self._norms[1],
+        }
         if due:
             self._window, self._norms = [], [None, None]
         self.record(parts, batch)
@@ -282,12 +288,12 @@ class GAN(AdversarialTask):
         losses = []
         with self._only(1):
             for codes, y in self._window:
-                samples = self.finish(self.generator(codes)) if fake is None else fake
+                samples = self.output_activation(self.generator(codes)) if fake is None else fake
                 parts = self._penalized({"loss": self.generator_loss(samples, y)})
                 self.manual_backward(parts["loss"] / every)
                 losses.append(parts["loss"].detach())
             self._step(1)
-        self.average.update(self.generator, self.global_step // self.hparams["n_critic"] - 1)
+        self.ema.update(self.generator, self.global_step // self.hparams["discriminator_steps"] - 1)
         return torch.stack(losses).mean()
 
     # -- figures --------------------------------------------------------------------------------
@@ -345,8 +351,9 @@ class ConditionalGAN(ClassConditional, GAN):
     def __init__(
         self, input_shape: tuple[int, ...], num_classes: int, latent_dim: int = 64, **gan: Any
     ) -> None:
-        self.num_classes = num_classes
         super().__init__(input_shape, latent_dim, **gan)
+        check_at_least(2, num_classes=num_classes)
+        self.num_classes = num_classes
 
     def code_size(self) -> int:
         return self.latent_dim + self.hparams["num_classes"]
@@ -354,5 +361,5 @@ class ConditionalGAN(ClassConditional, GAN):
     def labels(self, batch: Any) -> Tensor | None:
         return self.classes_of(batch[1] if len(batch) > 1 else None)
 
-    def codes(self, n: int, y: Tensor | None) -> Tensor:
+    def sample_codes(self, n: int, y: Tensor | None) -> Tensor:
         return self.sample_latent(n, self.rng, y)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.errors import InputError, check_at_least
 from zoo.functional.likelihoods import log_mean_exp
 from zoo.models.latent.vae import VAE
 
@@ -20,7 +21,7 @@ class IWAE(VAE):
     Args:
         input_shape: shape of one sample.
         latent_dim: D, default 2.
-        num_draws: k, default 5.
+        num_samples: k, default 5.
         **vae: see :class:`VAE`; the bound has no KL of its own that could be warmed up or freed.
 
     Raises:
@@ -32,18 +33,19 @@ class IWAE(VAE):
     metric_notes: ClassVar[dict[str, str]] = {"loss": "−log (1/k) Σ p(x, z)/q(z|x), nats per image"}
 
     def __init__(
-        self, input_shape: tuple[int, ...], latent_dim: int = 2, num_draws: int = 5, **vae: Any
+        self, input_shape: tuple[int, ...], latent_dim: int = 2, num_samples: int = 5, **vae: Any
     ) -> None:
         super().__init__(input_shape, latent_dim, **vae)
-        if num_draws < 1:
-            raise ValueError(f"num_draws must be at least 1, got {num_draws}")
+        check_at_least(1, num_samples=num_samples)
         if self.hparams["kl_warmup"] or self.hparams["free_bits"]:
-            raise ValueError("the importance-weighted bound has no KL term: leave its options out")
+            raise InputError(
+                "the importance-weighted bound has no KL term: leave kl_warmup and free_bits at 0"
+            )
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         gray = batch[0]
         x = self.binarize(gray)
-        log_w = self.log_weights(x, draws=self.hparams["num_draws"])
+        log_w = self.log_weights(x, num_samples=self.hparams["num_samples"])
         loss = -log_mean_exp(log_w).mean()
         parts = {"loss": loss, "neg_elbo": -log_w.mean()}
         if not self.training:

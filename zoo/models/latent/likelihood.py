@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.functional.likelihoods import (
     bernoulli_log_prob,
     categorical_log_prob,
@@ -52,22 +52,19 @@ class LikelihoodModel(LatentModel):
         **latent: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
-        if likelihood not in LIKELIHOODS:
-            raise ValueError(
-                f"unknown likelihood {likelihood!r}; choose from {', '.join(LIKELIHOODS)}"
-            )
-        if binarization not in BINARIZATIONS:
-            raise ValueError(
-                f"unknown binarization {binarization!r}; choose from {', '.join(BINARIZATIONS)}"
-            )
+        check_choice("likelihood", likelihood, LIKELIHOODS)
+        check_choice("binarization", binarization, BINARIZATIONS)
         if likelihood != "bernoulli" and binarization != "none":
-            raise ValueError("binarised pixels need likelihood='bernoulli'")
-        if likelihood == "categorical" and levels < 2:
-            raise ValueError(f"levels must be at least 2, got {levels}")
-        if likelihood == "gaussian":
+            raise InputError(f"binarization={binarization!r} needs likelihood='bernoulli'")
+        if likelihood == "categorical":
+            check_at_least(2, levels=levels)
+
+    def build(self) -> None:
+        super().build()
+        if self.hparams["likelihood"] == "gaussian":
             self.log_sigma = nn.Parameter(torch.zeros(()))
 
-    def values_per_pixel(self) -> int:
+    def parameters_per_pixel(self) -> int:
         """Numbers that the decoder says for each pixel."""
         return self.hparams["levels"] if self.hparams["likelihood"] == "categorical" else 1
 
@@ -78,7 +75,7 @@ class LikelihoodModel(LatentModel):
             return gaussian_log_prob(decoded, self.log_sigma, x)
         return (bernoulli_log_prob if kind == "bernoulli" else categorical_log_prob)(decoded, x)
 
-    def mean_pixels(self, decoded: Tensor) -> Tensor:
+    def likelihood_mean(self, decoded: Tensor) -> Tensor:
         """E[x|z], (B, *input_shape), from the decoder's output."""
         kind = self.hparams["likelihood"]
         if kind == "bernoulli":
@@ -128,7 +125,7 @@ class LikelihoodModel(LatentModel):
                 f"{high:.3g}: scale the data, or choose --model.likelihood gaussian"
             )
 
-    def describe_pixels(self) -> str:
+    def describe_likelihood(self) -> str:
         """The likelihood and what it is given, in words: bounds compare only where they agree."""
         hp = self.hparams
         pixels = {
@@ -144,7 +141,7 @@ class LikelihoodModel(LatentModel):
 
     def describe_metrics(self) -> dict[str, str]:
         return super().describe_metrics() | {
-            "neg_elbo": f"−ELBO, nats per image ({self.describe_pixels()})",
+            "neg_elbo": f"−ELBO, nats per image ({self.describe_likelihood()})",
             "reconstruction": "−E[log p(x|z)], nats per image",
             "bits_per_dim": "−ELBO in bits per pixel and channel",
             "mse": "squared error per pixel of decode(encode(x))",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from zoo import plots
+from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.functional.meshes import edge_lengths, mesh_edges
 from zoo.functional.paths import PATHS, linear_path, minimize_path_energy
 from zoo.functional.templates import unpack_template
@@ -22,7 +24,7 @@ NETWORKS = ("spiral", "cheb", "mlp")
 class TemplateMeshModel(LatentModel):
     """A latent model of shapes on a template, around networks of spiral or Chebyshev convolutions.
 
-    The template is made coarser once for each entry of ``hidden``, by farthest points; what this
+    The template is made coarser once for each entry of ``hidden_dims``, by farthest points; what this
     takes is stored with the model. Its vertices are what the encoder measures from and the decoder
     adds to.
 
@@ -33,9 +35,9 @@ class TemplateMeshModel(LatentModel):
         latent_dim: D, default 8.
         network: ``spiral`` (default), ``cheb``, or ``mlp``, which looks at no edges.
         hidden: channels at each level, default (16, 32, 64); widths of an MLP.
-        pooling: how many times fewer vertices each level has than the one before, default 4.
-        size: the spirals' length, or the number of Chebyshev polynomials, default 9.
-        isometry: weight λ of a penalty on edges that are not as long as they should be halfway
+        pooling_factor: how many times fewer vertices each level has than the one before, default 4.
+        kernel_size: the spirals' length, or the number of Chebyshev polynomials, default 9.
+        isometry_weight: weight λ of a penalty on edges that are not as long as they should be halfway
             between shapes, default 0:
 
                 λ · mean_e ((ℓₑ(g(z_t)) − ℓ̄ₑ) / ℓ̄ₑ)²,  z_t = (1−t) z₀ + t z₁,
@@ -70,41 +72,54 @@ class TemplateMeshModel(LatentModel):
         template: str,
         latent_dim: int = 8,
         network: str = "spiral",
-        hidden: tuple[int, ...] = (16, 32, 64),
-        pooling: int = 4,
-        size: int = 9,
-        isometry: float = 0.0,
+        hidden_dims: tuple[int, ...] = (16, 32, 64),
+        pooling_factor: int = 4,
+        kernel_size: int = 9,
+        isometry_weight: float = 0.0,
         activation: str = "elu",
         **latent: Any,
     ) -> None:
-        vertices, faces = unpack_template(template)
-        if tuple(input_shape) != tuple(vertices.shape):
-            raise ValueError(
-                f"the template has {len(vertices)} vertices, shapes have {tuple(input_shape)}"
-            )
-        if isometry < 0:
-            raise ValueError(f"isometry must not be negative, got {isometry}")
-        self.levels: MeshHierarchy | None = None
-        if network in ("spiral", "cheb"):
-            self.levels = MeshHierarchy(vertices, faces, [pooling] * len(hidden), network, size)
         super().__init__(
-            input_shape, latent_dim, network=network, hidden=hidden, activation=activation,
-            **latent,
+            input_shape, latent_dim, network=network, hidden_dims=hidden_dims,
+            activation=activation, **latent,
         )  # fmt: skip
-        self.levels = None  # the networks have what they need of it
+        vertices, _ = unpack_template(template)
+        if tuple(input_shape) != tuple(vertices.shape):
+            raise InputError(
+                f"the template has {len(vertices)} vertices, input_shape is {tuple(input_shape)}"
+            )
+        check_non_negative(isometry_weight=isometry_weight)
+        check_at_least(2, pooling_factor=pooling_factor)
+        check_at_least(1, kernel_size=kernel_size)
+
+    # -- networks -------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        _, faces = unpack_template(self.hparams["template"])
+        super().build()
         self.register_buffer("faces", faces)
         self.register_buffer("edges", mesh_edges(faces))
 
-    # -- networks -------------------------------------------------------------------------------
+    @cached_property
+    def hierarchy(self) -> MeshHierarchy | None:
+        """Coarser versions of the template for mesh convolutions; None for an MLP."""
+        hp = self.hparams
+        if hp["network"] == "mlp":
+            return None
+        vertices, faces = unpack_template(hp["template"])
+        factors = [hp["pooling_factor"]] * len(hp["hidden_dims"])
+        return MeshHierarchy(vertices, faces, factors, hp["network"], hp["kernel_size"])
 
     def make_encoder_network(self, out_features: int) -> nn.Module:
         """(B, V, 3) → (B, out_features)."""
         mean = unpack_template(self.hparams["template"])[0]
         hp = self.hparams
-        if self.levels is None:
+        if self.hierarchy is None:
             network = super().make_encoder_network(out_features)
         else:
-            network = mesh_encoder(self.levels, hp["hidden"], out_features, hp["activation"])
+            network = mesh_encoder(
+                self.hierarchy, hp["hidden_dims"], out_features, hp["activation"]
+            )
         return nn.Sequential(AddOffset(-mean), network)
 
     def make_decoder_network(self, in_features: int | None = None, values: int = 1) -> nn.Module:
@@ -112,17 +127,17 @@ class TemplateMeshModel(LatentModel):
         mean = unpack_template(self.hparams["template"])[0]
         size = self.latent_dim if in_features is None else in_features
         hp = self.hparams
-        if self.levels is None:
+        if self.hierarchy is None:
             network = super().make_decoder_network(size)
         else:
-            network = mesh_decoder(self.levels, hp["hidden"], size, hp["activation"])
+            network = mesh_decoder(self.hierarchy, hp["hidden_dims"], size, hp["activation"])
         return nn.Sequential(network, AddOffset(mean))
 
     # -- training -------------------------------------------------------------------------------
 
     def step(self, batch: Any) -> dict[str, Any]:
         parts: dict[str, Any] = super().step(batch)
-        weight, x = self.hparams["isometry"], batch[0]
+        weight, x = self.hparams["isometry_weight"], batch[0]
         if weight:
             parts["distortion"] = self.distortion(x)
             parts["loss"] = parts["loss"] + weight * parts["distortion"]
@@ -134,7 +149,7 @@ class TemplateMeshModel(LatentModel):
 
     def distortion(self, x: Tensor) -> Tensor:
         """How far edges between the codes of neighbours in a batch are from the length that they
-        should have; see ``isometry``."""
+        should have; see ``isometry_weight``."""
         z, lengths = self.encode(x), edge_lengths(x, self.edges)
         t = torch.rand(len(x), 1).to(x) if self.training else x.new_full((len(x), 1), 0.5)
         wanted = torch.lerp(lengths, lengths.roll(1, 0), t)
@@ -184,7 +199,7 @@ class TemplateMeshModel(LatentModel):
             + 0.01 * shapes.diff(dim=0).square().mean((1, 2, 3)).sum()
         )
 
-    def pictures(self, x: Tensor) -> Tensor:
+    def to_images(self, x: Tensor) -> Tensor:
         return plots.render(x, self.faces, reach=1.15 * self._radius())
 
     def _radius(self) -> float:

@@ -67,12 +67,14 @@ class PCA(MomentsTask, LatentModel):
         **latent: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
-        self._choose(solver, dict.fromkeys(self.solvers, ()))
+        self._set_solver(solver, dict.fromkeys(self.solvers, ()))
         self.sums = FactoredMoments if solver == "svd" else Moments
+
+    def build(self) -> None:
         features = math.prod(self.input_shape)
         self.mean = nn.Parameter(torch.zeros(features))
-        self.components = nn.Parameter(torch.eye(latent_dim, features))
-        self.register_buffer("explained_variance", torch.ones(latent_dim))
+        self.components = nn.Parameter(torch.eye(self.latent_dim, features))
+        self.register_buffer("explained_variance", torch.ones(self.latent_dim))
         self.register_buffer("total_variance", torch.tensor(float(features)))
         self.register_buffer("noise_variance", torch.tensor(1.0))
 
@@ -114,11 +116,11 @@ class PCA(MomentsTask, LatentModel):
             parts["nll"] = -self.log_prob(x).mean()
         return parts
 
-    def gather(self, x: Tensor, y: Tensor) -> None:
-        self.take(x.flatten(1))
+    def accumulate(self, x: Tensor, y: Tensor) -> None:
+        self.add_rows(x.flatten(1))
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
-        moments = self.taken()
+        moments = self.pop_moments()
         self._check_finite(moments.mean)
         dims, features = self.latent_dim, len(self.mean)
         values, vectors = spectrum(moments, dims)  # (P,), (P, dims): columns

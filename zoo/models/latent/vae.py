@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import check_at_least, check_non_negative
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.models.latent.conditional import ClassConditional
@@ -33,7 +34,7 @@ class VAE(LikelihoodModel):
         free_bits: nats of KL that each latent dimension has for free, as a mean over the batch:
             Σ_d max(free_bits, KL_d); default 0 (Kingma et al., 2016, appendix C.8).
         **pixels: ``likelihood`` and ``binarization``, see :class:`zoo.models.latent.likelihood.LikelihoodModel`;
-            ``network``, ``hidden``, ``activation`` and the settings of :class:`zoo.core.task.Task`.
+            ``network``, ``hidden_dims``, ``activation`` and the settings of :class:`zoo.core.task.Task`.
 
     Shapes: x (B, *input_shape), z (B, latent_dim).
 
@@ -57,12 +58,13 @@ class VAE(LikelihoodModel):
         **pixels: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **pixels)
-        for name, value in (("kl_warmup", kl_warmup), ("free_bits", free_bits)):
-            if value < 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
+        check_non_negative(kl_warmup=kl_warmup, free_bits=free_bits)
+        self._warmup_steps = 0.0  # known when training starts
+
+    def build(self) -> None:
+        super().build()
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
-        self._warmup_steps = 0.0  # known when training starts
 
     def make_encoder(self) -> nn.Module:
         """x (B, *input_shape) → μ and log σ² of q(z|x), side by side: (B, 2·latent_dim)."""
@@ -70,7 +72,7 @@ class VAE(LikelihoodModel):
 
     def make_decoder(self) -> nn.Module:
         """z (B, latent_dim) → logits or means of the pixels, (B, *input_shape)."""
-        return self.make_decoder_network(values=self.values_per_pixel())
+        return self.make_decoder_network(values=self.parameters_per_pixel())
 
     # -- distributions --------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ class VAE(LikelihoodModel):
         mean, log_var = self.encoder(x).chunk(2, dim=1)
         return mean, log_var
 
-    def draw(self, mean: Tensor, log_var: Tensor) -> Tensor:
+    def reparameterize(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """z = μ + σ ε."""
         noise = torch.empty_like(mean).normal_(generator=self.rng)
         return mean + (0.5 * log_var).exp() * noise
@@ -92,7 +94,7 @@ class VAE(LikelihoodModel):
         """log p(z) in nats, (B,)."""
         return gaussian_log_prob(torch.zeros_like(z), z.new_zeros(()), z)
 
-    def log_weights(self, x: Tensor, label: Tensor | None = None, draws: int = 1) -> Tensor:
+    def log_weights(self, x: Tensor, label: Tensor | None = None, num_samples: int = 1) -> Tensor:
         """log w = log p(x, z) − log q(z|x) for draws of z, (draws, B).
 
         The mean over draws estimates the ELBO; log (1/K) Σ w estimates log p(x) from below.
@@ -103,13 +105,13 @@ class VAE(LikelihoodModel):
             draws: for each x, default 1.
         """
         mean, log_var = self.posterior(x)  # (B, D)
-        noise = torch.empty(draws, *mean.shape, dtype=mean.dtype, device=mean.device)
+        noise = torch.empty(num_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
         z = mean + (0.5 * log_var).exp() * noise.normal_(generator=self.rng)
         log_q = gaussian_log_prob(mean, 0.5 * log_var, z)
         flat = z.flatten(0, 1)  # (draws·B, D)
-        label = label if label is None else label.repeat(draws)
-        decoded = self.decode_draw(flat, label).unflatten(0, (draws, len(x)))
-        return self.log_prob(x, decoded) + self.log_prior(flat).view(draws, -1) - log_q
+        label = label if label is None else label.repeat(num_samples)
+        decoded = self.decode_conditioned(flat, label).unflatten(0, (num_samples, len(x)))
+        return self.log_prob(x, decoded) + self.log_prior(flat).view(num_samples, -1) - log_q
 
     # -- the contract ---------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ class VAE(LikelihoodModel):
         return self.posterior(self.encoder_input(x))[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.mean_pixels(self.decoder(z))
+        return self.likelihood_mean(self.decoder(z))
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         shape = (n, self.latent_dim)
@@ -137,7 +139,7 @@ class VAE(LikelihoodModel):
         share = self.trainer.estimated_stepping_batches if warmup < 1 else 1
         self._warmup_steps = warmup * share
 
-    def decode_draw(self, z: Tensor, label: Any) -> Tensor:
+    def decode_conditioned(self, z: Tensor, label: Any) -> Tensor:
         """The decoder's output for draws of the codes of images with these labels."""
         return self.decoder(z)
 
@@ -145,8 +147,8 @@ class VAE(LikelihoodModel):
         gray = batch[0]
         x = self.binarize(gray)
         mean, log_var = self.posterior(x)  # (B, D)
-        z = self.draw(mean, log_var)
-        reconstruction = -self.log_prob(x, self.decode_draw(z, _label(batch))).mean()
+        z = self.reparameterize(mean, log_var)
+        reconstruction = -self.log_prob(x, self.decode_conditioned(z, _label(batch))).mean()
         kl = self.kl(mean, log_var, z).mean(0)  # (D,)
         neg_elbo = reconstruction + kl.sum()
         free = self.hparams["free_bits"]
@@ -185,8 +187,7 @@ class BetaVAE(VAE):
         self, input_shape: tuple[int, ...], latent_dim: int = 2, beta: float = 4.0, **vae: Any
     ) -> None:
         super().__init__(input_shape, latent_dim, **vae)
-        if beta < 0:
-            raise ValueError(f"beta must not be negative, got {beta}")
+        check_non_negative(beta=beta)
 
     def kl_weight(self) -> float:
         return self.hparams["beta"] * super().kl_weight()
@@ -218,13 +219,14 @@ class ConditionalVAE(ClassConditional, VAE):
     def __init__(
         self, input_shape: tuple[int, ...], num_classes: int, latent_dim: int = 2, **vae: Any
     ) -> None:
-        self.num_classes = num_classes
         super().__init__(input_shape, latent_dim, **vae)
+        check_at_least(2, num_classes=num_classes)
+        self.num_classes = num_classes
 
     def make_decoder(self) -> nn.Module:
         """(z, weights of the classes), (B, D + K) → the pixels' distribution."""
         size = self.latent_dim + self.hparams["num_classes"]
-        return self.make_decoder_network(size, values=self.values_per_pixel())
+        return self.make_decoder_network(size, values=self.parameters_per_pixel())
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean and the class, given or found: (B, D + K)."""
@@ -241,7 +243,7 @@ class ConditionalVAE(ClassConditional, VAE):
         ]
         return torch.stack(scores).argmax(0)
 
-    def decode_draw(self, z: Tensor, label: Any) -> Tensor:
+    def decode_conditioned(self, z: Tensor, label: Any) -> Tensor:
         return self.decoder(torch.cat([z, self.one_hot(self.classes_of(label))], dim=1))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError, check_at_least
 from zoo.functional.likelihoods import gaussian_log_prob, log_mean_exp
 from zoo.models.latent.vae import VAE
 
@@ -37,12 +38,18 @@ class VampPriorVAE(VAE):
         **vae: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **vae)
-        if num_pseudo_inputs < 1:
-            raise ValueError(f"num_pseudo_inputs must be at least 1, got {num_pseudo_inputs}")
+        check_at_least(1, num_pseudo_inputs=num_pseudo_inputs)
         if self.hparams["free_bits"]:
-            raise ValueError("free_bits need a KL for each latent dimension: choose another prior")
-        # in [0, 1] through a sigmoid, first around the grey of a dark image
-        self.pseudo_logits = nn.Parameter(torch.randn(num_pseudo_inputs, *self.input_shape) - 1)
+            raise InputError(
+                "free_bits need a KL for each latent dimension, which this prior does not have: "
+                "leave them at 0"
+            )
+
+    def build(self) -> None:
+        super().build()
+        # mapped to [0, 1] by a sigmoid; the initial values are those of a dark image
+        count = self.hparams["num_pseudo_inputs"]
+        self.pseudo_logits = nn.Parameter(torch.randn(count, *self.input_shape) - 1)
 
     def pseudo_inputs(self) -> Tensor:
         """u, (K, *input_shape)."""

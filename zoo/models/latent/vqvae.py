@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo.errors import check_at_least
 from zoo.models.latent.likelihood import LikelihoodModel
 from zoo.networks.conv_autoencoder import check_images, halvings
 from zoo.networks.mlp import make_activation
@@ -33,8 +34,8 @@ class VQVAE(LikelihoodModel):
         num_codes: K, vectors in the codebook, default 64.
         code_dim: their length, default 16.
         hidden: channels after each halving of the image, default (32, 64).
-        commitment: β, default 0.25.
-        decay: γ of the codebook's running means, default 0.99.
+        commitment_weight: β, default 0.25.
+        ema_decay: γ of the codebook's running means, default 0.99.
         prior_width, prior_blocks: of the PixelCNN, default 64 and 4.
         **pixels: ``likelihood``, ``binarization``, ``activation``, and the settings of
             :class:`zoo.core.task.Task`; see :class:`zoo.models.latent.likelihood.LikelihoodModel`.
@@ -60,41 +61,44 @@ class VQVAE(LikelihoodModel):
         input_shape: tuple[int, ...],
         num_codes: int = 64,
         code_dim: int = 16,
-        hidden: tuple[int, ...] = (32, 64),
-        commitment: float = 0.25,
-        decay: float = 0.99,
+        hidden_dims: tuple[int, ...] = (32, 64),
+        commitment_weight: float = 0.25,
+        ema_decay: float = 0.99,
         prior_width: int = 64,
         prior_blocks: int = 4,
         **pixels: Any,
     ) -> None:
-        if num_codes < 2:
-            raise ValueError(f"num_codes must be at least 2, got {num_codes}")
-        check_images(input_shape, hidden)
-        height, width = (halvings(side, len(hidden))[-1] for side in input_shape[1:])
+        check_at_least(2, num_codes=num_codes)
+        check_images(input_shape, hidden_dims)
+        height, width = (halvings(side, len(hidden_dims))[-1] for side in input_shape[1:])
         size = height * width * code_dim
-        super().__init__(input_shape, latent_dim=size, network="residual", hidden=hidden, **pixels)
-        for name in ("latent_dim", "network"):  # they follow from the others: no one's to choose
-            self.hparams.pop(name)
+        super().__init__(
+            input_shape, latent_dim=size, network="residual", hidden_dims=hidden_dims, **pixels
+        )
         self.grid = (height, width)
+
+    def build(self) -> None:
+        super().build()
+        hp = self.hparams
         self.encoder = self.make_encoder()
         self.decoder = self.make_decoder()
-        self.codebook = VectorQuantizer(num_codes, code_dim, decay)
+        self.codebook = VectorQuantizer(hp["num_codes"], hp["code_dim"], hp["ema_decay"])
         self.prior = self.make_prior()
 
     def make_encoder(self) -> nn.Module:
         """(B, C, H, W) → vectors to be quantised, (B, code_dim, h, w)."""
         hp = self.hparams
-        features = residual_features(self.input_shape, hp["hidden"], hp["activation"])
-        last = nn.Conv2d(hp["hidden"][-1], hp["code_dim"], 1)
+        features = residual_features(self.input_shape, hp["hidden_dims"], hp["activation"])
+        last = nn.Conv2d(hp["hidden_dims"][-1], hp["code_dim"], 1)
         return nn.Sequential(features, make_activation(hp["activation"]), last)
 
     def make_decoder(self) -> nn.Module:
         """Codebook vectors (B, code_dim, h, w) → the pixels' distribution."""
         hp = self.hparams
-        values, (channels, *sides) = self.values_per_pixel(), self.input_shape
-        images = residual_images((values * channels, *sides), hp["hidden"], hp["activation"])
+        values, (channels, *sides) = self.parameters_per_pixel(), self.input_shape
+        images = residual_images((values * channels, *sides), hp["hidden_dims"], hp["activation"])
         split = [nn.Unflatten(1, (values, channels))] if values > 1 else []
-        return nn.Sequential(nn.Conv2d(hp["code_dim"], hp["hidden"][-1], 1), images, *split)
+        return nn.Sequential(nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), images, *split)
 
     def make_prior(self) -> PixelCNN:
         """p(symbols)."""
@@ -117,7 +121,7 @@ class VQVAE(LikelihoodModel):
         return self.quantize(self.encoder_input(x))[1].flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.mean_pixels(self._decoded(z.unflatten(1, (*self.grid, -1))))
+        return self.likelihood_mean(self._decoded(z.unflatten(1, (*self.grid, -1))))
 
     def _decoded(self, vectors: Tensor) -> Tensor:
         return self.decoder(vectors.permute(0, 3, 1, 2))
@@ -142,7 +146,7 @@ class VQVAE(LikelihoodModel):
         uses.index_add_(0, flat, torch.ones_like(flat, dtype=h.dtype))  # bincount would wait
         share = uses / len(flat)
         parts = {
-            "loss": neg_elbo + self.hparams["commitment"] * commitment,
+            "loss": neg_elbo + self.hparams["commitment_weight"] * commitment,
             "neg_elbo": neg_elbo,
             "reconstruction": reconstruction,
             "prior_nll": prior_nll,

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.core.constructor import build_config
 from zoo.core.optim import decay_groups
 from zoo.core.task import Task
 from zoo.functional.tokenization import Tokenizer, load_tokenizer
-from zoo.networks.sequence_network import SequenceNetwork
+from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 
 Labels = list[str] | None
 
@@ -19,35 +20,45 @@ class SequenceModel(Task):
     """A task around a :class:`~zoo.networks.sequence_network.SequenceNetwork`.
 
     Args:
-        layer: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``, all with
-            as many weights as the transformer.
-        dim: width of tokens, default 128.
-        layers, heads: default 4 and 4.
+        layer_type: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``, all
+            with as many weights as the transformer.
+        dim: width of the tokens, default 128.
+        layers: number of layers, default 4.
+        heads: attention heads, default 4.
         position: ``rotary`` (default), ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``none``;
-            of the transformer alone.
-        hidden: inner width of its feed-forward nets, default 4 · dim.
-        kv_heads, qk_norm: default all heads and no; see
-            :class:`~zoo.networks.attention.MultiHeadAttention`.
-        norm, pre_norm, activation, bias: default ``layer``, yes, ``gelu`` and yes; see
-            :class:`~zoo.networks.transformer.TransformerLayer`.
-        dropout, attention_dropout: default 0, and that of ``dropout``; see
-            :class:`~zoo.networks.transformer.TransformerLayer`.
-        init_std, zero_init: default 0.02 and no; ``std`` and ``zero_init`` of the network.
-        **task: see :class:`~zoo.core.task.Task`. Of the optimiser ``muon``, embeddings and the last map
-            belong to the Adam part.
+            only the transformer uses it.
+        mlp_dim: inner width of the feed-forward networks, default 4 · dim.
+        kv_heads: heads of keys and values, default ``heads``.
+        qk_norm: whether queries and keys are normalized, default no.
+        normalization: ``layer`` (default), ``rms`` or ``batch``.
+        pre_norm: whether normalization comes before each sublayer (default) or after it.
+        activation: ``gelu`` (default), ``relu``, ``relu2`` or ``swiglu``.
+        bias: whether linear maps have a bias, default yes.
+        dropout: dropout probability, default 0.
+        attention_dropout: dropout probability of the attention weights, default ``dropout``.
+        init_std: standard deviation of the initial weights, default 0.02.
+        zero_init: whether projections into the residual stream start at 0, default no.
+        **task: see :class:`~zoo.core.task.Task`. With the optimizer ``muon``, embeddings and the
+            output layer are trained by its AdamW part.
+
+    For the settings of the layers see :class:`~zoo.networks.transformer.TransformerConfig` and
+    :class:`~zoo.networks.sequence_network.SequenceConfig`.
+
+    Raises:
+        InputError: unknown names, or numbers out of range.
     """
 
     def __init__(
         self,
-        layer: str = "transformer",
+        layer_type: str = "transformer",
         dim: int = 128,
         layers: int = 4,
         heads: int = 4,
         position: str = "rotary",
-        hidden: int | None = None,
+        mlp_dim: int | None = None,
         kv_heads: int | None = None,
         qk_norm: bool = False,
-        norm: str = "layer",
+        normalization: str = "layer",
         pre_norm: bool = True,
         activation: str = "gelu",
         bias: bool = True,
@@ -60,22 +71,22 @@ class SequenceModel(Task):
         super().__init__(**task)
 
     def make_network(self, causal: bool, length: int, **options: Any) -> SequenceNetwork:
-        """The stack of layers for up to ``length`` tokens; ``options`` go before the
-        hyper-parameters."""
-        hp = self.hparams
-        names = (
-            "layer", "dim", "layers", "heads", "position", "hidden", "kv_heads", "qk_norm", "norm",
-            "pre_norm", "activation", "bias", "dropout", "attention_dropout", "zero_init",
-        )  # fmt: skip
-        settings = {name: hp[name] for name in names}
-        settings |= {"std": hp["init_std"], "length": length, "causal": causal, **options}
-        return SequenceNetwork(**settings)
+        """Create the stack of layers for up to ``length`` tokens.
 
-    def look(self, x: Tensor, y: Tensor) -> Any:
+        Args:
+            causal: whether a token sees only itself and earlier tokens.
+            length: longest sequence.
+            **options: ``window`` or ``cross`` of the network.
+        """
+        return SequenceNetwork(
+            build_config(SequenceConfig, self.hparams), length, causal, **options
+        )
+
+    def run_for_inspection(self, x: Tensor, y: Tensor) -> Any:
         """One pass over a batch, for those who look at what happens inside."""
         return self(x)
 
-    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+    def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         """Names of the queries and the keys of an attention, by its name, on one row of a batch;
         none where tokens have no names."""
         return None, None
@@ -119,7 +130,7 @@ class TextModel(SequenceModel):
             raise ValueError("this model was made without a tokenizer: it knows numbers alone")
         return load_tokenizer(self.hparams["tokenizer"])
 
-    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+    def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         if self.hparams["tokenizer"] is None:
             return None, None
         names = token_labels(x, self.tokenizer)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
+from zoo.errors import check_at_least, check_choice, check_probability
 from zoo.models.sequences.base import Labels, TextModel, make_embedding
 
 POOLINGS = ("mean", "max", "attention", "cls")
@@ -30,8 +31,7 @@ class SequencePooling(nn.Module):
 
     def __init__(self, kind: str, dim: int) -> None:
         super().__init__()
-        if kind not in POOLINGS:
-            raise ValueError(f"unknown pooling {kind!r}; choose from {', '.join(POOLINGS)}")
+        check_choice("pooling", kind, POOLINGS)
         self.kind = kind
         self.score = nn.Linear(dim, 1, bias=False) if kind == "attention" else None
 
@@ -77,15 +77,20 @@ class SequenceClassifier(TextModel, Classifier):
         **text: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **text)
-        hp = self.hparams
+        check_at_least(1, vocab_size=vocab_size, length=length)
+        check_choice("pooling", pooling, POOLINGS)
+        check_probability(input_dropout=input_dropout)
         self.length = length
-        self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
-        # the token that stands for the whole takes a place too
-        self.network = self.make_network(False, length + (pooling == "cls"))
-        self.pool = SequencePooling(pooling, hp["dim"])
-        self.cls = nn.Parameter(torch.zeros(hp["dim"])) if pooling == "cls" else None
+
+    def build(self) -> None:
+        hp, dim = self.hparams, self.hparams["dim"]
+        has_cls = hp["pooling"] == "cls"  # the [cls] token takes a position too
+        self.embedding = make_embedding(hp["vocab_size"], dim, hp["init_std"])
+        self.network = self.make_network(False, self.length + has_cls)
+        self.pool = SequencePooling(hp["pooling"], dim)
+        self.cls = nn.Parameter(torch.zeros(dim)) if has_cls else None
         self.dropout = nn.Dropout(hp["dropout"])
-        self.head = nn.Linear(hp["dim"], num_classes)
+        self.head = nn.Linear(dim, self.num_classes)
 
     def logits(self, x: Tensor) -> Tensor:
         return self.logits_of(self.embedding(x), x != PAD)
@@ -103,8 +108,8 @@ class SequenceClassifier(TextModel, Classifier):
         pooled = self.pool(self.network(embedded, valid), valid)
         return self.head(self.dropout(pooled))
 
-    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
-        names, _ = super().labels(layer, x, y)
+    def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+        names, _ = super().attention_labels(layer, x, y)
         if names is not None and self.cls is not None:
             names = ["[cls]", *names]
         return names, names

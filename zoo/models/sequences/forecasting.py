@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.core.task import Task
+from zoo.errors import InputError, check_at_least, check_choice, check_probability
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.models.sequences.base import SequenceModel
 
-NORMALIZATIONS = ("window", "last", "none")
+WINDOW_NORMALIZATIONS = ("window", "last", "none")
 
 
 class ForecastingTask(Task):
@@ -101,11 +102,16 @@ class DLinear(ForecastingTask):
         **task: Any,
     ) -> None:
         super().__init__(**task)
+        check_at_least(1, num_series=num_series, lookback=lookback, horizon=horizon)
         if kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        maps = num_series if individual else 1
+            raise InputError(f"kernel_size must be odd, got {kernel_size}")
         self.kernel_size = kernel_size
-        # at first, the mean of the past
+
+    def build(self) -> None:
+        hp = self.hparams
+        maps = hp["num_series"] if hp["individual"] else 1
+        lookback, horizon = hp["lookback"], hp["horizon"]
+        # the initial forecast is the mean of the past
         self.weight = nn.Parameter(torch.full((2, maps, lookback, horizon), 1 / lookback))
         self.bias = nn.Parameter(torch.zeros(2, maps, 1, horizon))
 
@@ -129,9 +135,9 @@ class Forecaster(SequenceModel, ForecastingTask):
         lookback, horizon: L and H, steps.
         patch_size, stride: steps of a patch and from one to the next, default 16 and 8. The last
             value is repeated so that the end has a patch too.
-        independent: whether each series is forecast by itself, by the same network (default); else
+        channel_independent: whether each series is forecast by itself, by the same network (default); else
             a token holds the patches of all.
-        normalize: ``window`` (default: mean and standard deviation of each window are taken away
+        window_normalization: ``window`` (default: mean and standard deviation of each window are taken away
             and given back to the forecast), ``last`` (the last value alone is) or ``none``.
         predict_variance: whether the spread of each number is predicted too, default no.
         head_dropout: probability before the last map, default 0.
@@ -155,29 +161,36 @@ class Forecaster(SequenceModel, ForecastingTask):
         horizon: int,
         patch_size: int = 16,
         stride: int = 8,
-        independent: bool = True,
-        normalize: str = "window",
+        channel_independent: bool = True,
+        window_normalization: str = "window",
         predict_variance: bool = False,
         head_dropout: float = 0.0,
         **sequence: Any,
     ) -> None:
-        if normalize not in NORMALIZATIONS:
-            raise ValueError(
-                f"unknown normalize {normalize!r}; choose from {', '.join(NORMALIZATIONS)}"
-            )
-        if patch_size > lookback:
-            raise ValueError(f"a patch of {patch_size} steps is longer than the past of {lookback}")
-        patches = math.ceil((lookback - patch_size) / stride) + 1
         super().__init__(**sequence)
-        hp = self.hparams
+        check_at_least(1, num_series=num_series, horizon=horizon, patch_size=patch_size)
+        check_at_least(1, stride=stride)
+        check_choice("window_normalization", window_normalization, WINDOW_NORMALIZATIONS)
+        check_probability(head_dropout=head_dropout)
+        if patch_size > lookback:
+            raise InputError(
+                f"patch_size must not exceed lookback, got patch_size={patch_size} and "
+                f"lookback={lookback}"
+            )
         self.patch_size, self.stride = patch_size, stride
-        self.missing = (patches - 1) * stride + patch_size - lookback
-        width = 1 if independent else num_series
-        outputs = horizon * width * (2 if predict_variance else 1)
-        self.embedding = nn.Linear(patch_size * width, hp["dim"])
-        self.network = self.make_network(False, patches)
+        self.num_patches = math.ceil((lookback - patch_size) / stride) + 1
+        self.missing = (self.num_patches - 1) * stride + patch_size - lookback
+
+    def build(self) -> None:
+        hp = self.hparams
+        width = 1 if hp["channel_independent"] else hp["num_series"]
+        outputs = hp["horizon"] * width * (2 if hp["predict_variance"] else 1)
+        self.embedding = nn.Linear(self.patch_size * width, hp["dim"])
+        self.network = self.make_network(False, self.num_patches)
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Dropout(head_dropout), nn.Linear(patches * hp["dim"], outputs)
+            nn.Flatten(),
+            nn.Dropout(hp["head_dropout"]),
+            nn.Linear(self.num_patches * hp["dim"], outputs),
         )
 
     def patches(self, x: Tensor) -> Tensor:
@@ -189,11 +202,11 @@ class Forecaster(SequenceModel, ForecastingTask):
         hp = self.hparams
         center, scale = self._frame(x)
         past = (x - center) / scale
-        if hp["independent"]:
+        if hp["channel_independent"]:
             past = past.mT.flatten(0, 1)[..., None]  # (B·C, L, 1)
         out = self.head(self.network(self.embedding(self.patches(past))))
         out = out.unflatten(-1, (-1, hp["horizon"], past.shape[-1]))  # (N, 1 or 2, H, W)
-        if hp["independent"]:
+        if hp["channel_independent"]:
             out = out[..., 0].unflatten(0, (len(x), -1)).permute(0, 2, 3, 1)
         mean = center + scale * out[:, 0]
         if not hp["predict_variance"]:
@@ -202,7 +215,7 @@ class Forecaster(SequenceModel, ForecastingTask):
 
     def _frame(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Centre and scale in which a window is seen, (B, 1, C)."""
-        kind = self.hparams["normalize"]
+        kind = self.hparams["window_normalization"]
         if kind == "window":
             std, mean = torch.std_mean(x, 1, correction=0, keepdim=True)
             return mean, std + self.smallest

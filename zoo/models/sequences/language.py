@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from zoo.errors import check_at_least
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.base import TextModel, make_embedding
 from zoo.models.sequences.generation import generate_tokens
@@ -56,14 +57,17 @@ class LanguageModel(TextModel):
         **text: Any,
     ) -> None:
         super().__init__(**text)
-        hp = self.hparams
+        check_at_least(1, vocab_size=vocab_size, length=length, window=window)
         self.vocab_size, self.length = vocab_size, length
         self.window = window or length
-        self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
-        self.network = self.make_network(True, length, window=self.window)
+
+    def build(self) -> None:
+        hp = self.hparams
+        self.embedding = make_embedding(self.vocab_size, hp["dim"], hp["init_std"])
+        self.network = self.make_network(True, self.length, window=self.window)
         self.head: nn.Linear | None = None
-        if not tie_embeddings:
-            self.head = nn.Linear(hp["dim"], vocab_size, bias=False)
+        if not hp["tie_embeddings"]:
+            self.head = nn.Linear(hp["dim"], self.vocab_size, bias=False)
             nn.init.normal_(self.head.weight, std=hp["init_std"])
 
     def logits(self, x: Tensor, valid: Tensor | None = None) -> Tensor:

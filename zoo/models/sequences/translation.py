@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from zoo.errors import check_at_least, check_fraction
 from zoo.functional.tokenization import BEGIN, END, PAD, SPECIALS, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import Labels, SequenceModel, make_embedding, token_labels
@@ -59,12 +60,16 @@ class Translator(SequenceModel):
         **sequence: Any,
     ) -> None:
         super().__init__(**sequence)
-        hp = self.hparams
+        check_at_least(1, length=length, target_length=target_length)
+        check_fraction(label_smoothing=label_smoothing)
         self.length, self.target_length = length, target_length
-        self.embedding = make_embedding(vocab_size, hp["dim"], hp["init_std"])
-        self.target_embedding = make_embedding(target_vocab_size, hp["dim"], hp["init_std"])
-        self.encoder = self.make_network(False, length)
-        self.decoder = self.make_network(True, target_length, cross=True)
+
+    def build(self) -> None:
+        hp = self.hparams
+        self.embedding = make_embedding(hp["vocab_size"], hp["dim"], hp["init_std"])
+        self.target_embedding = make_embedding(hp["target_vocab_size"], hp["dim"], hp["init_std"])
+        self.encoder = self.make_network(False, self.length)
+        self.decoder = self.make_network(True, self.target_length, cross=True)
 
     @cached_property
     def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
@@ -93,10 +98,10 @@ class Translator(SequenceModel):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.logits(x, y)
 
-    def look(self, x: Tensor, y: Tensor) -> Any:
+    def run_for_inspection(self, x: Tensor, y: Tensor) -> Any:
         return self(x, y)
 
-    def labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
+    def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         if self.hparams["tokenizer"] is None:
             return None, None
         source, target = self.tokenizers

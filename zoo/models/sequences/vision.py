@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.models.sequences.base import SequenceModel
-from zoo.models.sequences.classification import SequencePooling
+from zoo.models.sequences.classification import POOLINGS, SequencePooling
 from zoo.networks.normalization import Normalize
 
 
@@ -46,24 +48,32 @@ class VisionTransformer(SequenceModel, Classifier):
         position: str = "learned",
         **sequence: Any,
     ) -> None:
-        if len(input_shape) != 3:
-            raise ValueError(f"patches are cut from images (C, H, W), got {tuple(input_shape)}")
-        channels, *sides = input_shape
-        if any(side % patch_size for side in sides):
-            raise ValueError(
-                f"patch_size={patch_size} does not divide an image of {sides[0]} × {sides[1]} "
-                "pixels"
-            )
-        patches = (sides[0] // patch_size) * (sides[1] // patch_size)
         super().__init__(num_classes=num_classes, position=position, **sequence)
-        hp = self.hparams
-        self.normalize = Normalize(mean, std)
-        self.patch_size = patch_size
-        self.embedding = nn.Linear(channels * patch_size**2, hp["dim"])
-        self.network = self.make_network(False, patches + (pooling == "cls"))
-        self.pool = SequencePooling(pooling, hp["dim"])
-        self.cls = nn.Parameter(torch.zeros(hp["dim"])) if pooling == "cls" else None
-        self.head = nn.Linear(hp["dim"], num_classes)
+        check_at_least(1, patch_size=patch_size)
+        check_choice("pooling", pooling, POOLINGS)
+        if len(input_shape) != 3:
+            raise InputError(
+                f"VisionTransformer needs images (C, H, W), got input_shape={tuple(input_shape)}"
+            )
+        sides = input_shape[1:]
+        if any(side % patch_size for side in sides):
+            raise InputError(
+                f"patch_size must divide the sides of the image, got patch_size={patch_size} and "
+                f"{sides[0]}×{sides[1]} pixels"
+            )
+        self.input_shape, self.patch_size = tuple(input_shape), patch_size
+
+    def build(self) -> None:
+        hp, dim = self.hparams, self.hparams["dim"]
+        channels, *sides = self.input_shape
+        patches = math.prod(side // self.patch_size for side in sides)
+        has_cls = hp["pooling"] == "cls"
+        self.normalize = Normalize(hp["mean"], hp["std"])
+        self.embedding = nn.Linear(channels * self.patch_size**2, dim)
+        self.network = self.make_network(False, patches + has_cls)
+        self.pool = SequencePooling(hp["pooling"], dim)
+        self.cls = nn.Parameter(torch.zeros(dim)) if has_cls else None
+        self.head = nn.Linear(dim, self.num_classes)
 
     def patches(self, x: Tensor) -> Tensor:
         """Pixels of each patch, line by line, (B, C, H, W) → (B, patches, C·P²)."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, unknown
+from zoo.errors import InputError, check_choice, unknown
 from zoo.networks import MLP, Normalize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,22 +49,25 @@ class TorchvisionClassifier(Classifier):
         backbone: str = "resnet18",
         weights: str | None = None,
         head: str = "fresh",
-        hidden: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
         freeze: bool = False,
         image_size: int | None = None,
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
         if len(input_shape) != 3 or input_shape[0] not in (1, 3):
-            raise ValueError(f"a backbone needs grey or colour images, got {tuple(input_shape)}")
-        if head not in ("fresh", "pretrained"):
-            raise ValueError(f"unknown head {head!r}; choose from fresh, pretrained")
+            raise InputError(
+                f"a backbone needs images with 1 or 3 channels, got input_shape={tuple(input_shape)}"
+            )
+        check_choice("head", head, ("fresh", "pretrained"))
+        self.input_shape = tuple(input_shape)
         self.image_size = image_size
+
+    def build(self) -> None:
         self.normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)
         self.backbone = self.make_backbone()
-        self._freeze = freeze
         self._place_head()
-        self._try(input_shape)
+        self._check_image_size()
 
     def make_backbone(self) -> nn.Module:
         """torchvision's model, its auxiliary outputs removed."""
@@ -94,7 +97,7 @@ class TorchvisionClassifier(Classifier):
 
     def make_head(self, in_features: int) -> nn.Module:
         """Features of the backbone → (B, num_classes)."""
-        return MLP([in_features, *self.hparams["hidden"], self.num_classes])
+        return MLP([in_features, *self.hparams["hidden_dims"], self.num_classes])
 
     def logits(self, x: Tensor) -> Tensor:
         if x.shape[1] == 1:
@@ -106,7 +109,7 @@ class TorchvisionClassifier(Classifier):
 
     def train(self, mode: bool = True) -> TorchvisionClassifier:
         super().train(mode)
-        if self._freeze:
+        if self.hparams["freeze"]:
             self.backbone.eval()  # normalisation keeps its statistics
             self._head.train(mode)
         return self
@@ -123,9 +126,9 @@ class TorchvisionClassifier(Classifier):
         if self.hparams["head"] == "pretrained":
             outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
             if outputs != self.num_classes:
-                raise ValueError(
-                    f"the pretrained head tells {outputs} classes, the data has {self.num_classes}:"
-                    " choose head='fresh'"
+                raise InputError(
+                    f"the pretrained head has {outputs} classes, the data {self.num_classes}: "
+                    "choose head='fresh'"
                 )
             head: nn.Module = last
         elif isinstance(last, nn.Linear):
@@ -133,7 +136,7 @@ class TorchvisionClassifier(Classifier):
         else:  # a 1×1 convolution before global pooling
             head = nn.Conv2d(last.in_channels, self.num_classes, 1)
         parent, _, child = name.rpartition(".")
-        if self._freeze:
+        if self.hparams["freeze"]:
             self.backbone.requires_grad_(False)
             head.requires_grad_(True)
         setattr(self.backbone.get_submodule(parent), child, head)
@@ -143,15 +146,16 @@ class TorchvisionClassifier(Classifier):
     def _head(self) -> nn.Module:
         return self.backbone.get_submodule(self._head_name)
 
-    def _try(self, input_shape: tuple[int, ...]) -> None:
-        """One image through the network, so that a misfit shows before training."""
+    def _check_image_size(self) -> None:
+        """Run one image through the network, so that a misfit is reported before training."""
         self.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng([]):
-                self.logits(torch.zeros(1, *input_shape))
+                self.logits(torch.zeros(1, *self.input_shape))
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(
-                f"{self.hparams['backbone']} cannot read images of {input_shape[1]}×"
-                f"{input_shape[2]} pixels: set image_size, such as 224"
+            height, width = self.input_shape[1:]
+            raise InputError(
+                f"{self.hparams['backbone']} cannot process images of {height}×{width} pixels: "
+                "set image_size, for example to 224"
             ) from error
         self.train()

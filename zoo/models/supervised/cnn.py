@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
+from zoo.errors import InputError
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
 from zoo.networks.resnet import ResNet as ResNetFeatures
@@ -40,8 +41,10 @@ class ConvClassifier(Classifier):
     ) -> None:
         super().__init__(num_classes, **classifier)
         self.input_shape = tuple(input_shape)
+
+    def build(self) -> None:
         self.network = self.make_network()
-        if channels_last:
+        if self.hparams["channels_last"]:
             self.network.to(memory_format=torch.channels_last)
 
     def make_network(self) -> nn.Module:
@@ -101,7 +104,7 @@ class CNN(ConvClassifier):
         activation: str = "relu",
         conv_dropout: float | tuple[float, ...] = 0.0,
         global_pooling: str = "none",
-        hidden: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
         dropout: float | tuple[float, ...] = 0.0,
         **conv: Any,
     ) -> None:
@@ -118,7 +121,7 @@ class CNN(ConvClassifier):
         hp = self.hparams
         shape: tuple[int, ...] = features.output_shape  # type: ignore[assignment]
         pooled = hp["global_pooling"] != "none"
-        sizes = [shape[0] if pooled else math.prod(shape), *hp["hidden"], self.num_classes]
+        sizes = [shape[0] if pooled else math.prod(shape), *hp["hidden_dims"], self.num_classes]
         layers = [GlobalPool(hp["global_pooling"])] if pooled else []
         return nn.Sequential(*layers, MLP(sizes, hp["activation"], hp["dropout"]))
 
@@ -153,7 +156,7 @@ class ResNet(ConvClassifier):
     def make_features(self) -> ResNetFeatures:
         hp = self.hparams
         if len(self.input_shape) != 3:
-            raise ValueError(
+            raise InputError(
                 f"a residual network needs images (channels, height, width), got {self.input_shape}"
             )
         names = ("widths", "blocks", "stem_stride", "activation", "normalization")

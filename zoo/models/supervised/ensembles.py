@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.core.registry import create_model, import_class, recipe_for
+from zoo.core.create import create_model
+from zoo.core.registry import import_class, recipe_for
 from zoo.core.regression import Regressor
 from zoo.core.task import Task
+from zoo.errors import InputError, check_at_least
 from zoo.models.supervised.cnn import ConvClassifier
 from zoo.models.supervised.mlp import MLPClassifier
 from zoo.networks.ensemble import stochastic_passes, vmap_members
@@ -185,12 +187,12 @@ class _JointlyTrained(Task):
 
     members: nn.ModuleList
 
+    def build(self) -> None:
+        self.members = self.make_members()
+
     def make_members(self) -> nn.ModuleList:
         """``num_members`` members, each with its own initial weights."""
-        count = self.hparams["num_members"]
-        if count < 1:
-            raise ValueError(f"num_members must be at least 1, got {count}")
-        return nn.ModuleList(self.make_member() for _ in range(count))
+        return nn.ModuleList(self.make_member() for _ in range(self.hparams["num_members"]))
 
     def member_outputs(self, x: Tensor) -> Tensor:
         member = self.members[0]
@@ -228,7 +230,7 @@ class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
         self, input_shape: tuple[int, ...], num_classes: int, num_members: int = 5, **ensemble: Any
     ) -> None:
         super().__init__(input_shape, num_classes, **ensemble)
-        self.members = self.make_members()
+        check_at_least(1, num_members=num_members)
 
 
 class DeepEnsembleRegressor(_JointlyTrained, EnsembleRegressor):
@@ -244,7 +246,7 @@ class DeepEnsembleRegressor(_JointlyTrained, EnsembleRegressor):
         self, input_shape: tuple[int, ...], num_targets: int, num_members: int = 5, **ensemble: Any
     ) -> None:
         super().__init__(input_shape, num_targets, **ensemble)
-        self.members = self.make_members()
+        check_at_least(1, num_members=num_members)
 
     def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
         return self.members[0].loss(moments, y)  # type: ignore[operator]
@@ -255,14 +257,12 @@ class _DropoutSampled(Task):
 
     model: Task
 
-    def _check_dropout(self) -> None:
-        hp = self.hparams
-        if hp["num_passes"] < 1:
-            raise ValueError(f"num_passes must be at least 1, got {hp['num_passes']}")
+    def build(self) -> None:
+        self.model = self.make_member()
         if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in self.model.modules()):
-            raise ValueError(
-                f"MC dropout needs a model with dropout, and {hp['member']} with these settings "
-                "has none: set its dropout in member_settings"
+            raise InputError(
+                f"MC dropout needs a model with dropout, and {self.hparams['member']} with these "
+                "settings has none: set its dropout in member_settings"
             )
 
     def member_outputs(self, x: Tensor) -> Tensor:
@@ -300,8 +300,7 @@ class MCDropout(_DropoutSampled, EnsembleClassifier):
         **ensemble: Any,
     ) -> None:
         super().__init__(input_shape, num_classes, **ensemble)
-        self.model = self.make_member()
-        self._check_dropout()
+        check_at_least(1, num_passes=num_passes)
 
 
 class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
@@ -322,8 +321,7 @@ class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
         **ensemble: Any,
     ) -> None:
         super().__init__(input_shape, num_targets, **ensemble)
-        self.model = self.make_member()
-        self._check_dropout()
+        check_at_least(1, num_passes=num_passes)
 
     def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
         return self.model.loss(moments, y)
@@ -353,5 +351,5 @@ def _make_member(hp: Any, kind: type, needs: dict[str, Any]) -> Any:
     _, recipe = recipe_for(hp["member"])
     cls = import_class(recipe["model"]["class_path"])
     if not issubclass(cls, kind):
-        raise ValueError(f"member must be a {kind.__name__}, {cls.__name__} is none")
+        raise InputError(f"member must be a {kind.__name__}, got {cls.__name__}")
     return create_model(hp["member"], **{**(hp["member_settings"] or {}), **needs})

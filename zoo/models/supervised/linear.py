@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zoo.core.classification import Classifier
 from zoo.core.closed_form import ClosedFormTask, MomentsTask
 from zoo.core.regression import Regressor
+from zoo.errors import InputError
 from zoo.functional.linear import (
     fista,
     legendre_features,
@@ -61,8 +62,11 @@ class LinearRegression(MomentsTask, Regressor):
     ) -> None:
         super().__init__(num_targets, **regressor)
         self.input_shape = tuple(input_shape)
-        self._choose(solver, {"closed_form": ("l2",), "fista": ("l1", "l2")})
-        self.network = nn.Linear(self.num_features(), num_targets, bias=intercept)
+        self._set_solver(solver, {"closed_form": ("l2",), "fista": ("l1", "l2")})
+
+    def build(self) -> None:
+        bias = self.hparams["intercept"]
+        self.network = nn.Linear(self.num_features(), self.num_targets, bias=bias)
         if not self.automatic_optimization:
             for parameter in self.network.parameters():
                 nn.init.zeros_(parameter)
@@ -78,13 +82,13 @@ class LinearRegression(MomentsTask, Regressor):
     def predict(self, x: Tensor) -> Tensor:
         return self.network(self.features(x))
 
-    def gather(self, x: Tensor, y: Tensor) -> None:
+    def accumulate(self, x: Tensor, y: Tensor) -> None:
         columns = self.features(x)
         target = self._targets(y, columns.new_empty(len(x), self.num_targets))
-        self.take(torch.cat([columns, target], dim=1))
+        self.add_rows(torch.cat([columns, target], dim=1))
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
-        moments = self.taken()
+        moments = self.pop_moments()
         features, hp = self.num_features(), self.hparams
         self._check_finite(moments.mean[:features])
         self._check_finite(moments.mean[features:], "target")
@@ -205,7 +209,7 @@ class LogisticRegression(ClosedFormTask, Classifier):
     """
 
     solvers = ("newton", "gradient")
-    largest = 5_000  # unknowns whose Hessian is still formed
+    max_unknowns = 5_000  # largest number of unknowns for which the Hessian is formed
 
     def __init__(
         self,
@@ -216,28 +220,31 @@ class LogisticRegression(ClosedFormTask, Classifier):
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
-        features = math.prod(input_shape)
-        rows = 1 if num_classes == 2 else num_classes
-        self._choose(solver, {"newton": ("l2",)})
+        self.num_features = math.prod(input_shape)
+        self.num_rows = 1 if num_classes == 2 else num_classes
+        self._set_solver(solver, {"newton": ("l2",)})
         if solver == "newton":
-            if rows * (features + 1) > self.largest:
-                raise ValueError(
-                    f"Newton's method for {rows * (features + 1):,} unknowns would need a matrix "
-                    "of their square: choose solver='gradient'"
+            unknowns = self.num_rows * (self.num_features + 1)
+            if unknowns > self.max_unknowns:
+                raise InputError(
+                    f"Newton's method for {unknowns:,} unknowns needs a Hessian of {unknowns:,}² "
+                    "entries: choose solver='gradient'"
                 )
             if self.hparams["label_smoothing"] or self.hparams["mixup"]:
-                raise ValueError("label_smoothing and mixup need solver='gradient'")
-        self.network = nn.Linear(features, rows)
-        for parameter in self.network.parameters():
-            nn.init.zeros_(parameter)
+                raise InputError("label_smoothing and mixup need solver='gradient'")
         self._sums: dict[str, Tensor] = {}
         self._accepted: dict[str, Tensor] = {}  # the best weights so far and their loss
+
+    def build(self) -> None:
+        self.network = nn.Linear(self.num_features, self.num_rows)
+        for parameter in self.network.parameters():
+            nn.init.zeros_(parameter)
 
     def logits(self, x: Tensor) -> Tensor:
         scores = self.network(x.flatten(1))
         return F.pad(scores, (1, 0)) if self.num_classes == 2 else scores
 
-    def gather(self, x: Tensor, y: Tensor) -> None:
+    def accumulate(self, x: Tensor, y: Tensor) -> None:
         exact = torch.float32 if x.device.type == "mps" else torch.float64
         design = F.pad(x.flatten(1).to(exact), (0, 1), value=1.0)  # (B, P + 1)
         weights = self._weights().to(exact)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.core.regression import Regressor
+from zoo.errors import InputError
 from zoo.networks import MLP
 
 
@@ -35,7 +36,7 @@ class MLPClassifier(Classifier):
         self,
         input_shape: tuple[int, ...],
         num_classes: int,
-        hidden: tuple[int, ...] = (512, 512),
+        hidden_dims: tuple[int, ...] = (512, 512),
         activation: str = "relu",
         dropout: float | tuple[float, ...] = 0.5,
         input_dropout: float = 0.2,
@@ -43,6 +44,8 @@ class MLPClassifier(Classifier):
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
+
+    def build(self) -> None:
         self.network = self.make_network()
 
     def make_network(self) -> nn.Module:
@@ -85,7 +88,7 @@ class MLPRegressor(Regressor):
         num_targets: int,
         target_mean: float | tuple[float, ...] = 0.0,
         target_std: float | tuple[float, ...] = 1.0,
-        hidden: tuple[int, ...] = (64, 64),
+        hidden_dims: tuple[int, ...] = (64, 64),
         activation: str = "relu",
         dropout: float | tuple[float, ...] = 0.0,
         input_dropout: float = 0.0,
@@ -94,10 +97,13 @@ class MLPRegressor(Regressor):
         **regressor: Any,
     ) -> None:
         super().__init__(num_targets, **regressor)
-        self.register_buffer("mean", torch.tensor(target_mean), persistent=False)
-        self.register_buffer("std", torch.tensor(target_std), persistent=False)
-        if not bool((self.std > 0).all()):
-            raise ValueError(f"target_std must be positive, got {target_std}")
+        if not bool((torch.tensor(target_std) > 0).all()):
+            raise InputError(f"target_std must be positive, got {target_std}")
+
+    def build(self) -> None:
+        for name in ("mean", "std"):
+            value = torch.tensor(self.hparams[f"target_{name}"])
+            self.register_buffer(name, value, persistent=False)
         self.network = self.make_network()
 
     def make_network(self) -> nn.Module:
@@ -122,5 +128,5 @@ class MLPRegressor(Regressor):
 
 
 def _make_mlp(hp: Any, outputs: int) -> MLP:
-    sizes = [math.prod(hp["input_shape"]), *hp["hidden"], outputs]
+    sizes = [math.prod(hp["input_shape"]), *hp["hidden_dims"], outputs]
     return MLP(sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])

@@ -1,0 +1,54 @@
+"""Data for the zoo's models: LightningDataModules that know nothing of models."""
+
+from .augment import Augmentation as Augmentation
+from .base import TensorDataModule as TensorDataModule
+from .csv_file import CSV as CSV
+from .folder import ImageFolder as ImageFolder
+from .graph_sets import GraphSetDataModule as GraphSetDataModule
+from .graph_sets import RandomGraphs as RandomGraphs
+from .graph_sets import TUDataset as TUDataset
+from .graphs import GraphDataModule as GraphDataModule
+from .images import CIFAR10 as CIFAR10
+from .images import MNIST as MNIST
+from .images import Digits as Digits
+from .images import FashionMNIST as FashionMNIST
+from .isometric import Isometric as Isometric
+from .known_graphs import SBM as SBM
+from .known_graphs import GraphCSV as GraphCSV
+from .known_graphs import Karate as Karate
+from .known_graphs import Planetoid as Planetoid
+from .labeled_text import SST2 as SST2
+from .labeled_text import LabeledText as LabeledText
+from .loader import BatchPlan as BatchPlan
+from .loader import TensorLoader as TensorLoader
+from .mesh_sets import BodyParts as BodyParts
+from .mesh_sets import MeshFolder as MeshFolder
+from .meshes import MeshDataModule as MeshDataModule
+from .parallel_text import Multi30k as Multi30k
+from .parallel_text import ParallelText as ParallelText
+from .pictures import Anscombe as Anscombe
+from .pictures import Datasaurus as Datasaurus
+from .point_files import ModelNet as ModelNet
+from .point_files import PointFolder as PointFolder
+from .points import PointAugmentation as PointAugmentation
+from .points import PointDataModule as PointDataModule
+from .series import Brownian as Brownian
+from .series import ETTh1 as ETTh1
+from .series import Series as Series
+from .shapes import Shapes as Shapes
+from .tables import BreastCancer as BreastCancer
+from .tables import Diabetes as Diabetes
+from .tables import Iris as Iris
+from .tables import Table as Table
+from .tables import TableDataModule as TableDataModule
+from .tables import Wine as Wine
+from .templates import Articulated as Articulated
+from .templates import MeshSequence as MeshSequence
+from .templates import TemplateDataModule as TemplateDataModule
+from .text import Text as Text
+from .text import TinyShakespeare as TinyShakespeare
+from .toys import Gaussians2D as Gaussians2D
+from .toys import Toy2D as Toy2D
+from .toys import ToyCurves as ToyCurves
+
+__all__: list[str]

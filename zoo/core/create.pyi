@@ -1,0 +1,236 @@
+"""Written by docs/generate.py: the class of each model, for type checkers."""
+
+from typing import Any, Literal, overload
+
+from zoo.core.task import Task
+from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
+from zoo.models.geometric.meshes import MeshClassifier, MeshSegmenter
+from zoo.models.geometric.point_clouds import PointClassifier, PointSegmenter
+from zoo.models.geometric.voxels import VoxelClassifier
+from zoo.models.latent.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
+from zoo.models.latent.gan import GAN, ConditionalGAN
+from zoo.models.latent.iwae import IWAE
+from zoo.models.latent.mesh_autoencoder import MeshAutoencoder, MeshVAE
+from zoo.models.latent.pca import PCA
+from zoo.models.latent.vae import VAE, BetaVAE, ConditionalVAE
+from zoo.models.latent.vamp_prior import VampPriorVAE
+from zoo.models.latent.vqvae import VQVAE
+from zoo.models.sequences.classification import SequenceClassifier
+from zoo.models.sequences.forecasting import DLinear, Forecaster
+from zoo.models.sequences.language import LanguageModel
+from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.vision import VisionTransformer
+from zoo.models.supervised.backbones import TorchvisionClassifier
+from zoo.models.supervised.cnn import CNN, ResNet
+from zoo.models.supervised.ensembles import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegressor
+from zoo.models.supervised.linear import LinearRegression, LogisticRegression, PolynomialRegression
+from zoo.models.supervised.mlp import MLPClassifier, MLPRegressor
+
+@overload
+def create_model(
+    name: Literal["autoencoder"], data: str | None = None, **overrides: Any
+) -> Autoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["beta_vae"], data: str | None = None, **overrides: Any
+) -> BetaVAE: ...
+
+@overload
+def create_model(
+    name: Literal["cnn", "cnn_wide", "lenet5", "robust_cnn"], data: str | None = None, **overrides: Any
+) -> CNN: ...
+
+@overload
+def create_model(
+    name: Literal["conditional_gan"], data: str | None = None, **overrides: Any
+) -> ConditionalGAN: ...
+
+@overload
+def create_model(
+    name: Literal["conditional_vae"], data: str | None = None, **overrides: Any
+) -> ConditionalVAE: ...
+
+@overload
+def create_model(
+    name: Literal["contractive_autoencoder"], data: str | None = None, **overrides: Any
+) -> ContractiveAutoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["dlinear"], data: str | None = None, **overrides: Any
+) -> DLinear: ...
+
+@overload
+def create_model(
+    name: Literal["deep_ensemble"], data: str | None = None, **overrides: Any
+) -> DeepEnsemble: ...
+
+@overload
+def create_model(
+    name: Literal["deep_ensemble_regressor"], data: str | None = None, **overrides: Any
+) -> DeepEnsembleRegressor: ...
+
+@overload
+def create_model(
+    name: Literal["denoising_autoencoder"], data: str | None = None, **overrides: Any
+) -> DenoisingAutoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["forecaster"], data: str | None = None, **overrides: Any
+) -> Forecaster: ...
+
+@overload
+def create_model(
+    name: Literal["dcgan", "gan", "sn_gan", "wgan_gp"], data: str | None = None, **overrides: Any
+) -> GAN: ...
+
+@overload
+def create_model(
+    name: Literal["graph_autoencoder"], data: str | None = None, **overrides: Any
+) -> GraphAutoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["gin"], data: str | None = None, **overrides: Any
+) -> GraphClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["iwae"], data: str | None = None, **overrides: Any
+) -> IWAE: ...
+
+@overload
+def create_model(
+    name: Literal["causal_conv", "language_model", "rnn"], data: str | None = None, **overrides: Any
+) -> LanguageModel: ...
+
+@overload
+def create_model(
+    name: Literal["linear_regression"], data: str | None = None, **overrides: Any
+) -> LinearRegression: ...
+
+@overload
+def create_model(
+    name: Literal["logistic_regression"], data: str | None = None, **overrides: Any
+) -> LogisticRegression: ...
+
+@overload
+def create_model(
+    name: Literal["mc_dropout"], data: str | None = None, **overrides: Any
+) -> MCDropout: ...
+
+@overload
+def create_model(
+    name: Literal["mc_dropout_regressor"], data: str | None = None, **overrides: Any
+) -> MCDropoutRegressor: ...
+
+@overload
+def create_model(
+    name: Literal["mlp", "mlp_max_norm", "mlp_pruned"], data: str | None = None, **overrides: Any
+) -> MLPClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["mlp_regressor"], data: str | None = None, **overrides: Any
+) -> MLPRegressor: ...
+
+@overload
+def create_model(
+    name: Literal["mesh_autoencoder"], data: str | None = None, **overrides: Any
+) -> MeshAutoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["diffusion_net"], data: str | None = None, **overrides: Any
+) -> MeshClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["mesh_parts"], data: str | None = None, **overrides: Any
+) -> MeshSegmenter: ...
+
+@overload
+def create_model(
+    name: Literal["mesh_vae"], data: str | None = None, **overrides: Any
+) -> MeshVAE: ...
+
+@overload
+def create_model(
+    name: Literal["appnp", "chebnet", "gat", "gcn", "graphsage"], data: str | None = None, **overrides: Any
+) -> NodeClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["pca"], data: str | None = None, **overrides: Any
+) -> PCA: ...
+
+@overload
+def create_model(
+    name: Literal["dgcnn", "pointnet", "pointnet2", "ri_dgcnn"], data: str | None = None, **overrides: Any
+) -> PointClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["point_parts"], data: str | None = None, **overrides: Any
+) -> PointSegmenter: ...
+
+@overload
+def create_model(
+    name: Literal["polynomial_regression"], data: str | None = None, **overrides: Any
+) -> PolynomialRegression: ...
+
+@overload
+def create_model(
+    name: Literal["resnet"], data: str | None = None, **overrides: Any
+) -> ResNet: ...
+
+@overload
+def create_model(
+    name: Literal["sequence_classifier"], data: str | None = None, **overrides: Any
+) -> SequenceClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["sparse_autoencoder"], data: str | None = None, **overrides: Any
+) -> SparseAutoencoder: ...
+
+@overload
+def create_model(
+    name: Literal["torchvision"], data: str | None = None, **overrides: Any
+) -> TorchvisionClassifier: ...
+
+@overload
+def create_model(
+    name: Literal["translator"], data: str | None = None, **overrides: Any
+) -> Translator: ...
+
+@overload
+def create_model(
+    name: Literal["vae", "vae_50"], data: str | None = None, **overrides: Any
+) -> VAE: ...
+
+@overload
+def create_model(
+    name: Literal["vq_vae"], data: str | None = None, **overrides: Any
+) -> VQVAE: ...
+
+@overload
+def create_model(
+    name: Literal["vamp_prior_vae"], data: str | None = None, **overrides: Any
+) -> VampPriorVAE: ...
+
+@overload
+def create_model(
+    name: Literal["vit"], data: str | None = None, **overrides: Any
+) -> VisionTransformer: ...
+
+@overload
+def create_model(
+    name: Literal["voxnet"], data: str | None = None, **overrides: Any
+) -> VoxelClassifier: ...
+
+@overload
+def create_model(name: str, data: str | None = None, **overrides: Any) -> Task: ...
+def data_property(data_module: Any, name: str, model_class: type) -> Any: ...

@@ -1,0 +1,88 @@
+"""Checkpoints of earlier versions, brought up to date when they are read.
+
+A checkpoint of version 0.1 has no ``zoo_version``. Its class is found by its bare name, since
+modules have moved; arguments and weights that have been renamed since get their new names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.core.signature import arguments_of
+
+#: class that takes the argument → old name → new name
+ARGUMENTS_0_1: dict[str, dict[str, str]] = {
+    "MLPClassifier": {"hidden": "hidden_dims"},
+    "MLPRegressor": {"hidden": "hidden_dims"},
+    "CNN": {"hidden": "hidden_dims"},
+    "TorchvisionClassifier": {"hidden": "hidden_dims"},
+    "LatentModel": {"hidden": "hidden_dims"},
+    "DenoisingAutoencoder": {"level": "corruption_level"},
+    "ContractiveAutoencoder": {"strength": "contraction_weight"},
+    "SparseAutoencoder": {"strength": "sparsity_weight"},
+    "IWAE": {"num_draws": "num_samples"},
+    "VQVAE": {"decay": "ema_decay", "commitment": "commitment_weight"},
+    "AdversarialTask": {"n_critic": "discriminator_steps", "critic_lr": "discriminator_lr"},
+    "GAN": {
+        "critic_hidden": "discriminator_hidden_dims",
+        "critic_normalization": "discriminator_normalization",
+    },
+    "TemplateMeshModel": {
+        "pooling": "pooling_factor",
+        "size": "kernel_size",
+        "isometry": "isometry_weight",
+    },
+    "SequenceModel": {"layer": "layer_type", "hidden": "mlp_dim", "norm": "normalization"},
+    "Forecaster": {"independent": "channel_independent", "normalize": "window_normalization"},
+    "GraphModel": {
+        "hidden": "hidden_dim",
+        "norm": "normalization",
+        "order": "cheb_order",
+        "steps": "propagation_steps",
+        "teleport": "teleport_probability",
+    },
+    "GraphClassifier": {"pool": "pooling"},
+    "MeshModel": {"times": "num_times"},
+}
+#: old prefix of a weight's name → new prefix
+WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema."}
+
+
+def is_current(checkpoint: dict[str, Any]) -> bool:
+    """Return whether a checkpoint uses the names of this version, or was not written by the zoo."""
+    return "zoo_version" in checkpoint or "class_path" not in checkpoint
+
+
+def migrate(checkpoint: dict[str, Any], cls: type) -> dict[str, Any]:
+    """Return a checkpoint with the names that this version of the zoo uses.
+
+    Args:
+        checkpoint: contents of a checkpoint of any version.
+        cls: the class of its model.
+    """
+    if is_current(checkpoint):
+        return checkpoint
+    hparams = _renamed(dict(checkpoint.get("hyper_parameters", {})), cls)
+    weights = {_weight(name): value for name, value in checkpoint["state_dict"].items()}
+    return {**checkpoint, "hyper_parameters": hparams, "state_dict": weights}
+
+
+def _renamed(hparams: dict[str, Any], cls: type) -> dict[str, Any]:
+    known = arguments_of(cls)
+    for base in cls.__mro__:
+        for old, new in ARGUMENTS_0_1.get(base.__name__, {}).items():
+            if old in hparams and old not in known and new in known:
+                hparams[new] = hparams.pop(old)
+    member = hparams.get("member_settings")
+    if isinstance(member, dict) and "hidden" in member:  # of an ensemble's MLPs
+        hparams["member_settings"] = {
+            ("hidden_dims" if name == "hidden" else name): value for name, value in member.items()
+        }
+    return hparams
+
+
+def _weight(name: str) -> str:
+    for old, new in WEIGHTS_0_1.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
