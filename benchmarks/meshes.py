@@ -270,7 +270,9 @@ def horse(file: str, seeds: int, sizes: tuple[int, ...] = (2, 4)) -> None:
             for seed in range(seeds):
                 L.seed_everything(seed, verbose=False)
                 data = MeshSequence(file, up="y", val_size=0, batch_size=6, seed=seed)
-                model = MeshVAE(data.input_shape, data.template, dims, isometry=term, **HORSE)
+                model = MeshVAE(
+                    data.input_shape, data.template, dims, isometry_weight=term, **HORSE
+                )
                 fit(model, data, HORSE_EPOCHS)
                 x = data.split("test")[0]
                 rests.append(left_over(model.eval(), x))
@@ -295,7 +297,7 @@ def bodies(seeds: int) -> None:
             L.seed_everything(seed, verbose=False)
             data = Articulated(seed=seed, val_size=0)
             model = MeshVAE(
-                data.input_shape, data.template, 8, isometry=term, lr=2e-3, schedule="cosine"
+                data.input_shape, data.template, 8, isometry_weight=term, lr=2e-3, schedule="cosine"
             )
             fit(model, data, BODY_EPOCHS)
             x, _ = data.split("test")

@@ -47,7 +47,7 @@ class AttentionMaps(FigureCallback):
         if y.ndim == 2 and not y.is_floating_point():
             y = _shortened(y, self.max_tokens)
         with recorded_weights(model) as records:
-            model.run_for_inspection(x, y.to(x.device))
+            model(*model.forward_inputs((x, y.to(x.device))))
         maps = [
             plots.AttentionMap(
                 _short(name), passes[0][0], *model.attention_labels(name, x[0], y[0])

@@ -24,7 +24,7 @@ from datamodules import (
     Table,
     TableDataModule,
 )
-from tests.test_resume import _KeepFirst
+from tests.core.test_resume import _KeepFirst
 from zoo import (
     GAN,
     PCA,

@@ -14,7 +14,7 @@ from PIL import Image
 from callbacks import LatentInterpolation, LatentManifold, Samples, SamplesOverTime
 from callbacks.figures import evaluation_mode
 from datamodules import Digits, Gaussians2D
-from tests.test_resume import _KeepFirst
+from tests.core.test_resume import _KeepFirst
 from zoo import GAN, VAE
 from zoo.errors import InputError
 

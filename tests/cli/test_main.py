@@ -268,7 +268,10 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --data mnst", "unknown data set 'mnst'; did you mean 'mnist'"),
         ("fitt --model vae", "unknown command 'fitt'; did you mean 'fit'"),
         ("--model vae --logger foo", "unknown logger 'foo'; choose from csv, tensorboard, wandb"),
-        ("--trainer.max_epochs 3", "say which model: --model NAME (appnp, autoencoder, beta_vae, "),
+        (
+            "--trainer.max_epochs 3",
+            "no model given: add --model NAME (appnp, autoencoder, beta_vae, ",
+        ),
         (
             "--model vae --model.latnt_dim 8",
             "unknown option --model.latnt_dim; did you mean '--mod",
@@ -285,7 +288,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --model.network foo", "unknown network 'foo'; choose from mlp, conv"),
         ("--model vae --data.augment.crop -1", "augment.crop must not be negative, got -1"),
         ("--model vae --model.input_shape [2]", "--model.input_shape comes from the data"),
-        ("--model vae --model.optimizer adm", "unknown optimiser 'adm'; did you mean 'adam'"),
+        ("--model vae --model.optimizer adm", "unknown optimizer 'adm'; did you mean 'adam'"),
         ("--model nowhere.Net", "--model nowhere.Net: there is no module 'nowhere'"),
         ("--model zoo.VEA", "--model zoo.VEA: module 'zoo' has no 'VEA'; did you mean 'VAE' or "),
         ("--model vae --data nowhere.Data", "--data nowhere.Data: there is no module 'nowhere'"),
@@ -315,16 +318,19 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "--model mlp --model.normalization batch --data.batch_size 1",
             "batch normalisation cannot train on a batch of one sample: choose a batch_size",
         ),
-        ('--model mlp --model.l2 {"w*":1}', "no parameter is called 'w*'; there are network.2.we"),
+        (
+            '--model mlp --model.l2 {"w*":1}',
+            "no parameter matches 'w*'; the parameters are network.2.we",
+        ),
         (
             "--model mlp --trainer.max_epochs 1 --trainer.callbacks+=callbacks.DecisionBoundary",
             "DecisionBoundary needs two features, the data has 64",
         ),
         (
             "--model vae --model.latent_dim 64",
-            "latent_dim=64 is no smaller than a sample, which has 64 numbers",
+            "latent_dim=64 is not smaller than a sample, which has 64 numbers",
         ),
-        ("--model pca --model.latent_dim 99", "latent_dim=99 is no smaller than a sample"),
+        ("--model pca --model.latent_dim 99", "latent_dim=99 is not smaller than a sample"),
         ("--model pca --model.solver qr", "unknown solver 'qr'; choose from covariance, svd"),
         (
             "--model vae --data wine --trainer.callbacks null",
@@ -335,7 +341,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "VAE cannot draw samples of shape (13,): leave LatentManifold out",
         ),
         ("--model conditional_vae --data diabetes", "Diabetes has no num_classes, which Condit"),
-        ("--model iwae --model.num_draws 0", "num_draws must be at least 1, got 0"),
+        ("--model iwae --model.num_draws 0", "num_samples must be at least 1, got 0"),
         ("--model vae --model.levels 17", "--model.levels comes from the data"),
         ("--model vq_vae --data iris", "needs images (channels, height, width), got (4,)"),
         ("evalute x.ckpt", "unknown command 'evalute'; did you mean 'evaluate'"),
@@ -401,26 +407,41 @@ def test_a_corrupt_checkpoint(fails: Fails, run: Run, damage: str) -> None:
 def test_a_checkpoint_of_another_class(fails: Fails, run: Run) -> None:
     path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
     message = fails("test", "--model=mlp", f"--ckpt_path={path}")
-    assert (
-        "is of class zoo.models.latent.vae.VAE, not zoo.models.supervised.mlp.MLPClassifier"
-        in message
-    )
+    assert "holds a VAE, the model is a MLPClassifier" in message
 
 
 def test_a_checkpoint_for_other_data(fails: Fails, run: Run) -> None:
     path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
     message = fails("test", "--model=vae", f"--ckpt_path={path}", "--model.latent_dim=7")
     assert "does not fit VAE with these settings: " in message
-    assert "(256, 2) there and (256, 7) here" in message
+    assert "(256, 2) in the file and (256, 7) in the model" in message
 
 
-@pytest.mark.parametrize("package", ["callbacks", "datamodules"])
-def test_a_package_that_hides_the_zoos_own(tmp_path: Path, package: str) -> None:
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").touch()
-    done = subprocess.run(
-        [sys.executable, "-m", "zoo", "--model=vae"], cwd=tmp_path, capture_output=True, text=True
+ZOO = [sys.executable, "-c", "import sys; sys.path.pop(0); from zoo.cli.main import main; main()"]
+
+
+@pytest.mark.parametrize(
+    "program", [ZOO, [sys.executable, "-m", "zoo"]], ids=["zoo", "python -m zoo"]
+)
+def test_folders_of_the_users_do_not_hide_the_zoos_packages(
+    tmp_path: Path, program: list[str]
+) -> None:
+    """The working folder has packages called ``callbacks`` and ``datamodules``, and a model."""
+    for package in ("callbacks", "datamodules"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not the zoo')")
+    (tmp_path / "mine.py").write_text("from zoo import VAE\n\n\nclass Mine(VAE):\n    pass\n")
+    options = ["--model=mine.Mine", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
+    done = subprocess.run([*program, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/Mine/*/figures/*.png"))) == 5
+
+
+def test_a_package_that_was_imported_in_the_place_of_the_zoos() -> None:
+    code = (
+        "import sys, json; sys.modules['callbacks'] = json; from zoo.cli.main import main; main([])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2
-    assert f"stands where the zoo's own package '{package}' should be" in done.stderr
+    assert "the package 'callbacks' was imported from" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -56,7 +56,7 @@ def test_lightnings_own_loading_works_too(checkpoint: Path) -> None:
 def test_python_objects_are_never_unpickled(checkpoint: Path, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     edit(checkpoint, callbacks={"x": Attack(proof)})
-    with pytest.raises(InputError, match="holds Python objects, which could run code"):
+    with pytest.raises(InputError, match="contains Python objects, which could run code"):
         zoo.load(checkpoint)
     assert not proof.exists()
 
@@ -68,7 +68,9 @@ def test_a_class_that_is_not_known_is_never_imported(checkpoint: Path, tmp_path:
     edit(checkpoint, class_path="evil.Model")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)
-        with pytest.raises(InputError, match=r"of class evil\.Model, which is not the zoo's"):
+        with pytest.raises(
+            InputError, match=r"contains evil\.Model, which is not one of the zoo's models"
+        ):
             zoo.load(checkpoint)
     assert not (tmp_path / "proof").exists()
 
@@ -105,9 +107,9 @@ def test_a_given_class_is_used(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is corrupt or cut short"),
+        (b"", "is corrupt or truncated"),
         (b"PK\x03\x04 nonsense", "is corrupt or"),
-        (b"not a checkpoint at all", "is corrupt or no checkpoint"),
+        (b"not a checkpoint at all", "is corrupt, or not a checkpoint"),
     ],
 )
 def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: str) -> None:
@@ -118,20 +120,20 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: 
 
 def test_a_cut_checkpoint(checkpoint: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    with pytest.raises(InputError, match="is corrupt or cut short"):
+    with pytest.raises(InputError, match="is corrupt or truncated"):
         zoo.load(checkpoint)
 
 
 def test_a_file_without_weights(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match="is no Lightning checkpoint: it has no state_dict"):
+    with pytest.raises(InputError, match="is not a Lightning checkpoint: it has no state_dict"):
         zoo.load(tmp_path / "x.ckpt")
 
 
 def test_weights_of_another_shape(checkpoint: Path) -> None:
     hyper_parameters = torch.load(checkpoint, weights_only=True)["hyper_parameters"]
     edit(checkpoint, hyper_parameters=hyper_parameters | {"latent_dim": 7})
-    with pytest.raises(InputError, match=r"\(256, 3\) there and \(256, 7\) here"):
+    with pytest.raises(InputError, match=r"\(256, 3\) in the file and \(256, 7\) in the model"):
         zoo.load(checkpoint)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.core.optim import OPTIMIZERS, SCHEDULES, Muon, make_optimizer, make_schedule, orthogonalize
+from zoo.core.optim import DECAYS, OPTIMIZERS, Muon, make_optimizer, make_schedule, orthogonalize
 from zoo.errors import InputError
 
 
@@ -42,14 +42,14 @@ def test_one_cycle_is_torchs() -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "muon", "lbfgs"])
-def test_one_cycle_works_with_every_optimiser(name: str) -> None:
+def test_one_cycle_works_with_every_optimizer(name: str) -> None:
     optimizer = make_optimizer(name, [{"params": [nn.Parameter(torch.zeros(2, 2))]}], 0.1)
     schedule = make_schedule("one_cycle", optimizer, 10)
     assert schedule is not None
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1 / 25)
 
 
-@pytest.mark.parametrize("name", [*SCHEDULES, "constant"])
+@pytest.mark.parametrize("name", [*DECAYS, "constant"])
 @pytest.mark.parametrize("warmup", [10, 0.1])
 def test_warm_up_rises_linearly_to_the_full_rate(name: str, warmup: float) -> None:
     seen = rates(name, warmup=warmup)
@@ -67,10 +67,16 @@ def test_a_constant_rate_needs_no_schedule() -> None:
     ("name", "total", "warmup", "options", "message"),
     [
         ("cosin", 10, 0, {}, "unknown schedule 'cosin'; did you mean 'cosine'"),
-        ("cosine", float("inf"), 0, {}, "schedule 'cosine' needs an end: set trainer.max_epochs"),
-        ("cosine", 10, 10, {}, "warm-up of 10 steps does not fit training of 10"),
+        (
+            "cosine",
+            float("inf"),
+            0,
+            {},
+            "schedule 'cosine' needs the length of training: set trainer.max_epochs",
+        ),
+        ("cosine", 10, 10, {}, "warmup .10 steps. must be shorter than training"),
         ("cosine", 10, 0, {"rate": 1}, "schedule 'cosine'.*unexpected keyword argument 'rate'"),
-        ("one_cycle", 10, 2, {}, "'one_cycle' warms up by itself"),
+        ("one_cycle", 10, 2, {}, "'one_cycle' has its own warm-up"),
     ],
 )
 def test_bad_schedules_say_why(
@@ -82,7 +88,7 @@ def test_bad_schedules_say_why(
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimiser_fits_a_line(name: str) -> None:
+def test_every_optimizer_fits_a_line(name: str) -> None:
     torch.manual_seed(0)
     x = torch.randn(64, 3, dtype=torch.float64)
     y = x @ torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64) + 0.3
@@ -115,11 +121,11 @@ def test_nesterov_and_momentum_are_options_of_sgd() -> None:
     assert nesterov.param_groups[0]["momentum"] == 0.8
 
 
-def test_unknown_optimiser_and_option() -> None:
+def test_unknown_optimizer_and_option() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))]}]
-    with pytest.raises(InputError, match="unknown optimiser 'adm'; did you mean 'adam'"):
+    with pytest.raises(InputError, match="unknown optimizer 'adm'; did you mean 'adam'"):
         make_optimizer("adm", groups, 0.1)
-    with pytest.raises(InputError, match=r"optimiser 'adam'.*unexpected keyword argument 'speed'"):
+    with pytest.raises(InputError, match=r"optimizer 'adam'.*unexpected keyword argument 'speed'"):
         make_optimizer("adam", groups, 0.1, {"speed": 3})
     with pytest.raises(InputError, match="'lbfgs' has no weight decay"):
         make_optimizer("lbfgs", [groups[0] | {"weight_decay": 0.1}], 0.1)

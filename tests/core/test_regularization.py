@@ -93,7 +93,9 @@ def test_patterns_choose_the_layers() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_an_error(trainer: Trainer) -> None:
-    with pytest.raises(InputError, match=r"no parameter is called 'netwrk\*'; there are network.1"):
+    with pytest.raises(
+        InputError, match=r"no parameter matches 'netwrk\*'; the parameters are network.1"
+    ):
         train(make(l2={"netwrk*": 0.1}), trainer)
 
 

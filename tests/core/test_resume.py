@@ -316,7 +316,7 @@ def test_a_nan_loss_stops_the_run_naming_step_and_last_good_checkpoint(tmp_path:
 
 
 def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
-    process = start(tmp_path, "--model=tests.test_resume.Diverging", "--trainer.max_epochs=5")
+    process = start(tmp_path, "--model=tests.core.test_resume.Diverging", "--trainer.max_epochs=5")
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in output

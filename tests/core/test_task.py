@@ -110,7 +110,7 @@ def test_only_matrices_decay() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "muon", "lbfgs"])
-def test_every_optimiser_trains_through_lightning(
+def test_every_optimizer_trains_through_lightning(
     optimizer: str, trainer: Callable[..., L.Trainer]
 ) -> None:
     lr = {"lbfgs": 0.5, "sgd": 0.05, "muon": 0.02}.get(optimizer, 3e-3)
@@ -132,7 +132,7 @@ def test_a_schedule_runs_to_the_end_of_training(trainer: Callable[..., L.Trainer
 
 def test_a_schedule_without_an_end_is_refused(trainer: Callable[..., L.Trainer]) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,), schedule="cosine")
-    with pytest.raises(InputError, match="needs an end"):
+    with pytest.raises(InputError, match="needs the length of training"):
         trainer(max_epochs=-1).fit(model, Digits())
 
 

@@ -154,7 +154,7 @@ def find_class(checkpoint: dict[str, Any], path: str | Path = "") -> type[Task]:
         if isinstance(cls, type) and issubclass(cls, Task):
             return cls
     raise InputError(
-        f"checkpoint {path} holds a {name}, which is not one of the zoo's models and has not been "
+        f"checkpoint {path} contains {name}, which is not one of the zoo's models and has not been "
         "imported: import it first, or pass it as zoo.load(path, model_class=...)"
     )
 

@@ -15,33 +15,37 @@ from zoo.errors import InputError, check_at_least, check_fraction, check_non_neg
 
 
 class Classifier(Task):
-    """A task whose network gives one score per class: cross-entropy and accuracy.
+    """A task that predicts one of K classes by cross-entropy.
 
-    Loss: −Σ_k q_k log softmax(logits)_k, with q the one-hot label smoothed by ``label_smoothing``.
+    Loss: −Σ_k q_k log softmax(logits)_k, where q is the one-hot label smoothed by
+    ``label_smoothing``. A subclass provides ``logits``.
 
     Args:
-        num_classes: K.
-        label_smoothing: mass spread evenly over all classes in the loss, default 0.
-        mixup: α of the share λ ~ Beta(α, α) by which each training input is mixed with another of
-            its batch, x̃ = λ x + (1−λ) x′, and the loss likewise; default 0, none (Zhang et al.,
-            2018).
-        **task: see :class:`Task`.
+        num_classes: number of classes, K.
+        label_smoothing: probability mass distributed evenly over all classes in the loss, default
+            0.
+        mixup: α of mixup, default 0 (none): each training input is interpolated with another of its
+            batch, x̃ = λ x + (1−λ) x′ with λ ~ Beta(α, α), and so is the loss (Zhang et al., mixup:
+            Beyond empirical risk minimization, 2018).
+        **task: see :class:`~zoo.core.task.Task`.
 
     Batch: (x, y) with y int64 class indices, (B,).
 
     Raises:
-        InputError: labels that are no classes, in the first batch of a pass.
+        InputError: numbers out of range; labels that are not class indices, in the first batch of
+            an epoch.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
         "nll": "cross-entropy, nats",
         "accuracy": "fraction of samples classified correctly",
-        "robust_accuracy": "fraction classified correctly without an attack and under it",
+        "robust_accuracy": "fraction classified correctly both without and under attack",
         "divergence": "KL(p(x) ‖ p(x′)) of TRADES, x′ under attack, nats",
         "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
     }
 
-    supports_mixup: ClassVar[bool] = True  # whether a weighted mean of two inputs is an input
+    #: whether a weighted mean of two inputs is a valid input
+    supports_mixup: ClassVar[bool] = True
 
     def __init__(
         self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
@@ -58,29 +62,32 @@ class Classifier(Task):
         self.num_classes = num_classes
 
     def logits(self, x: Tensor) -> Tensor:
-        """Scores before the softmax, (B, ...) → (B, K): no logging, no state, differentiable."""
+        """Compute the logits, (B, ...) → (B, K): no logging, no state, differentiable."""
         raise NotImplementedError(f"{type(self).__name__} has no logits(x)")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return len(batch[0]), self.num_classes
+
     def scores(self, x: Tensor) -> Tensor:
-        """What ``parts`` is computed from: the logits; an ensemble has one set for each member."""
+        """Compute the input of ``parts``: the logits; for an ensemble, those of every member."""
         return self.logits(x)
 
     def parts(self, scores: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Loss and named parts from scores and classes."""
+        """Compute the loss and named parts from scores and class indices."""
         nll = F.cross_entropy(scores, y)
         smoothing = self.hparams["label_smoothing"]
         loss = F.cross_entropy(scores, y, label_smoothing=smoothing) if smoothing else nll
         return {"loss": loss, "nll": nll, "accuracy": (scores.argmax(1) == y).float().mean()}
 
     def probabilities(self, scores: Tensor) -> Tensor:
-        """Class probabilities, (B, K)."""
+        """Return class probabilities, (B, K)."""
         return scores.softmax(1)
 
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Scores and classes of what a batch asks for."""
+        """Return the scores and class indices of what a batch asks to classify."""
         x, y = batch
         return self.scores(x), y
 
@@ -88,24 +95,24 @@ class Classifier(Task):
         alpha = self.hparams["mixup"]
         if self.training and alpha:
             x, y = batch
-            return self._mixed_step(x, y, alpha)
+            return self._mixup_step(x, y, alpha)
         scores, y = self.scores_and_labels(batch)
         parts: dict[str, Any] = self.parts(scores, y)
         if not self.training:
             parts["outputs"] = (self.probabilities(scores.detach()), y)
         return parts
 
-    def _mixed_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
-        share = torch.distributions.Beta(alpha, alpha).sample().to(x)
+    def _mixup_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
+        weight = torch.distributions.Beta(alpha, alpha).sample().to(x)
         partner = torch.randperm(len(x), device=x.device)
-        scores = self.scores(torch.lerp(x[partner], x, share))
-        one, other = self.parts(scores, y), self.parts(scores, y[partner])
-        return {name: torch.lerp(other[name], one[name], share.to(one[name])) for name in one}
+        scores = self.scores(torch.lerp(x[partner], x, weight))
+        own, other = self.parts(scores, y), self.parts(scores, y[partner])
+        return {name: torch.lerp(other[name], own[name], weight.to(own[name])) for name in own}
 
-    # -- bad input ------------------------------------------------------------------------------
+    # -- input checks ---------------------------------------------------------------------------
 
     def labels(self, batch: Any) -> Any:
-        """Classes of what a batch asks for, of any shape; None where it has none."""
+        """Return the labels of a batch, of any shape; None if it has none."""
         if isinstance(batch, tuple | list):
             return batch[1] if len(batch) > 1 else None
         return getattr(batch, "y", None)
@@ -120,7 +127,7 @@ class Classifier(Task):
         self._check_labels(batch, batch_idx)
 
     def _check_labels(self, batch: Any, batch_idx: int) -> None:
-        """The first batch of a pass: to look at each one would stop the device in every step."""
+        """Check the first batch of an epoch; checking each would synchronize the device."""
         if batch_idx:
             return
         y = self.labels(batch)
@@ -129,8 +136,8 @@ class Classifier(Task):
         low, high = (int(v) for v in y.aminmax())
         if low < 0 or high >= self.num_classes:
             raise InputError(
-                f"the data has labels {low} to {high}, {type(self).__name__} was made for "
-                f"num_classes={self.num_classes}: 0 to {self.num_classes - 1}"
+                f"labels must be 0 to {self.num_classes - 1} for num_classes={self.num_classes}, "
+                f"the data has {low} to {high}: choose other data or num_classes"
             )
 
     def make_metrics(self) -> dict[str, Metric]:

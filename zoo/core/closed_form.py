@@ -1,7 +1,7 @@
-"""Exact solvers that look at the data in whole passes.
+"""Tasks with a closed-form solution, or one found by passes over the data.
 
-Every batch adds to sums, the last batch of an epoch adds up those of all processes and solves.
-Memory depends on the number of features alone.
+Every batch is added to sufficient statistics. After the last batch of an epoch they are summed over
+all processes and solved for the weights. Memory depends only on the number of features.
 """
 
 from __future__ import annotations
@@ -18,24 +18,32 @@ from zoo.functional.moments import Moments
 
 
 class ClosedFormTask(Task):
-    """A task that may be solved by sums over whole passes instead of by an optimiser.
+    """A task that can be solved from sufficient statistics instead of by an optimizer.
 
-    With ``solver="gradient"`` it trains as any task does. Otherwise ``accumulate`` takes each batch and
-    ``solve`` runs after the last one of an epoch; each solution counts as one step.
+    With ``solver="gradient"`` it trains like any task. Otherwise ``accumulate`` takes each batch,
+    and ``solve`` runs after the last one of an epoch; each solution counts as one step.
     """
 
+    #: choices of the ``solver`` argument
     solvers: tuple[str, ...] = ("gradient",)
 
     def _set_solver(self, solver: str, allowed: dict[str, tuple[str, ...]]) -> None:
-        """Checks a solver's name and that it can do the penalties asked for."""
+        """Check the solver's name, and that it supports the penalties.
+
+        Args:
+            solver: value of the ``solver`` argument.
+            allowed: penalties that each solver supports, by its name.
+
+        Raises:
+            InputError: unknown solver, or a penalty that it does not support.
+        """
         check_choice("solver", solver, self.solvers)
         self.automatic_optimization = solver == "gradient"
         if self.automatic_optimization:
             return
-        able = allowed[solver]
         for name in ("l1", "l2", "lp", "max_norm"):
             value = self.hparams[name]
-            if value and name not in able:
+            if value and name not in allowed[solver]:
                 raise InputError(
                     f"solver={solver!r} does not support {name}: choose solver='gradient'"
                 )
@@ -43,11 +51,12 @@ class ClosedFormTask(Task):
                 raise InputError(f"solver={solver!r} takes one number for {name}, got {value}")
 
     def accumulate(self, x: Tensor, y: Tensor) -> None:
-        """Adds a batch to the sums."""
-        raise NotImplementedError(f"{type(self).__name__} has no gather(x, y)")
+        """Add a batch to the sufficient statistics."""
+        raise NotImplementedError(f"{type(self).__name__} has no accumulate(x, y)")
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
-        """Sets the weights from the sums; the training loss, its parts, and the sample count."""
+        """Set the weights from the statistics; return the loss with its parts, and the number of
+        samples."""
         raise NotImplementedError(f"{type(self).__name__} has no solve()")
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
@@ -64,32 +73,40 @@ class ClosedFormTask(Task):
     def configure_optimizers(self) -> Any:
         if self.automatic_optimization:
             return super().configure_optimizers()
-        return torch.optim.SGD(self.parameters(), lr=1.0)  # it only counts the solutions
+        return torch.optim.SGD(self.parameters(), lr=1.0)  # only counts the solutions
 
     def _check_finite(self, sums: Tensor, what: str = "feature") -> None:
-        """Names the columns that hold nan or infinite values; ``sums`` has one for each."""
+        """Raise InputError with the columns that contain nan or infinite values.
+
+        Args:
+            sums: one value per column, not finite if one of its entries is not.
+            what: word for a column.
+        """
         bad = (~sums.isfinite()).nonzero()[:, 0].tolist()
         if bad:
             raise InputError(
-                f"{what}(s) {', '.join(map(str, bad))} (counted from 0) hold nan or infinite "
-                "values in the training data: clean them, or leave those columns out"
+                f"{what}(s) {', '.join(map(str, bad))} (counted from 0) contain nan or infinite "
+                "values in the training data: clean the data, or leave these columns out"
             )
 
 
 class MomentsTask(ClosedFormTask):
-    """A solver whose sums are the moments of rows: they merge over batches, processes and, through
-    checkpoints, over an interruption in the middle of a pass."""
+    """A task whose sufficient statistics are the moments of rows.
+
+    They are merged over batches and processes, and stored in checkpoints, so that a pass can resume
+    in the middle.
+    """
 
     sums: type[Moments] = Moments
     _moments: Moments | None = None
 
     def add_rows(self, rows: Tensor) -> None:
-        """Adds the rows of a batch, (B, Q)."""
+        """Add the rows of a batch, (B, Q), to the moments."""
         batch = self.sums.of(rows)
         self._moments = batch if self._moments is None else batch.merge(self._moments)
 
     def pop_moments(self) -> Moments:
-        """The moments of all rows on all processes; the next pass begins anew."""
+        """Return the moments of all rows on all processes, and start again from none."""
         own, self._moments = self._moments, None
         assert own is not None
         if self.trainer.world_size == 1:
@@ -104,7 +121,7 @@ class MomentsTask(ClosedFormTask):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        if self._moments is not None:  # in the middle of a pass
+        if self._moments is not None:  # saved in the middle of a pass
             checkpoint["moments"] = self._moments.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

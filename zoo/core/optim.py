@@ -1,7 +1,7 @@
-"""Optimisers and learning-rate schedules by name.
+"""Optimizers and learning-rate schedules by name.
 
-A schedule multiplies the learning rate by a factor of the fraction of training done, t in [0, 1],
-after a linear warm-up from near zero.
+A schedule multiplies the learning rate by a factor that depends on the fraction of training done,
+t in [0, 1], after a linear warm-up from near zero.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from zoo.errors import InputError, check_choice
 
-# Newton-Schulz coefficients that push singular values into about [0.7, 1.2] in five steps;
-# Jordan et al., "Muon: an optimizer for hidden layers", 2024.
+# Newton-Schulz coefficients that bring singular values into about [0.7, 1.2] in five steps; Jordan
+# et al., "Muon: an optimizer for hidden layers", 2024
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Replaces every singular value by one near 1: G = U S Vᵀ → about U Vᵀ, without an SVD.
+    """Replace every singular value by one near 1, G = U S Vᵀ → about U Vᵀ, without an SVD.
 
-    X ← a X + (b A + c A²) X with A = X Xᵀ, started from G / ‖G‖_F.
+    Newton-Schulz iteration: X ← a X + (b A + c A²) X with A = X Xᵀ, starting at G / ‖G‖_F.
 
     Args:
-        matrices: G, (..., rows, columns). In bfloat16 on a GPU, else in the type they come in: a
-            CPU without bfloat16 arithmetic is over ten times slower in it.
-        steps: iterations, default 5.
+        matrices: G, (..., rows, columns). Computed in bfloat16 on a GPU, elsewhere in their own
+            type: a CPU without bfloat16 arithmetic is over ten times slower in it.
+        steps: number of iterations, default 5.
 
     Returns:
-        The same shape and type.
+        A tensor of the same shape and type.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
@@ -48,21 +48,24 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised, for weight matrices; AdamW for everything else.
+    """Orthogonalized momentum for weight matrices, AdamW for all other parameters.
 
     For a matrix: m ← μ m + g;  W ← (1 − ηλ) W − η √max(1, rows/columns) · orth(g + μ m).
-    Matrices of equal shape are orthogonalised together. A convolution's kernel counts as
-    (outputs, everything else).
+
+    ``torch.optim.Muon`` computes the same update for matrices. This class also takes convolution
+    kernels, as matrices (output channels, everything else), and all other parameters, so that one
+    optimizer trains a whole model; it orthogonalizes matrices of the same shape together, and in
+    float32 on a CPU.
 
     Args:
-        params: parameters or groups. Those with at least two dimensions, in groups that do not say
-            ``muon=False``, are taken as matrices.
-        lr: η for matrices, default 0.02.
+        params: parameters or parameter groups. Parameters with at least two dimensions are treated
+            as matrices, unless their group has ``muon=False``.
+        lr: learning rate of matrices, η, default 0.02.
         momentum: μ, default 0.95, in Nesterov's form.
         weight_decay: λ, default 0; decoupled.
         adam_lr: learning rate of the AdamW part, default 3e-4; a schedule scales both.
-        betas: of the AdamW part, default (0.9, 0.95).
-        eps: of the AdamW part, default 1e-8.
+        betas: β₁ and β₂ of the AdamW part, default (0.9, 0.95).
+        eps: ε of the AdamW part, default 1e-8.
         steps: Newton-Schulz iterations, default 5.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers", 2024.
@@ -84,7 +87,7 @@ class Muon(Optimizer):
 
     @staticmethod
     def _split(params: Iterable[Any], lr: float, adam_lr: float) -> list[dict[str, Any]]:
-        """Each group as one of matrices and one of the rest."""
+        """Split each group into one of matrices and one of all other parameters."""
         params = list(params)
         groups = params if params and isinstance(params[0], dict) else [{"params": params}]
         split = []
@@ -156,7 +159,10 @@ FUSED = ("sgd", "adam", "adamw")
 
 
 def decay_groups(module: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters as optimiser groups; only weights of two or more dimensions decay."""
+    """Return the trainable parameters of a module as optimizer groups.
+
+    Weight decay applies only to parameters with two or more dimensions.
+    """
     trainable = [p for p in module.parameters() if p.requires_grad]
     if not decay:
         return [{"params": trainable}]
@@ -174,17 +180,16 @@ def make_optimizer(
     options: dict[str, Any] | None = None,
     fused: bool = False,
 ) -> Optimizer:
-    """The optimiser called ``name``: ``sgd``, ``adam``, ``adamw``, ``muon`` or ``lbfgs``.
+    """Create an optimizer by name.
 
     Args:
-        name: see above.
-        groups: parameter groups as ``torch.optim`` takes them; one that does not say
-            ``weight_decay`` has none (``torch.optim.AdamW`` by itself has 0.01).
+        name: ``sgd``, ``adam``, ``adamw``, ``muon`` or ``lbfgs``.
+        groups: parameter groups as ``torch.optim`` takes them; the default weight decay of a group
+            is 0 (``torch.optim.AdamW`` has 0.01).
         lr: learning rate.
-        options: further keyword arguments of the optimiser (``momentum`` and ``nesterov`` of SGD,
-            ``betas``, …). SGD has momentum 0.9 and L-BFGS the strong-Wolfe line search unless
-            told otherwise.
-        fused: one kernel for the whole step where the optimiser has one.
+        options: additional keyword arguments of the optimizer (``momentum``, ``betas``, …), default
+            none. Unless set here, SGD has momentum 0.9 and L-BFGS the strong-Wolfe line search.
+        fused: whether one kernel computes the whole step, where the optimizer has one; default no.
 
     Raises:
         InputError: unknown name or option.
@@ -199,14 +204,14 @@ def make_optimizer(
         kwargs["fused"] = fused
     if name == "lbfgs":
         if any(group.get("weight_decay") for group in groups):
-            raise InputError("optimiser 'lbfgs' has no weight decay: leave weight_decay at 0")
+            raise InputError("optimizer 'lbfgs' has no weight decay: leave weight_decay at 0")
         kwargs["line_search_fn"] = "strong_wolfe"
         groups = [{"params": [p for group in groups for p in group["params"]]}]
     kwargs.update(options or {})
     try:
         return OPTIMIZERS[name](groups, lr=lr, **kwargs)  # type: ignore[call-arg]
     except TypeError as error:
-        raise InputError(f"optimiser {name!r}: {str(error).split('__init__() ')[-1]}") from error
+        raise InputError(f"optimizer {name!r}: {str(error).split('__init__() ')[-1]}") from error
 
 
 def check_optimizer(name: str, options: dict[str, Any] | None = None) -> None:
@@ -254,7 +259,7 @@ def make_schedule(
     warmup: float = 0.0,
     options: dict[str, Any] | None = None,
 ) -> LRScheduler | None:
-    """The schedule called ``name``, stepped once per optimiser step; None where the rate is fixed.
+    """Create a schedule by name, to be stepped once per optimizer step; None for a constant rate.
 
     ========== ===================================== =======================
     name       factor at fraction t of training      options (default)
@@ -269,14 +274,14 @@ def make_schedule(
 
     Args:
         name: see the table.
-        optimizer: whose rate is scaled.
-        total_steps: optimiser steps of the whole training.
+        optimizer: optimizer whose learning rates are scaled.
+        total_steps: optimizer steps of the whole training.
         warmup: steps (≥ 1) or fraction of training (< 1) over which the factor rises linearly from
-            near 0; the schedule then runs over the rest. ``one_cycle`` has a rise of its own.
-        options: see the table.
+            near 0, default 0; the schedule then covers the rest. ``one_cycle`` has its own warm-up.
+        options: see the table, default none.
 
     Raises:
-        InputError: unknown name or option, no end to training, warm-up longer than training.
+        InputError: unknown name or option; training without an end; warm-up longer than training.
     """
     check_choice("schedule", name, SCHEDULES)
     options = options or {}
@@ -284,11 +289,15 @@ def make_schedule(
         return None
     needs_end = name != "constant" or warmup < 1
     if needs_end and not math.isfinite(total_steps):
-        raise InputError(f"schedule {name!r} needs an end: set trainer.max_epochs or max_steps")
+        raise InputError(
+            f"schedule {name!r} needs the length of training: set trainer.max_epochs or max_steps"
+        )
     try:
         if name == "one_cycle":
             if warmup:
-                raise InputError("schedule 'one_cycle' warms up by itself (option pct_start)")
+                raise InputError(
+                    "schedule 'one_cycle' has its own warm-up: leave warmup at 0, or set pct_start in schedule_options"
+                )
             rates = [group["lr"] for group in optimizer.param_groups]
             cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}
             return OneCycleLR(optimizer, rates, int(total_steps), **(cycles | options))
@@ -298,7 +307,9 @@ def make_schedule(
         raise InputError(f"schedule {name!r}: {error}") from error
     rise = int(warmup) if warmup >= 1 else round(warmup * total_steps)
     if rise >= total_steps:
-        raise InputError(f"warm-up of {rise} steps does not fit training of {total_steps:.0f}")
+        raise InputError(
+            f"warmup ({rise} steps) must be shorter than training ({total_steps:.0f} steps)"
+        )
 
     def factor(step: int) -> float:
         if step < rise:

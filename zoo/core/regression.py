@@ -15,28 +15,28 @@ from zoo.metrics.regression import R2
 
 
 class Regressor(Task):
-    """A task whose network gives numbers, and perhaps how far they may be off.
+    """A task that predicts real numbers, and optionally their variances.
 
-    Loss: (1/BT) Σ (ŷ − y)², or, for a model that predicts variances too, −log N(y; ŷ, σ²) summed
-    over the targets, mean over the batch.
+    Loss: the mean squared error (1/BT) Σ (ŷ − y)²; for a model that also predicts variances
+    −log N(y; ŷ, σ²), summed over the targets, mean over the batch.
 
-    A subclass provides ``predict``, or ``moments`` where it predicts variances.
+    A subclass provides ``predict``, or ``moments`` if it predicts variances.
 
     Args:
-        num_targets: T, numbers per sample.
-        **task: see :class:`Task`.
+        num_targets: number of targets per sample, T.
+        **task: see :class:`~zoo.core.task.Task`.
 
     Batch: (x, y) with y float, (B, T), or (B,) for one target.
 
     Raises:
-        ValueError: targets of another shape than the predictions.
+        ValueError: targets whose shape differs from that of the predictions.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error, mean over samples and targets, in the targets' units²",
         "mae": "absolute error, mean over samples and targets, in the targets' units",
         "nll": "−log N(y; mean, variance), nats per sample, summed over targets",
-        "r2": "share of the targets' variance that is explained",
+        "r2": "coefficient of determination: explained fraction of the targets' variance",
     }
 
     def __init__(self, num_targets: int, **task: Any) -> None:
@@ -45,22 +45,25 @@ class Regressor(Task):
         self.num_targets = num_targets
 
     def predict(self, x: Tensor) -> Tensor:
-        """(B, ...) → (B, T): no logging, no state, differentiable."""
+        """Compute predictions, (B, ...) → (B, T): no logging, no state, differentiable."""
         raise NotImplementedError(f"{type(self).__name__} has no predict(x)")
 
     def forward(self, x: Tensor) -> Tensor:
         return self.predict(x)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return len(batch[0]), self.num_targets
+
     def moments(self, x: Tensor) -> Tensor:
-        """Mean alone, (B, ...) → (B, T, 1), or mean and variance of each target, (B, T, 2)."""
+        """Compute the mean of each target, (B, ...) → (B, T, 1), or mean and variance, (B, T, 2)."""
         return self.predict(x)[..., None]
 
     def loss(self, moments: Tensor, y: Tensor) -> Tensor:
-        """What training minimises, without the penalties."""
+        """Compute the training objective without penalties."""
         return gaussian_nll(moments, y) if _has_variance(moments) else _mse(moments, y)
 
     def parts(self, moments: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Loss and named parts from moments and targets."""
+        """Compute the loss and named parts from moments and targets."""
         parts = {
             "loss": self.loss(moments, y),
             "mse": _mse(moments, y),
@@ -76,10 +79,12 @@ class Regressor(Task):
 
     @staticmethod
     def _targets(y: Tensor, prediction: Tensor) -> Tensor:
-        """Targets in the shape of the predictions; broadcasting here would be a silent error."""
+        """Return the targets in the shape of the predictions; broadcasting would hide an error."""
         y = y[:, None] if y.ndim == 1 else y
         if y.shape != prediction.shape:
-            raise ValueError(f"targets {tuple(y.shape)} for predictions {tuple(prediction.shape)}")
+            raise ValueError(
+                f"targets have shape {tuple(y.shape)}, predictions {tuple(prediction.shape)}"
+            )
         return y.to(prediction)
 
     def make_metrics(self) -> dict[str, Metric]:
@@ -87,15 +92,15 @@ class Regressor(Task):
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         moments = self.moments(batch[0])
-        spread = {"variance": moments[..., 1]} if _has_variance(moments) else {}
-        return {"prediction": moments[..., 0], **spread}
+        variance = {"variance": moments[..., 1]} if _has_variance(moments) else {}
+        return {"prediction": moments[..., 0], **variance}
 
 
 def gaussian_nll(moments: Tensor, y: Tensor) -> Tensor:
-    """−log N(y; mean, variance) in nats, summed over targets, mean over the batch.
+    """Compute −log N(y; mean, variance) in nats, summed over targets, mean over the batch.
 
     Args:
-        moments: mean and variance, (B, T, 2).
+        moments: mean and variance of each target, (B, T, 2).
         y: targets, (B, T).
     """
     mean, variance = moments.unbind(-1)

@@ -1,4 +1,4 @@
-"""Norm penalties and norm constraints on weights chosen by name."""
+"""Norm penalties and norm constraints on weights selected by name."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from torch import Tensor, nn
 from zoo.errors import InputError
 from zoo.functional.penalties import clip_unit_norms_, lp_norm
 
-#: one number for all weights of two or more dimensions, or one for each name pattern
+#: one number for all weights with two or more dimensions, or one for each name pattern
 Strength = float | dict[str, float]
 
 
 def select_parameters(module: nn.Module, strength: Strength) -> Iterator[tuple[Tensor, float]]:
-    """Trainable parameters that a strength speaks of, each with its number.
+    """Yield the trainable parameters that a strength applies to, each with its value.
 
-    A name that several patterns match takes the first. Pruned weights go by their plain name.
+    The first matching pattern applies. Pruned weights match by their original name.
+
+    Args:
+        module: module whose parameters are selected.
+        strength: one number, or one for each name pattern.
 
     Raises:
-        InputError: a pattern that matches no parameter (with the names there are).
+        InputError: a pattern that matches no parameter (with the names of all parameters).
     """
     named = {name.removesuffix("_orig"): p for name, p in module.named_parameters()}
     if not isinstance(strength, dict):
@@ -29,7 +33,9 @@ def select_parameters(module: nn.Module, strength: Strength) -> Iterator[tuple[T
         return
     for pattern in strength:
         if not any(fnmatchcase(name, pattern) for name in named):
-            raise InputError(f"no parameter is called {pattern!r}; there are {', '.join(named)}")
+            raise InputError(
+                f"no parameter matches {pattern!r}; the parameters are {', '.join(named)}"
+            )
     for name, p in named.items():
         matches = [value for pattern, value in strength.items() if fnmatchcase(name, pattern)]
         if matches and p.requires_grad:
@@ -37,12 +43,12 @@ def select_parameters(module: nn.Module, strength: Strength) -> Iterator[tuple[T
 
 
 def penalty(module: nn.Module, strength: Strength, p: float) -> Tensor:
-    """Σ λ Σ|w|^p over the chosen parameters: a scalar, part of the loss."""
+    """Compute Σ λ Σ|w|^p over the selected parameters, a scalar."""
     terms = [value * lp_norm(w, p) for w, value in select_parameters(module, strength)]
     return torch.stack(terms).sum() if terms else torch.zeros(())
 
 
 def apply_max_norm(module: nn.Module, limit: Strength) -> None:
-    """Scales back, in place, every unit of the chosen weights that is longer than its limit."""
+    """Rescale, in place, every unit of the selected weights whose norm exceeds its limit."""
     for weight, value in select_parameters(module, limit):
         clip_unit_norms_(weight, value)

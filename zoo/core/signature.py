@@ -18,6 +18,10 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
     """Raise ``TypeError`` for an argument that no constructor in the chain takes.
 
     The message names the nearest known arguments.
+
+    Args:
+        cls: class whose constructor is called.
+        arguments: keyword arguments of the call.
     """
     known = full_signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in known.values()):

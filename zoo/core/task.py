@@ -1,7 +1,7 @@
-"""Task: what every model of the zoo shares, written once.
+"""Task: the base class of every model of the zoo.
 
-A family implements one method, ``step(batch) -> {"loss": ..., named parts}``, and training,
-validation and test all use it, so that their numbers are on one scale.
+A family implements one method, ``step(batch) -> {"loss": ..., named parts}``. Training, validation
+and test all use it, so that their metrics are on the same scale.
 """
 
 from __future__ import annotations
@@ -34,45 +34,50 @@ from zoo.metrics import RunningMeans
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-FLUSH_EVERY = 50  # steps kept as references at most, where the Trainer does not log
+FLUSH_EVERY = 50  # steps whose values are kept as tensors at most, where the Trainer does not log
 RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
 
 
 class Task(FastHookName, LightningModule, metaclass=ModelMeta):
-    """Optimiser, schedule, metrics and logging for one loss.
+    """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
-    Override ``step``; optionally ``batch_size``, ``parameter_groups``, and the ``make_*`` methods
-    of the family. Every ``__init__`` argument, a subclass's own included, is saved as a
-    hyper-parameter: keep them to numbers, strings and tuples, so that a checkpoint can be read
-    without running code.
+    A subclass overrides ``step``; optionally ``build``, ``batch_size``, ``forward_inputs``,
+    ``parameter_groups``, and the ``make_*`` methods of its family. Every argument of ``__init__``,
+    a subclass's own included, is saved as a hyper-parameter. Hyper-parameters are numbers, strings,
+    tuples and dictionaries of them, so that a checkpoint can be read without running code.
 
     Args:
         optimizer: ``sgd``, ``adam`` (default), ``adamw``, ``muon`` or ``lbfgs``.
         lr: learning rate, default 1e-3.
-        weight_decay: of weights with two or more dimensions (biases and norms have none),
-            default 0. Decoupled in ``adamw`` and ``muon``, an L2 gradient in the others.
-        optimizer_options: further keyword arguments of the optimiser.
+        weight_decay: weight decay of parameters with two or more dimensions (biases and
+            normalization layers have none), default 0. Decoupled for ``adamw`` and ``muon``, an L2
+            gradient for the others.
+        optimizer_options: additional keyword arguments of the optimizer, default none.
         schedule: ``constant`` (default), ``linear``, ``inverse``, ``exponential``, ``cosine`` or
             ``one_cycle``; see :func:`zoo.core.optim.make_schedule`.
         warmup: steps (≥ 1) or fraction of training (< 1) of linear warm-up, default 0.
-        schedule_options: keyword arguments of the schedule.
-        l1, l2, lp: strengths λ of the penalties λ Σ|w|, λ Σ w² and λ Σ|w|^p, added to the loss as
-            the part ``penalty``, default 0. A number holds for all weights of two or more
-            dimensions; ``{pattern: λ}`` for the parameters whose name matches, such as
-            ``{"network.1.*": 1e-4}``. Unlike ``weight_decay`` they are part of the loss, whatever
-            the optimiser.
+        schedule_options: keyword arguments of the schedule, default none.
+        l1: strength λ of the penalty λ Σ|w|, default 0. A number applies to all weights with two or
+            more dimensions; ``{pattern: λ}`` to the parameters whose name matches, such as
+            ``{"network.1.*": 1e-4}``. Unlike ``weight_decay``, penalties are part of the loss, as
+            the part ``penalty``, with every optimizer.
+        l2: strength λ of the penalty λ Σ w², default 0; as ``l1``.
+        lp: strength λ of the penalty λ Σ|w|^p, default 0; as ``l1``.
         p: exponent of ``lp``, default 0.5.
-        max_norm: largest Euclidean norm of a unit's incoming weights; longer ones are scaled back
-            after every step (Srivastava et al. 2014, section 5.1). A number or ``{pattern:
-            limit}``, default none.
+        max_norm: largest Euclidean norm of a unit's incoming weights, default none; larger ones are
+            rescaled after every step (Srivastava et al. 2014, section 5.1). A number or
+            ``{pattern: limit}``.
 
-    Metrics: ``train/X`` (mean over the epoch), ``train/X_step`` (mean since the last row),
+    Metrics: ``train/X`` (mean over the epoch), ``train/X_step`` (mean since the last logged step),
     ``val/X`` and ``test/X`` for every X in the dictionary that ``step`` returns.
+
+    Raises:
+        InputError: unknown names or options, or numbers out of range.
     """
 
-    #: what each part of ``step`` means, with its unit, for tables
+    #: meaning and unit of each part that ``step`` returns, for tables
     metric_notes: ClassVar[dict[str, str]] = {
-        "loss": "what training minimises",
+        "loss": "training objective",
         "penalty": "norm penalties on weights, part of the loss",
     }
 
@@ -116,59 +121,65 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
                 ) from None
             raise
 
-    # -- construction ---------------------------------------------------------------------------
+    # -- for subclasses -------------------------------------------------------------------------
 
     def build(self) -> None:
         """Create the networks from ``self.hparams`` and attributes, by the ``make_*`` methods.
 
         Called once, after the outermost constructor has returned: attributes that a subclass sets
-        before or after ``super().__init__()`` are there.
+        before or after ``super().__init__()`` can be used here.
         """
 
-    # -- what a family provides -----------------------------------------------------------------
-
     def step(self, batch: Any) -> dict[str, Any]:
-        """One batch's loss and named parts: scalars, means over the batch; None for a part that
-        this batch did not measure.
+        """Compute the loss and named parts of one batch.
 
-        The key ``weight``, where present, is the number of elements the means were taken over
-        (tokens, nodes); otherwise it is ``batch_size(batch)``. The key ``outputs``, where present,
-        is a pair (prediction, target) for the metrics of ``make_metrics``.
+        Returns:
+            ``loss`` and other scalars, each a mean over the batch, or None for a part that was not
+            computed for this batch. Two keys are special: ``weight``, the number of elements that
+            the means were taken over (tokens, nodes), by default ``batch_size(batch)``; and
+            ``outputs``, a pair (prediction, target) for the metrics of ``make_metrics``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no step(batch)")
 
     def make_metrics(self) -> dict[str, Metric]:
-        """Evaluation metrics that are no means over samples, by name."""
+        """Create the evaluation metrics that are not means over samples, by name."""
         return {}
 
     def batch_size(self, batch: Any) -> int:
-        """Samples in a batch: graphs of a PyG batch, rows of dense data."""
+        """Return the number of samples in a batch: graphs of a PyG batch, rows of dense data."""
         if hasattr(batch, "num_graphs"):
             return int(batch.num_graphs)
         return len(batch[0])
 
+    def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
+        """Return the arguments of ``forward`` for a batch."""
+        return (batch[0],)
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        """Return the shape of ``forward``'s output for a batch."""
+        raise NotImplementedError(f"{type(self).__name__} has no output_shape(batch)")
+
     def describe_metrics(self) -> dict[str, str]:
-        """For each metric of the closing table: meaning, unit, settings that it depends on."""
+        """Return the meaning and unit of each metric in the table at the end of a run."""
         return {k: v for base in reversed(type(self).__mro__) for k, v in _notes(base).items()}
 
     def remarks(self, metrics: dict[str, float]) -> list[str]:
-        """What the figures of an evaluation mean for the run as a whole, a line each; below them in
-        the closing table.
+        """Return conclusions from the metrics of an evaluation, printed below them, one per line.
 
         Args:
-            metrics: by their names without the stage.
+            metrics: value of each metric, by its name without the stage.
         """
         return []
 
     @property
     def rng(self) -> torch.Generator | None:
-        """Source of noise inside ``step``: the global one in training; in evaluation one that
-        restarts with every batch, so that evaluating twice gives the same numbers."""
+        """Random generator of ``step``: None, the global one, in training; in evaluation one that
+        is seeded for each batch, so that evaluating twice gives the same metrics."""
         return self._rng
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
-        """Draws the noise of ``step`` from a generator of its own, on the model's device."""
+        """Use a seeded generator on the model's device as ``rng``."""
         before, self._rng = self._rng, torch.Generator(self.device)
         self._rng.manual_seed(seed)
         try:
@@ -176,20 +187,20 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         finally:
             self._rng = before
 
-    # -- loops ----------------------------------------------------------------------------------
+    # -- training and evaluation ----------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         parts = self.step(batch)
-        balance = self._balance(parts)
+        correction = self._weight_correction(parts)
         parts = self._penalized(parts)
-        loss = parts["loss"] + balance
+        loss = parts["loss"] + correction
         self.record(parts, batch)
         return loss
 
-    def _balance(self, parts: dict[str, Any]) -> Tensor | float:
-        """What makes the mean over processes a mean over elements, where their counts differ.
+    def _weight_correction(self, parts: dict[str, Any]) -> Tensor | float:
+        """Return what makes the mean over processes a mean over elements.
 
-        Processes average their gradients as if each had equally many tokens.
+        Processes average their gradients as if each had the same number of tokens or nodes.
         """
         if "weight" not in parts or self.trainer.world_size == 1:
             return 0.0
@@ -204,7 +215,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._evaluate(batch, batch_idx)
 
     def record(self, parts: dict[str, Any], batch: Any) -> None:
-        """Takes the numbers of a training step; writes their means every ``log_every_n_steps``."""
+        """Add the parts of a training step to the running means, and log those every
+        ``log_every_n_steps`` steps."""
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
         self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
@@ -219,7 +231,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
 
     def logged_step(self) -> int:
-        """Steps before this batch's, as the Trainer counts them for its log."""
+        """Return the number of steps before this batch, as the Trainer counts them for logging."""
         return self.global_step
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
@@ -235,11 +247,11 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
 
     def on_train_start(self) -> None:
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
-        self._train_means.reset()  # of a run that was broken off
+        self._train_means.reset()  # an earlier run may have been interrupted
         if "train_means" in self._resume:
             self._train_means.load_state_dict(self._resume["train_means"], self.device)
-        # Lightning forgets the loader's state when the length of training was asked for before
-        # (Lightning #20550), so the position travels with the model
+        # Lightning loses the loader's state if the length of training was asked for before
+        # (Lightning #20550), so the position is stored with the model
         if "loader" in self._resume and hasattr(self.trainer.train_dataloader, "load_state_dict"):
             self.trainer.train_dataloader.load_state_dict(self._resume["loader"])
         states = self._resume.get("random_state", [])
@@ -252,7 +264,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._log_means("train", self._train_means)
 
     def _penalized(self, parts: dict[str, Any]) -> dict[str, Any]:
-        """Adds the norm penalties, where there are any, to the loss."""
+        """Add the norm penalties, if there are any, to the loss."""
         hp = self.hparams
         norms = [(hp["l1"], 1.0), (hp["l2"], 2.0), (hp["lp"], hp["p"])]
         terms = [penalty(self, strength, p) for strength, p in norms if strength]
@@ -288,10 +300,10 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
     def _sum_over_processes(self, sums: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(sums, reduce_op="sum")
 
-    # -- faults ---------------------------------------------------------------------------------
+    # -- divergence and checkpoints -------------------------------------------------------------
 
     def _flush(self) -> dict[str, Tensor]:
-        """Means since the last flush, after making sure that every loss was finite."""
+        """Return the means since the last flush, after checking that every loss was finite."""
         bad = self._train_means.first_nonfinite("loss") if self._train_means.names else None
         strategy = self.trainer.strategy
         if strategy.reduce_boolean_decision(bad is not None, all=False):
@@ -306,14 +318,14 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         newest = max(filter(os.path.isfile, saved), key=os.path.getmtime, default="none yet")
         return DivergedError(
             f"{what} (counted from 0; epoch {self.current_epoch}, learning rate {rate:.3g}); last "
-            f"good checkpoint: {newest}; a lower lr or trainer.gradient_clip_val may help"
+            f"good checkpoint: {newest}; try a lower lr or trainer.gradient_clip_val"
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what exact resumption needs; refuses to write a diverged model."""
+        """Add the class, and what exact resumption needs; refuse to save a diverged model."""
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["zoo_version"] = zoo.__version__
-        # without what a class sets by itself in super().__init__(...)
+        # without those that a class sets by itself in super().__init__(...)
         arguments = arguments_of(type(self))
         kept = {name: value for name, value in self.hparams.items() if name in arguments}
         checkpoint["hyper_parameters"] = kept
@@ -332,10 +344,11 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resume = {key: checkpoint[key] for key in RESUME_KEYS if key in checkpoint}
 
-    # -- optimisation ---------------------------------------------------------------------------
+    # -- optimization ---------------------------------------------------------------------------
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Trainable parameters as optimiser groups; only weights of ≥ 2 dimensions decay."""
+        """Return the trainable parameters as optimizer groups; biases and normalization layers
+        have no weight decay."""
         return decay_groups(self, self.hparams["weight_decay"])
 
     def configure_optimizers(self) -> Any:
@@ -361,7 +374,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
             apply_max_norm(self, self.hparams["max_norm"])
 
     def _fused(self) -> bool:
-        """Fused kernels where they exist; a gradient scaler cannot clip through them."""
+        """Return whether fused optimizer kernels can be used: a gradient scaler cannot clip through
+        them."""
         clips_scaled = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
         kinds = {p.device.type for p in self.parameters()}
         floats = all(p.is_floating_point() for p in self.parameters())

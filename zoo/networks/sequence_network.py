@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import InputError, check_at_least, check_choice, check_probability
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_non_negative,
+    check_probability,
+)
 from zoo.functional.attention import causal_mask
 from zoo.networks.attention import AttentionContext
 from zoo.networks.position_encoding import make_position
@@ -58,7 +64,8 @@ class SequenceConfig(TransformerConfig):
 
     def __post_init__(self) -> None:
         check_choice("layer_type", self.layer_type, LAYER_TYPES)
-        check_at_least(1, dim=self.dim, layers=self.layers, heads=self.heads, mlp_dim=self.mlp_dim)
+        check_at_least(1, dim=self.dim, heads=self.heads, mlp_dim=self.mlp_dim)
+        check_non_negative(layers=self.layers)
         check_probability(dropout=self.dropout, attention_dropout=self.attention_dropout)
 
 

@@ -200,7 +200,7 @@ def test_data_that_do_not_fit(
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(ValueError, match="unknown pool 'median'"):
+    with pytest.raises(ValueError, match="unknown pooling 'median'"):
         GraphClassifier(1, 2, pooling="median")
     with pytest.raises(ValueError, match="NodeClassifier has no mixup"):
         NodeClassifier(1, 2, mixup=0.2)

@@ -84,7 +84,7 @@ def test_data_that_do_not_fit() -> None:
         MeshSegmenter(8).step(batch_of(Isometric(samples=16, refine=1, eigenpairs=8)))
     with pytest.raises(ValueError, match="unknown inputs 'normals'; choose from hks, xyz"):
         MeshClassifier(8, inputs="normals")
-    with pytest.raises(ValueError, match="MeshClassifier has no mixup"):
+    with pytest.raises(ValueError, match="MeshClassifier does not support mixup"):
         MeshClassifier(8, mixup=0.2)
 
 
@@ -93,7 +93,7 @@ def test_labels_that_are_no_classes(labels: tuple[int, int], trainer: Trainer) -
     data = Isometric(samples=16, refine=1, eigenpairs=8, val_size=0)
     for mesh in data.split("train"):
         mesh.y = torch.tensor([labels[int(mesh.y) % 2]])
-    message = f"the data has labels {labels[0]} to {labels[1]}, MeshClassifier was made for num_c"
+    message = f"labels must be 0 to 7 for num_classes=8, the data has {labels[0]} to {labels[1]}"
     with pytest.raises(InputError, match=message):
         trainer(max_epochs=1).fit(MeshClassifier(8, width=8, blocks=1), data)
 

@@ -65,7 +65,7 @@ def test_evaluation_leaves_the_density_alone() -> None:
 
 
 def test_negative_noise_is_refused() -> None:
-    with pytest.raises(ValueError, match="input_noise is a standard deviation, got -1"):
+    with pytest.raises(ValueError, match="input_noise must not be negative, got -1"):
         Autoencoder((4,), input_noise=-1)
 
 
@@ -97,7 +97,7 @@ def test_psnr_of_a_known_error() -> None:
 
 
 def test_the_target_is_the_clean_image_in_training_and_evaluation() -> None:
-    model = DenoisingAutoencoder((1, 8, 8), 4, level=0.5).eval()
+    model = DenoisingAutoencoder((1, 8, 8), 4, corruption_level=0.5).eval()
     x = torch.rand(6, 1, 8, 8)
     with model.seeded(3):
         parts = model.step((x, None))
@@ -113,7 +113,9 @@ def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
     data = Digits(batch_size=64)
     settings = {"hidden_dims": (256,), "lr": 3e-3, "schedule": "one_cycle"}
     plain = Autoencoder((1, 8, 8), 32, **settings)
-    denoising = DenoisingAutoencoder((1, 8, 8), 32, corruption="gaussian", level=0.3, **settings)
+    denoising = DenoisingAutoencoder(
+        (1, 8, 8), 32, corruption="gaussian", corruption_level=0.3, **settings
+    )
     clean = data.split("test")[0] / 16
     noisy = corrupt(clean, "gaussian", 0.3, torch.Generator().manual_seed(0))
     values = []
@@ -130,7 +132,7 @@ def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
 
 def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
     """Σ_j (h_j (1 − h_j))² Σ_i W_ji² (Rifai et al., section 4)."""
-    model = ContractiveAutoencoder((7,), 5, hidden_dims=(), strength=0.3).double().eval()
+    model = ContractiveAutoencoder((7,), 5, hidden_dims=(), contraction_weight=0.3).double().eval()
     x = torch.rand(6, 7).double()
     h, weight = model.encode(x), model.encoder[0][1].weight
     expected = ((h * (1 - h)).square() * weight.square().sum(1)).sum(1)
@@ -173,7 +175,7 @@ def test_the_penalty_is_known_in_evaluation_too(trainer: Callable[..., L.Trainer
 
 def test_penalties_on_codes() -> None:
     x = torch.rand(6, 7).double()
-    lasso = SparseAutoencoder((7,), 9, strength=0.1).double()
+    lasso = SparseAutoencoder((7,), 9, sparsity_weight=0.1).double()
     parts, z = lasso.step((x, None)), lasso.encode(x)
     assert (z >= 0).all()
     torch.testing.assert_close(parts["sparsity"], z.abs().sum() / 6)
@@ -193,7 +195,7 @@ def test_a_stronger_penalty_leaves_fewer_units_active(
     active = []
     for strength in (0.0, 1e-3):
         model = SparseAutoencoder(
-            (1, 8, 8), 100, sparsity=sparsity, strength=strength, hidden_dims=(), lr=1e-2
+            (1, 8, 8), 100, sparsity=sparsity, sparsity_weight=strength, hidden_dims=(), lr=1e-2
         )
         data = Digits(batch_size=128)
         trainer(max_epochs=15).fit(model, data)
@@ -206,15 +208,21 @@ def test_a_stronger_penalty_leaves_fewer_units_active(
     ("make", "message"),
     [
         (lambda: Autoencoder((4,), output="tanh"), "unknown output 'tanh'"),
-        (lambda: Autoencoder((4,), 4), "latent_dim=4 is no smaller than a sample"),
+        (lambda: Autoencoder((4,), 4), "latent_dim=4 is not smaller than a sample"),
         (lambda: DenoisingAutoencoder((4,), corruption="rain"), "unknown corruption 'rain'"),
         (lambda: DenoisingAutoencoder((4,), input_noise=0.1), "leave input_noise out"),
-        (lambda: DenoisingAutoencoder((4,), level=1.5), "level=1.5 is no share"),
-        (lambda: ContractiveAutoencoder((4,), strength=-1), "strength must not be negative"),
+        (
+            lambda: DenoisingAutoencoder((4,), corruption_level=1.5),
+            "corruption_level must be between 0 and 1, got 1.5",
+        ),
+        (
+            lambda: ContractiveAutoencoder((4,), contraction_weight=-1),
+            "strength must not be negative",
+        ),
         (lambda: ContractiveAutoencoder((4,), jacobian="half"), "unknown jacobian 'half'"),
         (lambda: SparseAutoencoder((4,), sparsity="l0"), "unknown sparsity 'l0'"),
         (lambda: SparseAutoencoder((4,), sparsity="kl", code_activation="relu"), "needs code_act"),
-        (lambda: SparseAutoencoder((4,), target_rate=1.0), "target_rate must lie between"),
+        (lambda: SparseAutoencoder((4,), target_rate=1.0), "target_rate must be between"),
     ],
 )
 def test_settings_that_cannot_be(make: Callable[[], object], message: str) -> None:

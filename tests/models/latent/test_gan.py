@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import zoo
 from datamodules import Digits, Gaussians2D
+from tests.core.test_resume import resumes_exactly
 from tests.test_models import Repeat
-from tests.test_resume import resumes_exactly
 from zoo import GAN, ConditionalGAN
 
 SMALL: dict[str, Any] = {"latent_dim": 8, "hidden_dims": (16,), "lr": 0.01}
@@ -260,7 +260,7 @@ def test_the_residual_critic_of_the_paper() -> None:
     """Miyato et al. 2018, table 4: on 32×32, two blocks that halve and two that do not."""
     model = GAN(
         (3, 32, 32), 128, network="residual", hidden_dims=(256, 256, 256), normalization="batch",
-        critic_hidden=(128, 128, 128, 128), spectral_norm=True,
+        discriminator_hidden_dims=(128, 128, 128, 128), spectral_norm=True,
     )  # fmt: skip
     halves = [type(block.pool) is nn.AvgPool2d for block in list(model.discriminator.features)[:4]]
     assert halves == [True, True, False, False]
@@ -413,7 +413,7 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
     [
         ({"objective": "wgan"}, "unknown objective 'wgan'"),
         ({"penalty": "gp"}, "unknown penalty 'gp'"),
-        ({"discriminator_steps": 0}, "n_critic must be at least 1, got 0"),
+        ({"discriminator_steps": 0}, "discriminator_steps must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
         ({"ema_decay": 1.0}, r"must be in \[0, 1\), got 1.0"),
         ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
@@ -421,7 +421,7 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
         (
             {"network": "dcgan", "hidden_dims": (4, 8), "penalty": "gradient",
              "discriminator_normalization": "batch"},
-            "penalty='gradient' is on the critic's slope at each sample, which batch norm",
+            "penalty='gradient' needs the discriminator's gradient at each sample",
         ),
     ],
 )  # fmt: skip

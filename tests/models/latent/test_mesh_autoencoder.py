@@ -99,7 +99,7 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
         hidden_dims=(8, 16),
         lr=4e-3,
         schedule="cosine",
-        isometry=1.0,
+        isometry_weight=1.0,
     )
     trainer(max_epochs=25, limit_val_batches=0).fit(made, DATA)
     made.eval()
@@ -123,7 +123,7 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="the template has 1046 vertices, shapes have"):
+    with pytest.raises(ValueError, match="the template has 1046 vertices, input_shape is"):
         MeshAutoencoder((100, 3), DATA.template)
     with pytest.raises(ValueError, match="not a template made by pack_template"):
         MeshAutoencoder(DATA.input_shape, "star")

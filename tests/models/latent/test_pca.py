@@ -119,7 +119,7 @@ def test_pixels_that_never_vary_leave_a_density(fit: Fit) -> None:
 
 @pytest.mark.parametrize("dims", [6, 7])
 def test_as_many_components_as_numbers_reduce_nothing(dims: int) -> None:
-    with pytest.raises(ValueError, match=f"latent_dim={dims} is no smaller than a sample"):
+    with pytest.raises(ValueError, match=f"latent_dim={dims} is not smaller than a sample"):
         PCA((6,), dims)
 
 

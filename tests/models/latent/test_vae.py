@@ -143,7 +143,7 @@ def test_the_metrics_state_likelihood_and_binarisation() -> None:
     [
         ({"likelihood": "poisson"}, "unknown likelihood 'poisson'; choose from bernoulli"),
         ({"binarization": "half"}, "unknown binarization 'half'; choose from none, threshold"),
-        ({"likelihood": "gaussian", "binarization": "stochastic"}, "need likelihood='bernoulli'"),
+        ({"likelihood": "gaussian", "binarization": "stochastic"}, "needs likelihood='bernoulli'"),
         ({"latent_dim": 0}, "latent_dim must be at least 1"),
         ({"network": "transformer"}, "unknown network 'transformer'; choose from mlp, conv"),
         ({"network": "conv"}, "needs images"),

@@ -188,7 +188,7 @@ def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
     with torch.no_grad():
         mean, log_var = model.posterior(x)
         prior_mean, prior_log_var = model.posterior(model.pseudo_inputs())
-        z = model.draw(mean.expand(50_000, 2), log_var.expand(50_000, 2))
+        z = model.reparameterize(mean.expand(50_000, 2), log_var.expand(50_000, 2))
         draws = model.kl(mean.expand(50_000, 2), log_var.expand(50_000, 2), z)
     exact = torch.distributions.kl_divergence(
         Normal(mean, (log_var / 2).exp()), Normal(prior_mean, (prior_log_var / 2).exp())
@@ -202,9 +202,9 @@ def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
     [
         (lambda: VAE((4,), kl_warmup=-1), "kl_warmup must not be negative"),
         (lambda: VAE((4,), likelihood="categorical", levels=1), "levels must be at least 2"),
-        (lambda: VAE((4,), 5), "latent_dim=5 is no smaller"),
+        (lambda: VAE((4,), 5), "latent_dim=5 is not smaller"),
         (lambda: BetaVAE((4,), beta=-1), "beta must not be negative"),
-        (lambda: IWAE((4,), num_samples=0), "num_draws must be at least 1, got 0"),
+        (lambda: IWAE((4,), num_samples=0), "num_samples must be at least 1, got 0"),
         (lambda: IWAE((4,), free_bits=0.1), "has no KL term"),
         (lambda: VampPriorVAE((4,), num_pseudo_inputs=0), "num_pseudo_inputs must be at least 1"),
         (lambda: VampPriorVAE((4,), free_bits=0.1), "free_bits need a KL for each"),

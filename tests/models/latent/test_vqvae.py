@@ -120,7 +120,7 @@ def test_the_gradient_passes_straight_through() -> None:
 
 
 def test_the_parts_of_the_loss() -> None:
-    model = make(commitment=0.5).double().eval()
+    model = make(commitment_weight=0.5).double().eval()
     x = torch.rand(6, 1, 8, 8).double()
     parts = model.step((x, None))
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["prior_nll"])

@@ -14,7 +14,7 @@ from datamodules import LabeledText
 from zoo import SequenceClassifier, VisionTransformer
 from zoo.cli.commands.reproduce import last_value
 from zoo.models.sequences.classification import POOLINGS, SequencePooling
-from zoo.networks.sequence_network import LAYERS
+from zoo.networks.sequence_network import LAYER_TYPES
 
 
 def make(**options: Any) -> SequenceClassifier:
@@ -29,10 +29,10 @@ def tokens(*shape: int) -> Tensor:
     return torch.randint(1, 20, shape)
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LAYER_TYPES)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_padding_changes_nothing(layer: str, pooling: str) -> None:
-    model = make(layer=layer, pooling=pooling)
+    model = make(layer_type=layer, pooling=pooling)
     x = tokens(2, 5)
     expected = model.logits(x)
     for padding in ((0, 4), (4, 0)):
@@ -139,8 +139,8 @@ def test_without_positions_the_order_of_patches_does_not_matter(pooling: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"patch_size": 5}, "patch_size=5 does not divide an image of 8 × 12 pixels"),
-        ({"input_shape": (7,)}, r"patches are cut from images \(C, H, W\), got \(7,\)"),
+        ({"patch_size": 5}, "patch_size must divide the sides of the image, got patch_size=5"),
+        ({"input_shape": (7,)}, r"VisionTransformer needs images"),
     ],
 )
 def test_images_that_do_not_fit(options: dict[str, Any], message: str) -> None:

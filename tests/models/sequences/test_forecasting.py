@@ -13,7 +13,7 @@ import torch
 from datamodules import Brownian
 from zoo import DLinear, Forecaster
 from zoo.cli.commands.reproduce import last_value
-from zoo.networks.sequence_network import LAYERS
+from zoo.networks.sequence_network import LAYER_TYPES
 
 SIZES: dict[str, Any] = {"num_series": 3, "lookback": 30, "horizon": 5}
 
@@ -61,11 +61,11 @@ def test_patches_cover_the_past_and_repeat_the_last_value() -> None:
     assert patches[-1].tolist() == [24, 25, 26, 27, 28, 28, 28, 28]
 
 
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("layer", LAYER_TYPES)
 @pytest.mark.parametrize("independent", [True, False])
 @pytest.mark.parametrize("variance", [True, False])
 def test_shapes(layer: str, independent: bool, variance: bool) -> None:
-    model = make(layer=layer, independent=independent, predict_variance=variance)
+    model = make(layer_type=layer, channel_independent=independent, predict_variance=variance)
     x = series()
     mean, spread = model.moments(x)
     assert mean.shape == (4, 5, 3)
@@ -81,7 +81,7 @@ def test_independent_series_do_not_meet() -> None:
     changed = x.clone()
     changed[..., 1] = torch.randn(4, 30, dtype=torch.float64)
     torch.testing.assert_close(model(changed)[..., [0, 2]], model(x)[..., [0, 2]])
-    together = make(independent=False)
+    together = make(channel_independent=False)
     assert (together(changed) - together(x))[..., 0].abs().max() > 1e-6
 
 
@@ -94,9 +94,9 @@ def test_a_window_in_other_units_gives_the_forecast_in_these_units() -> None:
     assert v is not None
     torch.testing.assert_close(m, scale * mean + shift, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(v, scale.square() * variance, rtol=1e-2, atol=1e-6)
-    last = make(normalize="last")
+    last = make(window_normalization="last")
     torch.testing.assert_close(last(x + shift), last(x) + shift)
-    plain = make(normalize="none")
+    plain = make(window_normalization="none")
     assert (plain(x + shift) - plain(x) - shift).abs().max() > 0.1
 
 
@@ -112,8 +112,11 @@ def test_the_likelihood_is_that_of_a_normal() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"normalize": "revin"}, "unknown normalize 'revin'; choose from window, last, none"),
-        ({"patch_size": 31}, "a patch of 31 steps is longer than the past of 30"),
+        (
+            {"window_normalization": "revin"},
+            "unknown window_normalization 'revin'; choose from window, last, none",
+        ),
+        ({"patch_size": 31}, "patch_size must not exceed lookback, got patch_size=31"),
     ],
 )
 def test_bad_settings(options: dict[str, Any], message: str) -> None:

@@ -20,10 +20,10 @@ from zoo.functional.tokenization import UnknownSymbolError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.generation import beam_search, filter_logits, sample_next_token
 from zoo.networks.position_encoding import POSITIONS
-from zoo.networks.sequence_network import LAYERS
+from zoo.networks.sequence_network import LAYER_TYPES
 
 V, LENGTH = 11, 16
-KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYERS[1:]]
+KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYER_TYPES[1:]]
 
 
 def make(**options: Any) -> LanguageModel:
@@ -39,7 +39,7 @@ def random_tokens(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize(("layer", "position"), KINDS)
 def test_a_later_token_changes_no_earlier_logits(layer: str, position: str) -> None:
-    model = make(layer=layer, position=position)
+    model = make(layer_type=layer, position=position)
     x = random_tokens(2, LENGTH)
     for t in range(1, LENGTH):
         changed = x.clone()
@@ -134,7 +134,7 @@ def greedily(model: LanguageModel, prompt: Tensor, count: int) -> Tensor:
 
 @pytest.mark.parametrize(("layer", "position"), KINDS)
 def test_greedy_going_on_equals_reading_everything_anew(layer: str, position: str) -> None:
-    model = make(layer=layer, position=position)
+    model = make(layer_type=layer, position=position)
     prompt = random_tokens(3, 4)
     # learned positions end with the window; the others go on past it
     count = 12 if position == "learned" else 40

@@ -171,7 +171,7 @@ def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> Non
     ("make", "message"),
     [
         (lambda: DeepEnsemble((4,), 3, 0), "num_members must be at least 1, got 0"),
-        (lambda: DeepEnsemble((4,), 3, member="vae"), "member must be a Classifier, VAE is none"),
+        (lambda: DeepEnsemble((4,), 3, member="vae"), "member must be a Classifier, got VAE"),
         (lambda: DeepEnsemble((4,), 3, member="mpl"), "unknown model 'mpl'; did you mean 'mlp'"),
         (lambda: MCDropout((4,), 3, member_settings=MEMBER), "needs a model with dropout, and mlp"),
         (lambda: MCDropout((4,), 3, 0), "num_passes must be at least 1"),

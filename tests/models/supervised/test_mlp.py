@@ -49,5 +49,5 @@ def test_learns_other_peoples_digits(trainer: Callable[..., L.Trainer]) -> None:
 
 
 def test_one_class_is_no_classification() -> None:
-    with pytest.raises(ValueError, match="at least two classes, got num_classes=1"):
+    with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         MLPClassifier((4,), 1)

@@ -20,6 +20,9 @@ class GeometricTask(Task):
 
     supports_mixup: ClassVar[bool] = False  # of graphs, points and meshes there is no weighted mean
 
+    def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
+        return (batch,)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Brings numbers to the model's precision, for which Lightning only looks into tuples,
         lists and dictionaries."""

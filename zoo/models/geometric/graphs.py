@@ -109,6 +109,9 @@ class NodeClassifier(GraphModel, Classifier):
     def batch_size(self, batch: Any) -> int:
         return int(batch.mask.sum())
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return batch.num_nodes, self.num_classes
+
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if "mask" not in batch:
             raise InputError(
@@ -178,6 +181,9 @@ class GraphClassifier(GraphModel, Classifier):
         pool = POOLINGS[self.hparams["pooling"]]
         pooled = torch.cat([pool(h, x.batch, x.num_graphs) for h in states], 1)
         return self.head(F.dropout(pooled, self.hparams["dropout"], self.training))
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return batch.num_graphs, self.num_classes
 
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if not hasattr(batch, "num_graphs"):
@@ -257,6 +263,9 @@ class GraphAutoencoder(GraphModel):
 
     def batch_size(self, batch: Any) -> int:
         return batch.edge_label_index.shape[1]
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return batch.num_nodes, self.hparams["latent_dim"]
 
     def step(self, batch: Any) -> dict[str, Any]:
         if "edge_label_index" not in batch:

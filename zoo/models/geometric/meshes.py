@@ -62,6 +62,9 @@ class MeshModel(GeometricTask, Classifier):
         in_dim = hp["num_times"] if hp["inputs"] == "hks" else 3
         return DiffusionNet(in_dim, self.num_classes, hp["width"], hp["blocks"], hp["dropout"])
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return len(batch.y), self.num_classes
+
     def features(self, meshes: Any, on: SurfaceBatch) -> Tensor:
         """What the network is given at each vertex, (V, F)."""
         if self.hparams["inputs"] == "xyz":

@@ -139,6 +139,9 @@ class PointSegmenter(PointModel):
     def scores_of(self, found: PointFeatures) -> Tensor:
         return self.head(found.local)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return (*batch[1].shape, self.num_classes)
+
     def make_metrics(self) -> dict[str, Metric]:
         return super().make_metrics() | {"iou": MulticlassJaccardIndex(self.num_classes)}
 

@@ -185,6 +185,9 @@ class LatentModel(Task):
     def forward(self, x: Tensor) -> Tensor:
         return self.reconstruct(x)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return tuple(batch[0].shape)
+
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         code = self.encode(batch[0])
         return {"code": code, "reconstruction": self.decode(code)}

@@ -183,6 +183,9 @@ class GAN(AdversarialTask):
     def forward(self, z: Tensor) -> Tensor:
         return self.decode(z)
 
+    def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
+        return (self.sample_latent(len(batch[0]), self.rng),)
+
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         samples = self.sample(len(batch[0]))
         return {"sample": samples, "score": self.discriminate(batch[0], self.labels(batch))}

@@ -82,10 +82,6 @@ class SequenceModel(Task):
             build_config(SequenceConfig, self.hparams), length, causal, **options
         )
 
-    def run_for_inspection(self, x: Tensor, y: Tensor) -> Any:
-        """One pass over a batch, for those who look at what happens inside."""
-        return self(x)
-
     def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         """Names of the queries and the keys of an attention, by its name, on one row of a batch;
         none where tokens have no names."""

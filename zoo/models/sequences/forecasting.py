@@ -50,6 +50,9 @@ class ForecastingTask(Task):
     def forward(self, x: Tensor) -> Tensor:
         return self.forecast(x)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return tuple(batch[1].shape)
+
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
         mean, variance = self.moments(x)

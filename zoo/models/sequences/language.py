@@ -77,6 +77,9 @@ class LanguageModel(TextModel):
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return (*batch[0].shape, self.vocab_size)
+
     def _scores(self, h: Tensor) -> Tensor:
         return F.linear(h, self.embedding.weight) if self.head is None else self.head(h)
 

@@ -98,8 +98,11 @@ class Translator(SequenceModel):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.logits(x, y)
 
-    def run_for_inspection(self, x: Tensor, y: Tensor) -> Any:
-        return self(x, y)
+    def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
+        return tuple(batch)
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return (*batch[1].shape, self.hparams["target_vocab_size"])
 
     def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         if self.hparams["tokenizer"] is None:

@@ -1,0 +1,207 @@
+"""Constructors: whole signatures, unknown arguments, networks built after the whole chain."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from datamodules import Digits
+from zoo import VAE
+from zoo.core.signature import arguments_of, full_signature
+from zoo.core.task import Task
+from zoo.errors import InputError
+
+SHAPE = (1, 8, 8)
+CLASSES = sorted(
+    name
+    for name in zoo.__all__
+    if isinstance(cls := getattr(zoo, name), type) and issubclass(cls, Task)
+)
+
+
+class Before(VAE):
+    """Sets an attribute before the parent's constructor."""
+
+    def __init__(self, width: int = 5, **vae: Any) -> None:
+        self.width = width
+        super().__init__(**vae)
+
+    def make_encoder(self) -> nn.Module:
+        size = 2 * self.latent_dim
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, self.width), nn.Linear(self.width, size))
+
+
+class After(VAE):
+    """Sets an attribute after the parent's constructor."""
+
+    def __init__(self, width: int = 5, **vae: Any) -> None:
+        super().__init__(**vae)
+        self.width = width
+
+    make_encoder = Before.make_encoder
+
+
+class Grandchild(After):
+    """Sets an attribute after those of two parents, which the networks use."""
+
+    def __init__(self, **after: Any) -> None:
+        super().__init__(**after)
+        self.width = 7
+
+
+class Fixed(VAE):
+    """Sets an argument of the parent by itself."""
+
+    def __init__(self, **vae: Any) -> None:
+        super().__init__(latent_dim=3, **vae)
+
+
+class Keeps(VAE):
+    """Keeps its keyword arguments instead of passing them on."""
+
+    def __init__(self, input_shape: tuple[int, ...], **notes: Any) -> None:
+        super().__init__(input_shape)
+        self.notes = notes
+
+
+@pytest.mark.parametrize("cls", [Before, After])
+def test_networks_see_attributes_set_before_and_after_super(cls: type[VAE]) -> None:
+    model: Any = cls(width=4, input_shape=SHAPE)
+    assert model.encoder[1].out_features == 4
+    assert model.encode(torch.rand(2, *SHAPE)).shape == (2, 2)
+
+
+def test_networks_are_built_once_after_the_outermost_constructor() -> None:
+    model: Any = Grandchild(input_shape=SHAPE, width=4)
+    assert model.encoder[1].out_features == 7
+    calls: list[str] = []
+
+    class Counted(VAE):
+        def make_encoder(self) -> nn.Module:
+            calls.append("encoder")
+            return super().make_encoder()
+
+    class Derived(Counted):
+        pass
+
+    Derived(SHAPE)
+    assert calls == ["encoder"]
+
+
+def test_networks_used_in_a_constructor_are_named_with_the_cure() -> None:
+    class Early(VAE):
+        def __init__(self, **vae: Any) -> None:
+            super().__init__(**vae)
+            self.encoder.requires_grad_(False)
+
+    with pytest.raises(AttributeError, match=r"no 'encoder' yet: .* in an overridden build\(\)"):
+        Early(input_shape=SHAPE)
+    with pytest.raises(AttributeError, match="object has no attribute 'encodr'"):
+        _ = VAE(SHAPE).encodr
+
+
+def test_the_signature_of_a_vae_has_every_argument() -> None:
+    parameters = inspect.signature(VAE).parameters
+    assert list(parameters)[:4] == ["input_shape", "latent_dim", "kl_warmup", "free_bits"]
+    assert {"likelihood", "hidden_dims", "activation", "lr", "l1", "max_norm"} <= set(parameters)
+    assert len(parameters) == 22
+    assert parameters["latent_dim"].default == 2
+    assert parameters["lr"].default == 1e-3
+    assert parameters["input_shape"].default is inspect.Parameter.empty
+    assert parameters["lr"].annotation is float
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_signatures_are_complete(name: str) -> None:
+    """No ``**`` is left, and the arguments are those that the command line offers."""
+    from jsonargparse import ArgumentParser
+
+    cls = getattr(zoo, name)
+    parameters = inspect.signature(cls).parameters
+    assert all(p.kind is not p.VAR_KEYWORD for p in parameters.values())
+    parser = ArgumentParser(exit_on_error=False)
+    offered = parser.add_class_arguments(cls, "model", fail_untyped=False)
+    assert {key.removeprefix("model.") for key in offered} == set(parameters)
+
+
+def test_help_shows_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
+    help(VAE)
+    assert "hidden_dims: tuple[int, ...] = (256, 256)" in capsys.readouterr().out
+
+
+def test_arguments_that_a_class_sets_or_keeps_by_itself() -> None:
+    assert "latent_dim" not in arguments_of(Fixed)
+    assert "hidden_dims" in arguments_of(Fixed)
+    assert [p.kind for p in full_signature(Keeps).parameters.values()][-1].name == "VAR_KEYWORD"
+    assert Keeps(SHAPE, anything=1).notes == {"anything": 1}
+
+
+def test_a_class_that_sets_an_argument_survives_a_checkpoint(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
+    model = Fixed(input_shape=SHAPE, hidden_dims=(8,))
+    fit = trainer(max_epochs=1, limit_train_batches=1)
+    fit.fit(model, Digits())
+    fit.save_checkpoint(tmp_path / "fixed.ckpt")
+    loaded = zoo.load(tmp_path / "fixed.ckpt", Fixed)
+    assert loaded.latent_dim == 3
+    assert loaded.hparams["hidden_dims"] == (8,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"latent_dims": 2}, "unexpected argument 'latent_dims'; did you mean 'latent_dim'"),
+        ({"optimiser": "sgd"}, "unexpected argument 'optimiser'; did you mean 'optimizer'"),
+        ({"zzzz": 1}, "unexpected argument 'zzzz'; it takes input_shape, latent_dim"),
+    ],
+)
+def test_unknown_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        VAE(SHAPE, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"optimizer": "adma"}, "unknown optimizer 'adma'; did you mean 'adam'"),
+        ({"optimizer_options": {"momentun": 0.9}}, "optimizer 'adam'.*'momentun'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ({"schedule": "cosine", "schedule_options": {"rate": 1}}, "schedule 'cosine'.*'rate'"),
+        ({"lr": -1.0}, "lr must not be negative, got -1.0"),
+        ({"weight_decay": float("nan")}, "weight_decay must not be negative, got nan"),
+        ({"likelihood": "normal"}, "unknown likelihood 'normal'; .*bernoulli, gaussian"),
+        ({"network": "resnet"}, "unknown network 'resnet'; .*mlp, conv, residual"),
+    ],
+)
+def test_bad_values_are_refused_at_construction(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        VAE(SHAPE, **arguments)
+
+
+TYPED = """\
+import zoo
+
+zoo.create_model("vae", latent_dim=8).sample(3)
+zoo.load("x.ckpt", zoo.VAE).sample(3)
+zoo.create_model("mlp").sample(3)
+"""
+
+
+def test_type_checkers_know_the_class_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "typed.py").write_text(TYPED)
+    command = [sys.executable, "-m", "mypy", "--check-untyped-defs", "typed.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if "typed.py" in line]
+    assert len(errors) == 1, done.stdout
+    assert 'typed.py:5: error: "Tensor" not callable' in errors[0] or "typed.py:5" in errors[0]
