@@ -41,7 +41,7 @@ FEW: dict[str, dict[str, Any]] = {
 def make_data(name: str, **options: Any) -> Any:
     data = read_recipe(name)["data"]
     cls = import_class(data["class_path"])
-    kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxels")}
+    kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxel_resolution")}
     few = {"num_points": 64} if "num_points" in arguments_of(cls) else {}
     return cls(**kind, **few, **FEW.get(cls.__name__, {}), **options)
 
