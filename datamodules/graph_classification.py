@@ -15,9 +15,9 @@ from zoo.errors import DataError, InputError, check_at_least
 class GraphClassificationDataModule(GraphListDataModule):
     """Base class of data modules for graph classification, split by stratified k-fold.
 
-    A subclass implements ``load``. The graphs are divided into ``folds`` parts of equal size with
-    equal fractions of the classes; one is for testing, the next one for validation. Batches are PyG
-    ``Batch`` with x (N, F), edge_index (2, E), batch (N,) and y (G,).
+    A subclass implements ``load``. The graphs are divided into folds of equal size and equal class
+    proportions; one is for testing, the next one for validation. Batches are PyG ``Batch`` with
+    x (N, F), edge_index (2, E), batch (N,) and y (G,).
 
     Properties for models: ``num_features``, ``num_classes``; for figures: ``class_names``.
 

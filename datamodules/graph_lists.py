@@ -35,7 +35,7 @@ class GraphListDataModule(LightningDataModule):
 
         Args:
             batch: PyG ``Batch``.
-            generator: source of random numbers, seeded by seed, epoch, batch and process.
+            generator: random number generator, seeded from seed, epoch, batch and process.
         """
         return batch
 

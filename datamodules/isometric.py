@@ -41,7 +41,8 @@ class Isometric(MeshDataModule):
         subdivisions: mesh squares along each side of a cell of the outline, default 2.
         test_poses: poses of the test sheets, ``folded`` (default) or ``rolled``.
         eigenpairs: number of eigenpairs of the Laplacian, default 32.
-        rotate: as in :class:`~datamodules.meshes.MeshDataModule`, default ``any``.
+        rotate: kind of random rotation, default ``any``; see
+            :class:`~datamodules.meshes.MeshDataModule`.
         **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
 
     Raises:

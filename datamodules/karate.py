@@ -12,6 +12,7 @@ from zoo.errors import check_choice
 
 #: indices of the members who stayed with the instructor
 INSTRUCTOR_FACTION = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 16, 17, 19, 21)
+#: kind of labels → class names
 LABELS = {"factions": ["instructor", "president"], "communities": ["1", "2", "3", "4"]}
 
 

@@ -62,7 +62,7 @@ def read_surface(path: Path) -> tuple[Tensor, Tensor, list[str]]:
     """
     vertices, faces = read_mesh(path)
     if not len(faces):
-        raise DataError(f"{path} has no faces")
+        raise DataError(f"{path} has no faces; for point sets, use --data point_folder")
     check_face_indices(faces, len(vertices), path)
     repairs = []
     polygons = count_polygons(path)

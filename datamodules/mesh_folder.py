@@ -20,8 +20,8 @@ from zoo.functional.meshes import connected_components
 class MeshFolder(MeshDataModule):
     """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
 
-    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``, of which a
-    random tenth is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are triangulated,
+    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
+    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are triangulated,
     duplicate vertices merged, and vertices without a face removed, each with a warning. The
     operators are cached in ``root/operators``.
 

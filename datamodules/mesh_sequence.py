@@ -24,7 +24,8 @@ class MeshSequence(TemplateMeshDataModule):
 
     Args:
         path: npz file or folder of meshes.
-        test_every: every n-th frame is for testing, the last of each n; default 4.
+        test_every: interval of the test frames, n: the last of every n frames is for testing,
+            default 4.
         up: axis of the file that points upward: ``x``, ``y`` or ``z`` (default).
         **data: see :class:`~datamodules.template_meshes.TemplateMeshDataModule`.
 

@@ -13,7 +13,7 @@ NAMES = {"cora": "Cora", "citeseer": "CiteSeer", "pubmed": "PubMed"}
 
 
 class Planetoid(GraphDataModule):
-    """Citation graphs whose node features are words of the abstracts: Cora, CiteSeer or PubMed.
+    """Citation graphs with bag-of-words node features: Cora, CiteSeer or PubMed.
 
     The public split has 20 papers of each class for training, 500 for validation and 1,000 for
     testing. The features of each paper are divided by their sum. The data is read from

@@ -194,7 +194,7 @@ class SampledPointDataModule(PointDataModule):
         Args:
             vertices: vertices or points (V, 3).
             faces: faces (F, 3), F = 0 for a point set.
-            generator: source of random numbers.
+            generator: random number generator.
 
         Raises:
             ValueError: a mesh without area.
@@ -209,8 +209,7 @@ class SampledPointDataModule(PointDataModule):
 
 
 def check_rotations(rotate: str, rotate_training: str | None) -> None:
-    """Raise InputError for an unknown kind of rotation; None for the training stands for the
-    same as in evaluation."""
+    """Raise InputError for an unknown kind of rotation; ``rotate_training`` may be None."""
     check_choice("rotate", rotate, ROTATIONS)
     if rotate_training is not None:
         check_choice("rotate_training", rotate_training, ROTATIONS)

@@ -18,9 +18,9 @@ from zoo.errors import DataError, check_at_least
 class PointFolder(SampledPointDataModule):
     """Your own shapes as point clouds: ``--data point_folder --data.path FOLDER``.
 
-    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``, of which a
-    random tenth is for testing. Meshes (PLY, OBJ, OFF, STL, GLB) are sampled uniformly over their
-    surface, point files (PLY, XYZ) by choosing points.
+    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
+    tenth of the files is for testing. Points are sampled uniformly from the surfaces of meshes
+    (PLY, OBJ, OFF, STL, GLB) and from the points of point files (PLY, XYZ).
 
     Properties for models: ``num_classes``, ``num_points``; with ``voxel_resolution``
     ``input_shape``; for figures: ``class_names``.

@@ -19,8 +19,8 @@ class RandomGraphs(GraphClassificationDataModule):
     A graph with N nodes has 3 (N − 3) edges under every model:
 
     - Erdős–Rényi: every pair of nodes is equally likely to be an edge;
-    - stochastic block model: two communities of N/2 nodes, with 90 % of the edges inside them;
-    - Watts–Strogatz: a ring lattice in which 10 % of the edges are rewired;
+    - stochastic block model: two communities of N/2 nodes, with 90% of the edges inside them;
+    - Watts–Strogatz: a ring lattice in which 10% of the edges are rewired;
     - Barabási–Albert: each new node is connected to three others by preferential attachment.
 
     All nodes have the single feature 1.
@@ -68,7 +68,7 @@ def erdos_renyi(nodes: int, edges: int, generator: torch.Generator) -> Tensor:
 
 
 def stochastic_block_model(nodes: int, edges: int, generator: torch.Generator) -> Tensor:
-    """Sample 90 % of the edges within two halves of the nodes and 10 % between them, (2, edges)."""
+    """Sample 90% of the edges within two halves of the nodes and 10% between them, (2, edges)."""
     pairs = torch.triu_indices(nodes, nodes, 1)
     half = nodes // 2
     within = (pairs[0] < half) == (pairs[1] < half)
@@ -81,8 +81,8 @@ def stochastic_block_model(nodes: int, edges: int, generator: torch.Generator) -
 
 
 def watts_strogatz(nodes: int, edges: int, generator: torch.Generator) -> Tensor:
-    """Sample 90 % of the edges from a ring lattice, where each node is connected to the next three,
-    and 10 % from all other pairs, (2, edges)."""
+    """Sample 90% of the edges from a ring lattice, where each node is connected to the next three,
+    and 10% from all other pairs, (2, edges)."""
     first = torch.arange(nodes).repeat(3)
     step = torch.arange(1, 4).repeat_interleave(nodes)
     ring = torch.stack([first, (first + step) % nodes])

@@ -42,8 +42,8 @@ class GraphDataModule(LightningDataModule):
         task: ``nodes`` (default) for node classification, ``links`` for link prediction.
         num_neighbors: numbers of neighbors to sample around each node, one for each layer of the
             network, such as ``[10, 10]``; for graphs too large for one step. A batch is then the
-            subgraph sampled around ``batch_size`` nodes. Default: no sampling, the whole graph is
-            one batch.
+            subgraph sampled around ``batch_size`` nodes, which its ``mask`` marks. Default: no
+            sampling, the whole graph is one batch.
         batch_size: nodes per batch when neighbors are sampled, default 512.
         val_link_fraction: fraction of the edges held out for validation with ``task="links"``,
             default 0.05.

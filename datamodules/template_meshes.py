@@ -19,7 +19,8 @@ class TemplateMeshDataModule(TensorDataModule):
 
     A subclass implements ``meshes`` and ``faces``. Batches are (x, y): x float32 (B, V, 3). The
     coordinates are centered and divided by the root mean square deviation of the training meshes
-    from their mean, so a mean squared error is the fraction of variance that is not explained.
+    from their mean, so the mean squared error of a reconstruction is the fraction of unexplained
+    variance.
 
     Properties for models: ``input_shape``, and ``template``: the mean training mesh, packed as text
     (:func:`zoo.functional.templates.pack_template`).
