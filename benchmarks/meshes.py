@@ -39,7 +39,7 @@ from datamodules import (
     PointDataModule,
     PointFolder,
 )
-from datamodules.bodies import pose
+from datamodules.articulated_body import pose_body
 from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.core.quiet import silence_libraries
@@ -139,7 +139,7 @@ def mcgill(folder: str, seeds: int) -> None:
             "DiffusionNet, heat-kernel signature": (meshes, surface_net("hks"), 20),
             "DiffusionNet, coordinates": (meshes, surface_net("xyz"), 20),
             "PointNet, 1,024 points": (clouds, point_net, 200),
-            "VoxNet, 32³": (lambda seed: clouds(seed, voxels=32), voxel_net, 100),
+            "VoxNet, 32³": (lambda seed: clouds(seed, voxel_resolution=32), voxel_net, 100),
         },
         "python -m benchmarks.meshes mcgill FOLDER", seeds, "≥ 0.90",
     )  # fmt: skip
@@ -155,10 +155,10 @@ class SheetPoints(PointDataModule):
         super().__init__(
             num_points=512, stored_points=1_024, rotate="any", val_size=0, batch_size=16, seed=seed
         )
-        self.sheets = Isometric(poses=poses, seed=seed)
-        self.num_classes = self.sheets.num_classes
+        self.sheets = Isometric(test_poses=poses, seed=seed)
+        self.class_names = self.sheets.class_names
 
-    def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
+    def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         source = torch.Generator().manual_seed(self.seed)
         sheets = self.sheets.load(train)
         points = [sample_surface(s.pos.float(), s.face.T, 1_024, source) for s in sheets]
@@ -169,7 +169,7 @@ def sheets(seeds: int) -> None:
     for poses in ("folded", "rolled"):
 
         def data(seed: int, poses: str = poses) -> Isometric:
-            return Isometric(poses=poses, seed=seed, val_size=0)
+            return Isometric(test_poses=poses, seed=seed, val_size=0)
 
         def points(seed: int, poses: str = poses) -> SheetPoints:
             return SheetPoints(poses, seed)
@@ -305,7 +305,7 @@ def bodies(seeds: int) -> None:
             rests.setdefault(kind, []).append(left_over(model.eval(), x))
             angles, _ = data.angles(False)
             for first, last in far_pairs(x):
-                middle = data.normalized(pose((angles[first] + angles[last])[None] / 2))[0]
+                middle = data.normalize(pose_body((angles[first] + angles[last])[None] / 2))[0]
                 found.add(model, x[first, None], x[last, None], kind, middle)
         least = left_over(components(data, 8), x)
     seconds = (time.perf_counter() - start) / seeds / 2

@@ -113,7 +113,7 @@ def points(seed: int) -> Figures:
 
 
 def voxels(seed: int) -> Figures:
-    data = Shapes(voxels=24, seed=seed)
+    data = Shapes(voxel_resolution=24, seed=seed)
     x, y = (part[:TESTED] for part in data.evaluation_samples("test"))
     L.seed_everything(seed, verbose=False)
     model = VoxelClassifier((1, 24, 24, 24), data.num_classes, width=8, lr=2e-3, schedule="cosine")

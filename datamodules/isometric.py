@@ -1,4 +1,4 @@
-"""Cut-outs of paper, folded and rolled: nothing is stretched, so that they stay what they are."""
+"""Cut-out sheets of paper that are rolled and folded without stretching."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.meshes import MeshDataModule
+from zoo.errors import check_at_least, check_choice
 
-#: cut-outs by the squares that are left of a sheet
-CUTS = {
+#: outlines of the sheets, as rows of square cells: "#" is paper
+OUTLINES = {
     "strip": ("############", "############", "############"),
     "square": ("######", "######", "######", "######", "######", "######"),
     "L": ("###......", "###......", "###......", "#########", "#########", "#########"),
@@ -26,123 +27,131 @@ POSES = ("rolled", "folded")
 
 
 class Isometric(MeshDataModule):
-    """Sheets of eight outlines, bent in space along the lines of their mesh without any stretching.
+    """Sheets of eight outlines, bent isometrically along lines of their mesh.
 
-    A bend turns what lies beyond a line of the mesh about that line. Training sheets are rolled:
-    every line across the sheet is bent a little, one way. Test sheets are folded: a few lines,
-    along the sheet, across it or askew, are bent sharply, either way. Inside the surface nothing
-    tells the two apart.
+    A bend rotates the part of the sheet beyond a line of the mesh about that line. Training sheets
+    are rolled: bent slightly at every line across the sheet, always in the same direction. Test
+    sheets are folded: bent sharply at a few parallel lines, in either direction. The intrinsic
+    geometry of a sheet is the same in both poses.
 
-    Properties that models ask for: ``num_classes``; and ``class_names``.
+    Properties for models: ``num_classes``; for figures: ``class_names``.
 
     Args:
-        samples: training sheets, validation included, default 160; half as many for test.
-        refine: mesh squares along the side of a drawn square, default 2.
-        poses: of test sheets, ``folded`` (default) or ``rolled``.
-        eigenpairs: default 32.
-        **meshes: see :class:`~datamodules.meshes.MeshDataModule`; ``rotate`` is ``any``.
+        samples: training sheets, including validation, default 160; half as many are for testing.
+        subdivisions: mesh squares along each side of a cell of the outline, default 2.
+        test_poses: poses of the test sheets, ``folded`` (default) or ``rolled``.
+        eigenpairs: number of eigenpairs of the Laplacian, default 32.
+        rotate: kind of random rotation, default ``any``; see
+            :class:`~datamodules.meshes.MeshDataModule`.
+        **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
 
     Raises:
-        ValueError: unknown poses.
+        InputError: unknown poses, or ``subdivisions`` below 1.
     """
-
-    classes = tuple(CUTS)
-    num_classes = len(CUTS)
 
     def __init__(
         self,
         samples: int = 160,
-        refine: int = 2,
-        poses: str = "folded",
+        subdivisions: int = 2,
+        test_poses: str = "folded",
         eigenpairs: int = 32,
         rotate: str = "any",
         **meshes: Any,
     ) -> None:
         super().__init__(eigenpairs=eigenpairs, rotate=rotate, **meshes)
-        if poses not in POSES:
-            raise ValueError(f"unknown poses {poses!r}; choose from {', '.join(POSES)}")
-        self.samples, self.refine, self.poses = samples, refine, poses
+        check_at_least(1, subdivisions=subdivisions)
+        check_choice("test_poses", test_poses, POSES)
+        self.samples, self.subdivisions, self.test_poses = samples, subdivisions, test_poses
+        self.class_names = list(OUTLINES)
 
     def load(self, train: bool) -> list[Data]:
-        source = torch.Generator().manual_seed(2 * self.seed + train)
-        sheets = [sheet(cut, self.refine) for cut in CUTS.values()]
-        bend = roll if train or self.poses == "rolled" else fold
+        generator = torch.Generator().manual_seed(2 * self.seed + train)
+        sheets = [make_sheet(outline, self.subdivisions) for outline in OUTLINES.values()]
+        pose = roll if train or self.test_poses == "rolled" else fold
         meshes = []
         for i in range(self.samples if train else self.samples // 2):
-            flat, faces = sheets[i % len(sheets)]
-            pos = bend(flat, self.refine, source)
-            meshes.append(Data(pos=pos, face=faces.T, y=torch.tensor([i % len(sheets)])))
+            label = i % len(sheets)
+            flat, faces = sheets[label]
+            pos = pose(flat, generator)
+            meshes.append(Data(pos=pos, face=faces.T, y=torch.tensor([label])))
         return meshes
 
 
-def sheet(rows: tuple[str, ...], refine: int) -> tuple[Tensor, Tensor]:
-    """A flat cut-out: vertices at whole numbers, float64 (V, 3), and faces (F, 3), two to a square.
+def make_sheet(outline: tuple[str, ...], subdivisions: int) -> tuple[Tensor, Tensor]:
+    """Triangulate a flat sheet.
 
     Args:
-        rows: of squares, ``#`` for one that is there.
-        refine: mesh squares along the side of each.
+        outline: rows of square cells, ``#`` for paper and any other character for none.
+        subdivisions: mesh squares along each side of a cell.
+
+    Returns:
+        Vertices at integer coordinates, float64 (V, 3), and faces (F, 3), two for each mesh square.
     """
-    here = torch.tensor([[c == "#" for c in row] for row in rows])
-    here = here.repeat_interleave(refine, 0).repeat_interleave(refine, 1)
-    y, x = here.nonzero().T
+    paper = torch.tensor([[cell == "#" for cell in row] for row in outline])
+    paper = paper.repeat_interleave(subdivisions, 0).repeat_interleave(subdivisions, 1)
+    y, x = paper.nonzero().T
     corners = torch.stack(
         [torch.stack([x + i, y + j], 1) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
     )
-    places, numbers = torch.unique(corners.flatten(0, 1), dim=0, return_inverse=True)
-    a, b, c, d = numbers.view(4, -1)
+    vertices, indices = torch.unique(corners.flatten(0, 1), dim=0, return_inverse=True)
+    a, b, c, d = indices.view(4, -1)
     faces = torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1)])
-    flat = torch.cat([places, torch.zeros(len(places), 1)], 1)
+    flat = torch.cat([vertices, torch.zeros(len(vertices), 1)], 1)
     return flat.double(), faces
 
 
-#: directions of the lines of the mesh, as what is constant along them: x, y, x − y
-LINES = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, -1.0, 0.0]], dtype=torch.float64)
+#: normals n of the lines of the mesh: a line has the equation n · v = i, with an integer i
+LINE_NORMALS = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, -1.0, 0.0]]).double()
 
 
 def bend(flat: Tensor, direction: int, angles: dict[int, float]) -> Tensor:
-    """A sheet bent about parallel lines of its mesh, (V, 3) → the same.
+    """Bend a sheet at parallel lines of its mesh.
 
     Args:
-        flat: a sheet in the plane.
-        direction: row of ``LINES``: the lines are where that form has a whole value.
-        angles: radians by which the sheet turns at a line, by its value.
+        flat: vertices of a flat sheet, (V, 3).
+        direction: row of ``LINE_NORMALS`` that the lines are perpendicular to.
+        angles: bending angle at each line n · v = i in radians, by its integer i.
+
+    Returns:
+        Vertices of the bent sheet, (V, 3).
     """
-    normal = LINES[direction]
-    unit = normal / normal.norm()
-    along = torch.stack([-unit[1], unit[0], unit[2]])
-    values = (flat @ normal).round()
-    low, high = int(values.min()), int(values.max())
-    step = 1 / float(normal.norm())  # between neighbouring lines
+    normal = LINE_NORMALS[direction]
+    across = normal / normal.norm()
+    along = torch.stack([-across[1], across[0], across[2]])
+    lines = (flat @ normal).round()
+    first, last = int(lines.min()), int(lines.max())
+    spacing = 1 / float(normal.norm())  # distance between neighboring lines
+    # cross section of the bent sheet: a polyline with a corner at every line
     profile = [torch.zeros(2, dtype=torch.float64)]
     heading = 0.0
-    for line in range(low, high):
+    for line in range(first, last):
         heading += angles.get(line, 0.0)
         ahead = torch.tensor([math.cos(heading), math.sin(heading)], dtype=torch.float64)
-        profile.append(profile[-1] + step * ahead)
-    place = torch.stack(profile)[(values - low).long()]  # (V, 2)
+        profile.append(profile[-1] + spacing * ahead)
+    section = torch.stack(profile)[(lines - first).long()]  # (V, 2)
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    return place[:, :1] * unit + (flat @ along)[:, None] * along + place[:, 1:] * up
+    return section[:, :1] * across + (flat @ along)[:, None] * along + section[:, 1:] * up
 
 
-def roll(flat: Tensor, refine: int, source: torch.Generator) -> Tensor:
-    """A sheet rolled across its length, half a turn to a whole one in all."""
-    values = flat[:, 0].round().long()
-    low, high = int(values.min()), int(values.max())
-    turn = math.pi * (1 + float(torch.rand((), generator=source)))
-    each = turn / (high - low)
-    return bend(flat, 0, dict.fromkeys(range(low, high), each))
+def roll(flat: Tensor, generator: torch.Generator) -> Tensor:
+    """Roll a sheet (V, 3) along its first axis, by a random total angle between π and 2π."""
+    lines = flat[:, 0].round().long()
+    first, last = int(lines.min()), int(lines.max())
+    total = math.pi * (1 + float(torch.rand((), generator=generator)))
+    return bend(flat, 0, dict.fromkeys(range(first, last), total / (last - first)))
 
 
-def fold(flat: Tensor, refine: int, source: torch.Generator) -> Tensor:
-    """A sheet folded about one to three lines of one direction, by 45° to 135° either way."""
-    direction = int(torch.randint(len(LINES), (), generator=source))
-    values = (flat @ LINES[direction]).round()
-    low, high = int(values.min()), int(values.max())
-    count = int(torch.randint(1, 4, (), generator=source))
-    lines = (low + 1 + torch.randperm(high - low - 1, generator=source)[:count]).tolist()
+def fold(flat: Tensor, generator: torch.Generator) -> Tensor:
+    """Fold a sheet (V, 3) at one to three random parallel lines, by 45° to 135° in either
+    direction."""
+    direction = int(torch.randint(len(LINE_NORMALS), (), generator=generator))
+    lines = (flat @ LINE_NORMALS[direction]).round()
+    first, last = int(lines.min()), int(lines.max())
+    count = int(torch.randint(1, 4, (), generator=generator))
+    creases = first + 1 + torch.randperm(last - first - 1, generator=generator)[:count]
     angles = {}
-    for line in lines:
-        size = math.pi * (0.25 + 0.5 * float(torch.rand((), generator=source)))
-        sign = 1 if float(torch.rand((), generator=source)) < 0.5 else -1
+    for line in creases.tolist():
+        size = math.pi * (0.25 + 0.5 * float(torch.rand((), generator=generator)))
+        sign = 1 if float(torch.rand((), generator=generator)) < 0.5 else -1
         angles[line] = sign * size
     return bend(flat, direction, angles)

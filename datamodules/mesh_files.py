@@ -1,4 +1,4 @@
-"""Meshes and clouds of points from files, read by trimesh."""
+"""Reading meshes and point sets from files with trimesh."""
 
 from __future__ import annotations
 
@@ -10,94 +10,101 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
-MESHES = {".glb", ".obj", ".off", ".ply", ".stl"}
-SUFFIXES = MESHES | {".xyz"}
-#: which axis of a file goes upwards → the order of axes in which the third does
-UPWARDS = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
-
-
-def check_axis(up: str) -> None:
-    """ValueError for an unknown axis."""
-    if up not in UPWARDS:
-        raise ValueError(f"unknown axis {up!r}; choose from {', '.join(UPWARDS)}")
+MESH_SUFFIXES = {".glb", ".obj", ".off", ".ply", ".stl"}
+SHAPE_SUFFIXES = MESH_SUFFIXES | {".xyz"}  # meshes and point sets
+#: upward axis of a file → order of axes in which it is the third; a rotation, not a reflection
+AXIS_ORDER = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
 
 
 def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
-    """Vertices, float32 (V, 3), and faces, int64 (F, 3): none in a file of points alone.
+    """Read vertices, float32 (V, 3), and faces, int64 (F, 3); F = 0 for a point set.
 
     Raises:
-        DataError: a file that cannot be read, or with coordinates that are no numbers; trimesh is
-            missing.
+        InputError: trimesh is not installed.
+        DataError: the file cannot be read, or a coordinate is not finite.
     """
     try:
         import trimesh
     except ModuleNotFoundError:
-        raise DataError(
+        raise InputError(
             'reading meshes needs the package trimesh: pip install "lightning-model-zoo[meshes]"'
         ) from None
     try:
-        # merging and repairing would renumber vertices, which belong to those of other files
-        found: Any = trimesh.load(path, process=False)
-        geometry: Any = found.to_geometry() if isinstance(found, trimesh.Scene) else found
+        # process=True would merge and reorder vertices, whose indices must agree between files
+        loaded: Any = trimesh.load(path, process=False)
+        geometry: Any = loaded.to_geometry() if isinstance(loaded, trimesh.Scene) else loaded
         vertices = np.asarray(geometry.vertices, dtype=np.float32)
-    except Exception as error:  # its readers raise whatever they stumble over
+    except Exception as error:  # the readers of the formats raise all kinds of exceptions
         raise DataError(f"{path} is not a readable mesh: {error}") from error
     if vertices.ndim != 2 or vertices.shape[1] != 3 or not len(vertices):
-        raise DataError(f"{path} holds no points in space")
-    if not np.isfinite(vertices).all():
-        row = int(np.flatnonzero(~np.isfinite(vertices).all(1))[0])
-        raise DataError(f"{path}: vertex {row} has a coordinate that is no number")
+        raise DataError(f"{path} contains no points in three dimensions")
+    infinite = ~np.isfinite(vertices).all(1)
+    if infinite.any():
+        raise DataError(
+            f"{path}: vertex {int(infinite.argmax())} has a coordinate that is not finite"
+        )
     faces = np.asarray(getattr(geometry, "faces", np.empty((0, 3))), dtype=np.int64)
     return torch.from_numpy(vertices), torch.from_numpy(faces)
 
 
 def read_surface(path: Path) -> tuple[Tensor, Tensor, list[str]]:
-    """Vertices (V, 3) and faces (F, 3) of a mesh, and what was mended in it, in words.
+    """Read a mesh and repair it: merge duplicate vertices, remove faces that this makes degenerate,
+    and remove vertices without a face.
 
-    Vertices in the same place become one, faces without area in consequence and vertices without a
-    face are left out.
+    Returns:
+        Vertices (V, 3), faces (F, 3) and a description of each repair.
 
     Raises:
-        DataError: see :func:`read_mesh`; a file without faces.
+        InputError, DataError: see :func:`read_mesh`; also DataError for a mesh without faces or
+            with faces of missing vertices.
     """
     vertices, faces = read_mesh(path)
     if not len(faces):
-        raise DataError(f"{path} has no faces")
-    if not 0 <= int(faces.min()) <= int(faces.max()) < len(vertices):
-        raise DataError(
-            f"{path}: faces name vertices {int(faces.min())} to {int(faces.max())}, there are "
-            f"{len(vertices)}"
-        )
-    mended = []
-    polygons = polygon_count(path)
+        raise DataError(f"{path} has no faces; for point sets, use --data point_folder")
+    check_face_indices(faces, len(vertices), path)
+    repairs = []
+    polygons = count_polygons(path)
     if polygons is not None and polygons < len(faces):
-        mended.append(f"{polygons} faces of three and more corners cut into {len(faces)} triangles")
-    places, number = torch.unique(vertices, dim=0, return_inverse=True)
-    if len(places) < len(vertices):
-        mended.append(f"{len(vertices) - len(places)} vertices joined with others in their place")
-        # in the order of the file, the first of each place
-        first = torch.full((len(places),), len(vertices)).scatter_reduce(
-            0, number, torch.arange(len(vertices)), "amin"
-        )
-        order = first.argsort()
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order))
-        vertices, faces = vertices[first[order]], rank[number][faces]
-        flat = (faces == faces[:, [1, 2, 0]]).any(1)
-        faces = faces[~flat]
-    used = torch.zeros(len(vertices), dtype=torch.bool)
+        repairs.append(f"triangulated {polygons} polygons into {len(faces)} triangles")
+    merged, faces = _merge_duplicates(vertices, faces)
+    if len(merged) < len(vertices):
+        repairs.append(f"merged {len(vertices) - len(merged)} duplicate vertices")
+    used = torch.zeros(len(merged), dtype=torch.bool)
     used[faces.flatten()] = True
     if not used.all():
-        mended.append(f"{int((~used).sum())} vertices without a face left out")
-        vertices, faces = vertices[used], (used.cumsum(0) - 1)[faces]
-    return vertices, faces, mended
+        repairs.append(f"removed {int((~used).sum())} vertices without a face")
+        merged, faces = merged[used], (used.cumsum(0) - 1)[faces]
+    return merged, faces, repairs
 
 
-def polygon_count(path: Path) -> int | None:
-    """Faces that an OFF, OBJ or PLY file says it has, before they are cut into triangles; None for
-    other formats."""
+def check_face_indices(faces: Tensor, num_vertices: int, path: Path) -> None:
+    """Raise DataError for faces that refer to vertices which the file does not have."""
+    if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < num_vertices:
+        raise DataError(
+            f"{path}: faces refer to vertices {int(faces.min())} to {int(faces.max())}, but the "
+            f"vertices are 0 to {num_vertices - 1}"
+        )
+
+
+def _merge_duplicates(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Merge vertices at the same position, in the order of their first occurrence."""
+    positions, position_of = torch.unique(vertices, dim=0, return_inverse=True)
+    if len(positions) == len(vertices):
+        return vertices, faces
+    first = torch.full((len(positions),), len(vertices)).scatter_reduce(
+        0, position_of, torch.arange(len(vertices)), "amin"
+    )
+    order = first.argsort()
+    faces = order.argsort()[position_of][faces]
+    degenerate = (faces == faces[:, [1, 2, 0]]).any(1)
+    return vertices[first[order]], faces[~degenerate]
+
+
+def count_polygons(path: Path) -> int | None:
+    """Return the number of faces that an OFF, OBJ or PLY file declares, before triangulation; None
+    for other formats."""
     suffix = path.suffix.lower()
     if suffix == ".obj":
         return sum(line.startswith(b"f ") for line in path.read_bytes().splitlines())
@@ -106,6 +113,7 @@ def polygon_count(path: Path) -> int | None:
         found = re.search(rb"element face (\d+)", head)
         return int(found[1]) if found else None
     if suffix == ".off":
-        words = re.sub(rb"#[^\n]*", b"", head).replace(b"OFF", b" ", 1).split()
-        return int(words[1])
+        uncommented = re.sub(rb"#[^\n]*", b"", head)
+        counts = re.split(rb"C?OFF", uncommented, maxsplit=1)[-1].split()
+        return int(counts[1])
     return None

@@ -1,4 +1,4 @@
-"""Meshes of any connectivity with the operators that networks on surfaces need."""
+"""Base class of data modules for meshes with spectral operators, and the cache of the operators."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.base import default_root
-from datamodules.graph_sets import GraphLists
-from datamodules.points import ROTATIONS, check_rotation
-from zoo.errors import DataError
+from datamodules.graph_lists import GraphListDataModule
+from datamodules.point_clouds import check_rotations, sample_rotations
+from zoo.errors import DataError, InputError, check_at_least, check_non_negative
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, spectral_operators
 
 
-class MeshDataModule(GraphLists):
-    """Meshes in batches, PyG ``Batch``.
+class MeshDataModule(GraphListDataModule):
+    """Base class of data modules for meshes of different connectivity, with spectral operators.
 
-    A data set implements ``load``. Each mesh has pos float32 (V, 3), around its centre and with a
-    total area of 1, face (3, F), y (1,) or (V,), and the operators of
-    :mod:`zoo.functional.spectral`: mass (V,), eigenvalues (1, k), eigenvectors (V, k), grad_index
-    (2, E) and grad (E, 2), float32, computed in float64.
+    A subclass implements ``load`` and has ``class_names``. Batches are PyG ``Batch``. Each mesh has
+    pos float32 (V, 3), centered and scaled to a surface area of 1, face (3, F), y (1,) or (V,), and
+    the operators of :mod:`zoo.functional.spectral`: mass (V,), eigenvalues (1, k), eigenvectors
+    (V, k), grad_index (2, E) and grad (E, 2), computed in float64 and stored in float32.
 
-    Properties that models ask for: ``num_classes``.
+    Properties for models: ``num_classes``; for figures: ``class_names``.
 
     Args:
         batch_size: training meshes per batch and process, default 8.
-        eigenpairs: k, default 64.
-        rotate: of all meshes, training and evaluation: ``none`` (default), ``upright``: about the
-            third axis, or ``any``.
-        rotate_training: of training meshes alone, default as ``rotate``.
-        val_size: validation meshes cut from the training split: a count (≥ 1) or a fraction (< 1),
-            default 0.1.
-        seed: of everything random, default 0.
-        root: folder of the data and of cached operators, default the environment variable
+        eigenpairs: number of eigenpairs of the Laplacian, k, default 64.
+        rotate: random rotation of each mesh: ``none`` (default), ``upright``: about the third axis,
+            or ``any``. Evaluation rotates a mesh in the same way every time.
+        rotate_training: rotation of the training meshes, if it differs from ``rotate``.
+        val_size: validation meshes taken from the training split: a count (≥ 1) or a fraction
+            (< 1), default 0.1.
+        seed: random seed of generated meshes, splits, rotations and batches, default 0.
+        root: folder of the data and of the cached operators, default the environment variable
             ``ZOO_DATA``, else ``data``.
 
     Raises:
-        ValueError: unknown rotations, no eigenfunctions.
-        DataError: names the mesh that is no surface.
+        InputError: an unknown rotation, or a number out of range.
+        DataError: a mesh is not a manifold surface; the message names it.
     """
 
-    num_classes: int
-    cached = False  # whether operators are kept on disk
-    eval_batch = 8
+    #: names of the shape or part classes, by index
+    class_names: list[str]
+    cache_operators = False  # whether the operators are kept on disk
+    eval_batch_size = 8
 
     def __init__(
         self,
@@ -61,77 +62,86 @@ class MeshDataModule(GraphLists):
         root: str | None = None,
     ) -> None:
         super().__init__()
-        check_rotation(rotate)
-        check_rotation(rotate_training or rotate)
-        if eigenpairs < 1:
-            raise ValueError(f"eigenpairs must be at least 1, got {eigenpairs}")
+        check_rotations(rotate, rotate_training)
+        check_at_least(1, eigenpairs=eigenpairs)
+        check_non_negative(val_size=val_size)
         self.batch_size, self.eigenpairs = batch_size, eigenpairs
         self.rotate, self.rotate_training = rotate, rotate_training or rotate
         self.val_size, self.seed = val_size, seed
         self.root = Path(root or default_root())
         self._splits: dict[str, list[Data]] = {}
 
-    # -- what a data set provides ---------------------------------------------------------------
+    # -- to be implemented by a subclass --------------------------------------------------------
 
     def load(self, train: bool) -> list[Data]:
-        """The training or test split: meshes with pos, face and y, and perhaps ``name``, by which
-        errors call them."""
+        """Return the training or test split: meshes with pos, face, y and, for error messages, an
+        optional ``name``."""
         raise NotImplementedError(f"{type(self).__name__} has no load(train)")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of shape or part classes."""
+        return len(self.class_names)
 
     # -- splits ---------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        if self.cached:  # one process computes what the others read
+        if self.cache_operators:  # one process computes what the others then read
             self.setup()
 
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
-            meshes = self._ready(True)
+            meshes = self._load_prepared(True)
             held_out = self.val_size if self.val_size >= 1 else round(self.val_size * len(meshes))
             held_out = int(held_out)
             if held_out >= len(meshes):
                 raise DataError(
-                    f"val_size={self.val_size} leaves nothing of {len(meshes)} training meshes"
+                    f"val_size={self.val_size} leaves none of {len(meshes)} meshes for training; "
+                    "lower val_size"
                 )
             generator = torch.Generator().manual_seed(self.seed)
             order = torch.randperm(len(meshes), generator=generator).tolist()
             self._splits["train"] = [meshes[i] for i in sorted(order[held_out:])]
             self._splits["val"] = [meshes[i] for i in sorted(order[:held_out])]
         if stage in ("test", "predict", None) and "test" not in self._splits:
-            self._splits["test"] = self._ready(False)
+            self._splits["test"] = self._load_prepared(False)
 
-    def _ready(self, train: bool) -> list[Data]:
+    def _load_prepared(self, train: bool) -> list[Data]:
+        """Return the meshes of a split with their operators and their rotations in evaluation."""
         generator = torch.Generator().manual_seed(2 * self.seed + train)
-        draw = ROTATIONS[self.rotate]
         meshes = []
         for mesh in self.load(train):
-            ready = self.ready(mesh)
-            # the rotation under which it is evaluated
-            turn = torch.eye(3) if draw is None else draw(1, generator)[0]
-            if ready is not None:
-                ready.turn = turn[None]
-                meshes.append(ready)
+            prepared = self.prepare_mesh(mesh)
+            rotation = sample_rotations(self.rotate, 1, generator)
+            if prepared is not None:
+                prepared.rotation = rotation
+                meshes.append(prepared)
         if not meshes:
-            raise DataError(f"{self} has no meshes for {'training' if train else 'test'}")
+            raise DataError(f"{self} has no meshes for {'training' if train else 'testing'}")
         return meshes
 
-    def ready(self, mesh: Data) -> Data | None:
-        """A mesh with its operators; None where it is to be left out."""
+    def prepare_mesh(self, mesh: Data) -> Data | None:
+        """Normalize a mesh and compute its operators; return None to leave it out.
+
+        Raises:
+            DataError: the mesh is not a manifold surface, or is too small for the eigenpairs.
+        """
         try:
-            found = self._operators(mesh.pos, mesh.face.T)
+            operators = self._operators(mesh.pos, mesh.face.T)
+        except InputError:  # not a fault of this mesh: the cache cannot be written
+            raise
         except ValueError as error:
             name = f"{mesh.name}: " if "name" in mesh else ""
             raise DataError(f"{name}{error}") from None
-        pos = centered(mesh.pos.double(), mesh.face.T)
-        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.as_batch())
+        pos = normalize_area(mesh.pos.double(), mesh.face.T)
+        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **operators.as_batch())
 
     def _operators(self, vertices: Tensor, faces: Tensor) -> MeshOperators:
-        if not self.cached:
+        if not self.cache_operators:
             return spectral_operators(vertices, faces, self.eigenpairs)
         return cached_operators(self.root / "operators", vertices, faces, self.eigenpairs)
 
     def split(self, name: str) -> list[Data]:
-        """The meshes of ``train``, ``val`` or ``test``."""
         if name not in self._splits:
             self.setup("test" if name == "test" else "fit")
         return self._splits[name]
@@ -139,37 +149,41 @@ class MeshDataModule(GraphLists):
     # -- batches --------------------------------------------------------------------------------
 
     def prepare_training(self, batch: Any, generator: torch.Generator) -> Any:
-        draw, count = ROTATIONS[self.rotate_training], len(batch.turn)
-        turn = torch.eye(3).repeat(count, 1, 1) if draw is None else draw(count, generator)
-        batch.turn = turn.to(batch.turn)
-        return turned(batch)
+        rotations = sample_rotations(self.rotate_training, len(batch.rotation), generator)
+        batch.rotation = rotations.to(batch.rotation)
+        return apply_rotations(batch)
 
     def prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
-        return turned(batch)
+        return apply_rotations(batch)
 
 
-def turned(batch: Any) -> Any:
-    """A batch with each mesh turned as its ``turn`` says."""
-    batch.pos = (batch.turn[batch.batch] @ batch.pos[:, :, None])[:, :, 0]
+def apply_rotations(batch: Any) -> Any:
+    """Rotate each mesh of a batch by its matrix in ``rotation`` (B, 3, 3)."""
+    batch.pos = (batch.rotation[batch.batch] @ batch.pos[:, :, None])[:, :, 0]
     return batch
 
 
-def centered(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Vertices around the centre of the surface, scaled to a total area of 1."""
+def normalize_area(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Center vertices (V, 3) at the centroid of the surface and scale its area to 1."""
     areas = face_areas(vertices, faces)
-    middles = vertices[faces].mean(1)
-    center = (areas[:, None] * middles).sum(0) / areas.sum()
+    centroids = vertices[faces].mean(1)
+    center = (areas[:, None] * centroids).sum(0) / areas.sum()
     return (vertices - center) / areas.sum().sqrt()
 
 
 def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> MeshOperators:
-    """The operators of a mesh, read from ``folder`` if it has them, else computed and kept there.
+    """Return the operators of a mesh, read from a cache or computed and added to it.
 
-    The file is named after what the mesh contains, so that a changed mesh has another.
+    Args:
+        folder: folder of the cache. A file is named after a hash of its mesh and k, so a changed
+            mesh does not get the operators of the old one.
+        vertices: vertices of the mesh, (V, 3).
+        faces: faces of the mesh, (F, 3).
+        k: number of eigenpairs.
 
     Raises:
         ValueError: see :func:`~zoo.functional.spectral.spectral_operators`.
-        DataError: nothing can be written there.
+        InputError: the folder cannot be written to.
     """
     content = hashlib.sha256(f"{k} {tuple(vertices.shape)}".encode())
     content.update(vertices.double().numpy().tobytes())
@@ -177,13 +191,15 @@ def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> M
     file = folder / f"{content.hexdigest()[:32]}.pt"
     if file.is_file():
         return MeshOperators(*torch.load(file, weights_only=True))
-    found = spectral_operators(vertices, faces, k)
+    operators = spectral_operators(vertices, faces, k)
     partial = file.with_suffix(f".{os.getpid()}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # half the size, and more digits than training sees
-        torch.save([part.float() if part.is_floating_point() else part for part in found], partial)
+        # float32 halves the size and loses nothing, as batches are float32 too
+        torch.save([t.float() if t.is_floating_point() else t for t in operators], partial)
         partial.replace(file)
     except OSError as error:
-        raise DataError(f"cannot keep operators in {folder}: {error.strerror}") from error
-    return found
+        raise InputError(
+            f"cannot write operators to {folder}: {error.strerror}; choose another --data.root"
+        ) from error
+    return operators

@@ -1,4 +1,4 @@
-"""Shapes made of balls, boxes, cylinders, cones and rings, in random proportions."""
+"""Point clouds of six kinds of generated shapes, composed of geometric primitives."""
 
 from __future__ import annotations
 
@@ -10,224 +10,239 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.points import PointDataModule
+from datamodules.point_clouds import PointDataModule
+
+Point = tuple[float, float, float]
 
 
 class Shapes(PointDataModule):
-    """Tables, chairs, lamps, mugs, dumbbells and rockets: their parts and proportions are random.
+    """Point clouds of tables, chairs, lamps, mugs, dumbbells and rockets of random proportions.
 
-    Points lie evenly on the surfaces of the parts, hidden ones included.
+    Points are uniform over the surfaces of all parts, including surfaces inside other parts.
 
-    Properties that models ask for: ``num_classes``, ``num_points``; and ``class_names``, the names of
-    shapes or of parts.
+    Properties for models: ``num_classes``, ``num_points``; with ``voxel_resolution``
+    ``input_shape``; for figures: ``class_names``, the names of the shapes or of their parts.
 
     Args:
-        samples: training clouds, validation included, default 900; a third as many for test.
-        **points: see :class:`~datamodules.points.PointDataModule`.
+        samples: training clouds, including validation, default 900; a third as many are for
+            testing.
+        **points: see :class:`~datamodules.point_clouds.PointDataModule`.
     """
 
     def __init__(self, samples: int = 900, **points: Any) -> None:
         super().__init__(**points)
         self.samples = samples
+        self.class_names = list(SHAPES)
+        if self.task == "parts":
+            self.class_names = [f"{shape} {part}" for shape in SHAPES for part in PARTS[shape]]
 
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the shapes, or of all their parts."""
-        if self.task == "shapes":
-            return list(MAKERS)
-        return [f"{shape} {part}" for shape, parts in PARTS.items() for part in parts]
-
-    @property
-    def num_classes(self) -> int:  # type: ignore[override]
-        return len(self.class_names)
-
-    def clouds(self, train: bool) -> tuple[Tensor, Tensor]:
-        draw = Draw(torch.Generator().manual_seed(2 * self.seed + train))
-        kinds = list(MAKERS)
+    def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
+        rng = UniformRNG(torch.Generator().manual_seed(2 * self.seed + train))
+        names = list(SHAPES)
         points, labels = [], []
         for i in range(self.samples if train else self.samples // 3):
-            kind = kinds[i % len(kinds)]
-            cloud, parts = sample(MAKERS[kind](draw), self.stored_points, draw)
+            label = i % len(names)
+            primitives = SHAPES[names[label]](rng)
+            cloud, parts = sample_points(primitives, self.stored_points, rng)
             points.append(cloud)
-            first = sum(len(PARTS[k]) for k in kinds[: i % len(kinds)])
-            labels.append(first + parts if self.task == "parts" else torch.tensor(i % len(kinds)))
+            first_part = sum(len(PARTS[name]) for name in names[:label])
+            labels.append(first_part + parts if self.task == "parts" else torch.tensor(label))
         return torch.stack(points), torch.stack(labels)
 
 
-class Draw:
-    """Random numbers from one source."""
+class UniformRNG:
+    """Uniform random numbers from a generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator
 
     def uniform(self, *shape: int) -> Tensor:
-        """In [0, 1)."""
+        """Sample a tensor from the uniform distribution on [0, 1)."""
         return torch.rand(shape, generator=self.generator)
 
     def between(self, low: float, high: float) -> float:
-        """One number."""
+        """Sample one number from the uniform distribution on [low, high)."""
         return low + (high - low) * float(self.uniform())
+
+    def choice(self, weights: Tensor, count: int) -> Tensor:
+        """Sample ``count`` indices with replacement, with probabilities proportional to weights."""
+        return torch.multinomial(weights, count, replacement=True, generator=self.generator)
 
 
 @dataclass(frozen=True)
-class Solid:
-    """A part's surface: its area, points on it, and where it stands.
+class Primitive:
+    """A geometric primitive: a surface that belongs to a part of a shape.
 
     Args:
-        part: number of the part within its shape.
-        area: of the surface.
-        points: ``(count, draw) → (count, 3)``, even over the surface, around the origin.
-        place: of the origin.
+        part: index of the part within the shape.
+        area: area of the surface.
+        sample: ``(count, rng) → (count, 3)``: samples points uniformly over the surface, in local
+            coordinates.
+        position: position of the local origin.
     """
 
     part: int
     area: float
-    points: Callable[[int, Draw], Tensor]
-    place: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    sample: Callable[[int, UniformRNG], Tensor]
+    position: Point = (0.0, 0.0, 0.0)
 
 
-def sample(solids: list[Solid], count: int, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Points of a shape (count, 3) in random order, and the part of each (count,)."""
-    areas = torch.tensor([solid.area for solid in solids])
-    chosen = torch.multinomial(areas, count, replacement=True, generator=draw.generator)
-    shares = chosen.bincount(minlength=len(solids)).tolist()
-    points = torch.cat(
-        [s.points(n, draw) + torch.tensor(s.place) for s, n in zip(solids, shares, strict=True)]
-    )
-    parts = torch.cat([torch.full((n,), s.part) for s, n in zip(solids, shares, strict=True)])
-    order = torch.randperm(count, generator=draw.generator)
+def sample_points(
+    primitives: list[Primitive], count: int, rng: UniformRNG
+) -> tuple[Tensor, Tensor]:
+    """Sample points uniformly over all primitives of a shape.
+
+    Returns:
+        Points (count, 3) in random order, and their part indices (count,).
+    """
+    areas = torch.tensor([primitive.area for primitive in primitives])
+    counts = rng.choice(areas, count).bincount(minlength=len(primitives)).tolist()
+    pairs = list(zip(primitives, counts, strict=True))
+    points = torch.cat([p.sample(n, rng) + torch.tensor(p.position) for p, n in pairs])
+    parts = torch.cat([torch.full((n,), p.part) for p, n in pairs])
+    order = torch.randperm(count, generator=rng.generator)
     return points[order], parts[order]
 
 
-def ball(part: int, radius: float, place: tuple[float, float, float]) -> Solid:
-    """A sphere."""
+# -- primitives ------------------------------------------------------------------------------------
 
-    def points(count: int, draw: Draw) -> Tensor:
-        z, angle = 2 * draw.uniform(count) - 1, 2 * math.pi * draw.uniform(count)
+
+def sphere(part: int, radius: float, position: Point) -> Primitive:
+    """Return a sphere around its position."""
+
+    def sample(count: int, rng: UniformRNG) -> Tensor:
+        z, angle = 2 * rng.uniform(count) - 1, 2 * math.pi * rng.uniform(count)
         ring = (1 - z * z).sqrt()
         return radius * torch.stack([ring * angle.cos(), ring * angle.sin(), z], -1)
 
-    return Solid(part, 4 * math.pi * radius**2, points, place)
+    return Primitive(part, 4 * math.pi * radius**2, sample, position)
 
 
-def box(part: int, sides: tuple[float, float, float], place: tuple[float, float, float]) -> Solid:
-    """A cuboid around its place."""
+def box(part: int, sides: tuple[float, float, float], position: Point) -> Primitive:
+    """Return a cuboid around its position."""
     a, b, c = sides
 
-    def points(count: int, draw: Draw) -> Tensor:
-        inside = (draw.uniform(count, 3) - 0.5) * torch.tensor(sides)
-        areas = torch.tensor([b * c, a * c, a * b])
-        axis = torch.multinomial(areas, count, replacement=True, generator=draw.generator)
-        side = torch.where(draw.uniform(count) < 0.5, -0.5, 0.5) * torch.tensor(sides)[axis]
+    def sample(count: int, rng: UniformRNG) -> Tensor:
+        inside = (rng.uniform(count, 3) - 0.5) * torch.tensor(sides)
+        axis = rng.choice(torch.tensor([b * c, a * c, a * b]), count)
+        side = torch.where(rng.uniform(count) < 0.5, -0.5, 0.5) * torch.tensor(sides)[axis]
         return inside.scatter(1, axis[:, None], side[:, None])
 
-    return Solid(part, 2 * (a * b + b * c + a * c), points, place)
+    return Primitive(part, 2 * (a * b + b * c + a * c), sample, position)
 
 
-def cone(
-    part: int, bottom: float, top: float, height: float, place: tuple[float, float, float]
-) -> Solid:
-    """A truncated cone with both its disks, standing on its place; a cylinder for equal radii."""
+def frustum(part: int, bottom: float, top: float, height: float, position: Point) -> Primitive:
+    """Return a truncated cone with its two disks; for equal radii, a cylinder.
+
+    Args:
+        part: see :class:`Primitive`.
+        bottom: radius of the lower disk.
+        top: radius of the upper disk.
+        height: height along the third axis.
+        position: center of the lower disk.
+    """
     slant = math.hypot(height, bottom - top)
     areas = [math.pi * (bottom + top) * slant, math.pi * bottom**2, math.pi * top**2]
 
-    def points(count: int, draw: Draw) -> Tensor:
-        kind = torch.multinomial(
-            torch.tensor(areas), count, replacement=True, generator=draw.generator
-        )
-        angle, u = 2 * math.pi * draw.uniform(count), draw.uniform(count)
-        # on the mantle the radius has a density that grows with itself
-        mantle = (bottom**2 + u * (top**2 - bottom**2)).sqrt()
-        even = abs(bottom - top) < 1e-6
-        share = u if even else (mantle - bottom) / (top - bottom)
-        radius = torch.stack([mantle, bottom * u.sqrt(), top * u.sqrt()])[kind, torch.arange(count)]
-        z = torch.stack([share * height, torch.zeros(count), torch.full((count,), height)])
-        return torch.stack(
-            [radius * angle.cos(), radius * angle.sin(), z[kind, torch.arange(count)]], -1
-        )
+    def sample(count: int, rng: UniformRNG) -> Tensor:
+        surface = rng.choice(torch.tensor(areas), count)  # lateral, lower or upper
+        angle, u = 2 * math.pi * rng.uniform(count), rng.uniform(count)
+        # the density of the radius on the lateral surface is proportional to the radius
+        lateral = (bottom**2 + u * (top**2 - bottom**2)).sqrt()
+        is_cylinder = abs(bottom - top) < 1e-6
+        fraction = u if is_cylinder else (lateral - bottom) / (top - bottom)
+        points = torch.arange(count)
+        radius = torch.stack([lateral, bottom * u.sqrt(), top * u.sqrt()])[surface, points]
+        z = torch.stack([fraction * height, torch.zeros(count), torch.full((count,), height)])
+        return torch.stack([radius * angle.cos(), radius * angle.sin(), z[surface, points]], -1)
 
-    return Solid(part, sum(areas), points, place)
+    return Primitive(part, sum(areas), sample, position)
 
 
-def handle(part: int, large: float, small: float, place: tuple[float, float, float]) -> Solid:
-    """Half of a ring that stands upright, open towards the negative first axis.
+def half_torus(part: int, major: float, minor: float, position: Point) -> Primitive:
+    """Return the half of an upright torus with positive first coordinates.
 
     Args:
-        part, place: see :class:`Solid`.
-        large, small: radii of the ring and of its tube.
+        part: see :class:`Primitive`.
+        major: distance of the center of the tube from the center of the torus.
+        minor: radius of the tube.
+        position: center of the torus.
     """
 
-    def points(count: int, draw: Draw) -> Tensor:
-        around = math.pi * (draw.uniform(count) - 0.5)
-        # the tube's outer side is longer than its inner one: Archimedes' trick does not hold, so
-        # angles are drawn twice as often as needed, and kept by their share of the surface
-        tries = 2 * math.pi * draw.uniform(8 * count + 64)
-        kept = tries[draw.uniform(len(tries)) < (large + small * tries.cos()) / (large + small)]
-        tube = kept[:count]
-        distance = large + small * tube.cos()
+    def sample(count: int, rng: UniformRNG) -> Tensor:
+        around = math.pi * (rng.uniform(count) - 0.5)
+        # Rejection sampling of the angle t around the tube: the outer side has more area than the
+        # inner one, so its density is proportional to R + r cos t. At least half are accepted on
+        # average.
+        candidates = 2 * math.pi * rng.uniform(8 * count + 64)
+        density = (major + minor * candidates.cos()) / (major + minor)
+        tube = candidates[rng.uniform(len(candidates)) < density][:count]
+        distance = major + minor * tube.cos()
         return torch.stack(
-            [distance * around.cos(), small * tube.sin(), distance * around.sin()], -1
+            [distance * around.cos(), minor * tube.sin(), distance * around.sin()], -1
         )
 
-    return Solid(part, 2 * math.pi**2 * large * small, points, place)
+    return Primitive(part, 2 * math.pi**2 * major * minor, sample, position)
 
 
 # -- shapes ----------------------------------------------------------------------------------------
 
 
-def legs(part: int, width: float, depth: float, height: float, radius: float) -> list[Solid]:
-    """Four legs under a rectangle."""
-    places = [
+def legs(part: int, width: float, depth: float, height: float, radius: float) -> list[Primitive]:
+    """Return four legs under the corners of a rectangle."""
+    corners = [
         (x * (width / 2 - radius), y * (depth / 2 - radius)) for x in (-1, 1) for y in (-1, 1)
     ]
-    return [cone(part, radius, radius, height, (x, y, 0.0)) for x, y in places]
+    return [frustum(part, radius, radius, height, (x, y, 0.0)) for x, y in corners]
 
 
-def table(draw: Draw) -> list[Solid]:
-    width, depth = draw.between(0.8, 1.6), draw.between(0.6, 1.0)
-    height, thick = draw.between(0.5, 0.9), draw.between(0.04, 0.1)
-    top = box(0, (width, depth, thick), (0.0, 0.0, height + thick / 2))
-    return [top, *legs(1, width, depth, height, draw.between(0.03, 0.07))]
+def table(rng: UniformRNG) -> list[Primitive]:
+    width, depth = rng.between(0.8, 1.6), rng.between(0.6, 1.0)
+    height, thickness = rng.between(0.5, 0.9), rng.between(0.04, 0.1)
+    top = box(0, (width, depth, thickness), (0.0, 0.0, height + thickness / 2))
+    return [top, *legs(1, width, depth, height, rng.between(0.03, 0.07))]
 
 
-def chair(draw: Draw) -> list[Solid]:
-    width, depth = draw.between(0.45, 0.6), draw.between(0.45, 0.6)
-    height, thick = draw.between(0.4, 0.55), draw.between(0.04, 0.08)
-    tall = draw.between(0.4, 0.7)
-    seat = box(0, (width, depth, thick), (0.0, 0.0, height + thick / 2))
-    back = box(1, (width, thick, tall), (0.0, (thick - depth) / 2, height + thick + tall / 2))
-    return [seat, back, *legs(2, width, depth, height, draw.between(0.02, 0.04))]
+def chair(rng: UniformRNG) -> list[Primitive]:
+    width, depth = rng.between(0.45, 0.6), rng.between(0.45, 0.6)
+    height, thickness = rng.between(0.4, 0.55), rng.between(0.04, 0.08)
+    back_height = rng.between(0.4, 0.7)
+    seat = box(0, (width, depth, thickness), (0.0, 0.0, height + thickness / 2))
+    back_position = (0.0, (thickness - depth) / 2, height + thickness + back_height / 2)
+    back = box(1, (width, thickness, back_height), back_position)
+    return [seat, back, *legs(2, width, depth, height, rng.between(0.02, 0.04))]
 
 
-def lamp(draw: Draw) -> list[Solid]:
-    foot, height = draw.between(0.15, 0.3), draw.between(0.5, 1.0)
-    low, high = draw.between(0.2, 0.4), draw.between(0.05, 0.18)
-    tall = draw.between(0.2, 0.4)
+def lamp(rng: UniformRNG) -> list[Primitive]:
+    foot, height = rng.between(0.15, 0.3), rng.between(0.5, 1.0)
+    bottom, top = rng.between(0.2, 0.4), rng.between(0.05, 0.18)
+    shade_height = rng.between(0.2, 0.4)
     return [
-        cone(0, foot, foot, 0.05, (0.0, 0.0, 0.0)),
-        cone(1, 0.03, 0.03, height, (0.0, 0.0, 0.05)),
-        cone(2, low, high, tall, (0.0, 0.0, height - tall / 2)),
+        frustum(0, foot, foot, 0.05, (0.0, 0.0, 0.0)),
+        frustum(1, 0.03, 0.03, height, (0.0, 0.0, 0.05)),
+        frustum(2, bottom, top, shade_height, (0.0, 0.0, height - shade_height / 2)),
     ]
 
 
-def mug(draw: Draw) -> list[Solid]:
-    radius, height = draw.between(0.3, 0.45), draw.between(0.7, 1.1)
-    large = height * draw.between(0.25, 0.35)
-    body = cone(0, radius * draw.between(0.75, 1.0), radius, height, (0.0, 0.0, 0.0))
-    return [body, handle(1, large, draw.between(0.04, 0.07), (radius, 0.0, height / 2))]
+def mug(rng: UniformRNG) -> list[Primitive]:
+    radius, height = rng.between(0.3, 0.45), rng.between(0.7, 1.1)
+    major = height * rng.between(0.25, 0.35)
+    body = frustum(0, radius * rng.between(0.75, 1.0), radius, height, (0.0, 0.0, 0.0))
+    handle = half_torus(1, major, rng.between(0.04, 0.07), (radius, 0.0, height / 2))
+    return [body, handle]
 
 
-def dumbbell(draw: Draw) -> list[Solid]:
-    length, radius = draw.between(0.8, 1.4), draw.between(0.2, 0.35)
-    bar = cone(0, 0.06, 0.06, length, (0.0, 0.0, -length / 2))
-    return [bar, *(ball(1, radius, (0.0, 0.0, s * length / 2)) for s in (-1, 1))]
+def dumbbell(rng: UniformRNG) -> list[Primitive]:
+    length, radius = rng.between(0.8, 1.4), rng.between(0.2, 0.35)
+    bar = frustum(0, 0.06, 0.06, length, (0.0, 0.0, -length / 2))
+    return [bar, *(sphere(1, radius, (0.0, 0.0, s * length / 2)) for s in (-1, 1))]
 
 
-def rocket(draw: Draw) -> list[Solid]:
-    radius, height = draw.between(0.12, 0.2), draw.between(0.8, 1.3)
-    tip, fin = draw.between(0.25, 0.5), draw.between(0.15, 0.3)
-    body = cone(0, radius, radius, height, (0.0, 0.0, 0.0))
-    nose = cone(1, radius, 0.01, tip, (0.0, 0.0, height))
+def rocket(rng: UniformRNG) -> list[Primitive]:
+    radius, height = rng.between(0.12, 0.2), rng.between(0.8, 1.3)
+    nose_height, fin = rng.between(0.25, 0.5), rng.between(0.15, 0.3)
+    body = frustum(0, radius, radius, height, (0.0, 0.0, 0.0))
+    nose = frustum(1, radius, 0.01, nose_height, (0.0, 0.0, height))
     fins = [
         box(2, sides, (x * (radius + fin / 2), y * (radius + fin / 2), fin / 2))
         for sides, x, y in (
@@ -238,10 +253,11 @@ def rocket(draw: Draw) -> list[Solid]:
     return [body, nose, *fins]
 
 
-MAKERS: dict[str, Callable[[Draw], list[Solid]]] = {
+SHAPES: dict[str, Callable[[UniformRNG], list[Primitive]]] = {
     "table": table, "chair": chair, "lamp": lamp, "mug": mug, "dumbbell": dumbbell,
     "rocket": rocket,
 }  # fmt: skip
+#: shape → names of its parts in the order of their indices
 PARTS = {
     "table": ("top", "legs"),
     "chair": ("seat", "back", "legs"),

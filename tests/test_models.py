@@ -40,7 +40,7 @@ def make_data(name: str, **options: Any) -> Any:
     """Create the data of a model's recipe, small where it is large."""
     data = read_recipe(name)["data"]
     cls = import_class(data["class_path"])
-    kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxels")}
+    kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxel_resolution")}
     points = {"num_points": 64} if "num_points" in arguments_of(cls) else {}
     return cls(**kind, **points, **SMALL.get(cls.__name__, {}), **options)
 

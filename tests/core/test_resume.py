@@ -181,7 +181,7 @@ def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
         return MeshClassifier(8, inputs="xyz", width=8, blocks=1, dropout=0.2)
 
     def data() -> Isometric:
-        return Isometric(samples=44, refine=1, eigenpairs=8, batch_size=4)
+        return Isometric(samples=44, subdivisions=1, eigenpairs=8, batch_size=4)
 
     resumes_exactly(make, tmp_path, 12, data)
 

@@ -1,4 +1,4 @@
-"""Graphs: splits, shares of processes, official files, tables of one's own."""
+"""Data modules of graphs: splits, shards of processes, official files, users' tables, folds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from datamodules import SBM, GraphCSV, Karate, Planetoid, RandomGraphs, TUDataset, graphs
+from datamodules import SBM, GraphCSV, Karate, Planetoid, RandomGraphs, TUDataset, single_graph
 from tests.official_files import PLANETOID_TEST, write_planetoid, write_tudataset
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 from zoo.functional.graphs import unique_undirected_edges
 
 SPLITS = ("train", "val", "test")
 
 
 def pairs_of(edges: torch.Tensor) -> set[tuple[int, int]]:
+    """Return the undirected edges as pairs of nodes."""
     return set(map(tuple, unique_undirected_edges(edges).T.tolist()))
 
 
-# -- one graph -------------------------------------------------------------------------------------
+# -- a single graph --------------------------------------------------------------------------------
 
 
-def test_the_karate_club_is_the_real_one() -> None:
+def test_karate_club_matches_networkx() -> None:
     graph = Karate().graph
     assert graph.num_nodes == 34
     assert len(pairs_of(graph.edge_index)) == 78
@@ -41,23 +42,28 @@ def test_the_karate_club_is_the_real_one() -> None:
     communities = Karate("communities").graph
     assert int(communities.train_mask.sum()) == 4
     assert communities.y[communities.train_mask].sort().values.tolist() == [0, 1, 2, 3]
+    assert Karate().class_names == ["instructor", "president"]
+    assert Karate("communities").class_names == ["1", "2", "3", "4"]
+    with pytest.raises(InputError, match="unknown labels 'clubs'; choose from factions, commun"):
+        Karate("clubs")
 
 
-def test_blocks_are_drawn_as_they_should_be() -> None:
-    data = SBM(nodes=2_000, p_in=0.05, p_out=0.01, signal=3.0, features=200)
+def test_sbm_has_the_requested_statistics() -> None:
+    data = SBM(nodes=2_000, p_in=0.05, p_out=0.01, feature_signal=3.0, features=200)
     graph = data.graph
     same = graph.y[graph.edge_index[0]] == graph.y[graph.edge_index[1]]
     within, across = 4 * 500 * 499, 2_000 * 1_500
     assert float(same.sum()) / within == pytest.approx(0.05, rel=0.02)
     assert float((~same).sum()) / across == pytest.approx(0.01, rel=0.02)
     means = torch.stack([graph.x[graph.y == k].mean(0) for k in range(4)])
-    # 200 means of 500 normal numbers add 200/500 to the square of the length
+    # the noise of 200 means over 500 nodes adds 200/500 to the squared norm
     assert (means.square().sum(1) - 0.4).sqrt().tolist() == pytest.approx([3.0] * 4, rel=0.1)
     assert (data.num_features, data.num_classes) == (200, 4)
+    assert data.class_names == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("make", [Karate, SBM])
-def test_masks_do_not_overlap_and_are_the_seeds(make: Callable[..., Any]) -> None:
+def test_masks_are_disjoint_and_depend_on_the_seed(make: Callable[..., Any]) -> None:
     one, again, other = (make(seed=seed) for seed in (0, 0, 1))
     total = sum(one.split(name).mask.long() for name in SPLITS)
     assert int(total.max()) == 1
@@ -71,60 +77,62 @@ def test_masks_do_not_overlap_and_are_the_seeds(make: Callable[..., Any]) -> Non
 
 def test_held_out_links_are_hidden() -> None:
     data = SBM(task="links")
-    everything = pairs_of(data.graph.edge_index)
+    all_edges = pairs_of(data.graph.edge_index)
     known = pairs_of(data.split("train").edge_index)
-    asked = {}
+    present_in = {}
     for name in SPLITS:
         batch = data.split(name)
         assert pairs_of(batch.edge_index) == known
         present = batch.edge_label_index[:, batch.edge_label == 1]
         absent = batch.edge_label_index[:, batch.edge_label == 0]
-        asked[name] = pairs_of(present)
-        assert not pairs_of(absent) & everything
+        present_in[name] = pairs_of(present)
+        assert not pairs_of(absent) & all_edges
         assert absent.shape[1] == (0 if name == "train" else present.shape[1])
-    assert asked["train"] == known
-    assert not asked["val"] & asked["test"]
-    assert asked["val"] | asked["test"] == everything - known
-    assert len(asked["test"]) == round(0.1 * len(everything))
+    assert present_in["train"] == known
+    assert not present_in["val"] & present_in["test"]
+    assert present_in["val"] | present_in["test"] == all_edges - known
+    assert len(present_in["test"]) == round(0.1 * len(all_edges))
 
 
-@pytest.mark.parametrize("task", graphs.TASKS)
+@pytest.mark.parametrize("task", single_graph.TASKS)
 @pytest.mark.parametrize("name", SPLITS)
-def test_processes_share_what_is_asked_for(task: str, name: str) -> None:
+def test_shards_of_processes_cover_a_split_once(task: str, name: str) -> None:
     batch = SBM(task=task).split(name)
-    shares = [graphs._share(batch, rank, 3) for rank in range(3)]
+    shards = [single_graph._shard(batch, rank, 3) for rank in range(3)]
     if task == "nodes":
-        assert torch.equal(sum(share.mask.long() for share in shares), batch.mask.long())
+        assert torch.equal(sum(shard.mask.long() for shard in shards), batch.mask.long())
         return
-    found = torch.cat([share.edge_label_index for share in shares], 1)
+    found = torch.cat([shard.edge_label_index for shard in shards], 1)
     assert found.shape == batch.edge_label_index.shape
     assert set(map(tuple, found.T.tolist())) == set(map(tuple, batch.edge_label_index.T.tolist()))
 
 
-def test_more_processes_than_known_nodes() -> None:
-    with pytest.raises(DataError, match="2 samples cannot be shared out to 3 processes"):
-        graphs._share(Karate().split("train"), 0, 3)
+def test_more_processes_than_training_nodes() -> None:
+    with pytest.raises(DataError, match="2 nodes cannot be divided among 3 processes"):
+        single_graph._shard(Karate().split("train"), 0, 3)
 
 
-def test_drawing_neighbours_says_early_what_it_needs() -> None:
-    if graphs.WITH_PYG_LIB or graphs.WITH_TORCH_SPARSE:
-        batch = next(iter(SBM(neighbors=[3, 3], batch_size=8).train_dataloader()))
+def test_neighbor_sampling_requires_pyg_lib() -> None:
+    if single_graph.WITH_PYG_LIB or single_graph.WITH_TORCH_SPARSE:
+        batch = next(iter(SBM(num_neighbors=[3, 3], batch_size=8).train_dataloader()))
         assert int(batch.mask.sum()) == 8
         return
-    with pytest.raises(DataError, match="needs the package pyg-lib"):
-        SBM(neighbors=[3, 3])
+    with pytest.raises(InputError, match="needs the package pyg-lib"):
+        SBM(num_neighbors=[3, 3])
 
 
-def test_neighbours_and_links() -> None:
-    with pytest.raises(DataError, match="leave them out with task=links"):
-        SBM(neighbors=[3, 3], task="links")
+def test_neighbor_sampling_is_for_nodes_only() -> None:
+    with pytest.raises(InputError, match="leave it out for task=links"):
+        SBM(num_neighbors=[3, 3], task="links")
 
 
-def test_surroundings_are_those_of_a_plans_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What pyg-lib draws is replaced by the whole graph, with the nodes asked for in front."""
+def test_subgraphs_are_sampled_around_the_nodes_of_the_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stand-in for pyg-lib returns the whole graph, with the requested nodes first."""
 
-    class Neighbours:
-        def __init__(self, graph: Data, neighbors: list[int], batch_size: int) -> None:
+    class WholeGraphLoader:
+        def __init__(self, graph: Data, num_neighbors: list[int], batch_size: int) -> None:
             self.graph = graph
 
         def __call__(self, nodes: torch.Tensor) -> Data:
@@ -133,15 +141,15 @@ def test_surroundings_are_those_of_a_plans_nodes(monkeypatch: pytest.MonkeyPatch
             edges = order.argsort()[self.graph.edge_index]
             return Data(x=self.graph.x[order], y=self.graph.y[order], edge_index=edges)
 
-    monkeypatch.setattr("torch_geometric.loader.NeighborLoader", Neighbours)
-    monkeypatch.setattr(graphs, "WITH_PYG_LIB", True)
-    data = SBM(neighbors=[3, 3], batch_size=6)
+    monkeypatch.setattr("torch_geometric.loader.NeighborLoader", WholeGraphLoader)
+    monkeypatch.setattr(single_graph, "WITH_PYG_LIB", True)
+    data = SBM(num_neighbors=[3, 3], batch_size=6)
     batches = list(data.train_dataloader())
     assert [int(batch.mask.sum()) for batch in batches] == [6, 6, 6, 2]
     seen = torch.cat([batch.x[batch.mask] for batch in batches])
     whole = data.split("train")
-    wanted = whole.x[whole.mask]
-    assert torch.equal(seen[seen[:, 0].argsort()], wanted[wanted[:, 0].argsort()])
+    expected = whole.x[whole.mask]
+    assert torch.equal(seen[seen[:, 0].argsort()], expected[expected[:, 0].argsort()])
 
 
 @pytest.mark.parametrize(
@@ -149,22 +157,25 @@ def test_surroundings_are_those_of_a_plans_nodes(monkeypatch: pytest.MonkeyPatch
     [
         ({"task": "edges"}, "unknown task 'edges'"),
         ({"communities": 1}, "communities must be at least 2"),
-        ({"p_in": 2.0}, "p_in must be a probability, got 2.0"),
+        ({"feature_signal": -1.0}, "feature_signal must not be negative, got -1.0"),
+        ({"train_per_class": 0}, "train_per_class must be at least 1, got 0"),
+        ({"val_link_fraction": 5}, "val_link_fraction must be between 0 and 1, got 5"),
+        ({"p_in": 2.0}, "p_in must be between 0 and 1, got 2.0"),
     ],
 )
-def test_bad_settings(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         SBM(**options)
 
 
 def test_too_few_nodes_or_edges() -> None:
-    with pytest.raises(DataError, match="40 nodes of known class leave none for test"):
+    with pytest.raises(InputError, match="40 nodes leave none for testing after 20 for training"):
         SBM(nodes=40, val_nodes=30).setup()
-    with pytest.raises(DataError, match="0 and 0 of"):
-        SBM(task="links", val_links=0.0, test_links=0.0).setup()
+    with pytest.raises(DataError, match=r"0 of \d+ edges would be held out"):
+        SBM(task="links", val_link_fraction=0.0, test_link_fraction=0.0).setup()
 
 
-def test_citations_from_official_files(tmp_path: Path) -> None:
+def test_planetoid_from_official_files(tmp_path: Path) -> None:
     write_planetoid(tmp_path)
     data = Planetoid(root=str(tmp_path))
     assert (data.num_features, data.num_classes) == (12, 7)
@@ -174,14 +185,16 @@ def test_citations_from_official_files(tmp_path: Path) -> None:
     assert sums[sums > 0].tolist() == pytest.approx([1.0] * int((sums > 0).sum()))
 
 
-def test_names_of_citations() -> None:
-    with pytest.raises(ValueError, match="unknown name 'Kora'; choose from Cora, CiteSeer, PubMed"):
+def test_unknown_planetoid_names() -> None:
+    assert Planetoid("citeseer").name == "CiteSeer"
+    message = r"unknown name 'Kora'; did you mean 'Cora'\? \(choose from Cora, CiteSeer, PubMed\)"
+    with pytest.raises(InputError, match=message):
         Planetoid("Kora")
-    with pytest.raises(ValueError, match="unknown split 'random'"):
+    with pytest.raises(InputError, match="unknown split 'random'; choose from public, full"):
         Planetoid(split="random")
 
 
-def test_missing_citations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_planetoid_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
@@ -190,7 +203,7 @@ def test_missing_citations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         Planetoid(root=str(tmp_path)).setup()
 
 
-# -- a table of one's own --------------------------------------------------------------------------
+# -- a graph from tables ---------------------------------------------------------------------------
 
 NODES = "id,label,height\na,x,1\nb,y,2\nc,x,3\nd,y,4\ne,x,5\nf,,6\n"
 EDGES = "from,to\na,b\nb,a\nb,c\nc,d\nd,e\n"
@@ -202,12 +215,13 @@ def table(tmp_path: Path, nodes: str = NODES, edges: str = EDGES, **options: Any
     return GraphCSV(str(tmp_path / "nodes.csv"), str(tmp_path / "edges.csv"), **options)
 
 
-def test_a_table_becomes_a_graph(tmp_path: Path) -> None:
+def test_graph_from_tables(tmp_path: Path) -> None:
     data = table(tmp_path)
     graph = data.graph
     assert graph.x.tolist() == [[1], [2], [3], [4], [5], [6]]
     assert graph.y.tolist() == [0, 1, 0, 1, 0, -1]
-    assert data.classes == ["x", "y"]
+    assert table(tmp_path).class_names == ["x", "y"]  # loads the graph itself
+    assert data.class_names == ["x", "y"]
     assert pairs_of(graph.edge_index) == {(0, 1), (1, 2), (2, 3), (3, 4)}
     assert graph.edge_index.shape == (2, 8)  # each edge once in each direction
     total = sum(data.split(name).mask.long() for name in SPLITS)
@@ -215,7 +229,7 @@ def test_a_table_becomes_a_graph(tmp_path: Path) -> None:
     assert table(tmp_path, directed=True).graph.edge_index.shape == (2, 5)
 
 
-def test_a_column_of_splits_and_no_features(tmp_path: Path) -> None:
+def test_given_splits_and_no_features(tmp_path: Path) -> None:
     nodes = "id;label;split\na;x;train\nb;y;train\nc;x;val\nd;y;test\ne;x;\nf;;\n"
     data = table(tmp_path, nodes)
     assert torch.equal(data.graph.x, torch.eye(6))
@@ -227,29 +241,53 @@ def test_a_column_of_splits_and_no_features(tmp_path: Path) -> None:
     ("nodes", "edges", "message"),
     [
         ("", EDGES, "nodes.csv holds no rows under its header"),
-        ("name,label\na,x\n", EDGES, "nodes.csv has no column 'id': it has name, label"),
-        (NODES + "a,x,7\n", EDGES, "nodes.csv, line 8: node 'a' comes twice"),
-        (NODES + "g,x,\n", EDGES, "nodes.csv, line 8, column 'height': there is a gap"),
-        (NODES + "g,x,tall\n", EDGES, "line 8, column 'height': 'tall' is no number"),
+        (
+            "name,label\na,x\n",
+            EDGES,
+            "nodes.csv has no column 'id', which is required; its columns are name, label",
+        ),
+        (
+            NODES + "a,x,7\n",
+            EDGES,
+            "nodes.csv, line 8: duplicate node id 'a', first used in line 2",
+        ),
+        (
+            NODES + "g,x,\n",
+            EDGES,
+            "line 8, column 'height': expected a number, found an empty cell",
+        ),
+        (
+            NODES + "g,x,tall\n",
+            EDGES,
+            "nodes.csv, line 8, column 'height': expected a number, found 'tall'",
+        ),
         (NODES + "g,x\n", EDGES, "nodes.csv, line 8: 2 values, but the header has 3"),
-        ("id,label\na,x\nb,x\n", EDGES, "labels of 1 classes: two are needed"),
-        (NODES, EDGES + "a,z\n", "edges.csv, line 7: node 'z' is not in .*nodes.csv"),
-        (NODES, "from\na\n", "edges.csv has 1 column: two ids are needed"),
-        ("id,label\na,x\nb,y\n", "from,to\na,b\n", "has 2 labelled nodes, too few"),
+        (
+            "id,label\na,x\nb,x\n",
+            EDGES,
+            "column 'label' must contain at least 2 classes, found 1",
+        ),
+        (
+            NODES,
+            EDGES + "a,z\n",
+            "edges.csv, line 7: unknown node id 'z'; every node needs a row in .*nodes.csv",
+        ),
+        (NODES, "from\na\n", "edges.csv has 1 column; two columns of node ids are needed"),
+        ("id,label\na,x\nb,y\n", "from,to\na,b\n", "has 2 labeled nodes, too few for val_size=0.2"),
         (
             "id,label,split\na,x,train\nb,y,tset\n",
             "from,to\na,b\n",
-            "nodes.csv, line 3: split 'tset' is none of train, val, test",
+            r"nodes.csv, line 3: unknown split 'tset'; did you mean 'test'\?",
         ),
         (
             "id,label,split\na,x,train\nb,y,train\nc,,test\n",
             "from,to\na,b\n",
-            "nodes.csv, line 4: a test node has no label",
+            "nodes.csv, line 4: the node is in split 'test' but has no label",
         ),
         (
             "id,label,split\na,x,train\nb,y,train\n",
             "from,to\na,b\n",
-            "nodes.csv has no test nodes in its column 'split'",
+            "nodes.csv: the column 'split' assigns no nodes to 'test'",
         ),
     ],
 )
@@ -258,38 +296,56 @@ def test_faulty_tables(tmp_path: Path, nodes: str, edges: str, message: str) -> 
         table(tmp_path, nodes, edges).setup()
 
 
-def test_sizes_that_leave_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="must leave nodes for training"):
+def test_fractions_that_leave_no_training_nodes(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must leave nodes for training and testing"):
         table(tmp_path, val_size=0.5, test_size=0.5)
 
 
 # -- many graphs -----------------------------------------------------------------------------------
 
 
-def test_kinds_of_graphs_have_equally_many_edges() -> None:
+def test_random_graph_models_have_the_same_number_of_edges() -> None:
     data = RandomGraphs(samples=40)
     assert len(data.graphs) == 40
     for graph in data.graphs:
         nodes = graph.num_nodes
         assert 30 <= nodes <= 60
         assert len(pairs_of(graph.edge_index)) == 3 * (nodes - 3)
-        assert graph.edge_index.shape[1] == 6 * (nodes - 3)  # no edge twice, no loops
+        assert graph.edge_index.shape[1] == 6 * (nodes - 3)  # no duplicate edges, no self-loops
         assert int(graph.edge_index.max()) < nodes
-    assert data.num_classes == len(data.classes) == 4
+    assert data.num_classes == len(data.class_names) == 4
+    sizes = {
+        graph.num_nodes for graph in RandomGraphs(samples=40, min_nodes=8, max_nodes=10).graphs
+    }
+    assert sizes == {8, 9, 10}
 
 
-def test_folds_share_out_the_graphs() -> None:
-    tested = [RandomGraphs(samples=80, fold=fold).parts["test"] for fold in range(10)]
+def test_folds_partition_the_graphs() -> None:
+    tested = [RandomGraphs(samples=80, fold=fold).split_indices["test"] for fold in range(10)]
     assert sorted(i for part in tested for i in part) == list(range(80))
-    parts = RandomGraphs(samples=80, fold=3).parts
-    assert sorted(i for part in parts.values() for i in part) == list(range(80))
-    assert parts["val"] == tested[4]
-    assert [len(parts[name]) for name in SPLITS] == [64, 8, 8]
+    splits = RandomGraphs(samples=80, fold=3).split_indices
+    assert sorted(i for part in splits.values() for i in part) == list(range(80))
+    assert splits["val"] == tested[4]
+    assert [len(splits[name]) for name in SPLITS] == [64, 8, 8]
     without = RandomGraphs(samples=80, fold=3, validate=False)
-    assert len(without.parts["train"]) == 72
+    assert len(without.split_indices["train"]) == 72
     assert without.val_dataloader() == []
-    with pytest.raises(ValueError, match="fold 10 of 10"):
-        RandomGraphs(fold=10)
+    with pytest.raises(DataError, match="8 graphs cannot be divided into 10 folds"):
+        _ = RandomGraphs(samples=8).split_indices
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fold": 10}, "fold must be between 0 and 9 for 10 folds, got 10"),
+        ({"folds": 2}, "folds must be at least 3, got 2"),
+        ({"min_nodes": 7}, "min_nodes must be at least 8, got 7"),
+        ({"max_nodes": 20}, "max_nodes must be at least 30, got 20"),
+    ],
+)
+def test_bad_arguments_of_random_graphs(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        RandomGraphs(**options)
 
 
 def test_batches_of_graphs_resume_in_mid_epoch() -> None:
@@ -306,10 +362,11 @@ def test_batches_of_graphs_resume_in_mid_epoch() -> None:
     assert sizes + [batch.x.shape[0] for batch in second] == whole
 
 
-def test_a_collection_from_official_files(tmp_path: Path) -> None:
+def test_tudataset_from_official_files(tmp_path: Path) -> None:
     write_tudataset(tmp_path)
     data = TUDataset(root=str(tmp_path))
     assert (len(data.graphs), data.num_features, data.num_classes) == (40, 3, 2)
+    assert data.class_names == ["0", "1"]
     batch = next(iter(data.test_dataloader()))
     assert batch.num_graphs == 4
     assert batch.x.shape == (20, 3)
@@ -319,10 +376,10 @@ def test_a_collection_from_official_files(tmp_path: Path) -> None:
     assert bool((plain.graphs[0].x == 1).all())
 
 
-def test_a_missing_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tudataset_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr("torch_geometric.datasets.TUDataset.download", download)
     with pytest.raises(DataError, match=r"put its files MUTAG_\*\.txt into .*MUTAG.raw"):
-        TUDataset(root=str(tmp_path)).parts
+        _ = TUDataset(root=str(tmp_path)).split_indices

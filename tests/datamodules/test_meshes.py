@@ -1,4 +1,4 @@
-"""Meshes: sheets that are not stretched, bodies, folders with faults, the cache of operators."""
+"""Data modules of meshes: isometric sheets, the body, folders with faults, cached operators."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import pytest
 import torch
 
 from datamodules import BodyParts, Isometric, MeshFolder
-from datamodules.bodies import BONES, JOINTS, body, gesture, pose, rotation
-from datamodules.isometric import CUTS, sheet
-from datamodules.mesh_files import read_surface
+from datamodules.articulated_body import (
+    BONES,
+    JOINTS,
+    MOVEMENTS,
+    axis_rotation,
+    build_body,
+    movement_angles,
+    pose_body,
+)
+from datamodules.isometric import OUTLINES, make_sheet
+from datamodules.mesh_files import count_polygons, read_surface
 from datamodules.meshes import cached_operators
-from tests.datamodules.test_point_files import TETRAHEDRON, VERTICES, lines, off, ply
-from zoo.errors import DataError
+from tests.datamodules.test_point_folder import TETRAHEDRON, VERTICES, lines, off, ply
+from zoo.errors import DataError, InputError
 from zoo.functional.meshes import (
     check_manifold,
     connected_components,
     edge_counts,
     edge_lengths,
     face_areas,
+    face_vectors,
     mesh_edges,
 )
 from zoo.functional.spectral import spectral_operators
@@ -32,39 +41,39 @@ def test_sheets_are_bent_without_stretching() -> None:
     data = Isometric(samples=16)
     for train in (True, False):
         for mesh in data.load(train):
-            flat, faces = sheet(list(CUTS.values())[int(mesh.y)], data.refine)
+            flat, faces = make_sheet(list(OUTLINES.values())[int(mesh.y)], data.subdivisions)
             edges = mesh_edges(faces)
             assert torch.equal(mesh.face.T, faces)
             torch.testing.assert_close(
                 edge_lengths(mesh.pos, edges), edge_lengths(flat, edges), rtol=0, atol=1e-10
             )
-            assert float(mesh.pos[:, 2].std()) > 0.1  # and do leave the plane
+            assert float(mesh.pos[:, 2].std()) > 0.1  # it leaves the plane
 
 
-def test_training_rolls_and_test_folds() -> None:
+def test_training_sheets_are_rolled_and_test_sheets_folded() -> None:
     data = Isometric(samples=16)
 
-    def creases(mesh: Any) -> torch.Tensor:
-        """Largest angle between a face and the next, radians."""
-        from zoo.functional.meshes import face_vectors
-
+    def largest_crease(mesh: Any) -> float:
+        """Return the largest angle between adjacent faces, in radians."""
         normals = face_vectors(mesh.pos, mesh.face.T)
         normals = normals / normals.norm(dim=1, keepdim=True)
         sides = mesh.face.T[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).sort(1).values
-        _, number = sides.unique(dim=0, return_inverse=True)
-        order = number.argsort()
-        same = number[order][1:] == number[order][:-1]
-        one, other = order[:-1][same] // 3, order[1:][same] // 3
-        return (normals[one] * normals[other]).sum(1).clamp(-1, 1).acos().max()
+        _, edge = sides.unique(dim=0, return_inverse=True)
+        order = edge.argsort()
+        shared = edge[order][1:] == edge[order][:-1]
+        first, second = order[:-1][shared] // 3, order[1:][shared] // 3
+        return float((normals[first] * normals[second]).sum(1).clamp(-1, 1).acos().max())
 
-    assert all(float(creases(mesh)) < 0.6 for mesh in data.load(True))
-    assert all(float(creases(mesh)) > 0.75 for mesh in data.load(False))
-    same = Isometric(samples=16, poses="rolled").load(False)
-    assert all(float(creases(mesh)) < 0.6 for mesh in same)
+    assert all(largest_crease(mesh) < 0.6 for mesh in data.load(True))
+    assert all(largest_crease(mesh) > 0.75 for mesh in data.load(False))
+    rolled = Isometric(samples=16, test_poses="rolled").load(False)
+    assert all(largest_crease(mesh) < 0.6 for mesh in rolled)
 
 
 def test_batches_of_meshes() -> None:
     data = Isometric(samples=32, batch_size=4, val_size=8)
+    assert data.class_names == list(OUTLINES)
+    assert data.num_classes == 8
     batch = next(iter(data.train_dataloader()))
     assert batch.num_graphs == 4
     total = batch.num_nodes
@@ -73,7 +82,7 @@ def test_batches_of_meshes() -> None:
     assert batch.eigenvalues.shape == (4, 32)
     assert batch.eigenvectors.shape == (total, 32)
     assert batch.grad.shape == (batch.grad_index.shape[1], 2)
-    torch.testing.assert_close(batch.mass.sum(), torch.tensor(4.0))  # each of area 1
+    torch.testing.assert_close(batch.mass.sum(), torch.tensor(4.0))  # each has area 1
     for i in range(4):
         rows = batch.batch == i
         ends = batch.batch[batch.grad_index]
@@ -83,27 +92,27 @@ def test_batches_of_meshes() -> None:
         assert float(batch.pos[rows].norm(dim=1).max()) < 3
 
 
-def test_training_turns_anew_and_evaluation_as_before() -> None:
+def test_training_rotations_vary_and_evaluation_rotations_are_fixed() -> None:
     data = Isometric(samples=16, batch_size=8, val_size=8)
     loader = data.train_dataloader()
     first, again = next(iter(loader)), next(iter(data.train_dataloader()))
-    torch.testing.assert_close(first.pos, again.pos)  # by the seed
+    torch.testing.assert_close(first.pos, again.pos)  # the same seed, the same rotations
     list(loader)
     later = next(iter(loader))
-    assert not torch.allclose(first.turn, later.turn)
-    held = [next(iter(data.val_dataloader())).pos for _ in range(2)]
-    assert torch.equal(*held)
-    still = Isometric(samples=16, rotate="none")
-    one = still.split("test")[0]
-    shown = next(iter(still.test_dataloader())).get_example(0)
-    torch.testing.assert_close(shown.pos, one.pos)
+    assert not torch.allclose(first.rotation, later.rotation)
+    evaluated = [next(iter(data.val_dataloader())).pos for _ in range(2)]
+    assert torch.equal(*evaluated)
+    unrotated = Isometric(samples=16, rotate="none")
+    stored = unrotated.split("test")[0]
+    served = next(iter(unrotated.test_dataloader())).get_example(0)
+    torch.testing.assert_close(served.pos, stored.pos)
 
 
-# -- bodies ----------------------------------------------------------------------------------------
+# -- the body --------------------------------------------------------------------------------------
 
 
 def test_the_body_is_one_closed_surface() -> None:
-    rest = body()
+    rest = build_body()
     check_manifold(rest.vertices, rest.faces)
     assert int(connected_components(rest.faces, len(rest.vertices)).max()) == 0
     assert bool((edge_counts(rest.faces)[1] == 2).all())
@@ -113,49 +122,51 @@ def test_the_body_is_one_closed_surface() -> None:
     torch.testing.assert_close(rest.weights.sum(1), torch.ones(len(rest.vertices)).double())
 
 
-def test_joints_turn_what_hangs_from_them() -> None:
-    rest = body()
-    still = pose(torch.zeros(1, 8))[0]
-    torch.testing.assert_close(still, rest.vertices)
-    bent = torch.zeros(1, 8)
-    bent[0, 0] = 0.5  # the left shoulder
-    moved = (pose(bent)[0] - rest.vertices).norm(dim=1)
+def test_a_joint_rotates_the_bones_below_it() -> None:
+    rest = build_body()
+    torch.testing.assert_close(pose_body(torch.zeros(1, 8))[0], rest.vertices)
+    angles = torch.zeros(1, 8)
+    angles[0, 0] = 0.5  # the left shoulder
+    posed = pose_body(angles)[0]
+    moved = (posed - rest.vertices).norm(dim=1)
     arm = rest.weights[:, [2, 3]].sum(1)
     assert float(moved[arm < 1e-6].max()) < 1e-5
     hand = int((rest.vertices[:, 0]).argmax())
-    # the hand moves rigidly about the shoulder
-    pivot = torch.tensor(BONES[JOINTS[0]].first, dtype=torch.float64)
+    # the hand rotates rigidly about the shoulder
+    pivot = torch.tensor(BONES[JOINTS[0]].start, dtype=torch.float64)
     axis = BONES[JOINTS[0]].axis
     assert axis is not None
-    turned = rotation(axis, torch.tensor([0.5], dtype=torch.float64))[0]
-    expected = pivot + turned @ (rest.vertices[hand] - pivot)
-    torch.testing.assert_close(pose(bent)[0][hand], expected, rtol=0, atol=1e-4)
-    assert float(pose(bent)[0][hand, 2]) > float(rest.vertices[hand, 2])  # the arm is raised
+    rotation = axis_rotation(axis, torch.tensor([0.5], dtype=torch.float64))[0]
+    expected = pivot + rotation @ (rest.vertices[hand] - pivot)
+    torch.testing.assert_close(posed[hand], expected, rtol=0, atol=1e-4)
+    assert float(posed[hand, 2]) > float(rest.vertices[hand, 2])  # the arm is raised
 
 
-def test_gestures_are_different_and_periodic() -> None:
-    phase, size = torch.linspace(0, 2 * torch.pi, 9), torch.ones(9)
-    every = [gesture(k, phase, size) for k in range(4)]
-    assert all(angles.shape == (9, 8) for angles in every)
-    for angles in every:
+def test_movements_are_different_and_periodic() -> None:
+    phase, amplitude = torch.linspace(0, 2 * torch.pi, 9), torch.ones(9)
+    movements = [movement_angles(name, phase, amplitude) for name in MOVEMENTS]
+    assert len(movements) == 4
+    assert all(angles.shape == (9, 8) for angles in movements)
+    for angles in movements:
         torch.testing.assert_close(angles[0], angles[-1], rtol=0, atol=1e-5)
         assert float(angles.std(0).max()) > 0.2
-    assert min(float((a - b).abs().max()) for a in every for b in every if a is not b) > 0.5
+    distances = [(a - b).abs().max() for a in movements for b in movements if a is not b]
+    assert float(min(distances)) > 0.5
 
 
-def test_parts_of_bodies() -> None:
+def test_body_parts() -> None:
     data = BodyParts(samples=4, val_size=0, eigenpairs=8, batch_size=2)
     batch = next(iter(data.train_dataloader()))
-    assert batch.y.shape == (2 * len(body().vertices),)
+    assert batch.y.shape == (2 * len(build_body().vertices),)
     assert batch.y.unique().tolist() == list(range(data.num_classes))
-    assert data.classes[0] == "torso"
+    assert data.class_names[0] == "torso"
 
 
 # -- files -----------------------------------------------------------------------------------------
 
 
 def cube(quads: bool = True, shift: float = 0.0) -> str:
-    """An OFF file of a cube, of squares or of triangles."""
+    """Return the text of an OFF file: a cube of squares or triangles."""
     corners = [(x + shift, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
     squares = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = "".join(f"4 {' '.join(map(str, s))}\n" for s in squares)
@@ -165,34 +176,48 @@ def cube(quads: bool = True, shift: float = 0.0) -> str:
     return f"OFF\n8 {faces.count(chr(10))} 0\n{lines(corners)}{faces}"
 
 
-def test_surfaces_are_mended_and_it_is_said(tmp_path: Path) -> None:
+def test_repairs_of_surfaces_are_described(tmp_path: Path) -> None:
     (tmp_path / "cube.off").write_text(cube())
-    vertices, faces, mended = read_surface(tmp_path / "cube.off")
+    vertices, faces, repairs = read_surface(tmp_path / "cube.off")
     assert (len(vertices), len(faces)) == (8, 12)
-    assert mended == ["6 faces of three and more corners cut into 12 triangles"]
-    # every triangle with corners of its own, as STL has it, and a vertex that nothing uses
+    assert repairs == ["triangulated 6 polygons into 12 triangles"]
+    # a triangle soup, as in STL files: no shared vertices, and one without a face
     corners = [VERTICES[v] for face in TETRAHEDRON for v in face]
     faces_ = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
     text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(faces_, '3 ')}"
     (tmp_path / "soup.off").write_text(text)
-    vertices, faces, mended = read_surface(tmp_path / "soup.off")
-    assert mended == [
-        "8 vertices joined with others in their place",
-        "1 vertices without a face left out",
-    ]
+    vertices, faces, repairs = read_surface(tmp_path / "soup.off")
+    assert repairs == ["merged 8 duplicate vertices", "removed 1 vertices without a face"]
     check_manifold(vertices, faces)
     assert sorted(vertices.tolist()) == sorted([float(c) for c in v] for v in VERTICES)
-    first, second, _ = read_surface(tmp_path / "soup.off")
-    assert torch.equal(first, vertices)
-    assert torch.equal(second, faces)
+    again = read_surface(tmp_path / "soup.off")
+    assert torch.equal(again[0], vertices)
+    assert torch.equal(again[1], faces)
     (tmp_path / "fine.ply").write_text(ply())
     assert read_surface(tmp_path / "fine.ply")[2] == []
     (tmp_path / "beyond.ply").write_text(ply().replace("3 1 2 3", "3 1 2 7"))
-    with pytest.raises(DataError, match=r"beyond\.ply: faces name vertices 0 to 7, there are 4"):
+    with pytest.raises(DataError, match=r"beyond\.ply: faces refer to vertices 0 to 7, but"):
         read_surface(tmp_path / "beyond.ply")
 
 
+def test_declared_polygons_are_counted(tmp_path: Path) -> None:
+    texts = {
+        "plain.off": cube(),
+        "comment.off": cube().replace("OFF\n", "OFF  # 99 98 97\n"),
+        "glued.off": cube().replace("OFF\n", "OFF"),
+        "colors.off": cube().replace("OFF\n", "COFF\n"),
+        "triangles.ply": ply(),
+        "other.stl": "",
+    }
+    found = []
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        found.append(count_polygons(tmp_path / name))
+    assert found == [6, 6, 6, 6, 4, None]
+
+
 def write_folder(path: Path) -> Path:
+    """Write a folder with two classes of four meshes each."""
     for name, size in (("cube", 1.0), ("tetra", 2.0)):
         (path / name).mkdir(parents=True)
         for i in range(4):
@@ -206,11 +231,11 @@ def test_a_folder_of_meshes(tmp_path: Path) -> None:
     options: dict[str, Any] = {"eigenpairs": 2, "val_size": 0, "root": str(tmp_path / "root")}
     data = MeshFolder(str(folder), train_per_class=3, **options)
     assert data.num_classes == 2
-    assert data.classes == ["cube", "tetra"]
+    assert data.class_names == ["cube", "tetra"]
     train, test = data.split("train"), data.split("test")
     assert [int(m.y) for m in train] == [0, 0, 0, 1, 1, 1]
     assert [int(m.y) for m in test] == [0, 1]
-    # cubes differ by where they are, which does not count; the operators are kept by content
+    # the cubes differ in position, which normalization removes; operators are cached by content
     torch.testing.assert_close(train[0].pos, train[1].pos)
     assert len(list((tmp_path / "root" / "operators").iterdir())) == 8
     assert not list((tmp_path / "root" / "operators").glob("*.partial"))
@@ -219,22 +244,34 @@ def test_a_folder_of_meshes(tmp_path: Path) -> None:
 def test_operators_are_computed_once_for_the_same_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flat, faces = sheet(CUTS["strip"], 1)
-    one = cached_operators(tmp_path / "operators", flat, faces, 5)
+    flat, faces = make_sheet(OUTLINES["strip"], 1)
+    computed = cached_operators(tmp_path / "operators", flat, faces, 5)
 
-    def never(*_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("datamodules.meshes.spectral_operators", never)
-    again = cached_operators(tmp_path / "operators", flat, faces, 5)
-    torch.testing.assert_close(again.eigenvectors.double(), one.eigenvectors, rtol=1e-6, atol=1e-6)
+    monkeypatch.setattr("datamodules.meshes.spectral_operators", fail)
+    read = cached_operators(tmp_path / "operators", flat, faces, 5)
+    torch.testing.assert_close(
+        read.eigenvectors.double(), computed.eigenvectors, rtol=1e-6, atol=1e-6
+    )
     for change in ((flat + 0.1, faces, 5), (flat, faces.roll(1, 0), 5), (flat, faces, 6)):
         with pytest.raises(AssertionError, match="computed again"):
             cached_operators(tmp_path / "operators", *change)
     monkeypatch.setattr("datamodules.meshes.spectral_operators", spectral_operators)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot keep operators in .*file"):
+    with pytest.raises(InputError, match=r"cannot write operators to .*file.*another --data\.root"):
         cached_operators(tmp_path / "file", flat, faces, 5)
+
+
+def test_an_unwritable_cache_is_not_a_fault_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "operators").write_text("a file where the folder should be")
+    data = MeshFolder(
+        str(write_folder(tmp_path / "shapes")), on_error="skip", eigenpairs=2, root=str(tmp_path)
+    )
+    with pytest.raises(InputError, match="cannot write operators") as caught:
+        data.setup()
+    assert not isinstance(caught.value, DataError)
 
 
 FAULTS = {
@@ -251,7 +288,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.filterwarnings("ignore:left out")
-def test_a_file_that_is_no_surface_stops_or_is_skipped(tmp_path: Path, fault: str) -> None:
+def test_a_faulty_file_stops_or_is_skipped(tmp_path: Path, fault: str) -> None:
     text, message = FAULTS[fault]
     folder = tmp_path / "shapes"
     for name in ("a", "b"):
@@ -275,7 +312,7 @@ def test_a_file_that_is_no_surface_stops_or_is_skipped(tmp_path: Path, fault: st
         assert load("skip") == 7
 
 
-def test_pieces_are_said(tmp_path: Path) -> None:
+def test_connected_components_are_reported(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "shapes")
     corners = [*VERTICES, *[tuple(c + 9 for c in v) for v in VERTICES]]
     faces = [*TETRAHEDRON, *[tuple(c + 4 for c in f) for f in TETRAHEDRON]]
@@ -283,22 +320,27 @@ def test_pieces_are_said(tmp_path: Path) -> None:
     for i in range(4):
         (folder / "tetra" / f"{i}.off").write_text(text)
     data = MeshFolder(str(folder), eigenpairs=2, root=str(tmp_path / "root"), train_per_class=2)
-    with pytest.warns(UserWarning, match="it is in 2 pieces, between which nothing flows"):
+    with pytest.warns(UserWarning, match="2 connected components, between which heat"):
         data.setup()
 
 
-def test_bad_options(tmp_path: Path) -> None:
+def test_bad_arguments(tmp_path: Path) -> None:
     for options, message in (
-        ({"up": "w"}, "unknown axis 'w'; choose from x, y, z"),
+        ({"up": "w"}, "unknown up axis 'w'; choose from x, y, z"),
         ({"on_error": "ask"}, "unknown on_error 'ask'; choose from stop, skip"),
-        ({"rotate": "twice"}, "unknown rotation 'twice'; choose from none, upright, any"),
+        ({"rotate": "twice"}, "unknown rotate 'twice'; choose from none, upright, any"),
+        ({"rotate_training": "twice"}, "unknown rotate_training 'twice'; choose from none, up"),
         ({"eigenpairs": 0}, "eigenpairs must be at least 1, got 0"),
+        ({"val_size": -1}, "val_size must not be negative, got -1"),
+        ({"train_per_class": 0}, "train_per_class must be at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
             MeshFolder(str(tmp_path), **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="unknown poses 'torn'; choose from rolled, folded"):
-        Isometric(poses="torn")
-    with pytest.raises(DataError, match="val_size=9 leaves nothing of 8 training meshes"):
+    with pytest.raises(InputError, match="unknown test_poses 'torn'; choose from rolled, folded"):
+        Isometric(test_poses="torn")
+    with pytest.raises(InputError, match="subdivisions must be at least 1, got 0"):
+        Isometric(subdivisions=0)
+    with pytest.raises(DataError, match="val_size=9 leaves none of 8 meshes for training"):
         Isometric(samples=8, val_size=9).setup("fit")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere \(--data.path\)"):
         MeshFolder(str(tmp_path / "nowhere")).setup("fit")

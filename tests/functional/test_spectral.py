@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.bodies import body
-from datamodules.isometric import CUTS, bend, sheet
+from datamodules.articulated_body import build_body
+from datamodules.isometric import OUTLINES, bend, make_sheet
 from zoo.functional.meshes import (
     check_manifold,
     edge_counts,
@@ -73,7 +73,7 @@ def test_a_spheres_spectrum_is_l_times_l_plus_1() -> None:
 
 def test_the_laplacian_is_the_energy_of_linear_functions() -> None:
     """fᵀ L f = ∫ |∇f|²: of a linear function in the plane its slope times the area."""
-    flat, faces = sheet(CUTS["ring"], 2)
+    flat, faces = make_sheet(OUTLINES["ring"], 2)
     f = flat @ torch.tensor([0.3, -1.1, 0.0], dtype=torch.float64)
     laplacian = cotangent_laplacian(flat, faces)
     area = vertex_masses(flat, faces).sum()
@@ -86,7 +86,7 @@ def test_the_laplacian_is_the_energy_of_linear_functions() -> None:
 
 
 def test_rigid_motions_reflections_and_folds_change_nothing() -> None:
-    flat, faces = sheet(CUTS["L"], 2)
+    flat, faces = make_sheet(OUTLINES["L"], 2)
     turn = random_rotations(1, torch.Generator().manual_seed(0), torch.float64)[0]
     mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64))
     folded = bend(flat, 0, {6: math.pi / 2})
@@ -114,7 +114,7 @@ def test_smooth_bending_converges_with_resolution() -> None:
     """A sheet bent to a cylinder by moving its vertices alone stretches triangles a little."""
 
     def error(refine: int) -> float:
-        flat, faces = sheet(("####", "####"), refine)
+        flat, faces = make_sheet(("####", "####"), refine)
         flat = flat / refine
         radius = 2.0
         angle = flat[:, 0] / radius
@@ -159,7 +159,7 @@ def gradient_of(f: Tensor, vertices: Tensor, faces: Tensor) -> Tensor:
 
 def test_the_gradient_of_a_linear_function_is_its_slope() -> None:
     """In the plane, and on the same sheet folded: also at its boundary, and along the crease."""
-    flat, faces = sheet(CUTS["plus"], 2)
+    flat, faces = make_sheet(OUTLINES["plus"], 2)
     slope = torch.tensor([0.7, -0.2, 0.0], dtype=torch.float64)
     f = flat @ slope
     for vertices in (flat, bend(flat, 1, {5: math.pi / 2})):
@@ -180,7 +180,7 @@ def test_gradients_on_a_sphere() -> None:
 
 
 def test_every_edge_goes_out_once_from_both_ends() -> None:
-    for vertices, faces in (icosphere(1), sheet(CUTS["ring"], 1)):
+    for vertices, faces in (icosphere(1), make_sheet(OUTLINES["ring"], 1)):
         tails, tips, angles, _ = outgoing_edges(vertices, faces)
         edges = mesh_edges(faces)
         both = torch.cat([edges, edges.flip(1)])
@@ -190,7 +190,7 @@ def test_every_edge_goes_out_once_from_both_ends() -> None:
 
 
 def test_vertices_by_other_numbers() -> None:
-    rest = body()
+    rest = build_body()
     order = torch.randperm(len(rest.vertices), generator=torch.Generator().manual_seed(0))
     place = order.argsort()
     shuffled = place[rest.faces][torch.randperm(len(rest.faces))].roll(1, 1)

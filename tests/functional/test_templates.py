@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datamodules.bodies import body
-from datamodules.isometric import CUTS, sheet
+from datamodules.articulated_body import build_body
+from datamodules.isometric import OUTLINES, make_sheet
 from zoo.functional.meshes import edge_counts, mesh_edges
 from zoo.functional.templates import coarsen, pack_template, spirals, unpack_template
 
-REST = body()
+REST = build_body()
 
 
 def test_a_template_as_text() -> None:
@@ -37,7 +37,7 @@ def test_a_coarser_mesh_is_a_closed_surface_and_carries_linear_functions() -> No
 
 
 def test_a_flat_sheet_is_met_exactly() -> None:
-    flat, faces = sheet(CUTS["square"], 2)
+    flat, faces = make_sheet(OUTLINES["square"], 2)
     coarse = coarsen(flat, faces, len(flat) // 4)
     there = (flat[coarse.kept][coarse.corners] * coarse.weights[..., None]).sum(1)
     inside = ((flat[:, :2] > 1.5) & (flat[:, :2] < 10.5)).all(1)
@@ -48,7 +48,7 @@ def test_a_flat_sheet_is_met_exactly() -> None:
 
 def test_pieces_that_no_kept_vertex_is_part_of() -> None:
     """A small piece beside a large one: its vertices go to the nearest through space."""
-    flat, faces = sheet(CUTS["strip"], 1)
+    flat, faces = make_sheet(OUTLINES["strip"], 1)
     corner = torch.tensor([(0.0, 0.0, 0.4), (0.3, 0.0, 0.4), (0.0, 0.3, 0.4)]).double()
     vertices = torch.cat([flat, corner])
     both = torch.cat([faces, len(flat) + torch.tensor([(0, 1, 2)])])
@@ -58,7 +58,7 @@ def test_pieces_that_no_kept_vertex_is_part_of() -> None:
 
 
 def test_spirals_go_around_ring_after_ring() -> None:
-    flat, faces = sheet(CUTS["square"], 1)  # 7 × 7 vertices
+    flat, faces = make_sheet(OUTLINES["square"], 1)  # 7 × 7 vertices
     found = spirals(flat, faces, 9)
     assert found.shape == (49, 9)
     assert torch.equal(found[:, 0], torch.arange(49))

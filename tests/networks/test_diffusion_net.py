@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from datamodules.bodies import body
-from datamodules.isometric import CUTS, bend, sheet
+from datamodules.articulated_body import build_body
+from datamodules.isometric import OUTLINES, bend, make_sheet
 from zoo.functional.spectral import (
     MeshOperators,
     cotangent_laplacian,
@@ -43,7 +43,7 @@ def net(in_dim: int = 5) -> DiffusionNet:
 
 def test_diffusion_is_the_heat_equation() -> None:
     """With all eigenfunctions: exp(−t M⁻¹ L) f."""
-    flat, faces = sheet(("##", "##"), 2)
+    flat, faces = make_sheet(("##", "##"), 2)
     area = 16.0
     on = surfaces(spectral_operators(flat, faces, len(flat) - 2))
     layer = HeatDiffusion(3).double()
@@ -73,7 +73,7 @@ def test_gradient_features_do_not_depend_on_the_tangent_axes() -> None:
 
 
 def test_signs_of_eigenvectors_do_not_matter() -> None:
-    rest = body()
+    rest = build_body()
     mesh = spectral_operators(rest.vertices, rest.faces, 20)
     signs = torch.where(torch.rand(20, generator=torch.Generator().manual_seed(1)) < 0.5, -1.0, 1.0)
     flipped = mesh._replace(eigenvectors=mesh.eigenvectors * signs)
@@ -85,7 +85,7 @@ def test_signs_of_eigenvectors_do_not_matter() -> None:
 
 
 def test_vertices_by_other_numbers_give_outputs_by_other_numbers() -> None:
-    rest = body()
+    rest = build_body()
     order = torch.randperm(len(rest.vertices), generator=torch.Generator().manual_seed(0))
     shuffled = order.argsort()[rest.faces][torch.randperm(len(rest.faces))].roll(1, 1)
     one = spectral_operators(rest.vertices, rest.faces, 20)
@@ -111,7 +111,7 @@ def test_vertices_by_other_numbers_give_outputs_by_other_numbers() -> None:
 
 
 def test_a_fold_changes_nothing() -> None:
-    flat, faces = sheet(CUTS["ring"], 2)
+    flat, faces = make_sheet(OUTLINES["ring"], 2)
     one = spectral_operators(flat, faces, 20)
     other = spectral_operators(bend(flat, 0, {8: 1.57, 3: -1.0}), faces, 20)
     model = net()
@@ -122,7 +122,9 @@ def test_a_fold_changes_nothing() -> None:
 
 
 def test_a_batch_is_its_meshes_one_by_one() -> None:
-    meshes = [spectral_operators(*sheet(CUTS[name], 2), 16) for name in ("L", "ring", "strip")]
+    meshes = [
+        spectral_operators(*make_sheet(OUTLINES[name], 2), 16) for name in ("L", "ring", "strip")
+    ]
     model = net()
     together = model(torch.cat([signature(m) for m in meshes]), surfaces(*meshes))
     alone = torch.cat([model(signature(m), surfaces(m)) for m in meshes])
@@ -139,7 +141,7 @@ def test_gradients_are_the_same_every_time() -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        rest = body()
+        rest = build_body()
         mesh = spectral_operators(rest.vertices, rest.faces, 20)
         model, x, on = net(), signature(mesh), surfaces(mesh)
 

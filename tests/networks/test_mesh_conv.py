@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from datamodules.bodies import body
+from datamodules.articulated_body import build_body
 from zoo.functional.templates import coarsen, spirals
 from zoo.networks.mesh_conv import (
     CONV_TYPES,
@@ -18,7 +18,7 @@ from zoo.networks.mesh_conv import (
     mesh_encoder,
 )
 
-REST = body()
+REST = build_body()
 
 
 def test_a_spiral_convolution_is_a_linear_map_of_its_spiral() -> None:

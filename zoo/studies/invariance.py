@@ -55,26 +55,26 @@ def run(
         outline: of the sheet that is drawn: strip, square, L, T, U, plus, ring or comb.
         seed: of the bends.
     """
-    from datamodules.isometric import CUTS, fold, roll, sheet
+    from datamodules.isometric import OUTLINES, fold, make_sheet, roll
 
-    require(outline in CUTS, f"unknown outline {outline!r}; choose from {', '.join(CUTS)}")
+    require(outline in OUTLINES, f"unknown outline {outline!r}; choose from {', '.join(OUTLINES)}")
     require(refine >= 1 and bends >= 1, "refine and bends must be at least 1")
-    most = min(len(sheet(rows, refine)[0]) for rows in CUTS.values()) - 2
+    most = min(len(make_sheet(rows, refine)[0]) for rows in OUTLINES.values()) - 2
     require(4 <= eigenpairs <= most, f"eigenpairs must lie between 4 and {most}, got {eigenpairs}")
     random = generator(seed)
-    flat, faces = sheet(CUTS[outline], refine)
-    vertices = {"flat": flat, "rolled": roll(flat, refine, random),
-                "folded": fold(flat, refine, random)}  # fmt: skip
+    flat, faces = make_sheet(OUTLINES[outline], refine)
+    vertices = {"flat": flat, "rolled": roll(flat, random),
+                "folded": fold(flat, random)}  # fmt: skip
     signatures = {name: signature(operators(v, faces, eigenpairs)) for name, v in vertices.items()}
     changes: dict[str, list[list[float]]] = {}
     spectra = {}
-    for name, rows in track(CUTS.items(), "sheets"):
-        flat, triangles = sheet(rows, refine)
+    for name, rows in track(OUTLINES.items(), "sheets"):
+        flat, triangles = make_sheet(rows, refine)
         base = features(flat, triangles, eigenpairs)
         spectra[name] = base["eigenvalues"]
         found: dict[str, list[float]] = {}
         for bend in [roll, fold] * bends:
-            moved = features(bend(flat, refine, random), triangles, eigenpairs)
+            moved = features(bend(flat, random), triangles, eigenpairs)
             for key, value in moved.items():
                 found.setdefault(key, []).append(change(base[key], value))
         for key, values in found.items():

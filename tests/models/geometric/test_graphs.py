@@ -106,7 +106,7 @@ def test_structure_is_worth_something(trainer: Callable[..., L.Trainer]) -> None
 
     def accuracy(conv: str) -> float:
         torch.manual_seed(0)
-        data = SBM(signal=1.0)
+        data = SBM(feature_signal=1.0)
         model = NodeClassifier(
             data.num_features, data.num_classes, conv=conv, lr=0.01, weight_decay=5e-4
         )

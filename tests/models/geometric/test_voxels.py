@@ -42,24 +42,26 @@ def test_the_published_sizes() -> None:
 
 
 def test_grids_are_made_of_points_on_the_fly() -> None:
-    data = Shapes(samples=24, voxels=16, batch_size=8, augment=PointAugmentation(), rotate="any")
+    data = Shapes(
+        samples=24, voxel_resolution=16, batch_size=8, augment=PointAugmentation(), rotate="any"
+    )
     x, y = next(iter(data.train_dataloader()))
     assert x.shape == (8, *data.input_shape) == (8, 1, 16, 16, 16)
     assert x.unique().tolist() == [0, 1]
     assert y.shape == (8,)
     # without augmentation every stored point has its voxel
-    plain = Shapes(samples=24, voxels=16, val_size=0)
+    plain = Shapes(samples=24, voxel_resolution=16, val_size=0)
     grids, _ = plain.evaluation_samples("test")
     points = plain.split("test")[0]
     assert bool((grids.sum((1, 2, 3, 4)) > 40).all())
     index = ((points + 1) * 7).floor().long().clamp(max=13) + 1
     rows = torch.arange(len(points))[:, None]
     assert bool((grids[rows, 0, index[..., 0], index[..., 1], index[..., 2]] == 1).all())
-    with pytest.raises(ValueError, match="voxels have no parts"):
-        Shapes(voxels=16, task="parts")
-    with pytest.raises(ValueError, match="voxels must be at least 3 along a side, got 2"):
-        Shapes(voxels=2)
-    with pytest.raises(AttributeError, match=r"--data\.voxels 32 makes grids of them"):
+    with pytest.raises(ValueError, match="voxel grids have no part labels"):
+        Shapes(voxel_resolution=16, task="parts")
+    with pytest.raises(ValueError, match="voxel_resolution must be at least 3, got 2"):
+        Shapes(voxel_resolution=2)
+    with pytest.raises(AttributeError, match=r"set --data\.voxel_resolution 32 for voxel grids"):
         _ = Shapes().input_shape
 
 
@@ -75,7 +77,7 @@ def test_what_is_no_cube() -> None:
 
 def test_it_learns_and_draws(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = Shapes(samples=240, voxels=16, rotate="upright", batch_size=16)
+    data = Shapes(samples=240, voxel_resolution=16, rotate="upright", batch_size=16)
     model = VoxelClassifier(data.input_shape, 6, width=8, lr=4e-3, dropout=0.0)
     fit = trainer(max_epochs=5, callbacks=[callbacks.Voxels()], default_root_dir=tmp_path)
     fit.fit(model, data)

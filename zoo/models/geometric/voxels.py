@@ -45,7 +45,7 @@ class VoxelClassifier(Classifier):
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
             raise InputError(
                 f"a voxel network needs cubes, (1, R, R, R), the data has {shape}: choose other "
-                "data, or its --data.voxels"
+                "data, or its --data.voxel_resolution"
             )
         self.resolution = shape[1]
 

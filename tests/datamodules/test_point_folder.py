@@ -1,7 +1,8 @@
-"""Clouds from files: every format, layouts, splits, faults; ModelNet's official files."""
+"""Point clouds from files: formats, folder layouts, splits, faults; ModelNet's official files."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from datamodules import ModelNet, PointFolder
 from datamodules.mesh_files import read_mesh
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
 pytest.importorskip("trimesh")
 
@@ -19,20 +20,24 @@ TETRAHEDRON = [(0, 2, 1), (0, 1, 3), (0, 3, 2), (1, 2, 3)]
 
 
 def lines(rows: Any, prefix: str = "") -> str:
+    """Return the rows of a table as text, one row a line."""
     return "".join(f"{prefix}{' '.join(map(str, row))}\n" for row in rows)
 
 
 def off(size: float = 1.0) -> str:
+    """Return the text of an OFF file with a tetrahedron."""
     vertices = [tuple(size * v for v in vertex) for vertex in VERTICES]
     return f"OFF\n4 4 0\n{lines(vertices)}{lines(TETRAHEDRON, '3 ')}"
 
 
 def obj() -> str:
+    """Return the text of an OBJ file with a tetrahedron."""
     faces = [[v + 1 for v in face] for face in TETRAHEDRON]
-    return f"# made by hand\n{lines(VERTICES, 'v ')}{lines(faces, 'f ')}"
+    return f"# a comment\n{lines(VERTICES, 'v ')}{lines(faces, 'f ')}"
 
 
 def ply(faces: bool = True) -> str:
+    """Return the text of a PLY file with a tetrahedron, or only with its points."""
     head = "ply\nformat ascii 1.0\nelement vertex 4\n"
     head += "".join(f"property float {axis}\n" for axis in "xyz")
     if not faces:
@@ -60,6 +65,7 @@ def test_formats(tmp_path: Path, name: str, text: str, faces: int) -> None:
 
 
 def folder(path: Path, splits: bool = False, count: int = 12) -> Path:
+    """Write a folder with a class of tetrahedra and a class of point sets."""
     for part in ("train", "test") if splits else (".",):
         for kind in ("large", "small"):
             place = path / part / kind
@@ -70,47 +76,46 @@ def folder(path: Path, splits: bool = False, count: int = 12) -> Path:
     return path
 
 
-def test_meshes_and_clouds_become_clouds(tmp_path: Path) -> None:
+def test_meshes_and_point_sets_become_point_clouds(tmp_path: Path) -> None:
     data = PointFolder(str(folder(tmp_path)), num_points=64, stored_points=100, val_size=4)
     x, y = next(iter(data.train_dataloader()))
     assert x.shape[1:] == (64, 3)
-    assert (data.classes, data.num_classes) == (["large", "small"], 2)
+    assert (data.class_names, data.num_classes) == (["large", "small"], 2)
     sizes = [len(data.split(name)[0]) for name in ("train", "val", "test")]
     assert sizes == [18, 4, 2]
     stored = data.split("train")[0]
-    # of four points alone all are there, and some again
+    # a set of four points is sampled with repetition
     small = stored[data.split("train")[1] == 1]
     assert all(len(cloud.unique(dim=0)) == 4 for cloud in small)
     assert set(y.tolist()) == {0, 1}
 
 
-def test_splits_of_folders_and_by_class(tmp_path: Path) -> None:
+def test_given_and_sampled_splits(tmp_path: Path) -> None:
     given = PointFolder(str(folder(tmp_path / "a", splits=True)), num_points=8, val_size=0)
     given.setup()
     assert [len(given.split(name)[0]) for name in ("train", "test")] == [24, 24]
-    drawn = PointFolder(
+    sampled = PointFolder(
         str(folder(tmp_path / "b")), train_per_class=5, num_points=8, val_size=0, seed=3
     )
-    drawn.setup()
-    assert drawn.split("train")[1].bincount().tolist() == [5, 5]
-    assert drawn.split("test")[1].bincount().tolist() == [7, 7]
-    files = [set(drawn.folders.chosen(train, drawn.seed, 5)) for train in (True, False)]
+    sampled.setup()
+    assert sampled.split("train")[1].bincount().tolist() == [5, 5]
+    assert sampled.split("test")[1].bincount().tolist() == [7, 7]
+    files = [set(sampled.folders.chosen(train, sampled.seed, 5)) for train in (True, False)]
     assert not files[0] & files[1]
     too_many = PointFolder(str(tmp_path / "b"), train_per_class=12, num_points=8)
     with pytest.raises(DataError, match="class 0 has 12 samples: 12 for training leave none"):
         too_many.setup()
 
 
-def test_the_axis_that_goes_upwards(tmp_path: Path) -> None:
+def test_up_axis(tmp_path: Path) -> None:
     path = folder(tmp_path)
-    clouds = {
-        up: PointFolder(str(path), up=up, num_points=8).clouds(True)[0] for up in ("x", "y", "z")
-    }
+    modules = {up: PointFolder(str(path), up=up, num_points=8) for up in ("x", "y", "z")}
+    clouds = {up: data.point_clouds(True)[0] for up, data in modules.items()}
     assert torch.equal(clouds["x"][..., 2], clouds["z"][..., 0])
     assert torch.equal(clouds["y"][..., 2], clouds["z"][..., 1])
-    for up in ("x", "y"):  # turned, not mirrored
-        map_ = torch.linalg.lstsq(clouds["z"].flatten(0, 1), clouds[up].flatten(0, 1)).solution
-        assert float(torch.linalg.det(map_)) == pytest.approx(1.0, abs=1e-2)
+    for up in ("x", "y"):  # a rotation, not a reflection
+        matrix = torch.linalg.lstsq(clouds["z"].flatten(0, 1), clouds[up].flatten(0, 1)).solution
+        assert float(torch.linalg.det(matrix)) == pytest.approx(1.0, abs=1e-2)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +124,7 @@ def test_the_axis_that_goes_upwards(tmp_path: Path) -> None:
         ("", r"x\.off is not a readable mesh"),
         ("OFF\n4 4 0\n0 0 0\n", r"x\.off is not a readable mesh"),
         ("OFF\n4 4 0\n0 0 nan\n1 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n",
-         "vertex 0 has a coordinate that is no number"),
+         "vertex 0 has a coordinate that is not finite"),
         ("OFF\n3 1 0\n0 0 0\n1 0 0\n2 0 0\n3 0 1 2\n", r"x\.off: the surface has no area"),
     ],
 )  # fmt: skip
@@ -130,7 +135,7 @@ def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
         PointFolder(str(path), num_points=8).setup()
 
 
-def test_folders_that_do_not_serve(tmp_path: Path) -> None:
+def test_missing_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         PointFolder(str(tmp_path / "no")).setup()
     with pytest.raises(DataError, match=r"holds 0 shapes \(\.glb, \.obj"):
@@ -140,29 +145,21 @@ def test_folders_that_do_not_serve(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"up": "w"}, "unknown axis 'w'"),
-        ({"task": "parts"}, "PointFolder knows shapes, not parts"),
-        ({"stored_points": 9}, "stored_points=9 are fewer than num_points=512"),
+        ({"up": "w"}, "unknown up axis 'w'; choose from x, y, z"),
+        ({"task": "parts"}, "PointFolder has no part labels; set task=shapes"),
+        ({"stored_points": 9}, "stored_points must be at least num_points=512, got 9"),
     ],
 )
-def test_bad_settings(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_arguments(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         PointFolder(str(tmp_path), **options)
 
 
 def test_modelnet_from_official_files(tmp_path: Path) -> None:
     names = [
-        "bathtub",
-        "bed",
-        "chair",
-        "desk",
-        "dresser",
-        "monitor",
-        "night_stand",
-        "sofa",
-        "table",
+        "bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table",
         "toilet",
-    ]
+    ]  # fmt: skip
     for name in names:
         for part, count in (("train", 3), ("test", 1)):
             place = tmp_path / "ModelNet10" / "raw" / name / part
@@ -174,21 +171,26 @@ def test_modelnet_from_official_files(tmp_path: Path) -> None:
     sizes = [len(data.split(name)[0]) for name in ("train", "val", "test")]
     assert sizes == [20, 10, 10]
     assert data.num_classes == 10
+    assert data.class_names == names
+    forty = ModelNet("40").class_names
+    assert (len(forty), len(set(forty))) == (40, 40)
+    assert forty == sorted(forty)  # PyG numbers the class folders in alphabetical order
+    assert set(names) < set(forty)
     assert data.split("test")[1].tolist() == list(range(10))
 
 
-def test_missing_modelnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_modelnet_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr("torch_geometric.datasets.ModelNet.download", download)
     with pytest.raises(DataError, match=r"put its class folders into .*ModelNet10.raw"):
         ModelNet(root=str(tmp_path)).setup()
-    with pytest.raises(ValueError, match="unknown name '11'"):
+    with pytest.raises(InputError, match="unknown name '11'"):
         ModelNet("11")
 
 
-def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path: Path) -> None:
+def test_an_unreadable_file_stops_or_is_skipped(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for i in range(4):
@@ -203,3 +205,13 @@ def test_a_file_that_cannot_be_read_stops_or_is_skipped(tmp_path: Path) -> None:
     assert len(data.split("train")[0]) + len(data.split("test")[0]) == 7
     with pytest.raises(ValueError, match="unknown on_error 'ask'; choose from stop, skip"):
         PointFolder(str(tmp_path), on_error="ask")
+
+
+def test_without_trimesh_no_file_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    data = PointFolder(str(folder(tmp_path)), on_error="skip", num_points=8)
+    with pytest.raises(InputError, match="needs the package trimesh: pip install") as caught:
+        data.setup()
+    assert not isinstance(caught.value, DataError)

@@ -1,0 +1,48 @@
+"""A moving body whose joint angles are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from datamodules.articulated_body import MOVEMENTS, build_body, pose_body, sample_poses
+from datamodules.template_meshes import TemplateMeshDataModule
+
+
+class Articulated(TemplateMeshDataModule):
+    """A body that walks, waves, squats and jumps; each pose is determined by eight joint angles.
+
+    Labels are the four movements. ``angles`` returns the true factors of variation, and
+    :func:`datamodules.articulated_body.pose_body` poses the body at any angles.
+
+    Properties for models: ``input_shape``, ``template``, ``num_classes``; for figures:
+    ``class_names``.
+
+    Args:
+        samples: training poses, including validation, default 600; a third as many are for testing.
+        noise: standard deviation of the joint angles around those of the movement, in radians,
+            default 0.08.
+        **data: see :class:`~datamodules.template_meshes.TemplateMeshDataModule`.
+    """
+
+    num_classes = len(MOVEMENTS)
+
+    def __init__(self, samples: int = 600, noise: float = 0.08, **data: Any) -> None:
+        super().__init__(**data)
+        self.samples, self.noise = samples, noise
+        self.class_names = list(MOVEMENTS)
+
+    @property
+    def faces(self) -> Tensor:
+        return build_body().faces
+
+    def angles(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Return joint angles in radians (N, 8) and indices of the movements (N,) of a split."""
+        return sample_poses(
+            self.samples if train else self.samples // 3, self.noise, 2 * self.seed + train
+        )
+
+    def meshes(self, train: bool) -> tuple[Tensor, Tensor]:
+        angles, labels = self.angles(train)
+        return pose_body(angles), labels

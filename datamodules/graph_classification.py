@@ -1,0 +1,107 @@
+"""Base class of data modules for graph classification."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from torch_geometric.data import Data
+
+from datamodules.base import default_root
+from datamodules.graph_lists import GraphListDataModule
+from zoo.errors import DataError, InputError, check_at_least
+
+
+class GraphClassificationDataModule(GraphListDataModule):
+    """Base class of data modules for graph classification, split by stratified k-fold.
+
+    A subclass implements ``load``. The graphs are divided into folds of equal size and equal class
+    proportions; one is for testing, the next one for validation. Batches are PyG ``Batch`` with
+    x (N, F), edge_index (2, E), batch (N,) and y (G,).
+
+    Properties for models: ``num_features``, ``num_classes``; for figures: ``class_names``.
+
+    Args:
+        batch_size: training graphs per batch and process, default 32.
+        folds: number of folds, default 10.
+        fold: index of the test fold, from 0, default 0.
+        validate: whether the fold after the test fold is held out for validation, default True;
+            otherwise it is for training too.
+        seed: random seed of the folds and of the batches, default 0.
+        root: data folder, default the environment variable ``ZOO_DATA``, else ``data``.
+
+    Raises:
+        InputError: fewer than 3 folds, or no such fold.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        folds: int = 10,
+        fold: int = 0,
+        validate: bool = True,
+        seed: int = 0,
+        root: str | None = None,
+    ) -> None:
+        super().__init__()
+        check_at_least(3, folds=folds)
+        if not 0 <= fold < folds:
+            raise InputError(
+                f"fold must be between 0 and {folds - 1} for {folds} folds, got {fold}"
+            )
+        self.batch_size, self.folds, self.fold, self.validate = batch_size, folds, fold, validate
+        self.seed = seed
+        self.root = Path(root or default_root())
+
+    def load(self) -> list[Data]:
+        """Return all graphs, each with x, edge_index and y (1,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no load()")
+
+    @cached_property
+    def graphs(self) -> list[Data]:
+        """All graphs, loaded at first access."""
+        return self.load()
+
+    @property
+    def num_features(self) -> int:
+        """Number of features per node."""
+        return self.graphs[0].num_node_features
+
+    @property
+    def num_classes(self) -> int:
+        """Number of graph classes."""
+        return int(max(graph.y for graph in self.graphs)) + 1
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the graph classes, by default their indices."""
+        return [str(k) for k in range(self.num_classes)]
+
+    @cached_property
+    def split_indices(self) -> dict[str, list[int]]:
+        """Indices of the graphs of each split, by its name.
+
+        Raises:
+            DataError: fewer graphs in every class than folds.
+        """
+        from sklearn.model_selection import StratifiedKFold
+
+        labels = [int(graph.y) for graph in self.graphs]
+        folds = StratifiedKFold(self.folds, shuffle=True, random_state=self.seed)
+        try:
+            parts = [part.tolist() for _, part in folds.split(labels, labels)]
+        except ValueError as error:
+            raise DataError(
+                f"{len(labels)} graphs cannot be divided into {self.folds} folds ({error}); lower "
+                "folds or add graphs"
+            ) from None
+        test = parts[self.fold]
+        val = parts[(self.fold + 1) % self.folds] if self.validate else []
+        train = sorted(set(range(len(labels))) - {*test, *val})
+        return {"train": train, "val": val, "test": test}
+
+    def split(self, name: str) -> list[Data]:
+        return [self.graphs[i] for i in self.split_indices[name]]
+
+    def prepare_data(self) -> None:
+        _ = self.graphs

@@ -1,0 +1,93 @@
+"""A user's own meshes in class folders."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+
+from datamodules.class_folders import ClassFolders
+from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, read_surface
+from datamodules.meshes import MeshDataModule
+from zoo.errors import check_at_least, check_choice
+from zoo.functional.meshes import connected_components
+
+
+class MeshFolder(MeshDataModule):
+    """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
+
+    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
+    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are triangulated,
+    duplicate vertices merged, and vertices without a face removed, each with a warning. The
+    operators are cached in ``root/operators``.
+
+    Properties for models: ``num_classes``; for figures: ``class_names``.
+
+    Args:
+        path: folder of the files.
+        train_per_class: number of files of each class for training and validation, sampled by the
+            seed; the others are for testing. Default: nine tenths of all files. It is ignored if
+            the folder contains ``train`` and ``test``.
+        up: axis of the files that points upward: ``x``, ``y`` or ``z`` (default).
+        on_error: handling of files that cannot be read or are not manifold surfaces: ``stop``
+            (default), or ``skip``: leave the file out with a warning that names it.
+        **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
+
+    Raises:
+        InputError: unknown ``up`` or ``on_error``, or ``train_per_class`` below 1.
+        DataError: a fault in the data; the message names the folder or file.
+    """
+
+    cache_operators = True
+
+    def __init__(
+        self,
+        path: str,
+        train_per_class: int | None = None,
+        up: str = "z",
+        on_error: str = "stop",
+        **meshes: Any,
+    ) -> None:
+        super().__init__(**meshes)
+        check_at_least(1, train_per_class=train_per_class)
+        check_choice("up axis", up, AXIS_ORDER)
+        self.folders = ClassFolders(Path(path), MESH_SUFFIXES, "meshes", on_error)
+        self.train_per_class, self.up = train_per_class, up
+
+    @property
+    def class_names(self) -> list[str]:  # type: ignore[override]
+        """Names of the class folders, sorted."""
+        return self.folders.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """Number of class folders."""
+        if len(self.class_names) < 2:
+            raise AttributeError(
+                f"{self.folders.path} has {len(self.class_names)} class folders; at least 2 are "
+                "needed"
+            )
+        return len(self.class_names)
+
+    def load(self, train: bool) -> list[Data]:
+        files = self.folders.chosen(train, self.seed, self.train_per_class)
+        meshes = (self.folders.attempt(partial(self._read, file)) for file in files)
+        return [mesh for mesh in meshes if mesh is not None]
+
+    def _read(self, file: Path) -> Data:
+        vertices, faces, notes = read_surface(file)
+        components = int(connected_components(faces, len(vertices)).max()) + 1
+        if components > 1:
+            notes.append(f"{components} connected components, between which heat does not flow")
+        if notes:
+            warnings.warn(f"{file}: {'; '.join(notes)}", stacklevel=2)
+        label = torch.tensor([self.folders.label(file)])
+        pos = vertices[:, AXIS_ORDER[self.up]]
+        return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
+
+    def prepare_mesh(self, mesh: Data) -> Data | None:
+        return self.folders.attempt(partial(super().prepare_mesh, mesh))
