@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 import zoo
 from zoo.core.constructor import ModelMeta
@@ -110,7 +110,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
         try:
             return super().__getattr__(name)
         except AttributeError:

@@ -28,18 +28,18 @@ def graph(pairs: torch.Tensor, x: torch.Tensor | None = None) -> Data:
 
 
 def classifier(**options: Any) -> GraphClassifier:
-    settings: dict[str, Any] = {"conv": "gin", "hidden": 16, "layers": 3, "heads": 4, **options}
+    settings: dict[str, Any] = {"conv": "gin", "hidden_dim": 16, "layers": 3, "heads": 4, **options}
     model = GraphClassifier(num_features=1, num_classes=2, **settings).double().eval()
     for parameter in model.parameters():  # no map that is nearly nothing
         torch.nn.init.normal_(parameter, std=0.5)
     return model
 
 
-@pytest.mark.parametrize("pool", POOLINGS)
+@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_a_graph_is_the_same_by_any_numbers(conv: str, pool: str) -> None:
+def test_a_graph_is_the_same_by_any_numbers(conv: str, pooling: str) -> None:
     torch.manual_seed(0)
-    model = classifier(conv=conv, pool=pool)
+    model = classifier(conv=conv, pooling=pooling)
     data = RandomGraphs(samples=4).graphs
     graphs = [Data(x=torch.randn(len(g.x), 1).double(), edge_index=g.edge_index) for g in data]
     others = []
@@ -59,7 +59,7 @@ def test_a_graph_is_the_same_by_any_numbers(conv: str, pool: str) -> None:
 def test_two_triangles_look_like_a_hexagon(conv: str) -> None:
     """Every node has two neighbours in both: the Weisfeiler-Lehman test cannot tell, nor can
     message passing without features (Xu et al. 2019, section 4)."""
-    model = classifier(conv=conv, pool="max")
+    model = classifier(conv=conv, pooling="max")
     one, other = graph(TWO_TRIANGLES), graph(HEXAGON)
     first, second = (model.logits(Batch.from_data_list([g])) for g in (one, other))
     torch.testing.assert_close(first, second, atol=1e-12, rtol=1e-12)
@@ -78,7 +78,7 @@ def test_gin_counts_what_a_mean_does_not() -> None:
     stars = [graph(torch.stack([torch.zeros(n).long(), torch.arange(1, n + 1)])) for n in (3, 4)]
 
     def difference(conv: str) -> float:
-        model = classifier(conv=conv, pool="max")
+        model = classifier(conv=conv, pooling="max")
         first, second = (model.logits(Batch.from_data_list([star])) for star in stars)
         return float((first - second).detach().abs().max())
 
@@ -185,7 +185,7 @@ def test_nodes_and_links_are_different_tasks() -> None:
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [
-        ("gcn", "digits", "Digits has no num_features, which NodeClassifier needs"),
+        ("gcn", "digits", "NodeClassifier needs num_features, which Digits does not have"),
         ("gcn", "random_graphs", "NodeClassifier needs one graph that says which"),
         ("graph_autoencoder", "karate", "needs a graph with edges held out"),
         ("gin", "karate", "GraphClassifier needs many graphs, the data is one"),
@@ -202,7 +202,7 @@ def test_data_that_do_not_fit(
 def test_unknown_names() -> None:
     with pytest.raises(ValueError, match="unknown pooling 'median'"):
         GraphClassifier(1, 2, pooling="median")
-    with pytest.raises(ValueError, match="NodeClassifier has no mixup"):
+    with pytest.raises(ValueError, match="NodeClassifier does not support mixup"):
         NodeClassifier(1, 2, mixup=0.2)
 
 
