@@ -15,7 +15,9 @@ from zoo.functional.attention import attention, attention_weights, rotate, self_
 
 
 class SimpleSelfAttention(nn.Module):
-    """Self-attention without parameters, softmax(x xᵀ/√d) x: means of similar tokens.
+    """Self-attention without parameters, softmax(x xᵀ/√d) x.
+
+    Every token becomes a weighted mean of the tokens, in which similar tokens have large weights.
 
     Args:
         causal: whether a token sees only itself and earlier tokens, default no.
@@ -38,7 +40,7 @@ class AttentionContext:
     Args:
         mask: attention mask, True where a query may attend to a key, broadcastable to
             (B, heads, T, S); default all.
-        bias: added to the attention scores, (heads, T, S).
+        bias: bias added to the attention scores, (heads, T, S).
         causal: whether a token sees only itself and earlier tokens. If ``mask`` is given, it
             includes this restriction.
         rotation: result of :func:`zoo.functional.attention.rotation` for the tokens' positions.
@@ -95,7 +97,9 @@ class KVCache:
 
 
 class MultiHeadAttention(nn.Module):
-    """Concat_h softmax(Q_h K_hᵀ/√d + B) V_h, then a linear map; Q, K and V are linear maps of x.
+    """Multi-head attention: Concat_h softmax(Q_h K_hᵀ/√d + B) V_h, then a linear map.
+
+    Q, K and V are linear maps of the tokens.
 
     Args:
         dim: width of the tokens; d = dim / heads.
@@ -110,7 +114,8 @@ class MultiHeadAttention(nn.Module):
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        InputError: heads that do not divide dim, or kv_heads that do not divide heads.
+        InputError: values below 1; heads that do not divide dim, or kv_heads that do not divide
+            heads.
 
     Source: Vaswani et al., Attention is all you need, 2017, section 3.2.
     """
@@ -206,13 +211,16 @@ class MultiHeadAttention(nn.Module):
 
 @contextmanager
 def record_attention_weights(network: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
-    """Record the attention weights of a network; within the context, attention is explicit.
+    """Record the attention weights of all forward passes of a network within the context.
+
+    Attention is computed explicitly there, since fused attention does not return its weights.
 
     Args:
         network: module that contains :class:`MultiHeadAttention` layers.
 
     Yields:
-        For the name of each attention layer, its weights in each forward pass, (B, heads, T, S).
+        Dictionary from the name of each attention layer to its weights in each forward pass,
+        (B, heads, T, S).
 
     Example:
         >>> with record_attention_weights(model.network) as weights:

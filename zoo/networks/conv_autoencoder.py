@@ -14,7 +14,9 @@ from zoo.networks.shapes import check_image_shape, halved_sides
 
 
 def check_encoder_depth(image_shape: Sequence[int], channels: Sequence[int]) -> None:
-    """Raise :class:`InputError` unless n convolutions of stride 2 fit an image: 2^(n−1) pixels.
+    """Raise :class:`InputError` if an image is too small for n convolutions of stride 2.
+
+    Both sides need at least 2^(n−1) pixels.
 
     Args:
         image_shape: shape of one image, (channels, height, width).
@@ -27,7 +29,7 @@ def check_encoder_depth(image_shape: Sequence[int], channels: Sequence[int]) -> 
     if min(height, width) < 2 ** (len(channels) - 1):
         raise InputError(
             f"{len(channels)} convolutions of stride 2 do not fit images of {height}×{width} "
-            f"pixels: choose fewer widths than hidden_dims={tuple(channels)} has"
+            f"pixels: shorten hidden_dims={tuple(channels)}"
         )
 
 

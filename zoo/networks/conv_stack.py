@@ -94,8 +94,8 @@ class ConvStack(nn.Sequential):
         except RuntimeError as error:
             raise InputError(
                 f"images of {input_shape[1]}×{input_shape[2]} pixels are too small for these "
-                f"layers: choose fewer convolutions than channels={tuple(channels)} has, a smaller "
-                "kernel_size or pool_size, or more padding"
+                f"layers: shorten channels={tuple(channels)}, or choose a smaller kernel_size or "
+                "pool_size, or more padding"
             ) from error
 
 

@@ -16,7 +16,7 @@ from zoo.networks.normalization import cancels_bias, make_image_norm, make_vecto
 from zoo.networks.shapes import check_image_shape, infer_output_shape
 
 LEAKY_SLOPE = 0.2  # of the discriminators' leaky ReLUs; Radford et al., 2016, section 3
-MIN_SIDE = 8  # side in pixels from which on a residual discriminator no longer halves images
+MIN_SIDE = 8  # side in pixels; residual discriminators halve only larger images
 
 
 def check_even_halvings(image_shape: Sequence[int], channels: Sequence[int]) -> None:
@@ -32,11 +32,10 @@ def check_even_halvings(image_shape: Sequence[int], channels: Sequence[int]) -> 
         raise InputError("a convolutional network needs at least one width, got hidden_dims=()")
     possible = max(n for n in range(count + 1) if not (height % 2**n or width % 2**n))
     if possible < count:
+        fewer = f"at most {possible} widths, or " if possible else ""
         raise InputError(
-            f"this network cannot make images of {height}×{width} pixels: the {count} widths in "
-            f"hidden_dims={tuple(channels)} need sides divisible by {2**count}; choose "
-            + (f"at most {possible} widths, or " if possible else "")
-            + "network='mlp'"
+            f"images of {height}×{width} pixels cannot be halved evenly once for each width in "
+            f"hidden_dims={tuple(channels)}: choose {fewer}network='mlp'"
         )
 
 
@@ -181,7 +180,15 @@ class UpBlock(nn.Module):
 def make_mlp_features(
     input_shape: Sequence[int], widths: Sequence[int], normalization: str
 ) -> nn.Sequential:
-    """Create linear layers with leaky ReLUs: (B, *input_shape) → (B, widths[-1])."""
+    """Create the hidden layers of an MLP discriminator: linear layers with leaky ReLUs.
+
+    Args:
+        input_shape: shape of one sample.
+        widths: widths of the layers.
+        normalization: ``none``, ``batch``, ``layer``, ``instance`` or ``group``.
+
+    Shapes: (B, *input_shape) → (B, widths[-1]).
+    """
     bias = not cancels_bias(normalization, is_image=False)
     layers: list[nn.Module] = [nn.Flatten()]
     for in_features, width in pairwise([math.prod(input_shape), *widths]):
@@ -195,9 +202,15 @@ def make_mlp_features(
 def make_dcgan_features(
     input_shape: Sequence[int], channels: Sequence[int], normalization: str
 ) -> nn.Sequential:
-    """Create 4×4 convolutions of stride 2 with leaky ReLUs, mirroring :class:`DCGANGenerator`.
+    """Create the convolutions of a DCGAN discriminator, the mirror image of the generator.
 
-    The first has no normalization (Radford et al., 2016, section 3).
+    4×4 convolutions of stride 2 with leaky ReLUs; the first has no normalization (Radford et al.,
+    2016, section 3).
+
+    Args:
+        input_shape: shape of one image, (channels, height, width).
+        channels: output channels of each convolution.
+        normalization: ``none``, ``batch``, ``layer``, ``instance`` or ``group``.
 
     Shapes: (B, C, H, W) → (B, F).
 
@@ -219,10 +232,15 @@ def make_dcgan_features(
 def make_residual_features(
     input_shape: Sequence[int], channels: Sequence[int], normalization: str
 ) -> nn.Sequential:
-    """Create residual blocks, which halve the image at first, and a sum over all pixels.
+    """Create the residual blocks of a discriminator, and a sum over all pixels.
 
     A block halves the image if its sides are even and above 8 pixels. Four blocks on images of
     32×32 pixels are the discriminator of Miyato et al., 2018, table 4.
+
+    Args:
+        input_shape: shape of one image, (channels, height, width).
+        channels: output channels of each block.
+        normalization: ``none``, ``batch``, ``layer``, ``instance`` or ``group``.
 
     Shapes: (B, C, H, W) → (B, channels[-1]).
 
@@ -326,7 +344,7 @@ class Discriminator(nn.Module):
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Return whether batch normalization makes outputs depend on other samples of the batch."""
+    """Return whether a network has batch normalization, which mixes the samples of a batch."""
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules())
 
 

@@ -24,8 +24,8 @@ from zoo.errors import (
 from zoo.networks.mlp import make_activation
 
 CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
-WEIGHTED_CONVOLUTIONS = ("gcn", "cheb", "appnp")  # support edge weights
-LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # apply a linear map to the features first
+WEIGHTED_CONVOLUTIONS = ("gcn", "cheb", "appnp")  # those that support edge weights
+LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # those that start with a linear map of the features
 NORMALIZATIONS = ("none", "batch")
 MAX_DENSITY = 0.1  # fraction of nonzero features below which a sparse product is faster
 
@@ -41,14 +41,14 @@ class GraphConfig:
             outputs are propagated along the edges) or ``mlp``, which ignores the edges.
         hidden_dim: number of features of a node between two layers, default 64.
         layers: number of convolutions, L, default 2.
-        activation: φ, default ``relu``.
+        activation: nonlinearity φ, default ``relu``.
         normalization: ``none`` (default) or ``batch``, over all nodes of a batch.
         dropout: dropout probability of the input of every convolution, default 0.
         attention_dropout: dropout probability of the attention weights of ``gat``, default 0.
-        heads: attention heads of ``gat``, default 8. Their outputs are concatenated to
+        heads: number of attention heads of ``gat``, default 8. Their outputs are concatenated to
             ``hidden_dim`` features, and averaged in the last layer.
         cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
-        propagation_steps: propagation steps of ``appnp``, K, default 10.
+        propagation_steps: number of propagation steps of ``appnp``, K, default 10.
         teleport_probability: teleport probability of ``appnp``, α, default 0.1.
         edge_dropout: dropout probability of the edges of ``appnp``, sampled again in every
             propagation step, default 0.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zoo.errors import InputError, check_choice, check_positive
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "group")
-MAX_GROUPS = 32  # of group normalization
+MAX_GROUPS = 32  # largest number of groups in group normalization
 
 
 class BatchOfOneError(InputError):
@@ -51,16 +51,16 @@ class VectorInstanceNorm(nn.Module):
 
 
 def choose_num_groups(width: int) -> int:
-    """Return the largest divisor of ``width`` that is at most 32 and makes groups of 2 or more.
+    """Return the largest divisor of ``width`` up to 32 that leaves 2 or more features in a group.
 
-    A width of 1 is one group.
+    A single feature is a group of its own.
     """
     divisors = [g for g in range(1, min(MAX_GROUPS, width // 2) + 1) if width % g == 0]
     return max(divisors, default=1)
 
 
 def make_vector_norm(normalization: str, width: int) -> list[nn.Module]:
-    """Create the layer that normalizes vectors (B, width): a list of one layer, or none.
+    """Create a list with the layer that normalizes vectors (B, width), empty for ``none``.
 
     Raises:
         InputError: unknown normalization.
@@ -78,7 +78,7 @@ def make_vector_norm(normalization: str, width: int) -> list[nn.Module]:
 
 
 def make_image_norm(normalization: str, channels: int) -> list[nn.Module]:
-    """Create the layer that normalizes maps (B, channels, H, W): a list of one layer, or none.
+    """Create a list with the layer that normalizes maps (B, channels, H, W), empty for ``none``.
 
     Raises:
         InputError: unknown normalization.

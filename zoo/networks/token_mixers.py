@@ -50,7 +50,7 @@ class TokenMLP(nn.Module):
         return [self.feed_forward.output]
 
     def new_state(self, window: int | None) -> EmptyState:
-        """Create the state before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return EmptyState()
 
     def forward(
@@ -80,7 +80,7 @@ class RecurrentLayer(nn.Module):
         layer_type: ``rnn`` (tanh), ``gru`` or ``lstm``.
         config: settings of the layer; attention settings and the activation are ignored.
         causal: whether the layer is unidirectional.
-        units: total number of hidden units of all directions.
+        units: total number of hidden units, even for a bidirectional layer.
 
     Shapes: (B, T, dim) → the same.
 
@@ -113,7 +113,7 @@ class RecurrentLayer(nn.Module):
         return [self.output]
 
     def new_state(self, window: int | None) -> RecurrentState:
-        """Create the state before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return RecurrentState()
 
     def forward(
@@ -152,7 +152,7 @@ class HistoryState:
 
 
 class ConvolutionLayer(nn.Module):
-    """Convolutional layer x + W φ(conv(norm(x))) with a dilated convolution, causal or centered.
+    """Convolutional layer x + W φ(conv(norm(x))); the convolution is dilated, causal or centered.
 
     Args:
         config: settings of the layer; attention settings are ignored. The activation ``swiglu``
@@ -168,7 +168,6 @@ class ConvolutionLayer(nn.Module):
     of generic convolutional and recurrent networks, 2018.
     """
 
-    attends = False
     kernel_size = 3
 
     def __init__(
@@ -194,7 +193,7 @@ class ConvolutionLayer(nn.Module):
         return [self.output]
 
     def new_state(self, window: int | None) -> HistoryState:
-        """Create the state before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return HistoryState()
 
     def forward(
@@ -210,9 +209,9 @@ class ConvolutionLayer(nn.Module):
         return x + self.dropout(self.output(inner.mT))
 
     def _pad(self, inputs: Tensor, state: HistoryState | None) -> Tensor:
-        """Add the inputs of earlier tokens or zeros before the inputs (B, dim, T).
+        """Prepend the inputs of earlier tokens, or zeros, to the inputs (B, dim, T).
 
-        A layer that is not causal adds zeros on both sides.
+        For a layer that is not causal, add zeros on both sides.
         """
         if not self.causal:
             return F.pad(inputs, (self.padding // 2, self.padding // 2))
