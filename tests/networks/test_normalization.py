@@ -49,7 +49,7 @@ def test_cancels_bias_exactly_if_a_bias_makes_no_difference(name: str, image: bo
     assert same == cancels_bias(name, image)
 
 
-def test_an_mlp_omits_biases_that_are_cancelled() -> None:
+def test_an_mlp_omits_biases_that_are_canceled() -> None:
     for name, has_bias in (("none", True), ("batch", False), ("layer", True), ("instance", True)):
         first = next(m for m in MLP([4, 6, 2], normalization=name) if isinstance(m, nn.Linear))
         assert (first.bias is not None) is has_bias, name

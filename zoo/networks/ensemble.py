@@ -1,4 +1,4 @@
-"""Several forward passes as one: members of an ensemble, random dropout masks."""
+"""Forward passes of all members of an ensemble, and with several random dropout masks."""
 
 from __future__ import annotations
 

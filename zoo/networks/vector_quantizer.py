@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class VectorQuantizer(nn.Module):
-    """Replaces vectors by the nearest of K codebook vectors, e_k with k = argmin ‖h − e_k‖.
+    """Vector quantization: the nearest of K codebook vectors, e_k with k = argmin ‖h − e_k‖.
 
     In training, N_k ← γ N_k + (1−γ) n_k and m_k ← γ m_k + (1−γ) Σ h over the n_k vectors nearest to
     e_k on all processes, and e_k = m_k / N_k. A codebook vector whose N_k falls below
