@@ -26,12 +26,12 @@ from zoo import LanguageModel, load
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.cli.main import main as command_line
 from zoo.core.speed import keep_freed_memory
-from zoo.networks.position_encoding import POSITIONS
+from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES
 
 STEPS, LENGTH, LONGER = 300, 64, 4
 HEADER = ("layer", "parameters", "loss", "loss in windows of 256", "runs", "command")
-KINDS = [(f"transformer, {name} positions", "transformer", name) for name in POSITIONS]
+KINDS = [(f"transformer, {name} positions", "transformer", name) for name in POSITION_ENCODINGS]
 KINDS += [(name, name, "none") for name in LAYER_TYPES if name != "transformer"]
 
 
@@ -57,7 +57,7 @@ def train(layer: str, position: str, seed: int) -> LanguageModel:
 @torch.no_grad()
 def loss(model: LanguageModel, length: int) -> float | None:
     """Nats per character over the last tenth, None where positions are not known."""
-    limit = model.network.position.limit
+    limit = model.network.position.max_length
     if limit is not None and length > limit:
         return None
     model.network.window = length

@@ -14,8 +14,8 @@ from callbacks.figures import FigureCallback, evaluation_mode, run_dir
 from zoo import plots
 from zoo.errors import InputError
 from zoo.functional.tokenization import UnknownSymbolError
-from zoo.networks.attention import recorded_weights
-from zoo.networks.position_encoding import position_vectors
+from zoo.networks.attention import record_attention_weights
+from zoo.networks.position_encoding import position_embeddings
 from zoo.networks.sequence_network import SequenceNetwork
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AttentionMaps(FigureCallback):
             x = _shortened(x, self.max_tokens)
         if y.ndim == 2 and not y.is_floating_point():
             y = _shortened(y, self.max_tokens)
-        with recorded_weights(model) as records:
+        with record_attention_weights(model) as records:
             model(*model.forward_inputs((x, y.to(x.device))))
         maps = [
             plots.AttentionMap(
@@ -80,7 +80,7 @@ class PositionSimilarity(FigureCallback):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
         networks = [m for m in model.modules() if isinstance(m, SequenceNetwork)]
         for network in networks:
-            vectors = position_vectors(network.position, self.length, model.hparams["dim"])
+            vectors = position_embeddings(network.position, self.length, model.hparams["dim"])
             if vectors is not None:
                 title = f"{type(model).__name__}: {model.hparams['position']} positions"
                 return plots.position_similarity(vectors, title)

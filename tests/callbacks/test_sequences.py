@@ -15,7 +15,7 @@ from callbacks import AttentionMaps, Forecasts, PositionSimilarity, TextSamples
 from datamodules import Brownian, Digits, LabeledText, ParallelText, Series, Text
 from zoo import Forecaster, LanguageModel, SequenceClassifier, Translator, VisionTransformer, plots
 from zoo.errors import InputError
-from zoo.networks.attention import recorded_weights
+from zoo.networks.attention import record_attention_weights
 
 SMALL: dict[str, Any] = {"dim": 16, "layers": 2, "heads": 2}
 
@@ -60,7 +60,7 @@ def test_attention_is_drawn_for_every_layer(
     model, data = make()
     path = draw(AttentionMaps(), (model, data), trainer)
     assert min(Image.open(path).size) > 200
-    with recorded_weights(model) as records:
+    with record_attention_weights(model) as records:
         assert len(drawn) == len(records)
     for each in drawn:
         torch.testing.assert_close(each.weights.sum(-1), torch.ones(each.weights.shape[:2]))

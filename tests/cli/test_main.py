@@ -308,7 +308,10 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model mlp --data csv", "the following arguments are required: path, target"),
         ("--model mlp --data csv --data.path no.csv --data.target y", "there is no file no.csv"),
         ("--model mlp --data toy_2d --data.name stars", "unknown name 'stars'; choose from moons"),
-        ("--model mlp --model.normalization btch", "unknown normalization 'btch'; choose from"),
+        (
+            "--model mlp --model.normalization btch",
+            "unknown normalization 'btch'; did you mean 'batch'",
+        ),
         ("--model cnn --data iris", "needs images (channels, height, width), got (4,)"),
         ("--model cnn --model.pool_size 3", "images of 8×8 pixels are too small"),
         ("--model torchvision --model.backbone resnet19", "unknown backbone 'resnet19'"),
@@ -316,7 +319,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model linear_regression --model.l1 1", "solver='closed_form' cannot do l1: choose so"),
         (
             "--model mlp --model.normalization batch --data.batch_size 1",
-            "batch normalisation cannot train on a batch of one sample: choose a batch_size",
+            "batch normalization cannot train on a batch of one sample: choose a batch_size",
         ),
         (
             '--model mlp --model.l2 {"w*":1}',

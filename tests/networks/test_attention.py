@@ -1,4 +1,4 @@
-"""Attention against torch.nn, its explicit form, and its symmetries; float64."""
+"""Attention and position encodings: equality with torch.nn and formulas, symmetries; float64."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError
 from zoo.functional.attention import (
     alibi_slopes,
     attention,
@@ -23,9 +24,9 @@ from zoo.networks.attention import (
     AttentionContext,
     MultiHeadAttention,
     SimpleSelfAttention,
-    recorded_weights,
+    record_attention_weights,
 )
-from zoo.networks.position_encoding import make_position
+from zoo.networks.position_encoding import make_position_encoding
 from zoo.networks.transformer import TransformerConfig, TransformerLayer
 
 B, HEADS, T, DIM = 2, 4, 7, 16
@@ -40,42 +41,42 @@ def random(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
-def masks(queries: int, keys: int) -> dict[str, dict[str, object]]:
-    blind = torch.rand(B, 1, queries, keys) < 0.6
-    blind[0, 0, 2] = False
+def attention_options(queries: int, keys: int) -> dict[str, dict[str, object]]:
+    structure = torch.rand(B, 1, queries, keys) < 0.6
+    structure[0, 0, 2] = False
     return {
         "none": {},
         "causal": {"causal": True},
         "padding": {"mask": torch.arange(keys) < torch.tensor([keys, 3])[:, None, None, None]},
-        "structured, a blind row": {"mask": blind},
-        "structured and causal": {"mask": blind, "causal": True},
+        "structure, one query sees nothing": {"mask": structure},
+        "structure and causal": {"mask": structure, "causal": True},
         "bias": {"bias": random(HEADS, queries, keys)},
         "bias and causal": {"bias": random(HEADS, queries, keys), "causal": True},
         "window": {"mask": causal_mask(queries, keys, window=2)},
     }
 
 
-@pytest.mark.parametrize("name", masks(T, T))
+@pytest.mark.parametrize("name", attention_options(T, T))
 @pytest.mark.parametrize("keys", [T, T + 3])
 def test_explicit_and_fused_attention_agree_in_value_and_gradient(name: str, keys: int) -> None:
     q, k, v = random(B, HEADS, T, 8), random(B, HEADS, keys, 8), random(B, HEADS, keys, 5)
-    options = masks(T, keys)[name]
+    options = attention_options(T, keys)[name]
     fused = attention(q, k, v, **options)  # type: ignore[arg-type]
     explicit = attention_weights(q, k, **options) @ v  # type: ignore[arg-type]
     assert fused.isfinite().all()
     torch.testing.assert_close(fused, explicit, rtol=1e-12, atol=1e-12)
     inputs = [q, k, v, *([options["bias"]] if "bias" in options else [])]
     weight = torch.randn_like(fused)
-    for one, other in zip(
+    for fused_grad, explicit_grad in zip(
         torch.autograd.grad(fused, inputs, weight),  # type: ignore[arg-type]
         torch.autograd.grad(explicit, inputs, weight),  # type: ignore[arg-type]
         strict=True,
     ):
-        assert one.isfinite().all()
-        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+        assert fused_grad.isfinite().all()
+        torch.testing.assert_close(fused_grad, explicit_grad, rtol=1e-10, atol=1e-12)
 
 
-def test_a_query_that_sees_nothing_gets_zeros() -> None:
+def test_a_fully_masked_query_gets_zeros() -> None:
     q, k, v = random(1, 1, 2, 4), random(1, 1, 3, 4), random(1, 1, 3, 4)
     mask = torch.tensor([[True, False, True], [False, False, False]])
     out = attention(q, k, v, mask)
@@ -83,21 +84,21 @@ def test_a_query_that_sees_nothing_gets_zeros() -> None:
     assert torch.equal(attention_weights(q, k, mask)[0, 0, :, 1], torch.zeros(2).double())
 
 
-def test_simple_self_attention_by_hand() -> None:
+def test_simple_self_attention_equals_its_formula() -> None:
     x = random(2, 3, 4)
     expected = torch.stack([(row @ row.T / 2).softmax(1) @ row for row in x])
     torch.testing.assert_close(SimpleSelfAttention()(x), expected)
     assert list(SimpleSelfAttention().parameters()) == []
     causal = self_attention(x, causal=True)
-    torch.testing.assert_close(causal[:, 0], x[:, 0])  # the first token sees itself alone
+    torch.testing.assert_close(causal[:, 0], x[:, 0])  # the first token sees only itself
 
 
-def test_a_causal_mask_ends_with_the_last_key() -> None:
+def test_in_a_causal_mask_the_last_query_sees_the_last_key() -> None:
     assert causal_mask(2, 4).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
     assert causal_mask(2, 4, window=2).int().tolist() == [[0, 1, 1, 0], [0, 0, 1, 1]]
 
 
-def copied(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
+def copy_weights(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
     parts = zip(
         (ours.query, ours.key, ours.value),
         theirs.in_proj_weight.chunk(3),
@@ -110,23 +111,23 @@ def copied(theirs: nn.MultiheadAttention, ours: MultiHeadAttention) -> None:
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_multi_head_attention_equals_torchs(causal: bool) -> None:
+def test_multi_head_attention_equals_torch(causal: bool) -> None:
     theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True).double().eval()
     nn.init.normal_(theirs.in_proj_bias)
     ours = MultiHeadAttention(DIM, HEADS).double().eval()
-    copied(theirs, ours)
+    copy_weights(theirs, ours)
     x = random(B, T, DIM)
-    padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]  # theirs: True is masked
+    padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]  # torch: True is padding
     masked = ~causal_mask(T, T) if causal else None
     expected, weights = theirs(
         x, x, x, key_padding_mask=padding, attn_mask=masked, average_attn_weights=False
     )
     mask = ~padding[:, None, None, :] & (causal_mask(T, T) if causal else True)
     torch.testing.assert_close(ours(x, AttentionContext(mask=mask)), expected)
-    with recorded_weights(ours) as records:
+    with record_attention_weights(ours) as records:
         torch.testing.assert_close(ours(x, AttentionContext(mask=mask)), expected)
     torch.testing.assert_close(records[""][0], weights)
-    assert ours.record is None
+    assert ours.recorded is None
 
 
 def config(**settings: Any) -> TransformerConfig:
@@ -135,12 +136,12 @@ def config(**settings: Any) -> TransformerConfig:
 
 @pytest.mark.parametrize("pre_norm", [True, False])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
+def test_an_encoder_layer_equals_torch(pre_norm: bool, activation: str) -> None:
     theirs = nn.TransformerEncoderLayer(
         DIM, HEADS, 40, 0.0, activation, batch_first=True, norm_first=pre_norm
     ).double()
     ours = TransformerLayer(config(pre_norm=pre_norm, activation=activation)).double()
-    copied(theirs.self_attn, ours.attention)
+    copy_weights(theirs.self_attn, ours.attention)
     ours.feed_forward.inner.load_state_dict(theirs.linear1.state_dict())
     ours.feed_forward.output.load_state_dict(theirs.linear2.state_dict())
     for norm in (theirs.norm1, theirs.norm2):
@@ -151,26 +152,28 @@ def test_a_layer_equals_torchs(pre_norm: bool, activation: str) -> None:
     padding = torch.arange(T) >= torch.tensor([T, 4])[:, None]
     causal = causal_mask(T, T)
     expected = theirs(x, src_mask=~causal, src_key_padding_mask=padding)
-    sight = AttentionContext(mask=causal & ~padding[:, None, None, :])
-    torch.testing.assert_close(ours(x, sight), expected)
+    context = AttentionContext(mask=causal & ~padding[:, None, None, :])
+    torch.testing.assert_close(ours(x, context), expected)
 
 
-def test_a_decoder_layer_equals_torchs() -> None:
+def test_a_decoder_layer_equals_torch() -> None:
     theirs = nn.TransformerDecoderLayer(DIM, HEADS, 40, 0.0, batch_first=True).double()
-    ours = TransformerLayer(config(pre_norm=False, activation="relu"), cross=True).double()
-    copied(theirs.self_attn, ours.attention)
+    ours = TransformerLayer(
+        config(pre_norm=False, activation="relu"), cross_attention=True
+    ).double()
+    copy_weights(theirs.self_attn, ours.attention)
     assert ours.cross_attention is not None
-    copied(theirs.multihead_attn, ours.cross_attention)
+    copy_weights(theirs.multihead_attn, ours.cross_attention)
     ours.feed_forward.inner.load_state_dict(theirs.linear1.state_dict())
     ours.feed_forward.output.load_state_dict(theirs.linear2.state_dict())
     x, memory = random(B, T, DIM), random(B, 5, DIM)
     padding = torch.arange(5) >= torch.tensor([5, 2])[:, None]
     expected = theirs(x, memory, tgt_mask=~causal_mask(T, T), memory_key_padding_mask=padding)
-    sight = AttentionContext(causal=True, memory=memory, memory_mask=~padding[:, None, None, :])
-    torch.testing.assert_close(ours(x, sight), expected)
+    context = AttentionContext(causal=True, memory=memory, memory_mask=~padding[:, None, None, :])
+    torch.testing.assert_close(ours(x, context), expected)
 
 
-def test_grouped_queries_share_keys_and_values() -> None:
+def test_grouped_query_attention_repeats_keys_and_values() -> None:
     grouped = MultiHeadAttention(DIM, HEADS, kv_heads=2).double()
     full = MultiHeadAttention(DIM, HEADS).double()
     full.query.load_state_dict(grouped.query.state_dict())
@@ -184,10 +187,10 @@ def test_grouped_queries_share_keys_and_values() -> None:
     torch.testing.assert_close(grouped(x, AttentionContext()), full(x, AttentionContext()))
 
 
-def test_qk_norm_takes_the_length_out_of_the_scores() -> None:
+def test_qk_norm_removes_the_norm_of_queries_from_the_scores() -> None:
     layer = MultiHeadAttention(DIM, HEADS, qk_norm=True, bias=False).double()
     x = random(B, T, DIM)
-    with recorded_weights(layer) as records:
+    with record_attention_weights(layer) as records:
         layer(x, AttentionContext())
         layer.query.weight.data *= 100.0
         layer(x, AttentionContext())
@@ -197,33 +200,40 @@ def test_qk_norm_takes_the_length_out_of_the_scores() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"heads": 4, "kv_heads": 0}, "kv_heads must be at least 1, got 0"),
         ({"heads": 3}, "heads must divide dim, got heads=3 and dim=16"),
         ({"heads": 4, "kv_heads": 3}, "kv_heads must divide heads, got kv_heads=3 and heads=4"),
     ],
 )
-def test_heads_that_do_not_divide(options: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_invalid_heads(options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         MultiHeadAttention(DIM, **options)
 
 
-# -- positions -----------------------------------------------------------------------------------
+def test_cross_attention_needs_a_memory() -> None:
+    layer = TransformerLayer(config(), cross_attention=True).double()
+    with pytest.raises(ValueError, match="cross-attention needs a memory"):
+        layer(random(B, T, DIM), AttentionContext())
 
 
-def test_rotary_scores_depend_on_the_distance_alone() -> None:
+# -- position encodings --------------------------------------------------------------------------
+
+
+def test_rotary_scores_depend_only_on_the_distance() -> None:
     q, k = random(8), random(8)
 
     def score(i: int, j: int) -> Tensor:
-        turns = [rotation(torch.tensor([float(p)]).double(), 8) for p in (i, j)]
-        return (rotate(q[None], turns[0]) * rotate(k[None], turns[1])).sum()
+        rotations = [rotation(torch.tensor([float(p)]).double(), 8) for p in (i, j)]
+        return (rotate(q[None], rotations[0]) * rotate(k[None], rotations[1])).sum()
 
     torch.testing.assert_close(score(3, 1), score(1003, 1001), rtol=1e-9, atol=1e-9)
     assert abs(score(3, 1) - score(3, 2)) > 1e-3
-    turned = rotate(q[None], rotation(torch.tensor([5.0]).double(), 8))
-    torch.testing.assert_close(turned.norm(), q.norm())
+    rotated = rotate(q[None], rotation(torch.tensor([5.0]).double(), 8))
+    torch.testing.assert_close(rotated.norm(), q.norm())
 
 
 def test_alibi_is_minus_slope_times_distance() -> None:
-    position = make_position("alibi", DIM, 8, T, causal=True)
+    position = make_position_encoding("alibi", DIM, 8, T, causal=True)
     bias = position.bias(torch.arange(3, 6), torch.arange(6))
     assert bias is not None
     for h in range(8):
@@ -231,11 +241,11 @@ def test_alibi_is_minus_slope_times_distance() -> None:
             for j in range(6):
                 assert bias[h, row, j] == -(2.0 ** -(h + 1)) * abs(i - j)
     assert alibi_slopes(2).tolist() == [2**-4, 2**-8]
-    # the paper's rule for 6 heads: those of 4, then every other one of 8
+    # the paper's rule for 6 heads: the slopes of 4 heads, then every other slope of 8 heads
     assert alibi_slopes(6).tolist() == [2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3]
 
 
-def test_sinusoids_by_their_formula() -> None:
+def test_sinusoids_equal_their_formula() -> None:
     table = sinusoids(torch.arange(5).double(), 6)
     for position in range(5):
         for i in range(3):
@@ -244,15 +254,15 @@ def test_sinusoids_by_their_formula() -> None:
             torch.testing.assert_close(table[position, 2 * i + 1], angle.cos())
 
 
-def test_waves_start_as_large_as_embeddings() -> None:
-    position = make_position("sinusoidal", 128, HEADS, T, causal=True)
+def test_sinusoids_initially_have_the_size_of_embeddings() -> None:
+    position = make_position_encoding("sinusoidal", 128, HEADS, T, causal=True)
     added = position.embed(torch.zeros(1, 500, 128), torch.arange(500))[0]
     assert float(added.detach().square().mean().sqrt()) == pytest.approx(0.02, rel=0.02)
 
 
-def test_buckets_of_distances() -> None:
+def test_distance_buckets() -> None:
     causal = distance_buckets(-torch.arange(200), causal=True)
-    assert causal[:16].tolist() == list(range(16))  # one each
+    assert causal[:16].tolist() == list(range(16))  # small distances have a bucket each
     assert causal.max() == 31
     assert bool((causal.diff() >= 0).all())
     assert causal[128:].unique().tolist() == [31]
@@ -261,16 +271,18 @@ def test_buckets_of_distances() -> None:
     assert both[200] == 0
 
 
-def test_t5_bias_is_a_function_of_distance() -> None:
-    position = make_position("t5", DIM, HEADS, T, causal=False)
+def test_t5_bias_depends_only_on_the_distance() -> None:
+    position = make_position_encoding("t5", DIM, HEADS, T, causal=False)
     near = position.bias(torch.arange(5), torch.arange(5))
     far = position.bias(torch.arange(100, 105), torch.arange(100, 105))
     assert near is not None
     assert far is not None
     assert torch.equal(near, far)
-    assert not torch.equal(near[:, 0, 1], near[:, 1, 0])  # it tells before from after
+    assert not torch.equal(near[:, 0, 1], near[:, 1, 0])  # directions are distinguished
 
 
-def test_odd_heads_cannot_be_turned() -> None:
-    with pytest.raises(ValueError, match="turn pairs: dim / heads must be even, got 12 / 4"):
-        make_position("rotary", 12, 4, 8, causal=True)
+def test_rotary_positions_need_heads_of_even_width() -> None:
+    with pytest.raises(
+        InputError, match="rotate pairs of features: dim / heads must be even, got 12 / 4"
+    ):
+        make_position_encoding("rotary", 12, 4, 8, causal=True)

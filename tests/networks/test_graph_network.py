@@ -1,8 +1,9 @@
-"""Graph convolutions: symmetry under relabelling, batches, what edges they look at; float64."""
+"""Graph convolutions: permutations of the nodes, batches, receptive fields, formulas; float64."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from zoo.errors import InputError
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 from zoo.networks.graph_network import (
     CONVOLUTIONS,
     LINEAR_FIRST,
-    FixedFeatures,
+    WEIGHTED_CONVOLUTIONS,
     GraphConfig,
     GraphNetwork,
+    SparseFeatures,
 )
 
 N, F = 20, 6
@@ -32,27 +35,27 @@ def random_graph(nodes: int = N, edges: int = 40) -> tuple[Tensor, Tensor]:
     return torch.randn(nodes, F, dtype=torch.float64), symmetrize_edges(pairs)
 
 
-def relabeled(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same graph with other numbers for its nodes, its edges in another order."""
+def permute(x: Tensor, edges: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Permute the nodes and shuffle the edges of a graph; the first result is the permutation."""
     order = torch.randperm(len(x))
-    place = order.argsort()
+    new_index = order.argsort()
     shuffled = torch.randperm(edges.shape[1])
-    return order, x[order], place[edges][:, shuffled]
+    return order, x[order], new_index[edges][:, shuffled]
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("normalization", ["none", "batch"])
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_other_numbers_for_the_nodes_change_nothing(conv: str, norm: str) -> None:
-    network = make(conv, norm=norm)
+def test_outputs_are_permuted_with_the_nodes(conv: str, normalization: str) -> None:
+    network = make(conv, normalization=normalization)
     x, edges = random_graph()
-    order, x2, edges2 = relabeled(x, edges)
-    assert not torch.equal(edges2.sort(1).values, edges.sort(1).values)
-    before, after = network(x, edges), network(x2, edges2)
-    torch.testing.assert_close(after, before[order], atol=1e-12, rtol=0)
+    order, permuted_x, permuted_edges = permute(x, edges)
+    assert not torch.equal(permuted_edges.sort(1).values, edges.sort(1).values)
+    outputs, permuted_outputs = network(x, edges), network(permuted_x, permuted_edges)
+    torch.testing.assert_close(permuted_outputs, outputs[order], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_the_edges_matter(conv: str) -> None:
+def test_only_the_mlp_ignores_the_edges(conv: str) -> None:
     network = make(conv)
     x, edges = random_graph()
     same = torch.equal(network(x, edges), network(x, edges[:, :-20]))
@@ -60,23 +63,23 @@ def test_the_edges_matter(conv: str) -> None:
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_a_node_is_reached_by_as_many_steps_as_there_are_layers(conv: str) -> None:
-    """On a path, what lies further away than the layers (or APPNP's steps) see has no part."""
+def test_the_receptive_field_grows_by_one_step_per_layer(conv: str) -> None:
+    """On a path graph, a change reaches as many nodes as there are layers, or steps of APPNP."""
     pairs = torch.stack([torch.arange(N - 1), torch.arange(1, N)])
     x = torch.randn(N, F, dtype=torch.float64)
-    network = make(conv, steps=2)
+    network = make(conv, propagation_steps=2)
     changed = x.clone()
     changed[0] += 1
     edges = symmetrize_edges(pairs)
     difference = (network(changed, edges) - network(x, edges)).abs().amax(1)
-    reach = {"mlp": 1}.get(conv, 3)  # nodes, itself included
-    # a Chebyshev polynomial of order K reaches K − 1 steps
-    assert bool((difference[:reach] > 0).all())
-    assert bool((difference[reach:] == 0).all())
+    reached = 1 if conv == "mlp" else 3  # nodes, the changed one included
+    # K Chebyshev polynomials reach K − 1 steps
+    assert bool((difference[:reached] > 0).all())
+    assert bool((difference[reached:] == 0).all())
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_a_batch_is_its_graphs_one_by_one(conv: str) -> None:
+def test_a_batch_equals_its_graphs_one_by_one(conv: str) -> None:
     network = make(conv)
     graphs = [Data(x=x, edge_index=edges) for x, edges in (random_graph(n, 12) for n in (7, 9, 6))]
     batch = Batch.from_data_list(graphs)
@@ -85,8 +88,8 @@ def test_a_batch_is_its_graphs_one_by_one(conv: str) -> None:
     torch.testing.assert_close(together, alone, atol=1e-12, rtol=0)
 
 
-def test_gcn_is_its_formula() -> None:
-    """D^-½ (A + I) D^-½ H W, D the degrees of A + I."""
+def test_gcn_equals_its_formula() -> None:
+    """D^-½ (A + I) D^-½ H W, where D has the degrees of A + I."""
     network = make("gcn", layers=1)
     x, edges = random_graph()
     adjacency = torch.eye(N, dtype=torch.float64).index_put(
@@ -98,114 +101,135 @@ def test_gcn_is_its_formula() -> None:
     torch.testing.assert_close(network(x, edges), expected, atol=1e-12, rtol=0)
 
 
-def test_appnp_is_its_fixed_point_in_the_end() -> None:
+def test_appnp_converges_to_its_fixed_point() -> None:
     """Z = α (I − (1 − α) Â)⁻¹ H (Gasteiger et al. 2019, equation 3)."""
     x, edges = random_graph()
-    network = make("appnp", steps=400, teleport=0.2)
-    h = make("mlp")
-    h.load_state_dict(network.state_dict())
+    network = make("appnp", propagation_steps=400, teleport_probability=0.2)
+    mlp = make("mlp")
+    mlp.load_state_dict(network.state_dict())
     adjacency = torch.eye(N).double().index_put((edges[1], edges[0]), torch.ones(()).double())
     root = adjacency.sum(1).rsqrt()
-    spread = root[:, None] * adjacency * root
-    inverse = 0.2 * torch.linalg.inv(torch.eye(N).double() - 0.8 * spread)
-    torch.testing.assert_close(network(x, edges), inverse @ h(x, edges), atol=1e-12, rtol=0)
+    normalized = root[:, None] * adjacency * root
+    inverse = 0.2 * torch.linalg.inv(torch.eye(N).double() - 0.8 * normalized)
+    torch.testing.assert_close(network(x, edges), inverse @ mlp(x, edges), atol=1e-12, rtol=0)
 
 
-def test_edges_are_dropped_anew_in_every_step() -> None:
-    """Each step's mean is that of all edges: outputs keep their size over ten steps, where edges
-    that stay dropped would leave α h alone."""
+def test_every_propagation_step_samples_the_dropped_edges_again() -> None:
+    """Outputs then have the mean of outputs without dropout, even after ten steps.
+
+    If edges stayed dropped, only α h would be left.
+    """
     x, edges = random_graph()
-    network = make("appnp", steps=10, edge_dropout=0.5)
+    network = make("appnp", propagation_steps=10, edge_dropout=0.5, dropout=0.0)
     expected = network(x, edges)
     network.train()
-    network.dropout = 0.0
-    found = torch.stack([network(x, edges) for _ in range(3000)])
-    assert not torch.equal(found[0], found[1])
-    torch.testing.assert_close(found.mean(0), expected, rtol=0.1, atol=0.1 * float(expected.std()))
+    outputs = torch.stack([network(x, edges) for _ in range(3000)])
+    assert not torch.equal(outputs[0], outputs[1])
+    tolerance = 0.1 * float(expected.detach().std())
+    torch.testing.assert_close(outputs.mean(0), expected, rtol=0.1, atol=tolerance)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conv": "gnc"}, "unknown convolution 'gnc'"),
-        ({"norm": "layer"}, "unknown norm 'layer'"),
-        ({"layers": 0}, "needs a layer"),
-        ({"conv": "gat", "heads": 3}, "3 heads cannot share 8 hidden features"),
+        ({"conv": "gnc"}, "unknown conv 'gnc'"),
+        ({"normalization": "layer"}, "unknown normalization 'layer'"),
+        ({"layers": 0}, "layers must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"teleport_probability": 1.5}, "teleport_probability must be between 0 and 1, got 1.5"),
+        (
+            {"conv": "gat", "heads": 3},
+            "heads must divide hidden_dim, got heads=3 and hidden_dim=8",
+        ),
     ],
 )
-def test_bad_settings(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_invalid_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make(**{"conv": "gcn", **options})
 
 
-def test_pairs_and_edges() -> None:
+@pytest.mark.parametrize("conv", CONVOLUTIONS)
+def test_edge_weights(conv: str) -> None:
+    """Weights of 1 change nothing; convolutions that cannot use weights refuse them."""
+    network = make(conv)
+    x, edges = random_graph()
+    weights = torch.ones(edges.shape[1], dtype=torch.float64)
+    if conv not in WEIGHTED_CONVOLUTIONS:
+        with pytest.raises(InputError, match=f"conv='{conv}' does not support edge weights"):
+            network(x, edges, weights)
+        return
+    torch.testing.assert_close(network(x, edges, weights), network(x, edges), atol=1e-12, rtol=0)
+    assert not torch.allclose(network(x, edges, 1 + torch.rand_like(weights)), network(x, edges))
+
+
+def test_conversions_between_pairs_and_directed_edges() -> None:
     edges = torch.tensor([[0, 1, 2, 2, 3], [1, 0, 2, 3, 2]])
     assert unique_undirected_edges(edges).tolist() == [[0, 2], [1, 3]]
     assert symmetrize_edges(torch.tensor([[0], [1]])).tolist() == [[0, 1], [1, 0]]
 
 
-def test_absent_pairs_are_absent_and_evenly_drawn() -> None:
+def test_absent_pairs_are_absent_and_sampled_uniformly() -> None:
     pairs = torch.tensor([[0, 0, 1], [1, 2, 3]])
     generator = torch.Generator().manual_seed(0)
     seen = torch.zeros(5, 5)
     for _ in range(2_000):
-        drawn = sample_absent_edges(pairs, 5, 3, generator)
-        assert drawn.shape == (2, 3)
-        seen.index_put_((drawn[0], drawn[1]), torch.ones(()), accumulate=True)
+        sampled = sample_absent_edges(pairs, 5, 3, generator)
+        assert sampled.shape == (2, 3)
+        seen.index_put_((sampled[0], sampled[1]), torch.ones(()), accumulate=True)
     assert bool((seen[pairs[0], pairs[1]] == 0).all())
     assert bool((seen.tril() == 0).all())
-    shares = seen[seen > 0] / 2_000
-    torch.testing.assert_close(shares, torch.full((7,), 3 / 7), atol=0.05, rtol=0)
-    assert sample_absent_edges(pairs, 5, 7).shape == (2, 7)  # all that there are
+    fractions = seen[seen > 0] / 2_000
+    torch.testing.assert_close(fractions, torch.full((7,), 3 / 7), atol=0.05, rtol=0)
+    assert sample_absent_edges(pairs, 5, 7).shape == (2, 7)  # all absent pairs
     with pytest.raises(ValueError, match="8 absent pairs were asked for, the graph has 7"):
         sample_absent_edges(pairs, 5, 8)
 
 
 @pytest.mark.parametrize("conv", LINEAR_FIRST)
-def test_features_that_are_mostly_0(conv: str) -> None:
-    """As a sparse matrix they give the same outputs and gradients, and dropout's mean is theirs."""
+def test_sparse_features_give_the_outputs_and_gradients_of_dense_ones(conv: str) -> None:
+    """Dropout keeps zeros and the mean of the other features."""
     torch.manual_seed(0)
     network = GraphNetwork(GraphConfig(conv=conv, hidden_dim=8, heads=4), 200, 5).double()
     x = (torch.rand(N, 200) < 0.03).double()
     _, edges = random_graph()
-    assert network.features is not None
-    assert network.features(x).layout == torch.sparse_csr
+    assert network.sparse_features is not None
+    assert network.sparse_features(x).layout == torch.sparse_csr
 
-    def outputs(dense: bool) -> tuple[Tensor, list[Tensor]]:
-        given = x.clone().requires_grad_(dense)  # which keeps them dense
-        found = network(given, edges)
-        slopes = torch.autograd.grad(found.square().sum(), list(network.parameters()))
-        return found, list(slopes)
+    def run(dense: bool) -> tuple[Tensor, list[Tensor]]:
+        features = x.clone().requires_grad_(dense)  # features that require a gradient stay dense
+        output = network(features, edges)
+        gradients = torch.autograd.grad(output.square().sum(), list(network.parameters()))
+        return output, list(gradients)
 
-    (one, slopes), (other, others) = outputs(True), outputs(False)
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-    for slope, expected in zip(slopes, others, strict=True):
-        torch.testing.assert_close(slope, expected, rtol=0, atol=1e-10)
-    network.dropout = 0.5
-    values = network._dropped(network.features(x)).to_dense()
+    (dense_output, dense_gradients), (output, gradients) = run(True), run(False)
+    torch.testing.assert_close(output, dense_output, rtol=0, atol=1e-12)
+    for gradient, expected in zip(gradients, dense_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-10)
+    network.config = dataclasses.replace(network.config, dropout=0.5)
+    values = network._dropout(network.sparse_features(x)).to_dense()
     assert set(values.unique().tolist()) == {0.0, 2.0}
     assert 0.3 < float((values > 0).sum() / (x > 0).sum()) < 0.7
     assert bool((values[x == 0] == 0).all())
 
 
-def test_the_sparse_form_follows_the_features() -> None:
-    features = FixedFeatures()
+def test_features_are_converted_once_and_again_when_they_change() -> None:
+    sparse_features = SparseFeatures()
     x = (torch.rand(N, 200) < 0.03).float()
-    first = features(x)
-    assert features(x) is first  # made once
+    first = sparse_features(x)
+    assert sparse_features(x) is first
     x[0, 0] = 7.0
-    assert float(features(x).to_dense()[0, 0]) == 7.0
+    assert float(sparse_features(x).to_dense()[0, 0]) == 7.0
     other = (torch.rand(N, 200) < 0.03).float()
-    assert torch.equal(features(other).to_dense(), other)
-    full = torch.randn(N, 200)
-    assert features(full) is full
+    assert torch.equal(sparse_features(other).to_dense(), other)
+    dense = torch.randn(N, 200)
+    assert sparse_features(dense) is dense
     narrow = torch.zeros(N, 64)
-    assert features(narrow) is narrow
+    assert sparse_features(narrow) is narrow
     with torch.autocast("cpu", torch.bfloat16):
-        assert features(other) is other
-    with torch.inference_mode():  # a batch that a validation loop has made
-        made = other.clone()
-        assert features(made) is made
-        assert torch.equal(features(other).to_dense(), other)
-    again = copy.deepcopy(features)
-    assert torch.equal(again(other).to_dense(), other)
+        assert sparse_features(other) is other
+    with torch.inference_mode():  # as in a validation loop
+        batch = other.clone()
+        assert sparse_features(batch) is batch
+        assert torch.equal(sparse_features(other).to_dense(), other)
+    copied = copy.deepcopy(sparse_features)
+    assert torch.equal(copied(other).to_dense(), other)

@@ -1,4 +1,4 @@
-"""Grouped members against one after another, layer by layer, in float64."""
+"""Grouped and vectorized ensembles against their members one by one; float64."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ NETWORKS: dict[str, Make] = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("run", [grouped_forward, vmap_members])
-def test_is_each_member_by_itself(name: str, run: Callable[..., torch.Tensor]) -> None:
+def test_outputs_gradients_and_buffers_equal_those_of_single_members(
+    name: str, run: Callable[..., torch.Tensor]
+) -> None:
     members = [NETWORKS[name]().double().train() for _ in range(3)]
     alone = copy.deepcopy(members)
     assert can_group(members[0])
@@ -79,7 +81,7 @@ def test_is_each_member_by_itself(name: str, run: Callable[..., torch.Tensor]) -
     torch.testing.assert_close(run(members, x), evaluated, atol=1e-12, rtol=0)
 
 
-def test_members_drop_different_units_of_the_same_input() -> None:
+def test_members_have_different_dropout_masks_for_the_same_input() -> None:
     network = MLP([8, 2], input_dropout=0.5)
     members = [network, copy.deepcopy(network)]
     first, second = grouped_forward(members, torch.ones(20, 8))
@@ -92,7 +94,7 @@ def test_members_drop_different_units_of_the_same_input() -> None:
     assert torch.equal(first, second)
 
 
-def test_what_cannot_be_grouped_is_left_to_vmap() -> None:
+def test_networks_that_cannot_be_grouped() -> None:
     assert not can_group(MLP([8, 4, 2], "scaled_sigmoid"))
     assert not can_group(MLP([8, 4, 2], normalization="layer"))
     assert not can_group(nn.Conv2d(4, 4, 3, groups=2))

@@ -1,11 +1,16 @@
+"""Multi-layer perceptrons and activations."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
 
+from zoo.errors import InputError
 from zoo.networks import MLP, make_activation
 
 
-def test_is_the_formula() -> None:
+def test_outputs_equal_the_formula() -> None:
     network = MLP([6, 4, 3], "tanh").double()
     first, last = [layer for layer in network if isinstance(layer, nn.Linear)]
     x = torch.randn(5, 2, 3, dtype=torch.float64)
@@ -27,12 +32,12 @@ def test_the_last_layer_is_linear() -> None:
     assert isinstance(MLP([4, 3, 2])[-1], nn.Linear)
 
 
-def test_unknown_activation_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="unknown activation 'rleu'; choose from relu"):
+def test_an_unknown_activation_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(InputError, match="unknown activation 'rleu'; did you mean 'relu'"):
         make_activation("rleu")
 
 
-def test_the_sigmoids_slope_is_learned_and_stays_positive() -> None:
+def test_the_slope_of_a_scaled_sigmoid_is_learned() -> None:
     layer = make_activation("scaled_sigmoid").double()
     x = torch.randn(9, dtype=torch.float64)
     torch.testing.assert_close(layer(x), torch.sigmoid(x))
@@ -44,8 +49,13 @@ def test_the_sigmoids_slope_is_learned_and_stays_positive() -> None:
     assert layer.log_slope.grad.abs() > 0
 
 
-def test_dropout_for_each_layer() -> None:
+def test_an_mlp_needs_two_widths() -> None:
+    with pytest.raises(InputError, match=r"needs an input and an output width, got sizes=\(4,\)"):
+        MLP([4])
+
+
+def test_each_hidden_layer_can_have_its_own_dropout() -> None:
     network = MLP([10, 8, 6, 4, 2], dropout=(0.1, 0.0, 0.5))
     assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.1, 0.5]
-    with pytest.raises(ValueError, match="2 dropout rates for 3 hidden layers"):
+    with pytest.raises(InputError, match="dropout has 2 values for 3 hidden layers"):
         MLP([10, 8, 6, 4, 2], dropout=(0.1, 0.5))

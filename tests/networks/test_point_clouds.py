@@ -1,4 +1,4 @@
-"""Networks on points: symmetry in the order of points, motions, batches; float64."""
+"""Networks on point clouds: permutations, rotations, batches; float64."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from zoo.networks.point_clouds import POINT_NETWORKS, PointNet, PointNetwork, Sh
 B, N = 3, 50
 
 
-def make(name: str, local: bool = True) -> PointNetwork:
+def make(name: str, per_point: bool = True) -> PointNetwork:
     torch.manual_seed(0)
     options: dict[str, Any] = {"k": 8} if name in ("dgcnn", "invariant") else {}
-    network = POINT_NETWORKS[name](8, local=local, **options).double().eval()
-    for module in network.modules():  # statistics and alignments that are not trivial
+    network = POINT_NETWORKS[name](8, per_point=per_point, **options).double().eval()
+    for module in network.modules():  # statistics and alignments different from the initial ones
         if isinstance(module, torch.nn.BatchNorm1d):
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
@@ -27,62 +27,63 @@ def make(name: str, local: bool = True) -> PointNetwork:
     return network
 
 
-def cloud() -> Tensor:
+def clouds() -> Tensor:
     points = torch.randn(B, N, 3, dtype=torch.float64)
     return points / points.norm(dim=-1).amax(1)[:, None, None]
 
 
 @pytest.mark.parametrize("name", POINT_NETWORKS)
-def test_the_order_of_points_means_nothing(name: str) -> None:
-    network, points = make(name), cloud()
+def test_permuting_the_points_permutes_only_their_features(name: str) -> None:
+    network, points = make(name), clouds()
     order = torch.randperm(N)
     before, after = network(points), network(points[:, order])
-    torch.testing.assert_close(after.shape, before.shape, atol=1e-10, rtol=0)
-    torch.testing.assert_close(after.local, before.local[:, order], atol=1e-10, rtol=0)
+    torch.testing.assert_close(after.cloud, before.cloud, atol=1e-10, rtol=0)
+    torch.testing.assert_close(after.points, before.points[:, order], atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("name", POINT_NETWORKS)
-def test_clouds_of_a_batch_know_nothing_of_each_other(name: str) -> None:
-    network, points = make(name), cloud()
+def test_a_batch_equals_its_clouds_one_by_one(name: str) -> None:
+    network, points = make(name), clouds()
     together = network(points)
     for i in range(B):
         alone = network(points[i : i + 1])
-        torch.testing.assert_close(alone.shape[0], together.shape[i], atol=1e-10, rtol=0)
-        torch.testing.assert_close(alone.local[0], together.local[i], atol=1e-10, rtol=0)
+        torch.testing.assert_close(alone.cloud[0], together.cloud[i], atol=1e-10, rtol=0)
+        torch.testing.assert_close(alone.points[0], together.points[i], atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("name", POINT_NETWORKS)
-def test_rotations_change_nothing_where_that_is_claimed(name: str) -> None:
-    network, points = make(name), cloud()
+def test_only_the_invariant_network_is_invariant_to_rotations(name: str) -> None:
+    network, points = make(name), clouds()
     moved = points @ random_rotations(B, dtype=torch.float64).mT + 0.5
     before, after = network(points), network(moved)
     if name == "invariant":
-        torch.testing.assert_close(after.shape, before.shape, atol=1e-9, rtol=0)
-        torch.testing.assert_close(after.local, before.local, atol=1e-9, rtol=0)
+        torch.testing.assert_close(after.cloud, before.cloud, atol=1e-9, rtol=0)
+        torch.testing.assert_close(after.points, before.points, atol=1e-9, rtol=0)
     else:
-        assert (after.shape - before.shape).abs().max() > 1e-3
+        assert (after.cloud - before.cloud).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", POINT_NETWORKS)
 def test_shapes(name: str) -> None:
-    points = cloud()
-    whole, parts = make(name, local=False), make(name)
-    found = whole(points)
-    assert found.shape.shape == (B, whole.shape_dim)
-    assert found.local is None
-    found = parts(points)
-    assert found.shape.shape == (B, parts.shape_dim)
-    assert found.local.shape == (B, N, parts.local_dim)
-    assert (found.misalignment is not None) == (name == "pointnet")
+    points = clouds()
+    network = make(name, per_point=False)
+    features = network(points)
+    assert features.cloud.shape == (B, network.cloud_dim)
+    assert features.points is None
+    network = make(name)
+    features = network(points)
+    assert features.cloud.shape == (B, network.cloud_dim)
+    assert features.points.shape == (B, N, network.point_dim)
+    assert (features.misalignment is not None) == (name == "pointnet")
 
 
-def test_an_alignment_is_nearly_the_identity_at_first() -> None:
+def test_alignments_are_initially_close_to_the_identity() -> None:
     torch.manual_seed(0)
     network = PointNet(8).double().eval()
-    points = cloud()
-    unit = torch.eye(3).double().expand(B, 3, 3)
-    torch.testing.assert_close(network.align_points(points), unit, atol=0.05, rtol=0)
-    assert float(network(points).misalignment) < 0.1
+    points = clouds()
+    identity = torch.eye(3).double().expand(B, 3, 3)
+    torch.testing.assert_close(network.align_points(points), identity, atol=0.05, rtol=0)
+    assert float(network(points).misalignment.detach()) < 0.1
     torch.nn.init.normal_(network.align_features.map.weight, std=0.1)
     h = network.first(points @ network.align_points(points))
     a = network.align_features(h)

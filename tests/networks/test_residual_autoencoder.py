@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from zoo.errors import InputError
 from zoo.networks import ResidualDecoder, ResidualEncoder
-from zoo.networks.residual_autoencoder import ResidualBlock
+from zoo.networks.residual_autoencoder import PreActivationBlock
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 17, 30), (2, 5, 9)])
@@ -18,14 +19,14 @@ def test_the_decoder_restores_any_size(shape: tuple[int, int, int], blocks: int)
 
 
 def test_a_block_adds_to_its_input() -> None:
-    block = ResidualBlock(4)
+    block = PreActivationBlock(4)
     x = torch.randn(2, 4, 5, 5)
     torch.testing.assert_close(block(x) - x, block.change(x))
 
 
 @pytest.mark.parametrize("network", [ResidualEncoder, ResidualDecoder])
-def test_what_is_no_image_is_refused(network: type) -> None:
-    with pytest.raises(ValueError, match=r"needs images .* got \(10,\)"):
+def test_unsuitable_shapes_are_refused(network: type) -> None:
+    with pytest.raises(InputError, match=r"needs images .* got \(10,\)"):
         network((10,), (4,), 2)
-    with pytest.raises(ValueError, match="do not fit images of 8×8"):
+    with pytest.raises(InputError, match="do not fit images of 8×8"):
         network((1, 8, 8), (4,) * 6, 2)

@@ -1,4 +1,4 @@
-"""A stack of any layer: causality, padding, states, equal weights; float64 where numeric."""
+"""Stacks of sequence layers: causality, padding, states, numbers of parameters; mostly float64."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InputError
-from zoo.networks.position_encoding import POSITIONS
+from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES, SequenceConfig, SequenceNetwork
 
 B, T, DIM = 3, 12, 16
-KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYER_TYPES[1:]]
+NETWORKS = [("transformer", name) for name in POSITION_ENCODINGS] + [
+    (name, "none") for name in LAYER_TYPES[1:]
+]
 
 
 @pytest.fixture(autouse=True)
@@ -21,13 +23,18 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def make(layer: str, position: str, causal: bool, **options: Any) -> SequenceNetwork:
-    of_network = {k: options.pop(k) for k in ("window", "cross") if k in options}
-    length = options.pop("length", 64)
+def make(
+    layer_type: str,
+    position: str,
+    causal: bool,
+    window: int | None = None,
+    max_length: int = 64,
+    **options: Any,
+) -> SequenceNetwork:
     settings: dict[str, Any] = {"layers": 2, "heads": 4, "init_std": 0.2, **options}
-    config = SequenceConfig(layer_type=layer, dim=DIM, position=position, **settings)
-    network = SequenceNetwork(config, length, causal, **of_network)
-    if position == "sinusoidal":  # as large as these tokens
+    config = SequenceConfig(layer_type=layer_type, dim=DIM, position=position, **settings)
+    network = SequenceNetwork(config, max_length, causal, window)
+    if position == "sinusoidal":  # of the size of the tokens in these tests
         network.position.scale.data.fill_(1.0)
     return network.double().eval()
 
@@ -36,12 +43,12 @@ def tokens(*shape: int) -> Tensor:
     return torch.randn(*(shape or (B, T)), DIM, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("layer", "position"), KINDS)
+@pytest.mark.parametrize(("layer_type", "position"), NETWORKS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_later_token_changes_nothing_before_it(
-    layer: str, position: str, dtype: torch.dtype
+def test_a_causal_network_does_not_see_later_tokens(
+    layer_type: str, position: str, dtype: torch.dtype
 ) -> None:
-    network = make(layer, position, causal=True).to(dtype)
+    network = make(layer_type, position, causal=True).to(dtype)
     x = tokens().to(dtype)
     before = network(x)
     for t in (0, 5, T - 1):
@@ -52,19 +59,19 @@ def test_a_later_token_changes_nothing_before_it(
         assert not torch.equal(after[:, t], before[:, t])
 
 
-@pytest.mark.parametrize(("layer", "position"), KINDS)
-def test_looking_ahead(layer: str, position: str) -> None:
-    """Without causality a later token matters, except to a layer that mixes none."""
-    network = make(layer, position, causal=False)
+@pytest.mark.parametrize(("layer_type", "position"), NETWORKS)
+def test_a_network_that_is_not_causal_sees_later_tokens(layer_type: str, position: str) -> None:
+    """Except for the MLP, which does not mix tokens."""
+    network = make(layer_type, position, causal=False)
     x = tokens()
     changed = x.clone()
     changed[:, 1] = torch.randn_like(changed[:, 1])
     same = torch.equal(network(changed)[:, 0], network(x)[:, 0])
-    assert same == (layer == "mlp")
+    assert same == (layer_type == "mlp")
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_without_positions_an_encoder_is_permutation_equivariant(position: str) -> None:
+@pytest.mark.parametrize("position", POSITION_ENCODINGS)
+def test_an_encoder_is_permutation_equivariant_only_without_positions(position: str) -> None:
     network = make("transformer", position, causal=False)
     x, order = tokens(), torch.randperm(T)
     permuted, expected = network(x[:, order]), network(x)[:, order]
@@ -74,75 +81,77 @@ def test_without_positions_an_encoder_is_permutation_equivariant(position: str) 
         assert (permuted - expected).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("layer", "position"), KINDS)
+@pytest.mark.parametrize(("layer_type", "position"), NETWORKS)
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("garbage", [0.0, 1e6, float("inf"), float("nan")])
-def test_padding_changes_nothing(layer: str, position: str, causal: bool, garbage: float) -> None:
-    network = make(layer, position, causal)
+@pytest.mark.parametrize("content", [0.0, 1e6, float("inf"), float("nan")])
+def test_padding_changes_nothing(
+    layer_type: str, position: str, causal: bool, content: float
+) -> None:
+    network = make(layer_type, position, causal)
     x = tokens(1, 5)
     alone = network(x)[0]
-    for places in (range(5), range(4, 9), (0, 2, 3, 7, 8)):  # at the right, at the left, between
-        row = torch.full((1, 9, DIM), garbage, dtype=torch.float64)
-        valid = torch.zeros(1, 9, dtype=torch.bool)
-        row[0, list(places)], valid[0, list(places)] = x[0], True
-        batch = torch.cat([row, tokens(1, 9)]), torch.cat([valid, torch.ones_like(valid)])
-        out = network(*batch)
-        torch.testing.assert_close(out[0, list(places)], alone, rtol=1e-10, atol=1e-10)
-        assert bool((out[0][~valid[0]] == 0).all())
-        torch.testing.assert_close(out[1:], network(batch[0][1:]), rtol=1e-10, atol=1e-10)
+    for positions in (range(5), range(4, 9), (0, 2, 3, 7, 8)):  # padding right, left, between
+        kept = list(positions)
+        row = torch.full((1, 9, DIM), content, dtype=torch.float64)
+        mask = torch.zeros(1, 9, dtype=torch.bool)
+        row[0, kept], mask[0, kept] = x[0], True
+        batch = torch.cat([row, tokens(1, 9)])
+        out = network(batch, torch.cat([mask, torch.ones_like(mask)]))
+        torch.testing.assert_close(out[0, kept], alone, rtol=1e-10, atol=1e-10)
+        assert bool((out[0][~mask[0]] == 0).all())
+        torch.testing.assert_close(out[1:], network(batch[1:]), rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("layer", "position"), KINDS)
+@pytest.mark.parametrize(("layer_type", "position"), NETWORKS)
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_row_of_padding_alone_is_zero(layer: str, position: str, causal: bool) -> None:
-    network = make(layer, position, causal)
+def test_a_row_of_only_padding_gives_zeros(layer_type: str, position: str, causal: bool) -> None:
+    network = make(layer_type, position, causal)
     x = tokens().requires_grad_()
-    valid = torch.ones(B, T, dtype=torch.bool)
-    valid[1] = False
-    out = network(x, valid)
+    mask = torch.ones(B, T, dtype=torch.bool)
+    mask[1] = False
+    out = network(x, mask)
     assert bool((out[1] == 0).all())
-    (slope,) = torch.autograd.grad(out.square().sum(), x)
-    assert slope.isfinite().all()
+    (gradient,) = torch.autograd.grad(out.square().sum(), x)
+    assert gradient.isfinite().all()
     assert all(p.isfinite().all() for p in network.parameters())
 
 
-def in_chunks(network: SequenceNetwork, x: Tensor, size: int) -> Tensor:
+def run_in_chunks(network: SequenceNetwork, x: Tensor, size: int) -> Tensor:
     state = network.new_state()
     return torch.cat([network(chunk, state=state) for chunk in x.split(size, dim=1)], 1)
 
 
-@pytest.mark.parametrize(("layer", "position"), KINDS)
+@pytest.mark.parametrize(("layer_type", "position"), NETWORKS)
 @pytest.mark.parametrize("window", [None, 4, 1])
 @pytest.mark.parametrize("size", [1, 3, T])
-def test_a_state_gives_what_the_whole_pass_gives(
-    layer: str, position: str, window: int | None, size: int
+def test_passes_in_chunks_with_a_state_equal_one_pass(
+    layer_type: str, position: str, window: int | None, size: int
 ) -> None:
-    network = make(layer, position, causal=True, window=window, kv_heads=2, qk_norm=True)
+    network = make(layer_type, position, causal=True, window=window, kv_heads=2, qk_norm=True)
     x = tokens()
-    torch.testing.assert_close(in_chunks(network, x, size), network(x), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(run_in_chunks(network, x, size), network(x), rtol=1e-9, atol=1e-10)
 
 
-def test_a_window_is_as_wide_as_it_says() -> None:
-    """One layer that sees 4 tokens: the fifth before makes no difference, the fourth does."""
+def test_a_window_of_4_tokens_sees_the_token_and_3_before_it() -> None:
     network = make("transformer", "rotary", causal=True, layers=1, window=4)
     x = tokens()
-    for back, matters in ((3, True), (4, False)):
+    for distance, is_seen in ((3, True), (4, False)):
         changed = x.clone()
-        changed[:, T - 1 - back] = torch.randn(DIM, dtype=torch.float64)
-        assert torch.equal(network(changed)[:, -1], network(x)[:, -1]) != matters
+        changed[:, T - 1 - distance] = torch.randn(DIM, dtype=torch.float64)
+        assert torch.equal(network(changed)[:, -1], network(x)[:, -1]) != is_seen
 
 
-def test_a_state_keeps_no_more_than_its_window() -> None:
+def test_a_state_keeps_only_the_tokens_in_its_window() -> None:
     network = make("transformer", "rotary", causal=True, window=4)
     state = network.new_state()
     network(tokens(), state=state)
     assert state.length == T
-    assert len(state.layers[0].own) == 3  # the next token sees itself and three before it
+    assert len(state.layers[0].self_attention) == 3  # the next token sees itself and these
 
 
-@pytest.mark.parametrize("layer", LAYER_TYPES)
-def test_rows_of_a_state_can_be_chosen(layer: str) -> None:
-    network = make(layer, "rotary", causal=True)
+@pytest.mark.parametrize("layer_type", LAYER_TYPES)
+def test_rows_of_a_state_can_be_selected(layer_type: str) -> None:
+    network = make(layer_type, "rotary", causal=True)
     x, rows = tokens(), torch.tensor([2, 0, 0])
     state = network.new_state()
     network(x[:, :7], state=state)
@@ -151,36 +160,39 @@ def test_rows_of_a_state_can_be_chosen(layer: str) -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-def test_a_prior_says_who_may_attend_to_whom(causal: bool) -> None:
-    network = make("transformer", "rotary", causal, window=None)
+def test_an_attention_mask_restricts_which_tokens_attend_to_which(causal: bool) -> None:
+    network = make("transformer", "rotary", causal)
     x = tokens()
-    prior = torch.eye(T, dtype=torch.bool)
-    prior[6, 3] = True
-    y = network(x, prior=prior)
+    attention_mask = torch.eye(T, dtype=torch.bool)
+    attention_mask[6, 3] = True
+    y = network(x, attention_mask=attention_mask)
     changed = x.clone()
     changed[:, 3] = torch.randn_like(changed[:, 3])
-    moved = (network(changed, prior=prior) - y).abs().amax((0, 2)) > 1e-9
-    assert moved.nonzero()[:, 0].tolist() == [3, 6]
-    # with padding in front the structure moves along with the tokens
+    difference = (network(changed, attention_mask=attention_mask) - y).abs().amax((0, 2))
+    assert (difference > 1e-9).nonzero()[:, 0].tolist() == [3, 6]
+    # with padding in front, rows and columns of the mask are shifted like the tokens
     padded = torch.cat([torch.full((B, 2, DIM), 9.0).double(), x], 1)
-    valid = torch.cat([torch.zeros(B, 2).bool(), torch.ones(B, T).bool()], 1)
-    wide = torch.zeros(T + 2, T + 2, dtype=torch.bool)
-    wide[2:, 2:] = prior
-    torch.testing.assert_close(network(padded, valid, wide)[:, 2:], y)
+    token_mask = torch.cat([torch.zeros(B, 2).bool(), torch.ones(B, T).bool()], 1)
+    padded_mask = torch.zeros(T + 2, T + 2, dtype=torch.bool)
+    padded_mask[2:, 2:] = attention_mask
+    torch.testing.assert_close(network(padded, token_mask, padded_mask)[:, 2:], y)
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("layer", LAYER_TYPES[1:])
+@pytest.mark.parametrize("layer_type", LAYER_TYPES[1:])
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
-def test_layers_have_equally_many_weights(layer: str, causal: bool, activation: str) -> None:
-    def weights(name: str) -> int:
+def test_all_layer_types_have_the_same_number_of_parameters(
+    layer_type: str, causal: bool, activation: str
+) -> None:
+    def num_parameters(name: str) -> int:
         config = SequenceConfig(
             layer_type=name, dim=64, layers=3, heads=4, activation=activation, position="rotary"
         )
         network = SequenceNetwork(config, 32, causal)
         return sum(p.numel() for p in network.parameters())
 
-    assert weights(layer) == pytest.approx(weights("transformer"), rel=0.01)
+    expected = num_parameters("transformer")
+    assert num_parameters(layer_type) == pytest.approx(expected, rel=0.01)
 
 
 def test_zero_init_makes_every_layer_the_identity() -> None:
@@ -189,9 +201,16 @@ def test_zero_init_makes_every_layer_the_identity() -> None:
     torch.testing.assert_close(network(x), network.norm(x))
 
 
-@pytest.mark.parametrize("layer", LAYER_TYPES)
-def test_dropout_is_for_training_alone(layer: str) -> None:
-    network, plain = (make(layer, "rotary", causal=True, dropout=rate) for rate in (0.5, 0.0))
+@pytest.mark.parametrize("layer_type", LAYER_TYPES)
+def test_without_layers_only_the_final_norm_is_left(layer_type: str) -> None:
+    network = make(layer_type, "rotary", causal=False, layers=0)
+    x = tokens()
+    torch.testing.assert_close(network(x), network.norm(x))
+
+
+@pytest.mark.parametrize("layer_type", LAYER_TYPES)
+def test_dropout_acts_only_in_training(layer_type: str) -> None:
+    network, plain = (make(layer_type, "rotary", causal=True, dropout=rate) for rate in (0.5, 0.0))
     plain.load_state_dict(network.state_dict())
     x = tokens()
     assert torch.equal(network(x), plain(x))
@@ -203,40 +222,51 @@ def test_dropout_is_for_training_alone(layer: str) -> None:
     ("options", "message"),
     [
         ({"layer_type": "convolution"}, "unknown layer_type 'convolution'; .*transformer, mlp"),
-        ({"layer_type": "gru", "cross": True}, "layer_type='gru' has no cross-attention"),
+        (
+            {"layer_type": "gru", "cross_attention": True},
+            "layer_type='gru' does not support cross-attention: choose 'transformer'",
+        ),
         ({"position": "rope"}, "unknown position 'rope'; .*none, learned"),
         ({"normalization": "group"}, "unknown normalization 'group'; choose from layer, rms, b"),
-        ({"normalization": "batch"}, "lets a token see later ones"),
+        ({"normalization": "batch"}, "a causal network must not see later tokens"),
         ({"activation": "tanh"}, "unknown activation 'tanh'; choose from relu, gelu"),
+        ({"layers": -1}, "layers must not be negative, got -1"),
+        ({"mlp_dim": 0}, "mlp_dim must be at least 1, got 0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+        ({"window": 0}, "window must be at least 1, got 0"),
     ],
 )
-def test_bad_settings(options: dict[str, Any], message: str) -> None:
-    cross = options.pop("cross", False)
+def test_invalid_settings(options: dict[str, Any], message: str) -> None:
+    names = ("window", "cross_attention")
+    arguments = {name: options[name] for name in names if name in options}
+    settings = {name: value for name, value in options.items() if name not in names}
     with pytest.raises(InputError, match=message):
-        SequenceNetwork(SequenceConfig(dim=16, layers=1, heads=4, **options), 8, True, cross=cross)
+        SequenceNetwork(
+            SequenceConfig(**{"dim": 16, "layers": 1, "heads": 4} | settings), 8, True, **arguments
+        )
 
 
-def test_batch_norm_of_tokens() -> None:
-    """Features have mean 0 and variance 1 over all tokens; what is kept serves alone later."""
-    network = make("transformer", "none", causal=False, norm="batch").train()
+def test_batch_normalization_of_tokens() -> None:
+    """Features have mean 0 and variance 1 over all tokens; evaluation uses running statistics."""
+    network = make("transformer", "none", causal=False, normalization="batch").train()
     x = 3 + 2 * tokens(64, T)
     out = network(x)
     assert out.mean((0, 1)).abs().max() < 1e-12
     assert (out.var((0, 1), correction=0) - 1).abs().max() < 1e-3
     network.eval()
     torch.testing.assert_close(network(x)[:1], network(x[:1]))
-    padded = torch.ones(3, T).bool()
-    padded[0, -2:] = False
-    network(x[:3], padded)  # in evaluation no statistics are taken
-    with pytest.raises(ValueError, match="would count padding as tokens"):
-        network.train()(x[:3], padded)
+    mask = torch.ones(3, T).bool()
+    mask[0, -2:] = False
+    network(x[:3], mask)  # allowed in evaluation, which does not compute statistics
+    with pytest.raises(ValueError, match="would include padding in its statistics"):
+        network.train()(x[:3], mask)
 
 
-def test_bad_passes() -> None:
-    network = make("transformer", "learned", causal=True, length=8)
-    with pytest.raises(ValueError, match="12 tokens, but positions are learned for 8"):
+def test_invalid_passes() -> None:
+    network = make("transformer", "learned", causal=True, max_length=8)
+    with pytest.raises(ValueError, match="got 12 tokens, learned positions end at 8"):
         network(tokens())
-    with pytest.raises(ValueError, match="no padding, no prior"):
+    with pytest.raises(ValueError, match="cannot be combined with token_mask or attention_mask"):
         network(tokens(1, 3), torch.ones(1, 3).bool(), state=network.new_state())
-    with pytest.raises(ValueError, match="cannot go token by token"):
+    with pytest.raises(ValueError, match="only a causal network can process tokens one at a time"):
         make("transformer", "rotary", causal=False).new_state()

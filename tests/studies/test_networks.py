@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from datamodules import Digits
-from zoo.networks.normalization import image_norm
+from zoo.networks.normalization import make_image_norm
 from zoo.studies import (
     convolution,
     double_descent,
@@ -203,7 +203,7 @@ def test_a_peak_is_told_in_standard_errors() -> None:
 @pytest.mark.parametrize("name", list(normalization.OVER))
 def test_layers_normalise_what_they_are_said_to(name: str) -> None:
     x = torch.randn(5, 8, 6, 6).double() * 3 + 1
-    layer = image_norm(name, 8)[0].double()
+    layer = make_image_norm(name, 8)[0].double()
     mean, variance = normalization.moments(layer(x), normalization.OVER[name])
     assert mean < 1e-12
     assert variance < 1e-4

@@ -1,7 +1,7 @@
-"""Building blocks as plain ``nn.Module``; they know nothing of Lightning."""
+"""Building blocks as plain ``nn.Module`` classes, independent of Lightning."""
 
 from zoo.networks.conv_autoencoder import ConvDecoder, ConvEncoder
-from zoo.networks.mlp import MLP, Unflatten, make_activation
+from zoo.networks.mlp import MLP, make_activation
 from zoo.networks.normalization import Normalize
 from zoo.networks.residual_autoencoder import ResidualDecoder, ResidualEncoder
 from zoo.networks.running_gaussian import RunningGaussian
@@ -14,6 +14,5 @@ __all__ = [
     "ResidualDecoder",
     "ResidualEncoder",
     "RunningGaussian",
-    "Unflatten",
     "make_activation",
 ]

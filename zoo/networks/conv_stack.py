@@ -3,46 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from zoo.networks.mlp import make_activation
-from zoo.networks.normalization import image_norm, removes_bias
+from zoo.errors import InputError, check_choice, check_non_negative
+from zoo.networks.mlp import expand_per_layer, make_activation
+from zoo.networks.normalization import cancels_bias, make_image_norm
+from zoo.networks.shapes import check_image_shape, infer_output_shape
 
 PADDINGS = ("valid", "same", "full")
+PADDING_MODES = ("zeros", "circular")
 POOLINGS: dict[str, type[nn.Module]] = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 
 
 class ConvStack(nn.Sequential):
-    """Layers h ← dropout(φ(norm(pool(W ∗ h + b)))): feature maps of an image.
+    """Convolutional layers h ← dropout(φ(norm(pool(W ∗ h + b)))): feature maps of an image.
 
-    Pooling comes first: the nonlinearity and the norm then work on a quarter of the pixels, and
-    with ReLU and max pooling alone the order makes no difference. b is left out where the
-    normalisation removes it. Every setting of a layer may be one value for all or one for each.
+    Pooling comes first, so with 2×2 pooling the normalization and the nonlinearity work on a
+    quarter of the pixels; with ReLU and max pooling only, the order makes no difference. b is
+    omitted where the normalization cancels it. Settings of a layer may be one value for all layers
+    or one for each.
 
     Args:
-        input_shape: (C, H, W).
-        channels: after each convolution.
-        kernel_size: side in pixels, default 3.
-        stride: default 1.
+        input_shape: shape of one image, (C, H, W).
+        channels: output channels of each convolution.
+        kernel_size: side of the kernels in pixels, default 3.
+        stride: stride of the convolutions, default 1.
         padding: ``valid`` (none), ``same`` (default; (k−1)/2 on each side, odd k), ``full`` (k−1
-            on each side), or pixels on each side.
+            on each side), or the number of pixels on each side.
         padding_mode: ``zeros`` (default) or ``circular``.
         pooling: ``max`` (default) or ``avg``.
-        pool_size: side and stride of the pooling, default 2; 1 for none.
-        normalization: see :mod:`zoo.networks.normalization`, default ``none``.
-        activation: name of φ, default ``relu``.
-        dropout: probability by which a whole feature map is dropped, default 0.
+        pool_size: side and stride of the pooling windows, default 2; 1 for no pooling.
+        normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``.
+        activation: nonlinearity φ, default ``relu``.
+        dropout: probability that a whole feature map is dropped, default 0.
 
     Attributes:
-        output_shape: (C, H, W) of the last feature map.
+        output_shape: shape of the last feature map, (C, H, W).
 
     Shapes: (B, C, H, W) → (B, *output_shape).
 
     Raises:
-        ValueError: no image; unknown names; an image that is too small for the layers.
+        InputError: samples that are not images, or images too small for the layers; unknown names;
+            a sequence of settings that does not have one for each layer.
     """
 
     def __init__(
@@ -59,100 +62,79 @@ class ConvStack(nn.Sequential):
         activation: str = "relu",
         dropout: float | Sequence[float] = 0.0,
     ) -> None:
-        if len(input_shape) != 3:
-            raise ValueError(
-                "a convolutional network needs images (channels, height, width), "
-                f"got {tuple(input_shape)}"
-            )
-        if pooling not in POOLINGS:
-            raise ValueError(f"unknown pooling {pooling!r}; choose from {', '.join(POOLINGS)}")
-        if padding_mode not in ("zeros", "circular"):
-            raise ValueError(f"unknown padding_mode {padding_mode!r}; choose from zeros, circular")
+        check_image_shape(input_shape)
+        check_choice("pooling", pooling, POOLINGS)
+        check_choice("padding_mode", padding_mode, PADDING_MODES)
         count = len(channels)
-        kernels = per_layer("kernel_size", kernel_size, count)
-        strides = per_layer("stride", stride, count)
-        edges = per_layer("padding", padding, count)
-        pools = per_layer("pool_size", pool_size, count)
-        rates = per_layer("dropout", dropout, count)
-        bias = not removes_bias(normalization, image=True)
+        kernel_sizes = expand_per_layer("kernel_size", kernel_size, count)
+        strides = expand_per_layer("stride", stride, count)
+        paddings = expand_per_layer("padding", padding, count)
+        pool_sizes = expand_per_layer("pool_size", pool_size, count)
+        rates = expand_per_layer("dropout", dropout, count)
+        bias = not cancels_bias(normalization, is_image=True)
         layers: list[nn.Module] = []
-        width = input_shape[0]
-        for i, out in enumerate(channels):
-            margin = resolve_padding(edges[i], kernels[i])
+        in_channels = input_shape[0]
+        for i, width in enumerate(channels):
+            pixels = padding_in_pixels(paddings[i], kernel_sizes[i])
             layers.append(
                 nn.Conv2d(
-                    width, out, kernels[i], strides[i], margin, bias=bias,
+                    in_channels, width, kernel_sizes[i], strides[i], pixels, bias=bias,
                     padding_mode=padding_mode,  # type: ignore[arg-type]
                 )
             )  # fmt: skip
-            if pools[i] > 1:
-                layers.append(POOLINGS[pooling](pools[i]))
-            layers += [*image_norm(normalization, out), make_activation(activation)]
+            if pool_sizes[i] > 1:
+                layers.append(POOLINGS[pooling](pool_sizes[i]))
+            layers += [*make_image_norm(normalization, width), make_activation(activation)]
             if rates[i]:
                 layers.append(nn.Dropout2d(rates[i]))
-            width = out
+            in_channels = width
         super().__init__(*layers)
-        self.output_shape = output_shape(self, input_shape)
+        try:
+            self.output_shape = infer_output_shape(self, input_shape)
+        except RuntimeError as error:
+            raise InputError(
+                f"images of {input_shape[1]}×{input_shape[2]} pixels are too small for these "
+                f"layers: shorten channels={tuple(channels)}, or choose a smaller kernel_size or "
+                "pool_size, or more padding"
+            ) from error
 
 
-def per_layer(name: str, value: Any, count: int) -> list[Any]:
-    """One value for all layers, or one for each, as a list.
+def padding_in_pixels(padding: str | int, kernel_size: int) -> int:
+    """Return the number of pixels added on each side.
 
-    Raises:
-        ValueError: neither one nor ``count`` values.
-    """
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return [value] * count
-    if len(value) != count:
-        raise ValueError(f"{name} has {len(value)} values for {count} layers")
-    return list(value)
-
-
-def resolve_padding(name: str | int, kernel: int) -> int:
-    """Pixels added on each side."""
-    if isinstance(name, int):
-        if name < 0:
-            raise ValueError(f"padding must not be negative, got {name}")
-        return name
-    if name not in PADDINGS:
-        raise ValueError(f"unknown padding {name!r}; choose from {', '.join(PADDINGS)}")
-    if name == "same" and kernel % 2 == 0:
-        raise ValueError(f"padding 'same' needs an odd kernel_size, got {kernel}")
-    return {"valid": 0, "same": kernel // 2, "full": kernel - 1}[name]
-
-
-def output_shape(network: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
-    """Shape of one output, found by trying.
+    Args:
+        padding: ``valid``, ``same``, ``full`` or the number itself; see :class:`ConvStack`.
+        kernel_size: side of the kernel in pixels.
 
     Raises:
-        ValueError: the input is too small for the layers.
+        InputError: unknown name; a negative number; ``same`` with an even kernel.
     """
-    modes = {m: m.training for m in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            output: Tensor = network(torch.zeros(1, *input_shape))
-    except RuntimeError as error:
-        raise ValueError(
-            f"images of {input_shape[1]}×{input_shape[2]} pixels are too small for these layers: "
-            "give fewer channels, a smaller kernel_size or pool_size, or other padding"
-        ) from error
-    for module, mode in modes.items():
-        module.training = mode
-    return tuple(output.shape[1:])
+    if isinstance(padding, int):
+        check_non_negative(padding=padding)
+        return padding
+    check_choice("padding", padding, PADDINGS)
+    if padding == "same" and kernel_size % 2 == 0:
+        raise InputError(f"padding 'same' needs an odd kernel_size, got {kernel_size}")
+    return {"valid": 0, "same": kernel_size // 2, "full": kernel_size - 1}[padding]
 
 
 class GlobalPool(nn.Module):
-    """Mean or maximum of each feature map: (B, C, H, W) → (B, C), whatever H and W."""
+    """Mean or maximum of each feature map: (B, C, H, W) → (B, C), for any H and W.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        pooling: ``avg`` or ``max``.
+
+    Raises:
+        InputError: unknown pooling.
+    """
+
+    def __init__(self, pooling: str) -> None:
         super().__init__()
-        if kind not in POOLINGS:
-            raise ValueError(f"unknown pooling {kind!r}; choose from {', '.join(POOLINGS)}")
-        self.kind = kind
+        check_choice("pooling", pooling, POOLINGS)
+        self.pooling = pooling
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.amax((2, 3)) if self.kind == "max" else x.mean((2, 3))
+        return x.amax((2, 3)) if self.pooling == "max" else x.mean((2, 3))
 
     def extra_repr(self) -> str:
-        return self.kind
+        return self.pooling

@@ -1,4 +1,4 @@
-"""DiffusionNet: learned heat flow on surfaces."""
+"""DiffusionNet: learned heat diffusion on surfaces."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from zoo.networks.mlp import MLP
 
 
 class SurfaceBatch(NamedTuple):
-    """A batch of B surfaces, V vertices in all, and what is needed to compute on them.
+    """A batch of B surfaces with V vertices in total, and their differential operators.
 
     Attributes:
         mass: area around each vertex, (V,).
-        eigenvalues: (B, k).
-        eigenvectors: (V, k).
-        grad_index: pairs (vertex, neighbour or itself), (2, E).
+        eigenvalues: smallest eigenvalues of each surface's Laplacian, Λ, (B, k).
+        eigenvectors: the eigenvectors at each vertex, Φ, (V, k).
+        grad_index: pairs (vertex, neighbor or itself), (2, E).
         grad: coefficients of the gradient along both tangent axes, (2, E).
-        sizes: vertices of each surface.
+        sizes: number of vertices of each surface.
     """
 
     mass: Tensor
@@ -31,51 +31,64 @@ class SurfaceBatch(NamedTuple):
     sizes: Sequence[int]
 
     def project(self, x: Tensor) -> Tensor:
-        """Coefficients of functions in each surface's eigenbasis, Φᵀ M x: (V, C) → (B, k, C)."""
+        """Return the coefficients of functions in the eigenbasis, Φᵀ M x: (V, C) → (B, k, C)."""
         weighted = self.mass[:, None] * x
         parts = zip(self.eigenvectors.split(self.sizes), weighted.split(self.sizes), strict=True)
         return torch.stack([basis.mT @ part for basis, part in parts])
 
     def expand(self, coefficients: Tensor) -> Tensor:
-        """Functions by their coefficients, Φ c: (B, k, C) → (V, C)."""
+        """Return the functions with given coefficients, Φ c: (B, k, C) → (V, C)."""
         parts = zip(self.eigenvectors.split(self.sizes), coefficients.unbind(0), strict=True)
         return torch.cat([basis @ part for basis, part in parts])
 
     def gradient(self, x: Tensor) -> Tensor:
-        """Gradients of functions, (V, C) → (2, V, C)."""
-        size = (len(x), len(x))
-        with torch.autocast(x.device.type, enabled=False):  # sparse products know no half precision
-            maps = (
+        """Return the gradients of functions along the tangent axes, (V, C) → (2, V, C)."""
+        shape = (len(x), len(x))
+        # sparse products are not implemented in half precision
+        with torch.autocast(x.device.type, enabled=False):
+            matrices = (
                 torch.sparse_coo_tensor(
-                    self.grad_index, axis, size, is_coalesced=False, check_invariants=False
+                    self.grad_index, axis, shape, is_coalesced=False, check_invariants=False
                 )
                 for axis in self.grad
             )
-            return torch.stack([torch.sparse.mm(one, x.to(self.grad.dtype)) for one in maps])
+            return torch.stack([torch.sparse.mm(m, x.to(self.grad.dtype)) for m in matrices])
 
     def mean(self, x: Tensor) -> Tensor:
-        """Means over each surface by area, (V, C) → (B, C)."""
+        """Return the mean of functions over each surface, weighted by area: (V, C) → (B, C)."""
         parts = zip(self.mass.split(self.sizes), x.split(self.sizes), strict=True)
         return torch.stack([mass @ part / mass.sum() for mass, part in parts])
 
 
 class HeatDiffusion(nn.Module):
-    """Each channel flows for a time of its own: Φ e^(−Λ t) Φᵀ M x, with learned t ≥ 0 (C,)."""
+    """Heat diffusion of each channel for a learned time t ≥ 0: Φ e^(−Λ t) Φᵀ M x.
+
+    Args:
+        width: number of channels, C.
+
+    Shapes: x (V, C), :class:`SurfaceBatch` → (V, C).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # of the surface's area: from a few vertices to a tenth of the whole
+        # in units of the surface's area: heat spreads over a few vertices to a tenth of the surface
         self.log_time = nn.Parameter(torch.logspace(-4, -1, width).log())
 
-    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
-        kept = torch.exp(-on.eigenvalues[..., None] * self.log_time.exp())  # (B, k, C)
-        return on.expand(kept * on.project(x))
+    def forward(self, x: Tensor, surfaces: SurfaceBatch) -> Tensor:
+        decay = torch.exp(-surfaces.eigenvalues[..., None] * self.log_time.exp())  # (B, k, C)
+        return surfaces.expand(decay * surfaces.project(x))
 
 
 class GradientFeatures(nn.Module):
-    """How gradients lie to one another: tanh Re(w̄ ⊙ A w), w the gradients as complex numbers.
+    """Products of gradients at each vertex: tanh Re(w̄ ⊙ A w), w the gradients as complex numbers.
 
-    The axes of the tangent planes cancel, and A, complex, lets a surface's two sides differ.
+    They do not depend on the choice of tangent axes. A is complex, so the two sides of a surface
+    can be distinguished.
+
+    Args:
+        width: number of channels, C.
+
+    Shapes: gradients (2, V, C) → (V, C).
     """
 
     def __init__(self, width: int) -> None:
@@ -85,13 +98,20 @@ class GradientFeatures(nn.Module):
 
     def forward(self, gradient: Tensor) -> Tensor:
         x, y = gradient.unbind(0)
-        along = self.real(x) - self.imaginary(y)
-        across = self.real(y) + self.imaginary(x)
-        return torch.tanh(x * along + y * across)
+        real = self.real(x) - self.imaginary(y)
+        imaginary = self.real(y) + self.imaginary(x)
+        return torch.tanh(x * real + y * imaginary)
 
 
 class DiffusionBlock(nn.Module):
-    """x ← x + MLP(x, diffused x, features of its gradient)."""
+    """x ← x + MLP(x, diffused x, gradient features of diffused x).
+
+    Args:
+        width: number of channels, C.
+        dropout: dropout probability in the MLP.
+
+    Shapes: x (V, C), :class:`SurfaceBatch` → (V, C).
+    """
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -99,23 +119,24 @@ class DiffusionBlock(nn.Module):
         self.features = GradientFeatures(width)
         self.mlp = MLP([3 * width, width, width], dropout=dropout)
 
-    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
-        diffused = self.diffusion(x, on)
-        features = self.features(on.gradient(diffused))
+    def forward(self, x: Tensor, surfaces: SurfaceBatch) -> Tensor:
+        diffused = self.diffusion(x, surfaces)
+        features = self.features(surfaces.gradient(diffused))
         return x + self.mlp(torch.cat([x, diffused, features], 1))
 
 
 class DiffusionNet(nn.Module):
-    """A linear map, blocks of diffusion and pointwise MLPs, a linear map.
+    """DiffusionNet: a linear map, blocks of diffusion and pointwise MLPs, and a linear map.
 
-    What it gives is the same for a bent surface, a finer mesh (nearly) and other eigenvectors of
-    the same eigenspaces, if its inputs are.
+    If its inputs are, the output is invariant to bending the surface, to another basis of the same
+    eigenspaces and, approximately, to refining the mesh.
 
     Args:
-        in_dim, out_dim: numbers at a vertex, before and after.
-        width: C inside, default 64.
-        blocks: default 4.
-        dropout: in the MLPs, default 0.
+        in_dim: number of input features of a vertex.
+        out_dim: number of output features of a vertex.
+        width: number of channels of the blocks, C, default 64.
+        blocks: number of blocks, default 4.
+        dropout: dropout probability in the MLPs, default 0.
 
     Shapes: x (V, in_dim), :class:`SurfaceBatch` → (V, out_dim).
 
@@ -131,8 +152,8 @@ class DiffusionNet(nn.Module):
         self.blocks = nn.ModuleList(DiffusionBlock(width, dropout) for _ in range(blocks))
         self.last = nn.Linear(width, out_dim)
 
-    def forward(self, x: Tensor, on: SurfaceBatch) -> Tensor:
+    def forward(self, x: Tensor, surfaces: SurfaceBatch) -> Tensor:
         x = self.first(x)
         for block in self.blocks:
-            x = block(x, on)
+            x = block(x, surfaces)
         return self.last(x)

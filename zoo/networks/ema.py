@@ -1,4 +1,4 @@
-"""A network that follows another one."""
+"""Exponential moving average of a network's weights."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.errors import check_probability
+
 
 class EMA(nn.Module):
-    """The running mean of a network's weights: w̄ ← β w̄ + (1 − β) w after each step.
+    """Copy of a network whose weights are an exponential moving average: w̄ ← β w̄ + (1 − β) w.
 
-    β rises with the steps t, min(decay, (1 + t)/(10 + t)), so that the first weights are soon
-    forgotten. Its weights are buffers: no optimiser, penalty or count of parameters meets them,
-    checkpoints hold them. Buffers of the network are copied. It is always in evaluation mode.
+    β rises with the number of steps t, min(decay, (1 + t)/(10 + t)), so the initial weights are
+    soon forgotten. The averaged weights are buffers: checkpoints contain them, but optimizers,
+    penalties and parameter counts do not. Buffers of the network are copied, not averaged. The copy
+    is always in evaluation mode.
 
     Args:
-        network: to follow; copied.
-        decay: largest β; 0 follows at once.
+        network: network to average; it is copied.
+        decay: largest β, default 0.999; with 0 the average is always the current weights.
 
     Raises:
-        ValueError: a decay outside [0, 1).
+        InputError: a decay outside [0, 1).
 
-    Source: Yazıcı et al., The unusual effectiveness of averaging in GAN training, 2019; the rise of
-    β is that of TensorFlow's ``ExponentialMovingAverage``.
+    Source: Yazıcı et al., The unusual effectiveness of averaging in GAN training, 2019; β rises as
+    in TensorFlow's ``ExponentialMovingAverage``.
     """
 
     def __init__(self, network: nn.Module, decay: float = 0.999) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ValueError(f"the decay of an average must be in [0, 1), got {decay}")
+        check_probability(decay=decay)
         self.decay = decay
         self.network = copy.deepcopy(network).eval()
         for module in self.network.modules():
@@ -43,13 +45,18 @@ class EMA(nn.Module):
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Takes in the weights after step number ``step``, counted from 0."""
-        mine = dict(self.network.named_buffers())
-        theirs = dict(network.named_parameters())
-        weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_([mine[name] for name in theirs], list(theirs.values()), weight)
+        """Update the average with the weights of ``network``.
+
+        Args:
+            network: network with the same parameters and buffers as the copied one.
+            step: number of earlier updates, t.
+        """
+        averages = dict(self.network.named_buffers())
+        weights = dict(network.named_parameters())
+        beta = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_([averages[name] for name in weights], list(weights.values()), 1 - beta)
         for name, value in network.named_buffers():
-            mine[name].copy_(value)
+            averages[name].copy_(value)
 
     def forward(self, *inputs: Any) -> Any:
         return self.network(*inputs)

@@ -1,4 +1,4 @@
-"""Several networks of one architecture in one computation."""
+"""Forward passes of all members of an ensemble, and with several random dropout masks."""
 
 from __future__ import annotations
 
@@ -11,39 +11,42 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 
-class _Method(nn.Module):
-    """A method of a module as a module of its own, for ``functional_call``."""
+class _MethodCall(nn.Module):
+    """A method of a module in the form of ``forward``, which ``functional_call`` needs."""
 
-    def __init__(self, module: nn.Module, name: str) -> None:
+    def __init__(self, module: nn.Module, method: str) -> None:
         super().__init__()
-        self.module, self.name = module, name
+        self.module, self.method = module, method
 
     def forward(self, x: Tensor) -> Tensor:
-        return getattr(self.module, self.name)(x)
+        return getattr(self.module, self.method)(x)
 
 
 def vmap_members(
     members: Sequence[nn.Module] | nn.ModuleList, x: Tensor, method: str = "forward"
 ) -> Tensor:
-    """Outputs of all members for the same input, (B, ...) → (M, B, ...), in one vectorised pass.
+    """Compute the outputs of all members for the same input in one vectorized pass.
 
-    Gradients reach each member's own parameters, statistics of normalisation its own buffers.
+    Gradients reach the parameters of each member, and batch normalization updates its buffers.
 
     Args:
-        members: of one architecture, all in training or all in evaluation mode.
-        x: the input.
-        method: of the members, which gives their outputs.
+        members: M modules of one architecture, all in training or all in evaluation mode.
+        x: input of every member, (B, ...).
+        method: name of the members' method that computes the outputs, default ``forward``.
+
+    Returns:
+        Outputs, (M, B, ...).
     """
-    calls = [_Method(member, method) for member in members]
+    calls = [_MethodCall(member, method) for member in members]
     if len(calls) == 1:
         return calls[0](x)[None]
-    parameters = _stack([dict(c.named_parameters()) for c in calls])
-    buffers = _stack([dict(c.named_buffers()) for c in calls])
+    parameters = _stack([dict(call.named_parameters()) for call in calls])
+    buffers = _stack([dict(call.named_buffers()) for call in calls])
 
-    def one(weights: Any, statistics: Any) -> Tensor:
-        return functional_call(calls[0], (weights, statistics), (x,))
+    def run_member(parameters: Any, buffers: Any) -> Tensor:
+        return functional_call(calls[0], (parameters, buffers), (x,))
 
-    outputs = vmap(one, randomness="different")(parameters, buffers)
+    outputs = vmap(run_member, randomness="different")(parameters, buffers)
     if members[0].training:
         for index, call in enumerate(calls):
             for name, buffer in call.named_buffers():
@@ -55,36 +58,39 @@ def _stack(tensors: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([t[name] for t in tensors]) for name in tensors[0]}
 
 
-def stochastic_passes(
+def forward_with_dropout(
     network: nn.Module,
     x: Tensor,
     passes: int,
-    kinds: tuple[type[nn.Module], ...],
+    layer_types: tuple[type[nn.Module], ...],
     seed: int,
     method: str = "forward",
 ) -> Tensor:
-    """Outputs of several passes with random masks, (B, ...) → (passes, B, ...).
+    """Compute the outputs of several passes with random dropout masks.
 
-    Everything but dropout stays in evaluation mode; the global random state is left as it was.
+    All layers but dropout stay in evaluation mode. The global random state does not change.
 
     Args:
-        network: in evaluation mode.
-        x: the input.
-        passes: how many.
-        kinds: classes of layers that drop.
-        seed: of the masks.
-        method: of the network, which gives its outputs.
+        network: network in evaluation mode.
+        x: input of every pass, (B, ...).
+        passes: number of passes.
+        layer_types: classes of dropout layers.
+        seed: random seed of the dropout masks.
+        method: name of the network's method that computes the outputs, default ``forward``.
+
+    Returns:
+        Outputs, (passes, B, ...).
     """
     devices = [x.device] if x.is_cuda else []
-    with _training(network, kinds), torch.random.fork_rng(devices):
+    with _training_mode(network, layer_types), torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         return torch.stack([getattr(network, method)(x) for _ in range(passes)])
 
 
 @contextmanager
-def _training(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[None]:
-    """Layers of some kinds in training mode; afterwards every one as it was."""
-    layers = [m for m in network.modules() if isinstance(m, kinds)]
+def _training_mode(network: nn.Module, layer_types: tuple[type[nn.Module], ...]) -> Iterator[None]:
+    """Put layers of some types in training mode for the duration of the context."""
+    layers = [m for m in network.modules() if isinstance(m, layer_types)]
     modes = [m.training for m in layers]
     for layer in layers:
         layer.training = True

@@ -24,10 +24,10 @@ from zoo.errors import (
 from zoo.networks.mlp import make_activation
 
 CONVOLUTIONS = ("gcn", "sage", "gat", "gin", "cheb", "appnp", "mlp")
-WEIGHTED = ("gcn", "cheb", "appnp")  # whose edges may have weights
+WEIGHTED_CONVOLUTIONS = ("gcn", "cheb", "appnp")  # those that support edge weights
+LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # those that start with a linear map of the features
 NORMALIZATIONS = ("none", "batch")
-LINEAR_FIRST = ("gcn", "gat", "appnp", "mlp")  # what they do first with features is a linear map
-DENSE = 0.1  # share of features other than 0 from which on a sparse product is no faster
+MAX_DENSITY = 0.1  # fraction of nonzero features below which a sparse product is faster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +39,22 @@ class GraphConfig:
             aggregator), ``gat`` (Veličković et al., 2018), ``gin`` (Xu et al., 2019, ε = 0),
             ``cheb`` (Defferrard et al., 2016), ``appnp`` (Gasteiger et al., 2019: an MLP whose
             outputs are propagated along the edges) or ``mlp``, which ignores the edges.
-        hidden_dim: features of a node between two layers, default 64.
+        hidden_dim: number of features of a node between two layers, default 64.
         layers: number of convolutions, L, default 2.
-        activation: φ, default ``relu``.
+        activation: nonlinearity φ, default ``relu``.
         normalization: ``none`` (default) or ``batch``, over all nodes of a batch.
-        dropout: dropout probability of every convolution's input, default 0.
+        dropout: dropout probability of the input of every convolution, default 0.
         attention_dropout: dropout probability of the attention weights of ``gat``, default 0.
-        heads: attention heads of ``gat``, default 8. Their outputs are concatenated to
+        heads: number of attention heads of ``gat``, default 8. Their outputs are concatenated to
             ``hidden_dim`` features, and averaged in the last layer.
         cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
-        propagation_steps: propagation steps of ``appnp``, K, default 10.
+        propagation_steps: number of propagation steps of ``appnp``, K, default 10.
         teleport_probability: teleport probability of ``appnp``, α, default 0.1.
-        edge_dropout: dropout probability of the edge weights of ``appnp``, drawn again in every
+        edge_dropout: dropout probability of the edges of ``appnp``, sampled again in every
             propagation step, default 0.
 
     Raises:
-        InputError: unknown names; numbers out of range; heads that do not divide ``hidden_dim``.
+        InputError: unknown names; values out of range; heads that do not divide ``hidden_dim``.
     """
 
     conv: str = "gcn"
@@ -95,12 +95,14 @@ class GraphConfig:
 
 
 class GraphNetwork(nn.Module):
-    """h ← φ(norm(conv(dropout(h), edges))), L times; the last without normalization and φ.
+    """A stack of graph convolutions, h ← φ(norm(conv(dropout(h), edges))).
+
+    The last convolution is not followed by normalization and nonlinearity.
 
     Args:
         config: settings of the convolutions.
-        in_dim: features of a node at the input.
-        out_dim: features of a node at the output.
+        in_dim: number of input features of a node.
+        out_dim: number of output features of a node.
 
     Shapes: x (N, in_dim), edge_index (2, E), edge_weight (E,) or None → (N, out_dim).
 
@@ -123,113 +125,124 @@ class GraphNetwork(nn.Module):
             self.propagation = Propagation(
                 config.propagation_steps, config.teleport_probability, config.edge_dropout
             )
-        self.features = FixedFeatures() if config.conv in LINEAR_FIRST else None
+        self.sparse_features = SparseFeatures() if config.conv in LINEAR_FIRST else None
 
-    def _make_conv(self, before: int, after: int, last: bool) -> nn.Module:
+    def _make_conv(self, in_dim: int, out_dim: int, is_last: bool) -> nn.Module:
         config = self.config
         if config.conv == "gcn":
-            return GCNConv(before, after)
+            return GCNConv(in_dim, out_dim)
         if config.conv == "sage":
-            return SAGEConv(before, after)
+            return SAGEConv(in_dim, out_dim)
         if config.conv == "gin":
             bias = config.normalization == "none"  # batch normalization would cancel it
-            first = nn.Linear(before, config.hidden_dim, bias=bias)
-            activation = make_activation(config.activation)
-            inner = nn.Sequential(first, *self._make_norm(), activation)
-            return GINConv(inner.append(nn.Linear(config.hidden_dim, after)))
+            mlp = nn.Sequential(
+                nn.Linear(in_dim, config.hidden_dim, bias),
+                *self._make_norm(),
+                make_activation(config.activation),
+                nn.Linear(config.hidden_dim, out_dim),
+            )
+            return GINConv(mlp)
         if config.conv == "cheb":
-            return ChebConv(before, after, config.cheb_order)
+            return ChebConv(in_dim, out_dim, config.cheb_order)
         if config.conv == "gat":
-            width = after if last else after // config.heads
-            return GATConv(before, width, config.heads, not last, dropout=config.attention_dropout)
-        return NodeLinear(before, after)
+            head_dim = out_dim if is_last else out_dim // config.heads
+            return GATConv(
+                in_dim, head_dim, config.heads, not is_last, dropout=config.attention_dropout
+            )
+        return NodeLinear(in_dim, out_dim)
 
     def _make_norm(self) -> list[nn.Module]:
-        batch = self.config.normalization == "batch"
-        return [BatchNorm(self.config.hidden_dim)] if batch else []
+        if self.config.normalization == "none":
+            return []
+        return [BatchNorm(self.config.hidden_dim)]
 
-    def states(
+    def layer_outputs(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None
     ) -> list[Tensor]:
-        """What every layer gives, the last one's the output."""
-        if edge_weight is not None and self.config.conv not in WEIGHTED:
+        """Return the node features after every layer; the last are the output of the network."""
+        if edge_weight is not None and self.config.conv not in WEIGHTED_CONVOLUTIONS:
             raise InputError(
-                f"conv={self.config.conv!r} ignores edge weights: choose {', '.join(WEIGHTED)}"
+                f"conv={self.config.conv!r} does not support edge weights: choose "
+                f"{', '.join(WEIGHTED_CONVOLUTIONS)}"
             )
-        states = []
+        outputs = []
         weights = () if edge_weight is None or self.propagation is not None else (edge_weight,)
-        if self.features is not None:
-            x = self.features(x)
+        if self.sparse_features is not None:
+            x = self.sparse_features(x)
         for i, conv in enumerate(self.convs):
-            x = conv(self._dropped(x), edge_index, *weights)
+            x = conv(self._dropout(x), edge_index, *weights)
             if i < len(self.norms):
                 x = self.activation(self.norms[i](x))
-            states.append(x)
+            outputs.append(x)
         if self.propagation is not None:
-            states[-1] = self.propagation(x, edge_index, edge_weight)
-        return states
+            outputs[-1] = self.propagation(x, edge_index, edge_weight)
+        return outputs
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-        return self.states(x, edge_index, edge_weight)[-1]
+        return self.layer_outputs(x, edge_index, edge_weight)[-1]
 
-    def _dropped(self, x: Tensor) -> Tensor:
+    def _dropout(self, x: Tensor) -> Tensor:
         if x.layout != torch.sparse_csr:
             return F.dropout(x, self.config.dropout, self.training)
-        # of a 0 dropout leaves a 0
+        # dropout leaves zeros unchanged, so it needs only the stored values
         values = F.dropout(x.values(), self.config.dropout, self.training)
         return torch.sparse_csr_tensor(
             x.crow_indices(), x.col_indices(), values, x.shape, check_invariants=False
         )
 
 
-class FixedFeatures:
-    """Features of nodes in the form in which a linear map of them is fastest.
+class SparseFeatures:
+    """Conversion of node features that are nearly all zero, such as bags of words, to CSR layout.
 
-    Words of papers and the like are nearly all 0: such features become a sparse matrix, once for as
-    long as the very same tensor comes again, as it does where the whole graph is the batch. Those
-    that a gradient is wanted of, and few ones, stay as they are.
+    A linear map of sparse features is faster. The converted matrix is kept as long as the same
+    tensor is given again, which is the case if the whole graph is the batch. Features that are
+    dense, few or require a gradient are returned unchanged.
 
-    Shapes: (N, F) → the same, dense or in the CSR layout.
+    Shapes: (N, F) → the same, dense or in CSR layout.
     """
 
-    narrow = 64  # features up to which it does not pay to look
+    max_dense_dim = 64  # with this many features or fewer, the check costs more than it saves
 
     def __init__(self) -> None:
-        self._seen: Any = None  # a weak reference: the features may go
+        self._source: Any = None  # weak reference, so the features can be freed
         self._version = 0
-        self._form: Tensor | None = None
+        self._sparse: Tensor | None = None  # None if the features are dense
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.shape[1] <= self.narrow or x.requires_grad or torch.is_autocast_enabled(x.device.type):
+        if x.shape[1] <= self.max_dense_dim or x.requires_grad:
             return x
-        if x.is_inference():  # made for this batch alone, and without the version that is looked at
+        if torch.is_autocast_enabled(x.device.type):
             return x
-        if self._seen is None or self._seen() is not x or self._version != x._version:
-            sparse = int(x.count_nonzero()) < DENSE * x.numel()
-            self._form = x.to_sparse_csr() if sparse else None
-            self._seen, self._version = weakref.ref(x), x._version
-        return x if self._form is None else self._form
+        if x.is_inference():  # made for this batch only, and has no version counter
+            return x
+        if self._source is None or self._source() is not x or self._version != x._version:
+            is_sparse = int(x.count_nonzero()) < MAX_DENSITY * x.numel()
+            self._sparse = x.to_sparse_csr() if is_sparse else None
+            self._source, self._version = weakref.ref(x), x._version
+        return x if self._sparse is None else self._sparse
 
-    def __reduce__(self) -> Any:  # a copy begins anew
-        return FixedFeatures, ()
+    def __reduce__(self) -> Any:  # weak references cannot be copied: a copy starts empty
+        return SparseFeatures, ()
 
 
 class Propagation(APPNP):
-    """h ← (1 − α) Â h + α h⁰, K times, with Â = D^{-½} (A + I) D^{-½}.
+    """Personalized PageRank, h ← (1 − α) Â h + α h⁰, K times, with Â = D^{-½} (A + I) D^{-½}.
 
-    PyG's own drops more edges in every step, from those that are left: after ten steps with
-    probability one half, nearly none are. The paper draws them anew in every step.
+    PyG's ``APPNP`` drops edges cumulatively: with probability one half, nearly none are left after
+    ten steps. As in the paper, every step here samples the dropped edges again.
 
     Args:
-        steps: K.
-        teleport: α.
-        edge_dropout: probability at the entries of Â in training.
+        steps: number of propagation steps, K.
+        teleport_probability: teleport probability, α.
+        edge_dropout: dropout probability of the entries of Â.
+
+    Shapes: x (N, F), edge_index (2, E), edge_weight (E,) or None → (N, F).
 
     Source: Gasteiger et al., Predict then propagate, 2019, section 4.
     """
 
-    def __init__(self, steps: int, teleport: float, edge_dropout: float) -> None:
-        super().__init__(steps, teleport)
+    def __init__(self, steps: int, teleport_probability: float, edge_dropout: float) -> None:
+        super().__init__(steps, teleport_probability)
         self.edge_dropout = edge_dropout
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None = None) -> Tensor:
@@ -237,12 +250,12 @@ class Propagation(APPNP):
         h = x
         for _ in range(self.K):
             dropped = F.dropout(weights, self.edge_dropout, self.training)
-            x = (1 - self.alpha) * self.propagate(edges, x=x, edge_weight=dropped) + self.alpha * h
-        return x
+            h = (1 - self.alpha) * self.propagate(edges, x=h, edge_weight=dropped) + self.alpha * x
+        return h
 
 
 class NodeLinear(nn.Linear):
-    """A linear map of each node by itself, in the place of a convolution."""
+    """Linear map of each node, with the arguments of a graph convolution; ignores the edges."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(x)

@@ -1,4 +1,4 @@
-"""Convolutions on meshes of one connectivity, (B, V, C), and encoders and decoders made of them."""
+"""Convolutions on a template mesh, and the encoder and decoder built from them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError, check_choice
 from zoo.functional.meshes import mesh_edges
 from zoo.functional.templates import CoarseLevel, coarsen, spirals
 from zoo.networks.mlp import make_activation
 
 CONV_TYPES = ("spiral", "cheb")
+MIN_VERTICES = 4  # of the coarsest mesh
 
 
 class SpiralConv(nn.Module):
-    """A linear map of the features along a spiral around each vertex, W [x(s₁), …, x(s_S)] + b.
+    """Spiral convolution: a linear map of the features along a spiral, W [x(s₁), …, x(s_S)] + b.
 
     Args:
-        spiral: of each vertex, (V, S); see :func:`zoo.functional.templates.spirals`.
-        in_dim, out_dim: features.
+        spiral: vertex indices along the spiral around each vertex, (V, S); see
+            :func:`zoo.functional.templates.spirals`.
+        in_dim: number of input features of a vertex.
+        out_dim: number of output features of a vertex.
 
     Shapes: (B, V, in_dim) → (B, V, out_dim).
 
@@ -34,17 +38,18 @@ class SpiralConv(nn.Module):
         self.linear = nn.Linear(spiral.shape[1] * in_dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        along = x.index_select(1, self.spiral.flatten())
-        return self.linear(along.view(len(x), len(self.spiral), -1))
+        along_spiral = x.index_select(1, self.spiral.flatten())
+        return self.linear(along_spiral.view(len(x), len(self.spiral), -1))
 
 
-class TemplateCheb(nn.Module):
-    """PyG's Chebyshev convolution on the edges of a template.
+class TemplateChebConv(nn.Module):
+    """PyG's Chebyshev convolution on the edges of a template mesh.
 
     Args:
-        faces: (F, 3).
-        in_dim, out_dim: features.
-        order: number of polynomials.
+        faces: faces of the template, (F, 3).
+        in_dim: number of input features of a vertex.
+        out_dim: number of output features of a vertex.
+        cheb_order: number of Chebyshev polynomials.
 
     Shapes: (B, V, in_dim) → (B, V, out_dim).
 
@@ -53,118 +58,157 @@ class TemplateCheb(nn.Module):
 
     edge_index: Tensor
 
-    def __init__(self, faces: Tensor, in_dim: int, out_dim: int, order: int) -> None:
+    def __init__(self, faces: Tensor, in_dim: int, out_dim: int, cheb_order: int) -> None:
         super().__init__()
         from torch_geometric.nn import ChebConv
 
         edges = mesh_edges(faces).T
         self.register_buffer("edge_index", torch.cat([edges, edges.flip(0)], 1))
-        self.conv = ChebConv(in_dim, out_dim, order)
+        self.conv = ChebConv(in_dim, out_dim, cheb_order)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x, self.edge_index)
 
 
 class MeshPool(nn.Module):
-    """The vertices that a coarser mesh keeps: (B, V, C) → (B, M, C)."""
+    """Pooling: the features of the vertices that a coarser mesh keeps, (B, V, C) → (B, M, C).
+
+    Args:
+        level: the coarser mesh.
+    """
 
     kept: Tensor
 
-    def __init__(self, coarser: CoarseLevel) -> None:
+    def __init__(self, level: CoarseLevel) -> None:
         super().__init__()
-        self.register_buffer("kept", coarser.kept)
+        self.register_buffer("kept", level.kept)
 
     def forward(self, x: Tensor) -> Tensor:
         return x.index_select(1, self.kept)
 
 
 class MeshUnpool(nn.Module):
-    """Values on a coarser mesh at the vertices of the finer one, by barycentric coordinates:
-    (B, M, C) → (B, V, C)."""
+    """Unpooling: barycentric interpolation from a coarser mesh, (B, M, C) → (B, V, C).
+
+    Args:
+        level: the coarser mesh.
+    """
 
     corners: Tensor
     weights: Tensor
 
-    def __init__(self, coarser: CoarseLevel) -> None:
+    def __init__(self, level: CoarseLevel) -> None:
         super().__init__()
-        self.register_buffer("corners", coarser.corners)
-        self.register_buffer("weights", coarser.weights)
+        self.register_buffer("corners", level.corners)
+        self.register_buffer("weights", level.weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = zip(self.corners.unbind(1), self.weights.to(x).unbind(1), strict=True)
-        return sum(share[:, None] * x.index_select(1, corner) for corner, share in parts)  # type: ignore[return-value]
+        terms = zip(self.corners.unbind(1), self.weights.to(x).unbind(1), strict=True)
+        return sum(weight[:, None] * x.index_select(1, corner) for corner, weight in terms)  # type: ignore[return-value]
 
 
 class MeshHierarchy:
-    """A template and coarser versions of it, and the convolutions on each.
+    """A template mesh, coarser versions of it, and the convolutions on each level.
 
     Args:
-        vertices, faces: the template, (V, 3) and (F, 3).
-        factors: how many times fewer vertices each level has than the one before.
-        kind: ``spiral`` or ``cheb``.
-        size: the spiral's length, or the number of polynomials.
+        vertices: vertices of the template, (V, 3).
+        faces: faces of the template, (F, 3).
+        pooling_factors: for each level, the factor by which it has fewer vertices than the level
+            before.
+        conv_type: ``spiral`` or ``cheb``.
+        kernel_size: length of the spirals, or number of Chebyshev polynomials.
+
+    Attributes:
+        meshes: vertices and faces of each level, the template first.
+        coarse_levels: result of each coarsening step.
 
     Raises:
-        ValueError: unknown kind; a level of fewer than 4 vertices.
+        InputError: unknown convolution; a level with fewer than 4 vertices.
     """
 
     def __init__(
-        self, vertices: Tensor, faces: Tensor, factors: Sequence[int], kind: str, size: int
+        self,
+        vertices: Tensor,
+        faces: Tensor,
+        pooling_factors: Sequence[int],
+        conv_type: str,
+        kernel_size: int,
     ) -> None:
-        if kind not in CONV_TYPES:
-            raise ValueError(f"unknown network {kind!r}; choose from {', '.join(CONV_TYPES)}")
-        self.kind, self.size = kind, size
+        check_choice("conv_type", conv_type, CONV_TYPES)
+        self.conv_type, self.kernel_size = conv_type, kernel_size
         self.meshes = [(vertices, faces)]
-        self.steps: list[CoarseLevel] = []
-        for factor in factors:
+        self.coarse_levels: list[CoarseLevel] = []
+        for factor in pooling_factors:
             vertices, faces = self.meshes[-1]
-            if len(vertices) // factor < 4:
-                raise ValueError(
-                    f"pooling {tuple(factors)} leaves fewer than 4 of {len(self.meshes[0][0])} "
-                    "vertices"
+            count = len(vertices) // factor
+            if count < MIN_VERTICES:
+                raise InputError(
+                    f"pooling factors {tuple(pooling_factors)} leave fewer than {MIN_VERTICES} of "
+                    f"{len(self.meshes[0][0])} vertices: choose a smaller pooling_factor or fewer "
+                    "widths in hidden_dims"
                 )
-            step = coarsen(vertices, faces, len(vertices) // factor)
-            self.steps.append(step)
-            self.meshes.append((vertices[step.kept], step.faces))
-        self.spirals = [spirals(*mesh, size) for mesh in self.meshes] if kind == "spiral" else []
+            level = coarsen(vertices, faces, count)
+            self.coarse_levels.append(level)
+            self.meshes.append((vertices[level.kept], level.faces))
+        self.spirals = (
+            [spirals(*mesh, kernel_size) for mesh in self.meshes] if conv_type == "spiral" else []
+        )
 
-    def conv(self, level: int, in_dim: int, out_dim: int) -> nn.Module:
-        """A convolution on the mesh of a level, 0 the template itself."""
-        if self.kind == "spiral":
+    def make_conv(self, level: int, in_dim: int, out_dim: int) -> nn.Module:
+        """Create a convolution on the mesh of a level; level 0 is the template."""
+        if self.conv_type == "spiral":
             return SpiralConv(self.spirals[level], in_dim, out_dim)
-        return TemplateCheb(self.meshes[level][1], in_dim, out_dim, self.size)
+        return TemplateChebConv(self.meshes[level][1], in_dim, out_dim, self.kernel_size)
 
     @property
-    def coarsest(self) -> int:
-        """Vertices of the last level."""
+    def coarsest_size(self) -> int:
+        """Number of vertices of the coarsest level."""
         return len(self.meshes[-1][0])
 
 
-def mesh_encoder(
-    levels: MeshHierarchy, channels: Sequence[int], out_features: int, activation: str
+def make_mesh_encoder(
+    hierarchy: MeshHierarchy, channels: Sequence[int], out_features: int, activation: str
 ) -> nn.Sequential:
-    """Convolution, nonlinearity and pooling at each level, then one linear map:
-    (B, V, 3) → (B, out_features)."""
+    """Create an encoder: convolution, nonlinearity and pooling at each level, then a linear layer.
+
+    Args:
+        hierarchy: levels of the mesh.
+        channels: output channels of the convolution at each level, from the finest to the coarsest.
+        out_features: dimension of the code.
+        activation: nonlinearity after each convolution.
+
+    Shapes: (B, V, 3) → (B, out_features).
+    """
     layers: list[nn.Module] = []
-    before = 3
-    for level, after in enumerate(channels):
-        layers += [levels.conv(level, before, after), make_activation(activation)]
-        layers += [MeshPool(levels.steps[level])]
-        before = after
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(levels.coarsest * before, out_features))
+    in_dim = 3
+    for level, width in enumerate(channels):
+        layers += [hierarchy.make_conv(level, in_dim, width), make_activation(activation)]
+        layers.append(MeshPool(hierarchy.coarse_levels[level]))
+        in_dim = width
+    linear = nn.Linear(hierarchy.coarsest_size * in_dim, out_features)
+    return nn.Sequential(*layers, nn.Flatten(), linear)
 
 
-def mesh_decoder(
-    levels: MeshHierarchy, channels: Sequence[int], in_features: int, activation: str
+def make_mesh_decoder(
+    hierarchy: MeshHierarchy, channels: Sequence[int], in_features: int, activation: str
 ) -> nn.Sequential:
-    """The way back: (B, in_features) → (B, V, 3)."""
-    before = channels[-1]
+    """Create the mirror image of :func:`make_mesh_encoder`.
+
+    Args:
+        hierarchy: levels of the mesh.
+        channels: channels of the mirrored encoder, in the encoder's order.
+        in_features: dimension of the code.
+        activation: nonlinearity after each convolution but the last.
+
+    Shapes: (B, in_features) → (B, V, 3).
+    """
+    in_dim = channels[-1]
     layers: list[nn.Module] = [
-        nn.Linear(in_features, levels.coarsest * before),
-        nn.Unflatten(1, (levels.coarsest, before)),
+        nn.Linear(in_features, hierarchy.coarsest_size * in_dim),
+        nn.Unflatten(1, (hierarchy.coarsest_size, in_dim)),
     ]
-    for level, after in reversed(list(enumerate(channels))):
-        layers += [MeshUnpool(levels.steps[level])]
-        layers += [levels.conv(level, before, after), make_activation(activation)]
-        before = after
-    return nn.Sequential(*layers, levels.conv(0, before, 3))
+    for level, width in reversed(list(enumerate(channels))):
+        layers.append(MeshUnpool(hierarchy.coarse_levels[level]))
+        layers += [hierarchy.make_conv(level, in_dim, width), make_activation(activation)]
+        in_dim = width
+    return nn.Sequential(*layers, hierarchy.make_conv(0, in_dim, 3))

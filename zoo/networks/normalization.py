@@ -1,39 +1,42 @@
-"""Normalisation layers by name."""
+"""Normalization layers by name."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_choice, check_positive
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "group")
-GROUPS = 32  # at most; the largest divisor of the width that is not larger is taken
+MAX_GROUPS = 32  # largest number of groups in group normalization
 
 
 class BatchOfOneError(InputError):
     """A training batch of one sample has no variance to normalize by."""
 
 
-class BatchNorm1d(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` that says what to do about a training batch of one sample."""
+class VectorBatchNorm(nn.BatchNorm1d):
+    """``nn.BatchNorm1d`` with an error that explains how to avoid training batches of one sample.
+
+    Shapes: (B, F) → (B, F).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.ndim == 2 and len(x) == 1:
             raise BatchOfOneError(
-                "batch normalisation cannot train on a batch of one sample: choose a batch_size "
-                "that leaves none over, drop_last=True, or normalization='layer'"
+                "batch normalization cannot train on a batch of one sample: choose a batch_size "
+                "that does not leave a last batch of one, drop_last=True, or normalization='layer'"
             )
         return super().forward(x)
 
 
-class InstanceNormVector(nn.Module):
-    """Each sample's vector to mean 0 and variance 1, then one scale and shift for all units.
+class VectorInstanceNorm(nn.Module):
+    """Instance normalization of vectors, each taken as a signal with one channel.
 
-    Instance normalisation of a signal with one channel.
+    Every vector gets mean 0 and variance 1, then one learned scale and shift for all features.
 
     Shapes: (B, F) → (B, F).
     """
@@ -44,65 +47,79 @@ class InstanceNormVector(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.layer_norm(x, x.shape[1:], eps=self.eps) * self.weight + self.bias
+        return F.layer_norm(x, x.shape[1:], eps=self.eps) * self.weight + self.bias
 
 
-def check_normalization(name: str) -> None:
-    """Raises ValueError for an unknown name."""
-    if name not in NORMALIZATIONS:
-        raise ValueError(f"unknown normalization {name!r}; choose from {', '.join(NORMALIZATIONS)}")
+def choose_num_groups(width: int) -> int:
+    """Return the largest divisor of ``width`` up to 32 that leaves 2 or more features in a group.
 
-
-def groups_for(width: int) -> int:
-    """The largest divisor of ``width`` up to ``GROUPS`` that leaves two units or more a group."""
-    fitting = [g for g in range(1, min(GROUPS, width // 2) + 1) if width % g == 0]
-    return max(fitting, default=1)
-
-
-def vector_norm(name: str, width: int) -> list[nn.Module]:
-    """The layer, or none, that normalises vectors (B, width)."""
-    check_normalization(name)
-    if name == "batch":
-        return [BatchNorm1d(width)]
-    if name == "layer":
-        return [nn.LayerNorm(width)]
-    if name == "instance":
-        return [InstanceNormVector()]
-    if name == "group":
-        return [nn.GroupNorm(groups_for(width), width)]
-    return []
-
-
-def image_norm(name: str, channels: int) -> list[nn.Module]:
-    """The layer, or none, that normalises images (B, channels, H, W)."""
-    check_normalization(name)
-    if name == "batch":
-        return [nn.BatchNorm2d(channels)]
-    if name == "layer":
-        return [nn.GroupNorm(1, channels)]
-    if name == "instance":
-        return [nn.InstanceNorm2d(channels, affine=True)]
-    if name == "group":
-        return [nn.GroupNorm(groups_for(channels), channels)]
-    return []
-
-
-def removes_bias(name: str, image: bool) -> bool:
-    """Whether a unit's bias before the normalisation makes no difference after it.
-
-    It does not where each unit's own mean is subtracted: over the batch, or over the pixels. Layer
-    and group normalisation subtract a mean over several units, which leaves their differences.
+    A single feature is a group of its own.
     """
-    return name == "batch" or (name == "instance" and image)
+    divisors = [g for g in range(1, min(MAX_GROUPS, width // 2) + 1) if width % g == 0]
+    return max(divisors, default=1)
+
+
+def make_vector_norm(normalization: str, width: int) -> list[nn.Module]:
+    """Create a list with the layer that normalizes vectors (B, width), empty for ``none``.
+
+    Raises:
+        InputError: unknown normalization.
+    """
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    if normalization == "batch":
+        return [VectorBatchNorm(width)]
+    if normalization == "layer":
+        return [nn.LayerNorm(width)]
+    if normalization == "instance":
+        return [VectorInstanceNorm()]
+    if normalization == "group":
+        return [nn.GroupNorm(choose_num_groups(width), width)]
+    return []
+
+
+def make_image_norm(normalization: str, channels: int) -> list[nn.Module]:
+    """Create a list with the layer that normalizes maps (B, channels, H, W), empty for ``none``.
+
+    Raises:
+        InputError: unknown normalization.
+    """
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    if normalization == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if normalization == "layer":
+        return [nn.GroupNorm(1, channels)]
+    if normalization == "instance":
+        return [nn.InstanceNorm2d(channels, affine=True)]
+    if normalization == "group":
+        return [nn.GroupNorm(choose_num_groups(channels), channels)]
+    return []
+
+
+def cancels_bias(normalization: str, is_image: bool) -> bool:
+    """Return whether a normalization cancels the bias of the layer before it.
+
+    It does if each feature's own mean is subtracted, over the batch or over the pixels. Layer and
+    group normalization subtract a mean over several features, so differences between biases remain.
+
+    Args:
+        normalization: name of the normalization.
+        is_image: whether the features are maps (B, C, H, W) rather than vectors (B, F).
+    """
+    return normalization == "batch" or (normalization == "instance" and is_image)
 
 
 class Normalize(nn.Module):
-    """(x − mean) / std per channel, with fixed numbers: pixels in [0, 1] become what nets like.
+    """(x − mean) / std per channel, with constants: standardizes pixels in [0, 1].
 
     Args:
-        mean, std: one number for all channels, or one for each.
+        mean: mean of the pixels, one value for all channels or one for each; default 0.
+        std: standard deviation of the pixels, one value for all channels or one for each;
+            default 1.
 
     Shapes: (B, C, ...) → the same.
+
+    Raises:
+        InputError: a standard deviation that is not positive.
     """
 
     mean: Tensor
@@ -113,18 +130,12 @@ class Normalize(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in (("mean", mean), ("std", std)):
-            column = torch.atleast_1d(torch.tensor(value, dtype=torch.float32))
-            self.register_buffer(name, column.view(1, -1, 1, 1), persistent=False)
-        if not bool((self.std > 0).all()):
-            raise ValueError(f"std must be positive, got {std}")
+            values = torch.atleast_1d(torch.tensor(value, dtype=torch.float32))
+            self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
+        check_positive(std=float(self.std.min()))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 
     def extra_repr(self) -> str:
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
-
-
-def conv_output_size(side: int, kernel: int, stride: int, padding: int) -> int:
-    """Side of a feature map after a convolution or pooling."""
-    return math.floor((side + 2 * padding - kernel) / stride) + 1

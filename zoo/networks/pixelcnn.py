@@ -1,4 +1,4 @@
-"""An autoregressive model of small grids of symbols."""
+"""PixelCNN: an autoregressive model of small grids of symbols."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ from torch import Tensor, nn
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A convolution that sees only places before its own in reading order.
+    """Convolution that sees only the positions before its own in raster-scan order.
 
     Args:
-        inclusive: whether it sees its own place too; the first layer must not.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: side of the kernel, odd.
+        includes_center: whether it sees its own position too; the first layer must not.
     """
 
     mask: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, inclusive: bool):
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, includes_center: bool
+    ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
         middle = kernel_size // 2
         mask = torch.zeros(kernel_size, kernel_size)
         mask[:middle] = 1
-        mask[middle, : middle + inclusive] = 1
+        mask[middle, : middle + includes_center] = 1
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        padding = self.padding
-        return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, padding)
+        return F.conv2d(x, self.weight * self.mask, self.bias, self.stride, self.padding)
 
 
 class PixelCNN(nn.Module):
-    """p(k) = Π p(k_i | those before it in reading order), by masked convolutions.
+    """p(k) = Π_i p(k_i | k_1, …, k_{i−1}) in raster-scan order, by masked convolutions.
 
-    A 7 × 7 convolution that does not see its own place, then residual blocks φ-1×1-φ-3×3-φ-1×1
+    A 7 × 7 convolution that does not see its own position, then residual blocks φ-1×1-φ-3×3-φ-1×1
     that do.
 
     Args:
-        num_symbols: K.
-        width: channels, default 64.
-        blocks: residual blocks, default 4.
+        num_symbols: number of symbols, K.
+        width: number of channels, default 64.
+        blocks: number of residual blocks, default 4.
 
     Shapes: symbols (B, H, W) int64 → logits (B, K, H, W).
 
@@ -48,8 +52,8 @@ class PixelCNN(nn.Module):
     def __init__(self, num_symbols: int, width: int = 64, blocks: int = 4) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_symbols, width)
-        self.first = MaskedConv2d(width, width, 7, inclusive=False)
-        self.blocks = nn.ModuleList(_block(width) for _ in range(blocks))
+        self.first = MaskedConv2d(width, width, 7, includes_center=False)
+        self.blocks = nn.ModuleList(_make_block(width) for _ in range(blocks))
         self.head = nn.Sequential(nn.ReLU(), nn.Conv2d(width, num_symbols, 1))
 
     def forward(self, symbols: Tensor) -> Tensor:
@@ -59,28 +63,37 @@ class PixelCNN(nn.Module):
         return self.head(h)
 
     def log_prob(self, symbols: Tensor) -> Tensor:
-        """log p in nats, (B,)."""
+        """Return log p(symbols) in nats, (B, H, W) → (B,)."""
         return -F.cross_entropy(self(symbols), symbols, reduction="none").flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(
         self, n: int, shape: tuple[int, int], generator: torch.Generator | None = None
     ) -> Tensor:
-        """``n`` grids, (n, H, W), place by place."""
+        """Sample ``n`` grids of symbols, one position after another.
+
+        Args:
+            n: number of grids.
+            shape: shape of a grid, (H, W).
+            generator: random number generator on the model's device, default the global one.
+
+        Returns:
+            (n, H, W) int64.
+        """
         device = self.embedding.weight.device
         symbols = torch.zeros(n, *shape, dtype=torch.long, device=device)
         for row in range(shape[0]):
             for column in range(shape[1]):
-                # later rows cannot matter
+                # a position does not depend on later rows, which need not be computed
                 p = self(symbols[:, : row + 1])[:, :, row, column].softmax(1)
                 symbols[:, row, column] = torch.multinomial(p, 1, generator=generator)[:, 0]
         return symbols
 
 
-def _block(width: int) -> nn.Sequential:
+def _make_block(width: int) -> nn.Sequential:
     half = width // 2
     return nn.Sequential(
         nn.ReLU(), nn.Conv2d(width, half, 1),
-        nn.ReLU(), MaskedConv2d(half, half, 3, inclusive=True),
+        nn.ReLU(), MaskedConv2d(half, half, 3, includes_center=True),
         nn.ReLU(), nn.Conv2d(half, width, 1),
     )  # fmt: skip

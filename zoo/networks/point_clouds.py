@@ -1,8 +1,9 @@
-"""Networks on clouds of points, (B, N, 3): a vector for the whole, and one for each point."""
+"""Networks on point clouds, (B, N, 3): features of the whole cloud and of each point."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -19,36 +20,36 @@ from zoo.functional.points import (
 
 
 class PointFeatures(NamedTuple):
-    """What a network finds in clouds.
+    """Output of a network on point clouds.
 
     Attributes:
-        shape: a vector for each cloud, (B, shape_dim).
-        local: one for each point, (B, N, local_dim); None unless the network was made with
-            ``local=True``.
-        misalignment: ‖I − A Aᵀ‖²_F of a learned alignment A of features, mean over the batch; None
-            where there is none.
+        cloud: features of each cloud, (B, cloud_dim).
+        points: features of each point, (B, N, point_dim); None unless the network was created with
+            ``per_point=True``.
+        misalignment: ‖I − A Aᵀ‖²_F of the learned alignment A of the features, mean over the batch;
+            None for networks that do not learn one.
     """
 
-    shape: Tensor
-    local: Tensor | None = None
+    cloud: Tensor
+    points: Tensor | None = None
     misalignment: Tensor | None = None
 
 
 class SharedMLP(nn.Sequential):
-    """The same MLP at every point: h ← φ(norm(W h)), with batch norm over all points.
+    """One MLP applied to every point: h ← φ(norm(W h)), with batch normalization over all points.
 
     Args:
         sizes: widths from input to output.
-        slope: of a negative input to φ, default 0.
+        slope: slope of the leaky ReLU φ for negative inputs; default 0, a ReLU.
 
     Shapes: (..., ``sizes[0]``) → (..., ``sizes[-1]``).
     """
 
     def __init__(self, sizes: Sequence[int], slope: float = 0.0) -> None:
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
-            layers += [nn.Linear(before, after, bias=False), nn.BatchNorm1d(after)]
-            layers += [nn.LeakyReLU(slope) if slope else nn.ReLU()]
+        for in_dim, out_dim in pairwise(sizes):
+            layers += [nn.Linear(in_dim, out_dim, bias=False), nn.BatchNorm1d(out_dim)]
+            layers.append(nn.LeakyReLU(slope) if slope else nn.ReLU())
         super().__init__(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,18 +57,24 @@ class SharedMLP(nn.Sequential):
 
 
 class PointNetwork(nn.Module):
-    """What all networks on points have: ``forward(points (B, N, 3)) → Features``."""
+    """Interface of all networks on point clouds: points (B, N, 3) → :class:`PointFeatures`.
 
-    shape_dim: int
-    local_dim: int
+    Attributes:
+        cloud_dim: number of features of a cloud.
+        point_dim: number of features of a point.
+    """
+
+    cloud_dim: int
+    point_dim: int
 
 
 class TNet(nn.Module):
-    """A linear map for each cloud, found from the cloud itself; nearly the identity at first.
+    """T-Net: a D × D matrix computed from each cloud, initially close to the identity.
 
     Args:
-        dim: D, of the points or of their features.
-        width: W; the hidden layers have W, 2 W and 16 W, then 8 W and 4 W features.
+        dim: dimension of the points or of their features, D.
+        width: W; the hidden layers have W, 2 W and 16 W features of a point, then 8 W and 4 W
+            features of the cloud.
 
     Shapes: (B, N, D) → (B, D, D).
     """
@@ -87,19 +94,19 @@ class TNet(nn.Module):
 
 
 class PointNet(PointNetwork):
-    """A function of each point alone, its maximum over the cloud, and two learned alignments.
+    """PointNet: features of each point, their maximum over the cloud, and two learned alignments.
 
     Args:
-        width: W, default 64: layers of W, W, then W, 2 W and 16 W features.
-        local: whether there are features of each point, default no.
+        width: W, default 64; the layers have W, W, then W, 2 W and 16 W features.
+        per_point: whether the output has features of each point, default no.
 
     Source: Qi et al., PointNet, 2017, section 4.
     """
 
-    def __init__(self, width: int = 64, local: bool = False) -> None:
+    def __init__(self, width: int = 64, per_point: bool = False) -> None:
         super().__init__()
-        self.shape_dim, self.local_dim = 16 * width, 17 * width
-        self.local = local
+        self.cloud_dim, self.point_dim = 16 * width, 17 * width
+        self.per_point = per_point
         self.align_points, self.align_features = TNet(3, width), TNet(width, width)
         self.first = SharedMLP([3, width, width])
         self.second = SharedMLP([width, width, 2 * width, 16 * width])
@@ -107,50 +114,56 @@ class PointNet(PointNetwork):
     def forward(self, points: Tensor) -> PointFeatures:
         h = self.first(points @ self.align_points(points))
         alignment = self.align_features(h)
-        unit = torch.eye(alignment.shape[-1]).to(alignment)
-        misalignment = (unit - alignment @ alignment.mT).square().sum((1, 2)).mean()
+        identity = torch.eye(alignment.shape[-1]).to(alignment)
+        misalignment = (identity - alignment @ alignment.mT).square().sum((1, 2)).mean()
         h = h @ alignment
-        shape = self.second(h).amax(1)
-        if not self.local:
-            return PointFeatures(shape, None, misalignment)
-        return PointFeatures(shape, joined(h, shape), misalignment)
+        cloud = self.second(h).amax(1)
+        if not self.per_point:
+            return PointFeatures(cloud, None, misalignment)
+        return PointFeatures(cloud, append_cloud_features(h, cloud), misalignment)
 
 
 class SetAbstraction(nn.Module):
-    """Fewer points, each of which has seen its surroundings.
+    """Set abstraction: fewer points, each with features of its neighborhood.
 
     Args:
-        share: how many of the points stay, as a fraction.
-        radius, k: of the surroundings, in units of the cloud; points in them at most.
-        sizes: of the MLP over each neighbour's place relative to the point, and its features.
+        fraction: fraction of the points that is kept.
+        radius: radius of the neighborhoods, in the units of the points.
+        k: largest number of points in a neighborhood.
+        sizes: widths of the MLP, whose input is a neighbor's position relative to the point and its
+            features.
 
     Shapes: points (B, N, 3), features (B, N, C) or None → (B, M, 3), (B, M, ``sizes[-1]``).
     """
 
-    def __init__(self, share: float, radius: float, k: int, sizes: Sequence[int]) -> None:
+    def __init__(self, fraction: float, radius: float, k: int, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.share, self.radius, self.k = share, radius, k
+        self.fraction, self.radius, self.k = fraction, radius, k
         self.mlp = SharedMLP(sizes)
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        count = max(1, round(self.share * points.shape[1]))
+        count = max(1, round(self.fraction * points.shape[1]))
         centers = gather_points(points, farthest_point_sampling(points, count))
-        numbers = ball_query(centers, points, self.radius, self.k)
-        near = (gather_points(points, numbers) - centers[:, :, None]) / self.radius
+        neighbors = ball_query(centers, points, self.radius, self.k)
+        h = (gather_points(points, neighbors) - centers[:, :, None]) / self.radius
         if features is not None:
-            near = torch.cat([near, gather_points(features, numbers)], -1)
-        return centers, self.mlp(near).amax(2)
+            h = torch.cat([h, gather_points(features, neighbors)], -1)
+        return centers, self.mlp(h).amax(2)
 
 
 class PointNet2(PointNetwork):
-    """PointNets over neighbourhoods of neighbourhoods: PointNet++ with a single scale.
+    """PointNet++ with a single scale: PointNets on a hierarchy of neighborhoods.
 
     Args:
-        width: W, default 64: W, W, 2 W; then 2 W, 2 W, 4 W; then 4 W, 8 W, 16 W features.
-        radii: of the two kinds of neighbourhoods, default 0.2 and 0.4, for clouds in the unit ball.
-        k: neighbours, default 32 and 64.
-        shares: of the points that stay as centres, default 1/2 and 1/4 (512 and 128 of 1,024).
-        local: whether features are led back to each point, default no.
+        width: W, default 64; the layers have W, W, 2 W, then 2 W, 2 W, 4 W, then 4 W, 8 W, 16 W
+            features.
+        radii: radius of the neighborhoods at both levels, default 0.2 and 0.4, for clouds in the
+            unit ball.
+        k: largest number of points in a neighborhood at both levels, default 32 and 64.
+        fractions: fraction of the points kept at both levels, default 1/2 and 1/4 (512 and 128 of
+            1,024).
+        per_point: whether the output has features of each point, interpolated from the kept
+            points; default no.
 
     Source: Qi et al., PointNet++, 2017, section 3.
     """
@@ -160,123 +173,143 @@ class PointNet2(PointNetwork):
         width: int = 64,
         radii: Sequence[float] = (0.2, 0.4),
         k: Sequence[int] = (32, 64),
-        shares: Sequence[float] = (0.5, 0.25),
-        local: bool = False,
+        fractions: Sequence[float] = (0.5, 0.25),
+        per_point: bool = False,
     ) -> None:
         super().__init__()
         w = width
-        self.shape_dim, self.local_dim = 16 * w, 2 * w
-        self.near = SetAbstraction(shares[0], radii[0], k[0], [3, w, w, 2 * w])
-        self.far = SetAbstraction(shares[1], radii[1], k[1], [3 + 2 * w, 2 * w, 2 * w, 4 * w])
+        self.cloud_dim, self.point_dim = 16 * w, 2 * w
+        self.near = SetAbstraction(fractions[0], radii[0], k[0], [3, w, w, 2 * w])
+        self.far = SetAbstraction(fractions[1], radii[1], k[1], [3 + 2 * w, 2 * w, 2 * w, 4 * w])
         self.whole = SharedMLP([3 + 4 * w, 4 * w, 8 * w, 16 * w])
         self.back: nn.ModuleList | None = None
-        if local:
+        if per_point:
             sizes = ([20 * w, 4 * w, 4 * w], [6 * w, 4 * w, 2 * w], [3 + 2 * w, 2 * w, 2 * w])
             self.back = nn.ModuleList(SharedMLP(size) for size in sizes)
 
     def forward(self, points: Tensor) -> PointFeatures:
-        some, h = self.near(points, None)
-        few, g = self.far(some, h)
-        shape = self.whole(torch.cat([few, g], -1)).amax(1)
+        centers1, h1 = self.near(points, None)
+        centers2, h2 = self.far(centers1, h1)
+        cloud = self.whole(torch.cat([centers2, h2], -1)).amax(1)
         if self.back is None:
-            return PointFeatures(shape)
-        first, second, third = self.back
-        g = first(joined(g, shape))
-        h = second(torch.cat([h, interpolate_features(g, few, some)], -1))
-        return PointFeatures(
-            shape, third(torch.cat([points, interpolate_features(h, some, points)], -1))
-        )
+            return PointFeatures(cloud)
+        # feature propagation: from the cloud to the second level, the first level and the points
+        to_second, to_first, to_points = self.back
+        h2 = to_second(append_cloud_features(h2, cloud))
+        h1 = to_first(torch.cat([h1, interpolate_features(h2, centers2, centers1)], -1))
+        h = to_points(torch.cat([points, interpolate_features(h1, centers1, points)], -1))
+        return PointFeatures(cloud, h)
 
 
 class DGCNN(PointNetwork):
-    """Edge convolutions on graphs of neighbours that change with the features.
+    """Dynamic graph CNN: edge convolutions whose neighbors are found again in every feature space.
 
-    h_i ← max_j φ(W [h_i, h_j − h_i]) over the k nearest neighbours j in the space of h. The whole
-    is the maximum and the mean over points of a map of all layers' features.
+    h_i ← max_j φ(W [h_i, h_j − h_i]) over the k nearest neighbors j in the space of h. A last layer
+    mixes the features of all layers; its maximum and mean over points are the cloud's features.
 
     Args:
-        width: W, default 64: layers of W, W, 2 W and 4 W features, then 16 W for the whole.
-        k: neighbours, a point itself included; default 20.
-        local: whether there are features of each point, default no.
+        width: W, default 64; the layers have W, W, 2 W and 4 W features, then 16 W.
+        k: number of neighbors, the point itself included, default 20.
+        per_point: whether the output has features of each point, default no.
 
     Source: Wang et al., Dynamic graph CNN for learning on point clouds, 2019.
     """
 
-    edge_dim = 0  # further numbers of each pair
-
-    def __init__(self, width: int = 64, k: int = 20, local: bool = False) -> None:
+    def __init__(self, width: int = 64, k: int = 20, per_point: bool = False) -> None:
         super().__init__()
-        self.k, self.local = k, local
+        self.k, self.per_point = k, per_point
         widths = [width, width, 2 * width, 4 * width]
-        inputs = [self.first_inputs(), *(2 * w + self.edge_dim for w in widths[:-1])]
         self.layers = nn.ModuleList(
-            SharedMLP([before, after], 0.2) for before, after in zip(inputs, widths, strict=True)
+            SharedMLP([self.edge_dim(in_dim), out_dim], 0.2)
+            for in_dim, out_dim in zip([None, *widths[:-1]], widths, strict=True)
         )
         self.whole = SharedMLP([sum(widths), 16 * width], 0.2)
-        self.shape_dim = 32 * width
-        self.local_dim = sum(widths) + self.shape_dim
+        self.cloud_dim = 32 * width
+        self.point_dim = sum(widths) + self.cloud_dim
 
-    def first_inputs(self) -> int:
-        """Numbers of a pair in the first layer."""
-        return 2 * 3
+    def edge_dim(self, in_dim: int | None) -> int:
+        """Return the number of features of an edge.
 
-    def pairs(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
-        """Makes the pairs' numbers (B, N, k, C) from the features before a layer."""
+        Args:
+            in_dim: number of features of a point before the layer; None for the first layer.
+        """
+        return 2 * (3 if in_dim is None else in_dim)
 
-        def make(h: Tensor | None) -> Tensor:
+    def make_edge_function(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
+        """Return the function that computes the edge features of a layer.
+
+        Args:
+            points: the clouds, (B, N, 3).
+
+        Returns:
+            A function from the features before a layer, (B, N, C), or None for the first layer, to
+            features of each point's k edges, (B, N, k, edge_dim(C)).
+        """
+
+        def edges_of(h: Tensor | None) -> Tensor:
             h = points if h is None else h
-            numbers, _ = nearest_neighbors(h, h, min(self.k, h.shape[1]))
-            return differences(h, numbers)
+            neighbors, _ = nearest_neighbors(h, h, min(self.k, h.shape[1]))
+            return edge_features(h, neighbors)
 
-        return make
+        return edges_of
 
     def forward(self, points: Tensor) -> PointFeatures:
-        pairs = self.pairs(points)
+        edges_of = self.make_edge_function(points)
         h: Tensor | None = None
-        states: list[Tensor] = []
+        outputs: list[Tensor] = []
         for layer in self.layers:
-            h = layer(pairs(h)).amax(2)
-            states.append(h)
-        every = torch.cat(states, -1)
-        mixed = self.whole(every)
-        shape = torch.cat([mixed.amax(1), mixed.mean(1)], -1)
-        return PointFeatures(shape, joined(every, shape) if self.local else None)
+            h = layer(edges_of(h)).amax(2)
+            outputs.append(h)
+        h = torch.cat(outputs, -1)
+        mixed = self.whole(h)
+        cloud = torch.cat([mixed.amax(1), mixed.mean(1)], -1)
+        return PointFeatures(cloud, append_cloud_features(h, cloud) if self.per_point else None)
 
 
 class InvariantDGCNN(DGCNN):
-    """A :class:`DGCNN` that sees distances alone: rotations and reflections change nothing.
+    """DGCNN on distances, invariant to rotations and reflections.
 
-    The k neighbours are those in space, the same in every layer; each pair brings the six distances
-    of :func:`~zoo.functional.points.pair_features`.
+    The k neighbors are the nearest in space, in every layer. Every edge has the six distances of
+    :func:`~zoo.functional.points.pair_features` as additional features.
 
     Args:
-        width, k, local: see :class:`DGCNN`.
+        width: see :class:`DGCNN`.
+        k: see :class:`DGCNN`.
+        per_point: see :class:`DGCNN`.
     """
 
-    edge_dim = 6
+    def edge_dim(self, in_dim: int | None) -> int:
+        return 6 if in_dim is None else 2 * in_dim + 6
 
-    def first_inputs(self) -> int:
-        return self.edge_dim
+    def make_edge_function(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
+        neighbors, _ = nearest_neighbors(points, points, min(self.k, points.shape[1]))
+        distances = pair_features(points, neighbors)
 
-    def pairs(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
-        numbers, _ = nearest_neighbors(points, points, min(self.k, points.shape[1]))
-        known = pair_features(points, numbers)
+        def edges_of(h: Tensor | None) -> Tensor:
+            if h is None:
+                return distances
+            return torch.cat([edge_features(h, neighbors), distances], -1)
 
-        def make(h: Tensor | None) -> Tensor:
-            return known if h is None else torch.cat([differences(h, numbers), known], -1)
-
-        return make
-
-
-def differences(h: Tensor, numbers: Tensor) -> Tensor:
-    """[h_i, h_j − h_i] for the neighbours j of each i, (B, N, C), (B, N, k) → (B, N, k, 2 C)."""
-    own = h[:, :, None].expand(-1, -1, numbers.shape[2], -1)
-    return torch.cat([own, gather_points(h, numbers) - own], -1)
+        return edges_of
 
 
-def joined(local: Tensor, shape: Tensor) -> Tensor:
-    """Features of points, each followed by the whole's, (B, N, C), (B, F) → (B, N, C + F)."""
-    return torch.cat([local, shape[:, None].expand(-1, local.shape[1], -1)], -1)
+def edge_features(h: Tensor, neighbors: Tensor) -> Tensor:
+    """Return [h_i, h_j − h_i] for the neighbors j of each point i.
+
+    Args:
+        h: features of the points, (B, N, C).
+        neighbors: indices of each point's neighbors, (B, N, k).
+
+    Returns:
+        (B, N, k, 2 C).
+    """
+    centers = h[:, :, None].expand(-1, -1, neighbors.shape[2], -1)
+    return torch.cat([centers, gather_points(h, neighbors) - centers], -1)
+
+
+def append_cloud_features(points: Tensor, cloud: Tensor) -> Tensor:
+    """Append the cloud's features to those of each point, (B, N, C), (B, F) → (B, N, C + F)."""
+    return torch.cat([points, cloud[:, None].expand(-1, points.shape[1], -1)], -1)
 
 
 POINT_NETWORKS: dict[str, type[PointNetwork]] = {

@@ -1,81 +1,92 @@
-"""What tells a transformer the order of its tokens: six schemes behind one interface."""
+"""Position encodings of a transformer: six schemes with one interface."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import InputError, check_choice
 from zoo.functional.attention import alibi_slopes, distance_buckets, rotation, sinusoids
 
 
-class NoPosition(nn.Module):
-    """Nothing: an encoder treats its tokens as a set. The interface of all schemes.
+class PositionEncoding(nn.Module):
+    """Interface of all schemes, and the scheme ``none``, by which an encoder sees a set of tokens.
 
     Args:
         dim: width of the tokens.
-        heads: of the attention.
-        length: longest sequence, where a scheme has such a limit.
+        heads: number of attention heads.
+        max_length: longest sequence, for schemes that have a limit.
         causal: whether keys never come after their query.
+
+    Attributes:
+        max_length: number of positions that the scheme can encode; None means any number.
     """
 
-    #: longest sequence that the scheme knows positions for; None where there is no end
-    limit: int | None = None
+    max_length: int | None = None
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
         super().__init__()
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Tokens (B, T, dim) with what their positions (T,) add."""
+        """Return tokens (B, T, dim) with the embeddings of their positions (T,) added."""
         return x
 
     def rotation(self, positions: Tensor) -> Tensor | None:
-        """By how much queries and keys at these positions are turned; None for not at all."""
+        """Return the rotation of queries and keys at these positions; None for no rotation."""
         return None
 
     def bias(self, queries: Tensor, keys: Tensor) -> Tensor | None:
-        """Added to the scores of queries at positions (T,) and keys at (S,): (heads, T, S)."""
+        """Return the bias added to attention scores; None for no bias.
+
+        Args:
+            queries: positions of the queries, (T,).
+            keys: positions of the keys, (S,).
+
+        Returns:
+            (heads, T, S).
+        """
         return None
 
 
-class LearnedPositions(NoPosition):
-    """x + e_position, one learned vector for each position up to ``length``."""
+class LearnedPositions(PositionEncoding):
+    """x + e_position, with a learned vector for each position up to ``max_length``."""
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
-        super().__init__(dim, heads, length, causal)
-        self.limit = length
-        self.embedding = nn.Embedding(length, dim)
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
+        super().__init__(dim, heads, max_length, causal)
+        self.max_length = max_length
+        self.embedding = nn.Embedding(max_length, dim)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + self.embedding(positions)
 
 
-class SinusoidalPositions(NoPosition):
-    """x + α · sinusoids(position), see :func:`zoo.functional.attention.sinusoids`; α is learned.
+class SinusoidalPositions(PositionEncoding):
+    """x + α · sinusoids(position) with learned α; see :func:`zoo.functional.attention.sinusoids`.
 
-    It starts where the waves are as large as embeddings with standard deviation 0.02: with α = 1
-    they would drown them (Li et al., Neural speech synthesis with transformer network, 2019,
+    The initial α scales the sinusoids to the size of token embeddings with standard deviation 0.02,
+    which α = 1 would drown out (Li et al., Neural speech synthesis with transformer network, 2019,
     section 3.2).
     """
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
-        super().__init__(dim, heads, length, causal)
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
+        super().__init__(dim, heads, max_length, causal)
         self.scale = nn.Parameter(torch.tensor(0.02 * 2**0.5))
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
         return x + self.scale * sinusoids(positions.to(x.dtype), x.shape[-1]).to(x)
 
 
-class RelativeBias(NoPosition):
-    """One learned number for each head and bucket of distances, added to the scores.
+class RelativeBias(PositionEncoding):
+    """T5 relative position bias: a learned bias for each head and bucket of distances.
 
     All layers share it. Source: Raffel et al., T5, 2020, section 2.1.
     """
 
     buckets = 32
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
-        super().__init__(dim, heads, length, causal)
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
+        super().__init__(dim, heads, max_length, causal)
         self.causal = causal
         self.embedding = nn.Embedding(self.buckets, heads)
         nn.init.normal_(self.embedding.weight, std=0.02)
@@ -86,13 +97,13 @@ class RelativeBias(NoPosition):
         return self.embedding(buckets).permute(2, 0, 1)
 
 
-class ALiBi(NoPosition):
-    """−slope · |query − key| added to the scores, the slope a constant of each head."""
+class ALiBi(PositionEncoding):
+    """Attention with linear biases: −slope · |query − key|, with a constant slope for each head."""
 
     slopes: Tensor
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
-        super().__init__(dim, heads, length, causal)
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
+        super().__init__(dim, heads, max_length, causal)
         self.register_buffer("slopes", alibi_slopes(heads), persistent=False)
 
     def bias(self, queries: Tensor, keys: Tensor) -> Tensor:
@@ -100,50 +111,70 @@ class ALiBi(NoPosition):
         return -self.slopes[:, None, None] * distance
 
 
-class Rotary(NoPosition):
-    """Queries and keys turned by angles proportional to their positions.
+class RotaryPositions(PositionEncoding):
+    """RoPE: queries and keys are rotated by angles proportional to their positions.
 
     See :func:`zoo.functional.attention.rotate`.
+
+    Raises:
+        InputError: heads of odd width.
     """
 
-    def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
-        super().__init__(dim, heads, length, causal)
+    def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:
+        super().__init__(dim, heads, max_length, causal)
         self.head_dim = dim // heads
         if self.head_dim % 2:
-            raise ValueError(
-                f"rotary positions turn pairs: dim / heads must be even, got {dim} / {heads}"
+            raise InputError(
+                f"rotary positions rotate pairs of features: dim / heads must be even, got {dim} / "
+                f"{heads}"
             )
 
     def rotation(self, positions: Tensor) -> Tensor:
         return rotation(positions, self.head_dim)
 
 
-POSITIONS: dict[str, type[NoPosition]] = {
-    "none": NoPosition,
+POSITION_ENCODINGS: dict[str, type[PositionEncoding]] = {
+    "none": PositionEncoding,
     "learned": LearnedPositions,
     "sinusoidal": SinusoidalPositions,
     "t5": RelativeBias,
     "alibi": ALiBi,
-    "rotary": Rotary,
+    "rotary": RotaryPositions,
 }
 
 
-def make_position(name: str, dim: int, heads: int, length: int, causal: bool) -> NoPosition:
-    """The scheme called ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary``.
+def make_position_encoding(
+    position: str, dim: int, heads: int, max_length: int, causal: bool
+) -> PositionEncoding:
+    """Create a position encoding.
+
+    Args:
+        position: ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary``.
+        dim: see :class:`PositionEncoding`.
+        heads: see :class:`PositionEncoding`.
+        max_length: see :class:`PositionEncoding`.
+        causal: see :class:`PositionEncoding`.
 
     Raises:
-        ValueError: unknown name; rotary heads of an odd width.
+        InputError: unknown name; rotary positions with heads of odd width.
     """
-    if name not in POSITIONS:
-        raise ValueError(f"unknown position {name!r}; choose from {', '.join(POSITIONS)}")
-    return POSITIONS[name](dim, heads, length, causal)
+    check_choice("position", position, POSITION_ENCODINGS)
+    return POSITION_ENCODINGS[position](dim, heads, max_length, causal)
 
 
-def position_vectors(position: NoPosition, length: int, dim: int) -> Tensor | None:
-    """What the scheme adds to tokens at the first ``length`` positions, (length, dim), if it adds
-    anything."""
+def position_embeddings(position: PositionEncoding, length: int, dim: int) -> Tensor | None:
+    """Return the vectors that a scheme adds to tokens at the first positions.
+
+    Args:
+        position: the scheme.
+        length: number of positions; fewer are returned if the scheme has a limit below it.
+        dim: width of the tokens.
+
+    Returns:
+        (length, dim), or None if the scheme does not add anything to tokens.
+    """
     device = next((p.device for p in position.parameters()), torch.device("cpu"))
-    count = length if position.limit is None else min(length, position.limit)
-    nothing = torch.zeros(1, count, dim, device=device)
-    vectors = position.embed(nothing, torch.arange(count, device=device))[0]
+    count = length if position.max_length is None else min(length, position.max_length)
+    zeros = torch.zeros(1, count, dim, device=device)
+    vectors = position.embed(zeros, torch.arange(count, device=device))[0]
     return vectors if bool(vectors.any()) else None

@@ -1,21 +1,24 @@
-"""Residual encoder and decoder that fit any image size."""
+"""Residual encoder and decoder for images of any size."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
-from zoo.networks.conv_autoencoder import check_images, halvings
-from zoo.networks.mlp import Unflatten, make_activation
+from zoo.networks.conv_autoencoder import check_encoder_depth
+from zoo.networks.mlp import make_activation
+from zoo.networks.shapes import halved_sides
 
 
-class ResidualBlock(nn.Module):
-    """x + W₂ ∗ φ(W₁ ∗ φ(x)).
+class PreActivationBlock(nn.Module):
+    """Residual block x + W₂ ∗ φ(W₁ ∗ φ(x)) with 3×3 convolutions, without normalization.
 
     Shapes: (B, C, H, W) → the same.
 
-    Source: He et al., Identity mappings in deep residual networks, 2016, without the norms.
+    Source: He et al., Identity mappings in deep residual networks, 2016.
     """
 
     def __init__(self, channels: int, activation: str = "relu") -> None:
@@ -30,19 +33,20 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualEncoder(nn.Sequential):
-    """For each width: a convolution of stride 2 and residual blocks; one linear layer on top.
+    """For each width, a convolution of stride 2 and residual blocks; then a linear layer.
 
     Args:
-        input_shape: (channels, height, width).
-        channels: channels after each halving.
-        out_features: length of the vector.
-        activation: name of the nonlinearity.
-        blocks: residual blocks after each halving, default 1.
+        input_shape: shape of one image, (channels, height, width).
+        channels: output channels of each convolution of stride 2.
+        out_features: dimension of the vector.
+        activation: nonlinearity, default ``relu``.
+        blocks: number of residual blocks after each convolution of stride 2, default 1.
 
     Shapes: (B, C, H, W) → (B, out_features).
 
     Raises:
-        ValueError: when the input is no image or too small for that many halvings.
+        InputError: samples that are not images, or images too small for so many halvings; unknown
+            activation.
     """
 
     def __init__(
@@ -53,42 +57,53 @@ class ResidualEncoder(nn.Sequential):
         activation: str = "relu",
         blocks: int = 1,
     ) -> None:
-        check_images(input_shape, channels)
-        height, width = (halvings(side, len(channels))[-1] for side in input_shape[1:])
-        features = residual_features(input_shape, channels, activation, blocks)
-        size = channels[-1] * height * width
+        check_encoder_depth(input_shape, channels)
+        sides = [halved_sides(side, len(channels))[-1] for side in input_shape[1:]]
         super().__init__(
-            features, make_activation(activation), nn.Flatten(), nn.Linear(size, out_features)
+            make_residual_downsampling(input_shape, channels, activation, blocks),
+            make_activation(activation),
+            nn.Flatten(),
+            nn.Linear(channels[-1] * math.prod(sides), out_features),
         )
 
 
-def residual_features(
+def make_residual_downsampling(
     input_shape: Sequence[int], channels: Sequence[int], activation: str = "relu", blocks: int = 1
 ) -> nn.Sequential:
-    """The convolutions of :class:`ResidualEncoder`: (B, C, H, W) → maps of the last width."""
+    """Create the convolutional layers of :class:`ResidualEncoder`: (B, C, H, W) → feature maps.
+
+    Args:
+        input_shape: shape of one image, (channels, height, width).
+        channels: output channels of each convolution of stride 2.
+        activation: nonlinearity, default ``relu``.
+        blocks: number of residual blocks after each convolution of stride 2, default 1.
+
+    Shapes: (B, C, H, W) → (B, channels[-1], h, w).
+    """
     layers: list[nn.Module] = []
-    for fan_in, width in zip([input_shape[0], *channels[:-1]], channels, strict=True):
+    for in_channels, width in pairwise([input_shape[0], *channels]):
         if layers:
             layers.append(make_activation(activation))
-        layers.append(nn.Conv2d(fan_in, width, 3, 2, 1))
-        layers += [ResidualBlock(width, activation) for _ in range(blocks)]
+        layers.append(nn.Conv2d(in_channels, width, 3, 2, 1))
+        layers += [PreActivationBlock(width, activation) for _ in range(blocks)]
     return nn.Sequential(*layers)
 
 
 class ResidualDecoder(nn.Sequential):
-    """The mirror of :class:`ResidualEncoder`: vector → image of exactly ``output_shape``.
+    """Mirror image of :class:`ResidualEncoder`: vector → image of exactly ``output_shape``.
 
     Args:
-        output_shape: (channels, height, width).
-        channels: of the mirrored encoder, in the encoder's order.
-        in_features: length of the vector.
-        activation: name of the nonlinearity.
-        blocks: residual blocks before each doubling, default 1.
+        output_shape: shape of one image, (channels, height, width).
+        channels: channels of the mirrored encoder, in the encoder's order.
+        in_features: dimension of the vector.
+        activation: nonlinearity, default ``relu``.
+        blocks: number of residual blocks before each doubling, default 1.
 
     Shapes: (B, in_features) → (B, C, H, W).
 
     Raises:
-        ValueError: when the output is no image or too small for that many doublings.
+        InputError: samples that are not images, or images too small for so many halvings; unknown
+            activation.
     """
 
     def __init__(
@@ -99,27 +114,37 @@ class ResidualDecoder(nn.Sequential):
         activation: str = "relu",
         blocks: int = 1,
     ) -> None:
-        check_images(output_shape, channels)
-        start = (channels[-1], *(halvings(side, len(channels))[-1] for side in output_shape[1:]))
+        check_encoder_depth(output_shape, channels)
+        sides = (halved_sides(side, len(channels))[-1] for side in output_shape[1:])
+        first_shape = (channels[-1], *sides)
         super().__init__(
-            nn.Linear(in_features, start[0] * start[1] * start[2]),
-            Unflatten(start),
-            residual_images(output_shape, channels, activation, blocks),
+            nn.Linear(in_features, math.prod(first_shape)),
+            nn.Unflatten(1, first_shape),
+            make_residual_upsampling(output_shape, channels, activation, blocks),
         )
 
 
-def residual_images(
+def make_residual_upsampling(
     output_shape: Sequence[int], channels: Sequence[int], activation: str = "relu", blocks: int = 1
 ) -> nn.Sequential:
-    """The convolutions of :class:`ResidualDecoder`: maps of the last width → (B, C, H, W)."""
-    heights, widths = (halvings(side, len(channels)) for side in output_shape[1:])
-    outputs = [output_shape[0], *channels[:-1]]
+    """Create the convolutional layers of :class:`ResidualDecoder`: feature maps → (B, C, H, W).
+
+    Args:
+        output_shape: shape of one image, (channels, height, width).
+        channels: channels of the mirrored encoder, in the encoder's order.
+        activation: nonlinearity, default ``relu``.
+        blocks: number of residual blocks before each doubling, default 1.
+
+    Shapes: (B, channels[-1], h, w) → (B, C, H, W).
+    """
+    heights, widths = (halved_sides(side, len(channels)) for side in output_shape[1:])
+    out_channels = [output_shape[0], *channels[:-1]]
     layers: list[nn.Module] = []
     for level in reversed(range(len(channels))):
-        layers += [ResidualBlock(channels[level], activation) for _ in range(blocks)]
-        padding = (1 - heights[level] % 2, 1 - widths[level] % 2)
+        layers += [PreActivationBlock(channels[level], activation) for _ in range(blocks)]
+        output_padding = (1 - heights[level] % 2, 1 - widths[level] % 2)
         layers += [
             make_activation(activation),
-            nn.ConvTranspose2d(channels[level], outputs[level], 3, 2, 1, padding),
+            nn.ConvTranspose2d(channels[level], out_channels[level], 3, 2, 1, output_padding),
         ]
     return nn.Sequential(*layers)

@@ -1,4 +1,4 @@
-"""Residual networks for small images."""
+"""Residual network for small images."""
 
 from __future__ import annotations
 
@@ -6,34 +6,44 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from zoo.networks.mlp import make_activation
-from zoo.networks.normalization import image_norm, removes_bias
+from zoo.networks.mlp import expand_per_layer, make_activation
+from zoo.networks.normalization import cancels_bias, make_image_norm
 
 
-class ResidualBlock(nn.Module):
-    """y = φ(F(x) + S x): F two 3×3 convolutions with norms, S the identity or a 1×1 convolution.
+class BasicBlock(nn.Module):
+    """Residual block y = φ(F(x) + S(x)): F is two 3×3 convolutions, each with a normalization.
 
-    Shapes: (B, C_in, H, W) → (B, C_out, ⌈H/stride⌉, ⌈W/stride⌉).
+    The shortcut S is the identity, or a 1×1 convolution with normalization if the shape changes.
+
+    Args:
+        in_channels: channels of the input.
+        width: channels of the output.
+        stride: stride of the first convolution and of the shortcut.
+        activation: nonlinearity φ.
+        normalization: ``none``, ``batch``, ``layer``, ``instance`` or ``group``.
+
+    Shapes: (B, in_channels, H, W) → (B, width, ⌈H/stride⌉, ⌈W/stride⌉).
 
     Source: He et al., Deep residual learning for image recognition, 2016, section 3.3.
     """
 
     def __init__(
-        self, fan_in: int, width: int, stride: int, activation: str, normalization: str
+        self, in_channels: int, width: int, stride: int, activation: str, normalization: str
     ) -> None:
         super().__init__()
-        bias = not removes_bias(normalization, image=True)
+        bias = not cancels_bias(normalization, is_image=True)
         self.residual = nn.Sequential(
-            nn.Conv2d(fan_in, width, 3, stride, 1, bias=bias),
-            *image_norm(normalization, width),
+            nn.Conv2d(in_channels, width, 3, stride, 1, bias=bias),
+            *make_image_norm(normalization, width),
             make_activation(activation),
             nn.Conv2d(width, width, 3, 1, 1, bias=bias),
-            *image_norm(normalization, width),
+            *make_image_norm(normalization, width),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or fan_in != width:
+        if stride != 1 or in_channels != width:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(fan_in, width, 1, stride, bias=bias), *image_norm(normalization, width)
+                nn.Conv2d(in_channels, width, 1, stride, bias=bias),
+                *make_image_norm(normalization, width),
             )
         self.activation = make_activation(activation)
 
@@ -41,19 +51,24 @@ class ResidualBlock(nn.Module):
         return self.activation(self.residual(x) + self.shortcut(x))
 
 
-class ResNet(nn.Sequential):
-    """A 3×3 convolution and stages of residual blocks; each stage after the first halves the image.
+class ResNetFeatures(nn.Sequential):
+    """A 3×3 convolution and stages of :class:`BasicBlock`: the feature maps of a ResNet.
+
+    Every stage after the first halves the image.
 
     Args:
-        channels: of the input.
+        channels: channels of the input.
         widths: channels of each stage, default (16, 32, 64).
-        blocks: residual blocks per stage, one number for all or one for each; default 3, which
-            with three stages is the paper's ResNet-20.
-        stem_stride: of the first convolution, default 1.
-        activation: default ``relu``.
-        normalization: default ``batch``.
+        blocks: number of residual blocks of each stage, one value for all stages or one for each;
+            default 3, which with three stages is the paper's ResNet-20.
+        stem_stride: stride of the first convolution, default 1.
+        activation: nonlinearity, default ``relu``.
+        normalization: ``none``, ``batch`` (default), ``layer``, ``instance`` or ``group``.
 
     Shapes: (B, channels, H, W) → (B, widths[-1], ⌈H/2^(stages−1)⌉, …).
+
+    Raises:
+        InputError: unknown names; a sequence of blocks that does not have one value for each stage.
 
     Source: He et al. 2016, section 4.2 (with 1×1 convolutions as shortcuts where shapes change).
     """
@@ -67,19 +82,17 @@ class ResNet(nn.Sequential):
         activation: str = "relu",
         normalization: str = "batch",
     ) -> None:
-        counts = [blocks] * len(widths) if isinstance(blocks, int) else list(blocks)
-        if len(counts) != len(widths):
-            raise ValueError(f"blocks has {len(counts)} values for {len(widths)} stages")
-        bias = not removes_bias(normalization, image=True)
+        depths = expand_per_layer("blocks", blocks, len(widths), "stages")
+        bias = not cancels_bias(normalization, is_image=True)
         layers: list[nn.Module] = [
             nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=bias),
-            *image_norm(normalization, widths[0]),
+            *make_image_norm(normalization, widths[0]),
             make_activation(activation),
         ]
-        fan_in = widths[0]
-        for stage, (width, count) in enumerate(zip(widths, counts, strict=True)):
-            for block in range(count):
-                stride = 2 if stage and not block else 1
-                layers.append(ResidualBlock(fan_in, width, stride, activation, normalization))
-                fan_in = width
+        in_channels = widths[0]
+        for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            for block in range(depth):
+                stride = 2 if stage > 0 and block == 0 else 1
+                layers.append(BasicBlock(in_channels, width, stride, activation, normalization))
+                in_channels = width
         super().__init__(*layers)

@@ -1,4 +1,4 @@
-"""A Gaussian that follows a stream of vectors."""
+"""Running estimate of a Gaussian."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 
 class RunningGaussian(nn.Module):
-    """Mean and covariance of a stream of vectors, as exponential moving averages in buffers.
+    """Mean and covariance of a stream of vectors, as exponential moving averages.
 
     m ← (1−a) m + a·mean(z),  C ← (1−a) C + a·mean[(z−m)(z−m)ᵀ]; the first batch sets both.
 
     Args:
-        dim: length D of the vectors.
-        momentum: a, the weight of the newest batch, default 0.05.
+        dim: dimension of the vectors, D.
+        momentum: weight of the latest batch, a, default 0.05.
     """
 
     mean: Tensor
@@ -29,8 +29,8 @@ class RunningGaussian(nn.Module):
 
     @torch.no_grad()
     def update(self, z: Tensor) -> None:
-        """Takes in a batch of vectors, (B, D)."""
-        # a tensor, not a Python branch: reading the count would stop the device
+        """Update the averages with a batch of vectors, (B, D)."""
+        # torch.where instead of an if: reading the count on the host would synchronize the device
         weight = torch.where(self.batches == 0, 1.0, self.momentum).to(z.dtype)
         self.mean.lerp_(z.mean(0).to(self.mean.dtype), weight)
         centered = z - self.mean
@@ -38,10 +38,15 @@ class RunningGaussian(nn.Module):
         self.batches += 1
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` draws from N(m, C), (n, D)."""
+        """Sample ``n`` vectors from N(m, C), (n, D).
+
+        Args:
+            n: number of samples.
+            generator: random number generator on the module's device, default the global one.
+        """
         noise = torch.randn(
             n, len(self.mean), generator=generator, device=self.mean.device, dtype=self.mean.dtype
         )
-        # the eigenvalues rather than Cholesky: a dead latent makes C singular
+        # eigendecomposition instead of Cholesky: a collapsed latent dimension makes C singular
         values, vectors = torch.linalg.eigh(self.covariance)
         return self.mean + (noise * values.clamp(min=0).sqrt()) @ vectors.T

@@ -1,4 +1,4 @@
-"""A stack of layers over tokens, of any kind, behind one interface."""
+"""Stacks of sequence layers: transformer, recurrent, convolutional or token-wise."""
 
 from __future__ import annotations
 
@@ -19,22 +19,29 @@ from zoo.errors import (
 )
 from zoo.functional.attention import causal_mask
 from zoo.networks.attention import AttentionContext
-from zoo.networks.position_encoding import make_position
-from zoo.networks.token_mixers import RECURRENT, ConvolutionLayer, RecurrentLayer, TokenMLP
-from zoo.networks.transformer import TransformerConfig, TransformerLayer, initialize
+from zoo.networks.position_encoding import make_position_encoding
+from zoo.networks.token_mixers import RECURRENT_TYPES, ConvolutionLayer, RecurrentLayer, TokenMLP
+from zoo.networks.transformer import TransformerConfig, TransformerLayer, initialize_weights
 
-LAYER_TYPES = ("transformer", "mlp", *RECURRENT, "conv")
+LAYER_TYPES = ("transformer", "mlp", *RECURRENT_TYPES, "conv")
 
 
 class SequenceState:
-    """What a causal stack keeps of the tokens so far: how many there were, and each layer's own."""
+    """State of a causal network after the tokens so far.
+
+    Args:
+        layers: state of each layer.
+
+    Attributes:
+        length: number of tokens so far.
+    """
 
     def __init__(self, layers: list[Any]) -> None:
         self.length = 0
         self.layers = layers
 
     def select(self, rows: Tensor) -> None:
-        """Goes on with these rows of the batch, in this order: what a beam search needs."""
+        """Keep these rows of the batch, in this order, as a beam search does."""
         for layer in self.layers:
             layer.select(rows)
 
@@ -45,15 +52,18 @@ class SequenceConfig(TransformerConfig):
 
     Args:
         layer_type: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` (dilated
-            convolution; the dilation doubles from layer to layer) or ``mlp`` (each token by
-            itself). All types have as many weights as the transformer with these settings: their
-            inner width is chosen accordingly.
-        layers: number of layers, L.
+            convolutions; the dilation doubles from layer to layer) or ``mlp`` (each token
+            independently). All types have about as many weights as the transformer with these
+            settings: their inner width is chosen accordingly.
+        layers: number of layers, L, default 4; 0 leaves only the final normalization.
         position: ``none``, ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``rotary`` (default),
-            for the transformer; the other types encode order by themselves.
+            for the transformer; the other types do not use position encodings.
         init_std: standard deviation of the initial weights, default 0.02; see
-            :func:`~zoo.networks.transformer.initialize`.
+            :func:`~zoo.networks.transformer.initialize_weights`.
         zero_init: whether projections into the residual stream start at 0, default no.
+
+    Raises:
+        InputError: unknown layer type; values out of range.
     """
 
     layer_type: str = "transformer"
@@ -65,148 +75,171 @@ class SequenceConfig(TransformerConfig):
     def __post_init__(self) -> None:
         check_choice("layer_type", self.layer_type, LAYER_TYPES)
         check_at_least(1, dim=self.dim, heads=self.heads, mlp_dim=self.mlp_dim)
-        check_non_negative(layers=self.layers)
+        check_non_negative(layers=self.layers, init_std=self.init_std)
         check_probability(dropout=self.dropout, attention_dropout=self.attention_dropout)
 
 
 class SequenceNetwork(nn.Module):
     """A stack of L layers over tokens, causal or bidirectional.
 
-    Padding may be anywhere in a row: the outputs at other tokens do not depend on how much padding
-    there is, where it is, or what it contains. Outputs at padding positions are zero.
+    Padding may be anywhere in a row: outputs at tokens do not depend on how much padding there is,
+    where it is, or what it contains. Outputs at padding positions are zero.
 
     Args:
         config: settings of the layers.
-        length: longest sequence that learned positions are made for.
+        max_length: number of positions that learned position embeddings are created for.
         causal: whether a token sees only itself and earlier tokens.
-        window: number of most recent tokens that causal attention sees, itself included; default
-            all.
-        cross: whether layers have cross-attention to an encoder's output; only the transformer
-            supports it.
+        window: number of tokens that causal attention sees, the current one and those before it;
+            default all.
+        cross_attention: whether layers have cross-attention to an encoder's output, which only the
+            transformer supports; default no.
 
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        InputError: unknown names; cross-attention without a transformer; settings that do not fit
-            together; the normalization ``batch``, which mixes information between tokens, in a
-            causal network.
-        ValueError: the normalization ``batch`` with padding in training.
+        InputError: unknown names; values out of range; cross-attention without a transformer;
+            settings that do not fit together; the normalization ``batch``, which mixes information
+            between tokens, in a causal network.
     """
 
     def __init__(
         self,
         config: SequenceConfig,
-        length: int,
+        max_length: int,
         causal: bool,
         window: int | None = None,
-        cross: bool = False,
+        cross_attention: bool = False,
     ) -> None:
         super().__init__()
-        if cross and config.layer_type != "transformer":
+        check_at_least(1, max_length=max_length, window=window)
+        if cross_attention and config.layer_type != "transformer":
             raise InputError(
-                f"layer_type={config.layer_type!r} has no cross-attention: choose 'transformer'"
+                f"layer_type={config.layer_type!r} does not support cross-attention: choose "
+                "'transformer'"
             )
         if causal and config.normalization == "batch":
             raise InputError(
-                "normalization='batch' lets a token see later ones, which a causal network must "
-                "not: choose 'layer' or 'rms'"
+                "normalization='batch' mixes information between tokens, and a causal network must "
+                "not see later tokens: choose 'layer' or 'rms'"
             )
         self.config, self.causal, self.window = config, causal, window
-        self.attends = config.layer_type == "transformer"
-        position = config.position if self.attends else "none"
-        self.position = make_position(position, config.dim, config.heads, length, causal)
+        self.has_attention = config.layer_type == "transformer"
+        self.position = make_position_encoding(
+            config.position if self.has_attention else "none",
+            config.dim, config.heads, max_length, causal,
+        )  # fmt: skip
         self.dropout = nn.Dropout(config.dropout)
-        layers = self._make_layers(cross)
+        layers = self._make_layers(cross_attention)
         self.layers = nn.ModuleList(layers)
-        has_norm = config.pre_norm or not self.attends
-        self.norm = config.make_norm() if has_norm else nn.Identity()
-        outputs = [output for layer in layers for output in layer.outputs()]
-        initialize(self, outputs, config.init_std, config.zero_init)
+        has_final_norm = config.pre_norm or not self.has_attention
+        self.norm = config.make_norm() if has_final_norm else nn.Identity()
+        projections = [p for layer in layers for p in layer.residual_projections()]
+        initialize_weights(self, projections, config.init_std, config.zero_init)
 
-    def _make_layers(self, cross: bool) -> list[Any]:
+    def _make_layers(self, cross_attention: bool) -> list[Any]:
         config = self.config
-        if self.attends:
-            return [TransformerLayer(config, cross) for _ in range(config.layers)]
+        if self.has_attention:
+            return [TransformerLayer(config, cross_attention) for _ in range(config.layers)]
         target = count_parameters(partial(TransformerLayer, config))
-        width = matching_width(partial(self._make_mixer, 0), target)
+        width = find_width(partial(self._make_mixer, 0), target)
         return [self._make_mixer(depth, width) for depth in range(config.layers)]
 
     def _make_mixer(self, depth: int, width: int) -> TokenMLP | ConvolutionLayer | RecurrentLayer:
-        """Create a layer without attention, of inner width ``width``, at a depth counted from 0."""
+        """Create a layer without attention.
+
+        Args:
+            depth: index of the layer, from 0.
+            width: inner width of the layer.
+        """
         config = self.config
         if config.layer_type == "mlp":
             return TokenMLP(config, width)
         if config.layer_type == "conv":
             return ConvolutionLayer(config, self.causal, 2**depth, width)
-        even = width if self.causal else width + width % 2
-        return RecurrentLayer(config.layer_type, config, self.causal, even)
+        units = width if self.causal else width + width % 2  # half of them in each direction
+        return RecurrentLayer(config.layer_type, config, self.causal, units)
 
-    # -- passes ---------------------------------------------------------------------------------
+    # -- forward passes -------------------------------------------------------------------------
 
     def new_state(self) -> SequenceState:
-        """What is known before the first token; :meth:`forward` brings it up to date."""
+        """Create the state before the first token, which :meth:`forward` updates.
+
+        Raises:
+            ValueError: the network is not causal.
+        """
         if not self.causal:
-            raise ValueError("a network that looks ahead cannot go token by token")
+            raise ValueError("only a causal network can process tokens one at a time")
         layers: list[Any] = list(self.layers)
         return SequenceState([layer.new_state(self.window) for layer in layers])
 
     def forward(
         self,
         x: Tensor,
-        valid: Tensor | None = None,
-        prior: Tensor | None = None,
+        token_mask: Tensor | None = None,
+        attention_mask: Tensor | None = None,
         state: SequenceState | None = None,
         memory: Tensor | None = None,
-        memory_valid: Tensor | None = None,
+        memory_token_mask: Tensor | None = None,
     ) -> Tensor:
-        """One pass.
+        """Compute the outputs at all tokens.
 
         Args:
             x: embedded tokens, (B, T, dim).
-            valid: which are no padding, (B, T); default all.
-            prior: which tokens may attend to which at most, boolean, (T, T) or (B, T, T): a
-                structure that is known beforehand; default any.
-            state: of the tokens before these, from :meth:`new_state`; without padding and prior.
-            memory: what layers with ``cross`` read, (B, S, dim).
-            memory_valid: which of it is no padding, (B, S).
+            token_mask: True at tokens and False at padding, (B, T); default all tokens.
+            attention_mask: True where a token may attend to another, (T, T) or (B, T, T), in
+                addition to causality and padding; default everywhere.
+            state: state after the tokens before these, from :meth:`new_state`; excludes the two
+                masks.
+            memory: encoder output that cross-attention reads, (B, S, dim).
+            memory_token_mask: True at tokens of the memory and False at padding, (B, S); default
+                all tokens.
+
+        Returns:
+            (B, T, dim), zero at padding.
 
         Raises:
-            ValueError: padding or a prior with a state; more tokens than positions are known for.
+            ValueError: a mask together with a state; more tokens than learned positions; padding
+                with the normalization ``batch`` in training.
         """
-        if state is not None and (valid is not None or prior is not None):
-            raise ValueError("a state goes with whole rows of tokens: no padding, no prior")
-        if valid is None:
-            return self._run(x, None, prior, state, memory, memory_valid)
-        if self.config.normalization == "batch" and self.training and not bool(valid.all()):
-            raise ValueError("the norm 'batch' would count padding as tokens: choose layer or rms")
-        # padding moves to the end of each row, where it cannot shift positions or enter states
-        order = valid.int().argsort(dim=1, descending=True, stable=True)
+        if state is not None and (token_mask is not None or attention_mask is not None):
+            raise ValueError("a state cannot be combined with token_mask or attention_mask")
+        if token_mask is None:
+            return self._run(x, None, attention_mask, state, memory, memory_token_mask)
+        if self.config.normalization == "batch" and self.training and not bool(token_mask.all()):
+            raise ValueError(
+                "normalization='batch' would include padding in its statistics: choose 'layer' or "
+                "'rms'"
+            )
+        # Padding moves to the end of each row, where it cannot shift positions or enter states.
+        order = token_mask.int().argsort(dim=1, descending=True, stable=True)
         index = order[..., None].expand_as(x)
-        if prior is not None:
-            prior = prior.expand(len(x), -1, -1)
-            prior = prior.gather(1, order[..., None].expand_as(prior))
-            prior = prior.gather(2, order[:, None, :].expand_as(prior))
-        front = valid.gather(1, order)
-        # what padding holds may be anything, inf too
-        x = x.gather(1, index).masked_fill(~front[..., None], 0.0)
-        y = self._run(x, front, prior, None, memory, memory_valid)
-        y = y.masked_fill(~front[..., None], 0.0)
+        if attention_mask is not None:
+            attention_mask = attention_mask.expand(len(x), -1, -1)
+            rows = order[..., None].expand_as(attention_mask)
+            attention_mask = attention_mask.gather(1, rows)
+            attention_mask = attention_mask.gather(2, rows.mT)
+        token_mask = token_mask.gather(1, order)
+        # padding may contain anything, even inf
+        x = x.gather(1, index).masked_fill(~token_mask[..., None], 0.0)
+        y = self._run(x, token_mask, attention_mask, None, memory, memory_token_mask)
+        y = y.masked_fill(~token_mask[..., None], 0.0)
         return torch.zeros_like(y).scatter(1, index, y)
 
     def _run(
         self,
         x: Tensor,
-        valid: Tensor | None,
-        prior: Tensor | None,
+        token_mask: Tensor | None,
+        attention_mask: Tensor | None,
         state: SequenceState | None,
         memory: Tensor | None,
-        memory_valid: Tensor | None,
+        memory_token_mask: Tensor | None,
     ) -> Tensor:
+        """Compute the outputs of rows whose padding is at the end."""
         start = 0 if state is None else state.length
-        context = self._context(x, valid, prior, start)
+        context = self._make_context(x, token_mask, attention_mask, start)
         context.memory = memory
-        if memory_valid is not None:
-            context.memory_mask = memory_valid[:, None, None, :]
+        if memory_token_mask is not None:
+            context.memory_mask = memory_token_mask[:, None, None, :]
         positions = torch.arange(start, start + x.shape[1], device=x.device)
         x = self.dropout(self.position.embed(x, positions))
         for i, layer in enumerate(self.layers):
@@ -215,48 +248,54 @@ class SequenceNetwork(nn.Module):
             state.length += positions.shape[0]
         return self.norm(x)
 
-    def _context(
-        self, x: Tensor, valid: Tensor | None, prior: Tensor | None, start: int
+    def _make_context(
+        self, x: Tensor, token_mask: Tensor | None, attention_mask: Tensor | None, start: int
     ) -> AttentionContext:
-        """What these tokens see, the first of which stands at ``start``."""
+        """Create masks and position encodings for tokens at positions from ``start`` on."""
         count = x.shape[1]
-        limit = self.position.limit
+        limit = self.position.max_length
         if limit is not None and start + count > limit:
-            raise ValueError(f"{start + count} tokens, but positions are learned for {limit}")
-        if not self.attends:
-            return AttentionContext(valid=valid)
-        # a cache has dropped what lies behind the window of its next token
-        kept = start if self.window is None else min(start, self.window - 1)
-        positions = torch.arange(start - kept, start + count, device=x.device)
-        queries = positions[kept:]
+            raise ValueError(f"got {start + count} tokens, learned positions end at {limit}")
+        if not self.has_attention:
+            return AttentionContext(token_mask=token_mask)
+        # caches keep only the tokens in the window of the next one
+        cached = start if self.window is None else min(start, self.window - 1)
+        positions = torch.arange(start - cached, start + count, device=x.device)
+        queries = positions[cached:]
         causal = self.causal and count > 1
         masks = []
-        if causal and (kept or prior is not None or (self.window or count) < count):
-            masks.append(causal_mask(count, kept + count, self.window, x.device))
-        if prior is not None:
-            masks.append(prior if prior.ndim == 2 else prior[:, None])
-        if valid is not None and not self.causal:  # no causal token sees the padding behind it
-            masks.append(valid[:, None, None, :])
+        if causal and (cached or attention_mask is not None or (self.window or count) < count):
+            masks.append(causal_mask(count, cached + count, self.window, x.device))
+        if attention_mask is not None:
+            masks.append(attention_mask if attention_mask.ndim == 2 else attention_mask[:, None])
+        if token_mask is not None and not self.causal:  # a causal token never sees later padding
+            masks.append(token_mask[:, None, None, :])
         return AttentionContext(
             mask=reduce(torch.logical_and, masks) if masks else None,
             bias=self.position.bias(queries, positions),
             causal=causal,
-            turn=self.position.rotation(queries),
-            valid=valid,
+            rotation=self.position.rotation(queries),
+            token_mask=token_mask,
         )
 
 
-# -- equal parameters ----------------------------------------------------------------------------
+# -- equal numbers of parameters -----------------------------------------------------------------
 
 
 def count_parameters(make: Callable[[], nn.Module]) -> int:
-    """Parameters of the module that ``make`` would make; none of them takes memory."""
+    """Return the number of parameters of the module that ``make`` creates; allocates no memory."""
     with torch.device("meta"):
         return sum(p.numel() for p in make().parameters())
 
 
-def matching_width(make: Callable[[int], nn.Module], target: int) -> int:
-    """The width for which ``make(width)`` has as nearly as possible ``target`` parameters."""
+def find_width(make: Callable[[int], nn.Module], target: int) -> int:
+    """Return the width for which ``make(width)`` has a number of parameters closest to ``target``.
+
+    Args:
+        make: function that creates a module of a given width; its number of parameters increases
+            with the width.
+        target: wanted number of parameters.
+    """
 
     def count(width: int) -> int:
         return count_parameters(partial(make, width))

@@ -1,7 +1,8 @@
-"""Layers that mix tokens without attention: recurrent, convolutional; and one that does not mix.
+"""Sequence layers without attention: recurrent, convolutional, and a token-wise MLP.
 
-All are x ← x + W₂ mix(W₁ norm(x)) with a residual connection, and take the settings of a
-:class:`~zoo.networks.transformer.TransformerLayer`, so that one argument swaps them.
+All are x ← x + W₂ mix(W₁ norm(x)) and take the settings of a
+:class:`~zoo.networks.transformer.TransformerLayer`, so one argument of a network replaces one type
+by another.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_choice
 from zoo.networks.attention import AttentionContext
-from zoo.networks.transformer import TransformerConfig, activation_function
+from zoo.networks.transformer import TransformerConfig, get_activation
 
-RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
+RECURRENT_TYPES: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
     "rnn": nn.RNN,
     "gru": nn.GRU,
     "lstm": nn.LSTM,
@@ -22,14 +23,14 @@ RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {
 
 
 class EmptyState:
-    """A layer that keeps nothing of the tokens so far."""
+    """State of a layer that does not use earlier tokens."""
 
     def select(self, rows: Tensor) -> None:
-        """Goes on with these rows of the batch."""
+        """Keep these rows of the batch, in this order."""
 
 
 class TokenMLP(nn.Module):
-    """x + W₂ φ(W₁ norm(x)): the same net for every token, which never learns of the others.
+    """Token-wise MLP, x + W₂ φ(W₁ norm(x)); it does not mix tokens.
 
     Args:
         config: settings of the layer; attention settings are ignored.
@@ -38,20 +39,18 @@ class TokenMLP(nn.Module):
     Shapes: (B, T, dim) → the same.
     """
 
-    attends = False
-
     def __init__(self, config: TransformerConfig, mlp_dim: int) -> None:
         super().__init__()
         self.norm = config.make_norm()
         self.feed_forward = config.make_feed_forward(mlp_dim)
         self.dropout = nn.Dropout(config.dropout)
 
-    def outputs(self) -> list[nn.Linear]:
-        """The maps that write into the residual path."""
+    def residual_projections(self) -> list[nn.Linear]:
+        """Return the linear maps whose outputs are added to the residual stream."""
         return [self.feed_forward.output]
 
     def new_state(self, window: int | None) -> EmptyState:
-        """What is known before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return EmptyState()
 
     def forward(
@@ -61,13 +60,13 @@ class TokenMLP(nn.Module):
 
 
 class RecurrentState:
-    """The hidden state after the tokens so far: h, or (h, c) of an LSTM."""
+    """Hidden state after the tokens so far: h, or (h, c) for an LSTM."""
 
     def __init__(self) -> None:
         self.hidden: Tensor | tuple[Tensor, Tensor] | None = None
 
     def select(self, rows: Tensor) -> None:
-        """Goes on with these rows of the batch."""
+        """Keep these rows of the batch, in this order."""
         if isinstance(self.hidden, tuple):
             self.hidden = self.hidden[0][:, rows], self.hidden[1][:, rows]
         elif self.hidden is not None:
@@ -75,45 +74,46 @@ class RecurrentState:
 
 
 class RecurrentLayer(nn.Module):
-    """x + W rnn(norm(x)); where tokens may see later ones, one net runs forth and another back.
+    """Recurrent layer x + W rnn(norm(x)), unidirectional or bidirectional.
 
     Args:
-        kind: ``rnn`` (tanh), ``gru`` or ``lstm``.
+        layer_type: ``rnn`` (tanh), ``gru`` or ``lstm``.
         config: settings of the layer; attention settings and the activation are ignored.
         causal: whether the layer is unidirectional.
-        units: hidden units of all directions together.
+        units: total number of hidden units, even for a bidirectional layer.
 
     Shapes: (B, T, dim) → the same.
 
     Raises:
-        InputError: an odd number of units for two directions.
+        InputError: unknown layer type; an odd number of units for two directions.
 
     Sources: Elman, Finding structure in time, 1990; Hochreiter and Schmidhuber, Long short-term
     memory, 1997; Cho et al., Learning phrase representations, 2014 (GRU).
     """
 
-    attends = False
-
-    def __init__(self, kind: str, config: TransformerConfig, causal: bool, units: int) -> None:
+    def __init__(
+        self, layer_type: str, config: TransformerConfig, causal: bool, units: int
+    ) -> None:
         super().__init__()
+        check_choice("layer_type", layer_type, RECURRENT_TYPES)
         directions = 1 if causal else 2
         if units % directions:
-            raise InputError(f"two directions need an even number of units, got {units}")
+            raise InputError(f"a bidirectional layer needs an even number of units, got {units}")
         dim, bias = config.dim, config.bias
         self.norm = config.make_norm()
         self.directions = nn.ModuleList(
-            RECURRENT[kind](dim, units // directions, bias=bias, batch_first=True)
+            RECURRENT_TYPES[layer_type](dim, units // directions, bias=bias, batch_first=True)
             for _ in range(directions)
         )
         self.output = nn.Linear(units, dim, bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def outputs(self) -> list[nn.Linear]:
-        """The maps that write into the residual path."""
+    def residual_projections(self) -> list[nn.Linear]:
+        """Return the linear maps whose outputs are added to the residual stream."""
         return [self.output]
 
     def new_state(self, window: int | None) -> RecurrentState:
-        """What is known before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return RecurrentState()
 
     def forward(
@@ -124,43 +124,43 @@ class RecurrentLayer(nn.Module):
         if state is not None:
             state.hidden = last
         if len(self.directions) == 2:
-            turn = _reversal(normed, context.valid)
-            back, _ = self.directions[1](normed.gather(1, turn.expand_as(normed)))
-            h = torch.cat([h, back.gather(1, turn.expand_as(back))], -1)
+            order = _reversed_order(normed, context.token_mask)
+            backward, _ = self.directions[1](normed.gather(1, order.expand_as(normed)))
+            h = torch.cat([h, backward.gather(1, order.expand_as(backward))], -1)
         return x + self.dropout(self.output(h))
 
 
-def _reversal(x: Tensor, valid: Tensor | None) -> Tensor:
-    """Indices (B, T, 1) that turn each row's tokens around and leave its padding where it is."""
-    place = torch.arange(x.shape[1], device=x.device)
-    if valid is None:
-        return place.flip(0)[None, :, None].expand(len(x), -1, 1)
-    length = valid.sum(1, keepdim=True)
-    return torch.where(place < length, length - 1 - place, place)[..., None]
+def _reversed_order(x: Tensor, token_mask: Tensor | None) -> Tensor:
+    """Return indices (B, T, 1) that reverse the tokens of each row and leave padding in place."""
+    index = torch.arange(x.shape[1], device=x.device)
+    if token_mask is None:
+        return index.flip(0)[None, :, None].expand(len(x), -1, 1)
+    length = token_mask.sum(1, keepdim=True)
+    return torch.where(index < length, length - 1 - index, index)[..., None]
 
 
 class HistoryState:
-    """The inputs that a causal convolution still needs."""
+    """Latest inputs of a causal convolution, which its next outputs depend on."""
 
     def __init__(self) -> None:
-        self.inputs: Tensor | None = None  # (B, dim, steps)
+        self.inputs: Tensor | None = None  # (B, dim, tokens)
 
     def select(self, rows: Tensor) -> None:
-        """Goes on with these rows of the batch."""
+        """Keep these rows of the batch, in this order."""
         if self.inputs is not None:
             self.inputs = self.inputs[rows]
 
 
 class ConvolutionLayer(nn.Module):
-    """x + W φ(conv(norm(x))), the convolution dilated; causal where tokens may not see later ones.
+    """Convolutional layer x + W φ(conv(norm(x))); the convolution is dilated, causal or centered.
 
     Args:
         config: settings of the layer; attention settings are ignored. The activation ``swiglu``
             multiplies by a second convolution, as in WaveNet.
         causal: whether a token sees only itself and earlier tokens.
-        dilation: distance between two taps, in tokens; doubling it from layer to layer gives a
-            receptive field of 1 + (kernel_size − 1)(2^layers − 1) tokens.
-        channels: channels of the convolution.
+        dilation: distance between two taps of the kernel, in tokens. If it doubles from layer to
+            layer, the receptive field is 1 + (kernel_size − 1)(2^layers − 1) tokens.
+        channels: number of channels of the convolution.
 
     Shapes: (B, T, dim) → the same.
 
@@ -168,7 +168,6 @@ class ConvolutionLayer(nn.Module):
     of generic convolutional and recurrent networks, 2018.
     """
 
-    attends = False
     kernel_size = 3
 
     def __init__(
@@ -177,46 +176,49 @@ class ConvolutionLayer(nn.Module):
         super().__init__()
         dim, bias = config.dim, config.bias
         self.causal = causal
-        self.reach = (self.kernel_size - 1) * dilation
+        self.padding = (self.kernel_size - 1) * dilation
         self.norm = config.make_norm()
 
-        def convolution() -> nn.Conv1d:
+        def make_conv() -> nn.Conv1d:
             return nn.Conv1d(dim, channels, self.kernel_size, dilation=dilation, bias=bias)
 
-        self.inner = convolution()
-        self.gate = convolution() if config.activation == "swiglu" else None
-        self.activation = activation_function(config.activation)
+        self.inner = make_conv()
+        self.gate = make_conv() if config.activation == "swiglu" else None
+        self.activation = get_activation(config.activation)
         self.output = nn.Linear(channels, dim, bias)
         self.dropout = nn.Dropout(config.dropout)
 
-    def outputs(self) -> list[nn.Linear]:
-        """The maps that write into the residual path."""
+    def residual_projections(self) -> list[nn.Linear]:
+        """Return the linear maps whose outputs are added to the residual stream."""
         return [self.output]
 
     def new_state(self, window: int | None) -> HistoryState:
-        """What is known before the first token."""
+        """Create the state before the first token; ``window`` concerns only attention."""
         return HistoryState()
 
     def forward(
         self, x: Tensor, context: AttentionContext, state: HistoryState | None = None
     ) -> Tensor:
         inputs = self.norm(x)
-        if context.valid is not None:
-            inputs = inputs.masked_fill(~context.valid[..., None], 0.0)
-        inputs = self._with_surroundings(inputs.mT, state)
+        if context.token_mask is not None:
+            inputs = inputs.masked_fill(~context.token_mask[..., None], 0.0)
+        inputs = self._pad(inputs.mT, state)
         inner = self.activation(self.inner(inputs))
         if self.gate is not None:
             inner = inner * self.gate(inputs)
         return x + self.dropout(self.output(inner.mT))
 
-    def _with_surroundings(self, inputs: Tensor, state: HistoryState | None) -> Tensor:
-        """Inputs (B, dim, T) with what lies before them, and after them where that is seen."""
+    def _pad(self, inputs: Tensor, state: HistoryState | None) -> Tensor:
+        """Prepend the inputs of earlier tokens, or zeros, to the inputs (B, dim, T).
+
+        For a layer that is not causal, add zeros on both sides.
+        """
         if not self.causal:
-            return F.pad(inputs, (self.reach // 2, self.reach // 2))
+            return F.pad(inputs, (self.padding // 2, self.padding // 2))
         if state is None or state.inputs is None:
-            inputs = F.pad(inputs, (self.reach, 0))
+            inputs = F.pad(inputs, (self.padding, 0))
         else:
             inputs = torch.cat([state.inputs, inputs], -1)
         if state is not None:
-            state.inputs = inputs[..., -self.reach :]
+            state.inputs = inputs[..., -self.padding :]
         return inputs

@@ -1,27 +1,30 @@
-"""Convolutional networks on grids of voxels."""
+"""Convolutional networks on voxel grids."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
+
+from zoo.errors import InputError
+from zoo.networks.shapes import infer_output_shape
 
 
 class VoxelNetwork(nn.Module):
-    """Convolutions, then one hidden layer on what they find.
+    """Convolutions, then an MLP head with one hidden layer.
 
     Args:
-        features: (B, 1, R, R, R) → (B, C, r, r, r).
-        stride: voxels of the input by which it must be shifted so that what ``features`` finds is
-            shifted by one.
-        resolution: R.
-        hidden: width of the hidden layer.
-        classes: K.
-        dropout: in front of the hidden layer and behind it.
+        features: convolutions, (B, 1, R, R, R) → (B, C, r, r, r).
+        stride: total stride of the convolutions, in voxels: shifting the grid by it shifts the
+            feature maps by 1.
+        resolution: side of the voxel grid, R.
+        hidden_dim: width of the hidden layer.
+        num_classes: number of classes, K.
+        dropout: dropout probability before and after the hidden layer.
 
     Raises:
-        ValueError: a grid too small for the convolutions.
+        InputError: a voxel grid too small for the convolutions.
 
     Shapes: (B, 1, R, R, R) → (B, K).
     """
@@ -31,54 +34,67 @@ class VoxelNetwork(nn.Module):
         features: nn.Module,
         stride: int,
         resolution: int,
-        hidden: int,
-        classes: int,
+        hidden_dim: int,
+        num_classes: int,
         dropout: float,
     ) -> None:
         super().__init__()
         self.features, self.stride = features, stride
         try:
-            with torch.no_grad():
-                found = features.eval()(torch.zeros(1, 1, *[resolution] * 3)).numel()
+            num_features = math.prod(infer_output_shape(features, (1, *[resolution] * 3)))
         except RuntimeError as error:
-            raise ValueError(
-                f"a grid of {resolution} voxels a side is too small for these convolutions"
+            raise InputError(
+                f"a voxel grid of side {resolution} is too small for these convolutions: choose a "
+                "finer grid or another network"
             ) from error
-        features.train()
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Dropout(dropout), nn.Linear(found, hidden), nn.ReLU(),
-            nn.Dropout(dropout), nn.Linear(hidden, classes),
+            nn.Flatten(), nn.Dropout(dropout), nn.Linear(num_features, hidden_dim), nn.ReLU(),
+            nn.Dropout(dropout), nn.Linear(hidden_dim, num_classes),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
 
-def voxnet(resolution: int, width: int, classes: int, dropout: float) -> VoxelNetwork:
-    """5³ convolution with stride 2, 3³ convolution, 2³ pooling; W channels, 4 W hidden units.
+def voxnet(resolution: int, width: int, num_classes: int, dropout: float) -> VoxelNetwork:
+    """Create a VoxNet: 5³ convolution with stride 2, 3³ convolution, 2³ max pooling, MLP head.
 
-    Source: Maturana and Scherer, VoxNet, 2015, section III.C (W = 32, R = 32).
+    Args:
+        resolution: side of the voxel grid, R; 32 in the paper.
+        width: number of channels, W; 32 in the paper. The hidden layer has 4 W units.
+        num_classes: number of classes, K.
+        dropout: dropout probability before and after the hidden layer.
+
+    Source: Maturana and Scherer, VoxNet, 2015, section III.C.
     """
     features = nn.Sequential(
         nn.Conv3d(1, width, 5, stride=2), nn.LeakyReLU(0.1),
         nn.Conv3d(width, width, 3), nn.LeakyReLU(0.1), nn.MaxPool3d(2),
     )  # fmt: skip
-    return VoxelNetwork(features, 4, resolution, 4 * width, classes, dropout)
+    return VoxelNetwork(features, 4, resolution, 4 * width, num_classes, dropout)
 
 
-def shapenets(resolution: int, width: int, classes: int, dropout: float) -> VoxelNetwork:
-    """Convolutions of 6³ with stride 2, 5³ with stride 2 and 4³; W, 3 W and 10 W channels, 25 W
-    hidden units.
+def shapenets(resolution: int, width: int, num_classes: int, dropout: float) -> VoxelNetwork:
+    """Create a 3D ShapeNets: 6³ and 5³ convolutions with stride 2, 4³ convolution, MLP head.
 
-    Source: Wu et al., 3D ShapeNets, 2015, section 3 (W = 48, R = 30): its layers, trained by
-    gradients through cross-entropy, as their fine-tuning is, not as a deep belief network.
+    The layers are those of the paper. They are trained with cross-entropy, like the paper's
+    fine-tuning, and not as a deep belief network.
+
+    Args:
+        resolution: side of the voxel grid, R; 30 in the paper.
+        width: channels of the first convolution, W; 48 in the paper. The others have 3 W and 10 W
+            channels, and the hidden layer has 25 W units.
+        num_classes: number of classes, K.
+        dropout: dropout probability before and after the hidden layer.
+
+    Source: Wu et al., 3D ShapeNets, 2015, section 3.
     """
     features = nn.Sequential(
         nn.Conv3d(1, width, 6, stride=2), nn.ReLU(),
         nn.Conv3d(width, 3 * width, 5, stride=2), nn.ReLU(),
         nn.Conv3d(3 * width, 10 * width, 4), nn.ReLU(),
     )  # fmt: skip
-    return VoxelNetwork(features, 4, resolution, 25 * width, classes, dropout)
+    return VoxelNetwork(features, 4, resolution, 25 * width, num_classes, dropout)
 
 
 VOXEL_NETWORKS: dict[str, Callable[[int, int, int, float], VoxelNetwork]] = {

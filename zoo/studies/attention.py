@@ -21,7 +21,7 @@ from torch import Tensor
 from datamodules import LabeledText
 from zoo.functional.attention import attention_weights
 from zoo.models.sequences.classification import SequenceClassifier
-from zoo.networks.attention import SimpleSelfAttention, recorded_weights
+from zoo.networks.attention import SimpleSelfAttention, record_attention_weights
 from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -100,7 +100,7 @@ def train(layers: int, data: LabeledText, epochs: int, seed: int) -> SequenceCla
 def looked_at(model: SequenceClassifier, text: str) -> list[Tensor]:
     """Attention weights of each layer on a sentence, (heads, T, T)."""
     x = torch.tensor([model.tokenizer.encode(text)])
-    with torch.no_grad(), recorded_weights(model) as records:
+    with torch.no_grad(), record_attention_weights(model) as records:
         model.logits(x)
     return [passes[0][0] for passes in records.values()]
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from callbacks import LearningCurves
 from datamodules import Digits
-from zoo.networks.normalization import groups_for, image_norm
+from zoo.networks.normalization import choose_num_groups, make_image_norm
 from zoo.plots.style import COLORS, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -97,7 +97,7 @@ def run(
     fits = [size >= 2 and 64 % size == 0 for size in part_sizes]
     require(bool(fits) and all(fits), "part_sizes must be divisors of 64, from 2 on")
     x = torch.randn(6, channels, 8, 8, generator=generator(seed)).double() * 3 + 2
-    layers = {name: image_norm(name, channels)[0].double() for name in OVER}
+    layers = {name: make_image_norm(name, channels)[0].double() for name in OVER}
     losses, gradients = {}, {}
     for name in track(NAMES, "networks"):
         curves, spy = Curves(), Gradients()
@@ -117,7 +117,7 @@ def run(
 
 def moments(y: Tensor, over: tuple[int, ...]) -> tuple[float, float]:
     """Largest |mean| and |variance − 1| over what a layer normalises."""
-    groups = groups_for(y.shape[1])
+    groups = choose_num_groups(y.shape[1])
     parts = y.unflatten(1, (groups, -1)).flatten(3).detach()
     mean, variance = parts.mean(over), parts.var(over, correction=0)
     return float(mean.abs().max()), float((variance - 1).abs().max())

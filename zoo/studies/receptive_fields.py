@@ -89,7 +89,7 @@ def make(kind: str, layers: int, dim: int = 16) -> SequenceNetwork:
     layer = "transformer" if kind == "window" else kind
     config = SequenceConfig(layer_type=layer, dim=dim, layers=layers, heads=2, init_std=0.3)
     window = WINDOW if kind == "window" else None
-    network = SequenceNetwork(config, length=1024, causal=True, window=window)
+    network = SequenceNetwork(config, max_length=1024, causal=True, window=window)
     return network.double().eval()
 
 

@@ -69,7 +69,7 @@ def test_what_is_no_cube() -> None:
     for shape in ((1, 8, 8), (3, 16, 16, 16), (1, 16, 16, 8)):
         with pytest.raises(ValueError, match=r"needs cubes, \(1, R, R, R\), the data has"):
             VoxelClassifier(shape, 3)
-    with pytest.raises(ValueError, match="a grid of 8 voxels a side is too small"):
+    with pytest.raises(ValueError, match="a voxel grid of side 8 is too small"):
         VoxelClassifier((1, 8, 8, 8), 3, network="shapenets")
     with pytest.raises(ValueError, match="unknown network 'pointnet'; .*choose from voxnet, shape"):
         VoxelClassifier((1, 16, 16, 16), 3, network="pointnet")

@@ -131,7 +131,7 @@ def test_bad_arguments() -> None:
         model(isometry=-1.0)
     with pytest.raises(ValueError, match="unknown network 'conv'; choose from spiral, cheb, mlp"):
         model(network="conv")
-    with pytest.raises(ValueError, match=r"pooling \(40, 40\) leaves fewer than 4 of 1046"):
+    with pytest.raises(ValueError, match=r"pooling factors \(40, 40\) leave fewer than 4 of 1046"):
         model(pooling=40)
     with pytest.raises(ValueError, match="unknown path 'crooked'; choose from linear, spherical"):
         model().interpolate(batch()[0][:1], batch()[0][1:2], 3, "crooked")

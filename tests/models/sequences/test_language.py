@@ -19,11 +19,13 @@ from zoo import LanguageModel
 from zoo.functional.tokenization import UnknownSymbolError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.generation import beam_search, filter_logits, sample_next_token
-from zoo.networks.position_encoding import POSITIONS
+from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES
 
 V, LENGTH = 11, 16
-KINDS = [("transformer", name) for name in POSITIONS] + [(name, "none") for name in LAYER_TYPES[1:]]
+KINDS = [("transformer", name) for name in POSITION_ENCODINGS] + [
+    (name, "none") for name in LAYER_TYPES[1:]
+]
 
 
 def make(**options: Any) -> LanguageModel:
@@ -125,7 +127,7 @@ def greedily(model: LanguageModel, prompt: Tensor, count: int) -> Tensor:
     tokens = prompt
     for _ in range(count):
         seen = tokens
-        if model.network.position.limit is not None:
+        if model.network.position.max_length is not None:
             seen = tokens[:, -LENGTH:]
         logits = model.logits(seen)[:, -1]
         tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], 1)

@@ -13,7 +13,7 @@ from zoo import CNN, ResNet, TorchvisionClassifier
 from zoo.errors import InputError
 from zoo.networks.conv_stack import ConvStack, GlobalPool
 from zoo.networks.normalization import Normalize
-from zoo.networks.resnet import ResidualBlock
+from zoo.networks.resnet import BasicBlock
 
 
 def images(side: int = 12, channels: int = 2, count: int = 3) -> torch.Tensor:
@@ -130,7 +130,7 @@ def test_bias_is_left_out_where_the_norm_removes_it() -> None:
 
 
 def test_a_residual_block_with_zero_residual_is_its_shortcut() -> None:
-    block = ResidualBlock(4, 4, 1, "relu", "batch").eval()
+    block = BasicBlock(4, 4, 1, "relu", "batch").eval()
     nn.init.zeros_(block.residual[-1].weight)
     x = torch.rand(2, 4, 6, 6)
     assert torch.equal(block(x), x)

@@ -14,7 +14,7 @@ from torch import nn
 import zoo
 from datamodules import Digits, ToyCurves
 from zoo import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegressor
-from zoo.networks.ensemble import stochastic_passes, vmap_members
+from zoo.networks.ensemble import forward_with_dropout, vmap_members
 
 Trainer = Callable[..., L.Trainer]
 MEMBER = {"hidden_dims": (16,), "dropout": 0.0, "input_dropout": 0.0}
@@ -203,7 +203,7 @@ def test_scaling_at_test_time_is_the_average_over_all_masks() -> None:
 def test_random_masks_average_to_it_too() -> None:
     model = nn.Sequential(nn.Dropout(0.3), nn.Linear(8, 2)).double().eval()
     x = torch.randn(5, 8).double()
-    passes = stochastic_passes(model, x, 20_000, (nn.Dropout,), seed=0)
+    passes = forward_with_dropout(model, x, 20_000, (nn.Dropout,), seed=0)
     error = (passes.mean(0) - model(x)).abs()
     assert (error < 5 * passes.std(0) / 20_000**0.5).all()
 

@@ -177,7 +177,7 @@ class GraphClassifier(GraphModel, Classifier):
 
     def logits(self, x: Any) -> Tensor:
         """Scores of the graphs of a batch, (G, K)."""
-        states = [x.x, *self.network.states(x.x, x.edge_index)]
+        states = [x.x, *self.network.layer_outputs(x.x, x.edge_index)]
         pool = POOLINGS[self.hparams["pooling"]]
         pooled = torch.cat([pool(h, x.batch, x.num_graphs) for h in states], 1)
         return self.head(F.dropout(pooled, self.hparams["dropout"], self.training))

@@ -55,11 +55,11 @@ class PointModel(Classifier):
         check_at_least(1, width=width, k=k)
         check_non_negative(alignment=alignment)
 
-    def make_network(self, local: bool) -> PointNetwork:
-        """The network; with ``local`` it has features of each point too."""
+    def make_network(self, per_point: bool) -> PointNetwork:
+        """The network; with ``per_point`` it has features of each point too."""
         hp = self.hparams
         neighbors = {"k": hp["k"]} if hp["network"] in ("dgcnn", "invariant") else {}
-        return POINT_NETWORKS[hp["network"]](hp["width"], local=local, **neighbors)
+        return POINT_NETWORKS[hp["network"]](hp["width"], per_point=per_point, **neighbors)
 
     def scores_of(self, found: PointFeatures) -> Tensor:
         """Scores of the classes from what the network found."""
@@ -100,12 +100,12 @@ class PointClassifier(PointModel):
 
     def build(self) -> None:
         hp = self.hparams
-        self.network = self.make_network(local=False)
-        sizes = [self.network.shape_dim, 8 * hp["width"], 4 * hp["width"], self.num_classes]
+        self.network = self.make_network(per_point=False)
+        sizes = [self.network.cloud_dim, 8 * hp["width"], 4 * hp["width"], self.num_classes]
         self.head = MLP(sizes, dropout=hp["dropout"], normalization="batch")
 
     def scores_of(self, found: PointFeatures) -> Tensor:
-        return self.head(found.shape)
+        return self.head(found.cloud)
 
 
 class PointSegmenter(PointModel):
@@ -128,16 +128,16 @@ class PointSegmenter(PointModel):
 
     def build(self) -> None:
         hp = self.hparams
-        self.network = self.make_network(local=True)
+        self.network = self.make_network(per_point=True)
         width = hp["width"]
         self.head = nn.Sequential(
-            SharedMLP([self.network.local_dim, 4 * width, 2 * width]),
+            SharedMLP([self.network.point_dim, 4 * width, 2 * width]),
             nn.Dropout(hp["dropout"]),
             nn.Linear(2 * width, self.num_classes),
         )
 
     def scores_of(self, found: PointFeatures) -> Tensor:
-        return self.head(found.local)
+        return self.head(found.points)
 
     def output_shape(self, batch: Any) -> tuple[int, ...]:
         return (*batch[1].shape, self.num_classes)

@@ -17,7 +17,6 @@ from zoo.networks import (
     ConvEncoder,
     ResidualDecoder,
     ResidualEncoder,
-    Unflatten,
 )
 
 NETWORKS = ("mlp", "conv", "residual")
@@ -108,11 +107,13 @@ class LatentModel(Task):
         shape = self.input_shape if values == 1 else (values, *self.input_shape)
         if hp["network"] == "mlp":
             sizes = [size, *reversed(hp["hidden_dims"]), math.prod(shape)]
-            return nn.Sequential(MLP(sizes, hp["activation"]), Unflatten(shape))
+            return nn.Sequential(MLP(sizes, hp["activation"]), nn.Unflatten(1, shape))
         channels, *sides = self.input_shape
         make = DECODERS[hp["network"]]
         decoder = make((values * channels, *sides), hp["hidden_dims"], size, hp["activation"])
-        return decoder if values == 1 else nn.Sequential(decoder, Unflatten((values, channels)))
+        if values == 1:
+            return decoder
+        return nn.Sequential(decoder, nn.Unflatten(1, (values, channels)))
 
     # -- the contract ---------------------------------------------------------------------------
 

@@ -14,16 +14,16 @@ from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
 from zoo.models.latent.adversarial import AdversarialTask
 from zoo.models.latent.conditional import ClassConditional
-from zoo.networks import MLP, Unflatten
+from zoo.networks import MLP
 from zoo.networks.ema import EMA
 from zoo.networks.gan import (
     DCGANGenerator,
     Discriminator,
     ResidualGenerator,
-    dcgan_features,
     has_batch_norm,
-    mlp_features,
-    residual_features,
+    make_dcgan_features,
+    make_mlp_features,
+    make_residual_features,
     to_pixel_range,
     to_symmetric_range,
 )
@@ -142,14 +142,18 @@ class GAN(AdversarialTask):
         if hp["network"] == "mlp":
             sizes = [size, *reversed(hp["hidden_dims"]), math.prod(self.input_shape)]
             network = MLP(sizes, hp["activation"], normalization=norm)
-            return nn.Sequential(network, Unflatten(self.input_shape))
+            return nn.Sequential(network, nn.Unflatten(1, self.input_shape))
         make = DCGANGenerator if hp["network"] == "dcgan" else ResidualGenerator
         return make(self.input_shape, hp["hidden_dims"], size, hp["activation"], norm)
 
     def make_discriminator(self) -> nn.Module:
         """x (B, *input_shape) → scores (B,); with the class too in a conditional model."""
         hp = self.hparams
-        make = {"mlp": mlp_features, "dcgan": dcgan_features, "residual": residual_features}
+        make = {
+            "mlp": make_mlp_features,
+            "dcgan": make_dcgan_features,
+            "residual": make_residual_features,
+        }
         widths = hp["discriminator_hidden_dims"] or hp["hidden_dims"]
         features = make[hp["network"]](self.input_shape, widths, hp["discriminator_normalization"])
         return Discriminator(features, self.input_shape, hp.get("num_classes"), hp["spectral_norm"])

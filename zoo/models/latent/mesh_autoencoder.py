@@ -16,7 +16,7 @@ from zoo.functional.templates import unpack_template
 from zoo.models.latent.autoencoders import Autoencoder
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.vae import VAE
-from zoo.networks.mesh_conv import MeshHierarchy, mesh_decoder, mesh_encoder
+from zoo.networks.mesh_conv import MeshHierarchy, make_mesh_decoder, make_mesh_encoder
 
 NETWORKS = ("spiral", "cheb", "mlp")
 
@@ -117,7 +117,7 @@ class TemplateMeshModel(LatentModel):
         if self.hierarchy is None:
             network = super().make_encoder_network(out_features)
         else:
-            network = mesh_encoder(
+            network = make_mesh_encoder(
                 self.hierarchy, hp["hidden_dims"], out_features, hp["activation"]
             )
         return nn.Sequential(AddOffset(-mean), network)
@@ -130,7 +130,7 @@ class TemplateMeshModel(LatentModel):
         if self.hierarchy is None:
             network = super().make_decoder_network(size)
         else:
-            network = mesh_decoder(self.hierarchy, hp["hidden_dims"], size, hp["activation"])
+            network = make_mesh_decoder(self.hierarchy, hp["hidden_dims"], size, hp["activation"])
         return nn.Sequential(network, AddOffset(mean))
 
     # -- training -------------------------------------------------------------------------------

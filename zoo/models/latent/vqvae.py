@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from zoo.errors import check_at_least
 from zoo.models.latent.likelihood import LikelihoodModel
-from zoo.networks.conv_autoencoder import check_images, halvings
+from zoo.networks.conv_autoencoder import check_encoder_depth
 from zoo.networks.mlp import make_activation
 from zoo.networks.pixelcnn import PixelCNN
-from zoo.networks.residual_autoencoder import residual_features, residual_images
+from zoo.networks.residual_autoencoder import (
+    make_residual_downsampling,
+    make_residual_upsampling,
+)
+from zoo.networks.shapes import halved_sides
 from zoo.networks.vector_quantizer import VectorQuantizer
 
 
@@ -69,8 +73,8 @@ class VQVAE(LikelihoodModel):
         **pixels: Any,
     ) -> None:
         check_at_least(2, num_codes=num_codes)
-        check_images(input_shape, hidden_dims)
-        height, width = (halvings(side, len(hidden_dims))[-1] for side in input_shape[1:])
+        check_encoder_depth(input_shape, hidden_dims)
+        height, width = (halved_sides(side, len(hidden_dims))[-1] for side in input_shape[1:])
         size = height * width * code_dim
         super().__init__(
             input_shape, latent_dim=size, network="residual", hidden_dims=hidden_dims, **pixels
@@ -88,7 +92,7 @@ class VQVAE(LikelihoodModel):
     def make_encoder(self) -> nn.Module:
         """(B, C, H, W) → vectors to be quantised, (B, code_dim, h, w)."""
         hp = self.hparams
-        features = residual_features(self.input_shape, hp["hidden_dims"], hp["activation"])
+        features = make_residual_downsampling(self.input_shape, hp["hidden_dims"], hp["activation"])
         last = nn.Conv2d(hp["hidden_dims"][-1], hp["code_dim"], 1)
         return nn.Sequential(features, make_activation(hp["activation"]), last)
 
@@ -96,7 +100,9 @@ class VQVAE(LikelihoodModel):
         """Codebook vectors (B, code_dim, h, w) → the pixels' distribution."""
         hp = self.hparams
         values, (channels, *sides) = self.parameters_per_pixel(), self.input_shape
-        images = residual_images((values * channels, *sides), hp["hidden_dims"], hp["activation"])
+        images = make_residual_upsampling(
+            (values * channels, *sides), hp["hidden_dims"], hp["activation"]
+        )
         split = [nn.Unflatten(1, (values, channels))] if values > 1 else []
         return nn.Sequential(nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), images, *split)
 

@@ -76,7 +76,7 @@ class SequenceModel(Task):
         Args:
             causal: whether a token sees only itself and earlier tokens.
             length: longest sequence.
-            **options: ``window`` or ``cross`` of the network.
+            **options: ``window`` or ``cross_attention`` of the network.
         """
         return SequenceNetwork(
             build_config(SequenceConfig, self.hparams), length, causal, **options

@@ -171,7 +171,7 @@ class _Reader:
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor) -> Tensor:
-        limit = self.model.network.position.limit
+        limit = self.model.network.position.max_length
         if limit is not None:
             before = tokens[:, :0] if self.recent is None else self.recent
             self.recent = torch.cat([before, tokens], 1)[:, -limit:]

@@ -69,7 +69,7 @@ class Translator(SequenceModel):
         self.embedding = make_embedding(hp["vocab_size"], hp["dim"], hp["init_std"])
         self.target_embedding = make_embedding(hp["target_vocab_size"], hp["dim"], hp["init_std"])
         self.encoder = self.make_network(False, self.length)
-        self.decoder = self.make_network(True, self.target_length, cross=True)
+        self.decoder = self.make_network(True, self.target_length, cross_attention=True)
 
     @cached_property
     def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
@@ -92,7 +92,7 @@ class Translator(SequenceModel):
         """Scores of the token after each of y, (B, S), (B, T) → (B, T, V)."""
         memory, valid = self.encode(x)
         # padding lies behind the target's tokens, none of which looks ahead
-        h = self.decoder(self.target_embedding(y), memory=memory, memory_valid=valid)
+        h = self.decoder(self.target_embedding(y), memory=memory, memory_token_mask=valid)
         return F.linear(h, self.target_embedding.weight)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class Translator(SequenceModel):
                 state.select(rows)
             h = self.decoder(
                 self.target_embedding(tokens[:, None]),
-                state=state, memory=memory, memory_valid=valid,
+                state=state, memory=memory, memory_token_mask=valid,
             )  # fmt: skip
             return F.linear(h[:, -1], self.target_embedding.weight)
 

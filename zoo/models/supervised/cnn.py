@@ -12,7 +12,7 @@ from zoo.core.classification import Classifier
 from zoo.errors import InputError
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
-from zoo.networks.resnet import ResNet as ResNetFeatures
+from zoo.networks.resnet import ResNetFeatures
 
 
 class ConvClassifier(Classifier):
@@ -132,7 +132,7 @@ class ResNet(ConvClassifier):
     Args:
         input_shape, num_classes: of the data.
         widths, blocks, stem_stride, activation, normalization: see
-            :class:`zoo.networks.resnet.ResNet`.
+            :class:`zoo.networks.resnet.ResNetFeatures`.
         dropout: probability before the last layer, default 0.
         **conv: see :class:`ConvClassifier`.
 

@@ -17,7 +17,7 @@ from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least
 from zoo.models.supervised.cnn import ConvClassifier
 from zoo.models.supervised.mlp import MLPClassifier
-from zoo.networks.ensemble import stochastic_passes, vmap_members
+from zoo.networks.ensemble import forward_with_dropout, vmap_members
 from zoo.networks.grouped_ensemble import can_group, grouped_forward
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
@@ -271,7 +271,7 @@ class _DropoutSampled(Task):
             return getattr(self.model, method)(x)[None]
         seed = self.rng.initial_seed() if self.rng else self.hparams["seed"]
         passes = self.hparams["num_passes"]
-        return stochastic_passes(self.model, x, passes, DROPOUTS, seed, method)
+        return forward_with_dropout(self.model, x, passes, DROPOUTS, seed, method)
 
 
 class MCDropout(_DropoutSampled, EnsembleClassifier):
