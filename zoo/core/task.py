@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 import zoo
 from zoo.core.constructor import ModelMeta
@@ -110,16 +110,18 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
 
-    def __getattr__(self, name: str) -> Tensor | nn.Module:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name != "_is_built" and "_is_built" not in self.__dict__:
-                raise AttributeError(
-                    f"{type(self).__name__} has no {name!r} yet: networks are built after all "
-                    "constructors have run; do this in an overridden build() instead"
-                ) from None
-            raise
+    if not TYPE_CHECKING:  # type checkers keep to nn.Module's
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                if "_is_built" not in self.__dict__:
+                    raise AttributeError(
+                        f"{type(self).__name__} has no {name!r} yet: networks are built after all "
+                        "constructors have run; do this in an overridden build() instead"
+                    ) from None
+                raise
 
     # -- for subclasses -------------------------------------------------------------------------
 
