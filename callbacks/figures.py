@@ -111,7 +111,7 @@ class FigureCallback(Callback):
 
     A subclass sets ``name`` and implements :meth:`draw`. The figure is saved as
     ``figures/NAME.png`` at the end of ``fit``, from validation samples, and at the end of
-    ``test``, from test samples.
+    ``test``, from test samples. With ``defer_to_test``, ``fit`` leaves it to the test.
 
     Args:
         num_samples: number of evaluation samples to keep, the first ones.
@@ -121,7 +121,7 @@ class FigureCallback(Callback):
 
     #: file name of the figure, without extension
     name: str
-    #: whether ``fit`` leaves the figure to the test that follows; see :func:`defer_figures_to_test`
+    #: whether a test that follows ``fit`` draws the final figure instead of ``fit``
     defer_to_test: bool = False
 
     def __init__(self, num_samples: int, every_n_epochs: int | None = None) -> None:
@@ -147,7 +147,7 @@ class FigureCallback(Callback):
         raise NotImplementedError(f"{type(self).__name__} must implement draw(model, *inputs)")
 
     def class_names(self, num_classes: int) -> list[str]:
-        """Return the data module's class names; class indices if it does not have as many."""
+        """Return the data module's class names; class indices if it has a different number."""
         names = list(getattr(self.data, "class_names", None) or [])
         return names if len(names) == num_classes else [str(k) for k in range(num_classes)]
 

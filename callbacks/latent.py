@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NUM_POINTS = 2_000  # points in a scatter plot of two-dimensional samples, and of the data below
 NUM_CODES = 10_000  # codes from which the percentiles of LatentManifold are estimated
 ENDS_PER_PATH = 40  # samples kept for each path, so that its ends can have different classes
-WALK_STRIP = 12  # images in the figure of a LatentWalk, at most
+WALK_STRIP = 12  # frames in the figure of a LatentWalk, approximately
 PATH_NAMES = {"linear": "straight lines", "spherical": "arcs", "isometric": "isometric paths"}
 
 
@@ -256,7 +256,7 @@ class Reconstructions(LatentFigure):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         reconstructed = model.reconstruct(x)
         error = (reconstructed - x).square().mean()
-        title = f"{type(model).__name__}: mean squared error {error:.4f}"
+        title = f"{type(model).__name__}: reconstructions, mean squared error {error:.4f}"
         rows = [model.to_images(x), model.to_images(reconstructed)]
         return plots.image_rows(rows, ["Input", "Reconstruction"], title)
 

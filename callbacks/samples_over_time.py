@@ -13,6 +13,7 @@ from torch import Tensor
 from callbacks.figures import evaluation_mode, save_animation, save_figure, writes_files
 from zoo import plots
 from zoo.errors import InputError, check_at_least
+from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +40,8 @@ class SamplesOverTime(Callback):
         seed: random seed of the codes, default 0.
 
     Raises:
-        InputError: ``num_snapshots`` is less than 2; training has no end; samples are neither
-            images nor points in the plane.
+        InputError: ``num_snapshots`` is less than 2; training has no end; the model is not a
+            ``LatentModel``; samples are neither images nor points in the plane.
     """
 
     def __init__(self, num_images: int = 48, num_snapshots: int = 32, seed: int = 0) -> None:
@@ -49,6 +50,19 @@ class SamplesOverTime(Callback):
         self.num_images, self.num_snapshots, self.seed = num_images, num_snapshots, seed
         self.snapshots: list[Snapshot] = []
         self._due: list[int] = []  # numbers of training batches
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if not isinstance(pl_module, LatentModel):
+            raise InputError(
+                f"SamplesOverTime needs a latent model, got {type(pl_module).__name__}: leave the "
+                "callback out"
+            )
+        shape = pl_module.input_shape
+        if len(shape) != 3 and shape != (2,):
+            raise InputError(
+                f"SamplesOverTime shows images (C, H, W) or points (2,), got samples of shape "
+                f"{shape}: leave the callback out"
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total = trainer.estimated_stepping_batches
@@ -71,13 +85,7 @@ class SamplesOverTime(Callback):
             self._take_snapshot(batches, pl_module)
 
     def _take_snapshot(self, batches: int, model: Any) -> None:
-        shape = tuple(model.input_shape)
-        has_images = len(shape) == 3
-        if not has_images and shape != (2,):
-            raise InputError(
-                f"SamplesOverTime shows images (C, H, W) or points (2,), got samples of shape "
-                f"{shape}: leave the callback out"
-            )
+        has_images = len(model.input_shape) == 3
         generator = torch.Generator(model.device).manual_seed(self.seed)
         with evaluation_mode(model):
             count = self.num_images if has_images else NUM_POINTS

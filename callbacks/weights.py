@@ -90,7 +90,7 @@ class Filters(FigureCallback):
                 raise InputError(f"Filters needs images, the data has shape {tuple(x.shape[1:])}")
             weight = weight.unflatten(1, x.shape[1:])
         count = min(len(weight), plots.weights.MAX_FILTERS)
-        title = f"{type(model).__name__}: {name}, {count} of {len(weight)} units"
+        title = f"{type(model).__name__}: filters of {name} ({count} of {len(weight)} units)"
         return plots.filters(weight[:, 0], title)
 
 

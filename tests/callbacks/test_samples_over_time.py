@@ -13,9 +13,9 @@ from PIL import Image
 
 from callbacks import LatentInterpolation, LatentManifold, Samples, SamplesOverTime
 from callbacks.figures import evaluation_mode
-from datamodules import Digits, Gaussians2D, Iris
+from datamodules import Digits, Gaussians2D
 from tests.core.test_resume import _KeepFirst
-from zoo import GAN, VAE, Autoencoder
+from zoo import GAN, VAE, Autoencoder, MLPClassifier
 from zoo.errors import InputError
 
 SMALL = {"latent_dim": 4, "hidden_dims": (16,)}
@@ -27,13 +27,8 @@ def test_samples_over_time_are_a_figure_and_an_animation(
     callback = SamplesOverTime(num_images=10, num_snapshots=5)
     fit = trainer(max_epochs=2, limit_train_batches=8, callbacks=[callback])
     fit.fit(GAN((1, 8, 8), **SMALL), Digits())
-    assert [batches for batches, _ in callback.snapshots] == [
-        0,
-        1,
-        4,
-        9,
-        16,
-    ]  # squares of equal steps
+    steps = [batches for batches, _ in callback.snapshots]
+    assert steps == [0, 1, 4, 9, 16]  # squares of equal steps
     assert callback.snapshots[0][1].shape == (10, 1, 8, 8)
     folder = tmp_path / "figures"
     assert np.asarray(Image.open(folder / "samples_over_time.png").convert("L")).std() > 5
@@ -95,14 +90,16 @@ def test_a_resumed_run_has_all_snapshots(trainer: Callable[..., L.Trainer], tmp_
 
 
 def test_invalid_settings_are_refused(trainer: Callable[..., L.Trainer]) -> None:
-    with pytest.raises(ValueError, match="num_snapshots must be at least 2, got 1"):
+    with pytest.raises(InputError, match="num_snapshots must be at least 2, got 1"):
         SamplesOverTime(num_snapshots=1)
     fit = trainer(max_epochs=-1, callbacks=[SamplesOverTime()])
     with pytest.raises(InputError, match="SamplesOverTime needs an end"):
         fit.fit(GAN((1, 8, 8), **SMALL), Digits())
-    fit = trainer(max_epochs=1, callbacks=[SamplesOverTime()])
+    features = Autoencoder((4,), 2, hidden_dims=(8,))
     with pytest.raises(InputError, match=r"got samples of shape \(4,\): leave the callback out"):
-        fit.fit(Autoencoder((4,), 2, hidden_dims=(8,)), Iris())
+        SamplesOverTime().setup(fit, features, "fit")
+    with pytest.raises(InputError, match="needs a latent model, got MLPClassifier"):
+        SamplesOverTime().setup(fit, MLPClassifier((1, 8, 8), 10), "fit")
 
 
 def test_latent_callbacks_draw_a_model_without_an_encoder() -> None:

@@ -161,6 +161,7 @@ def robust_training(
     right.axvline(trained_at, color=INK, linewidth=0.8, linestyle=":", label="ε during training")
     for axes in (left, right):
         axes.set_ylim(-0.02, 1.02)
+    left.locator_params(axis="x", integer=True)
     label_panel(left, xlabel="Epoch", ylabel="Validation accuracy")
     label_panel(right, xlabel="ε (pixels in [0, 1])", ylabel="Test accuracy")
     add_grid_and_legend(left, right, size=TICK_SIZE)

@@ -110,7 +110,7 @@ def calibration(probabilities: Tensor, labels: Tensor, title: str, bins: int = 1
     below.set_xlim(0, 1)
     label_panel(above, ylabel="Accuracy")
     label_panel(below, xlabel="Confidence", ylabel="Samples")
-    add_grid_and_legend(above, below, size=TICK_SIZE, loc="upper left")
+    add_grid_and_legend(above, below, size=TICK_SIZE)
     return figure
 
 
@@ -159,5 +159,5 @@ def decision_boundary(
         )  # fmt: skip
     axes.set(xlim=extent[:2], ylim=extent[2:])
     label_panel(axes, xlabel="x₁", ylabel="x₂")
-    add_figure_legend(figure, "Class")
+    add_figure_legend(figure, "Class", markerscale=2)
     return figure

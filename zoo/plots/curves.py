@@ -58,6 +58,7 @@ def stopping_curves(
         ha="right" if best_epoch > (epochs[0] + epochs[-1]) / 2 else "left",
         fontsize=LABEL_SIZE,
         color=INK,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0},
     )
     axes.locator_params(axis="x", integer=True)
     label_panel(axes, xlabel="Epoch", ylabel=metric_label(metric))

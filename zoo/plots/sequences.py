@@ -15,6 +15,7 @@ from zoo.plots.style import (
     INK,
     TICK_SIZE,
     add_colorbar,
+    add_figure_legend,
     label_panel,
     new_figure,
     new_panels,
@@ -123,7 +124,7 @@ def forecasts(
         title: figure title, default none.
     """
     windows, steps, series = past.shape
-    figure = new_figure(3.4 * windows + 0.6, 1.5 * series + 0.8, title)
+    figure = new_figure(3.4 * windows + 1.6, 1.5 * series + 0.8, title)
     panels = new_panels(figure, series, windows, sharex=True)
     before = range(-min(steps, 3 * future.shape[1]) + 1, 1)
     after = range(1, future.shape[1] + 1)
@@ -145,5 +146,5 @@ def forecasts(
             ylabel=series_names[row] if window == 0 and row < len(series_names) else "",
             size=TICK_SIZE,
         )  # fmt: skip
-    panels[0, -1].legend(fontsize=7, frameon=False, loc="upper left")
+    add_figure_legend(figure, handles=panels[0, 0].get_legend_handles_labels()[0])
     return figure

@@ -115,6 +115,8 @@ def label_panel(
     axes.set_xlabel(xlabel, fontsize=size, color=INK)
     axes.set_ylabel(ylabel, fontsize=size, color=INK)
     axes.tick_params(labelsize=size - 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set_fontsize(size - 1)  # such as 1e−6; tick_params leaves it out
 
 
 def add_grid_and_legend(*panels: Axes, size: float = 7, loc: Any = "best") -> None:

@@ -76,7 +76,7 @@ def draw_weights(
         right.plot(line, penalty, color=COLORS[index + 1], linewidth=1.4, label=label)
     right.set_ylim(bottom=0)
     label_panel(right, ylabel="Penalty", size=TICK_SIZE)
-    right.legend(frameon=False, fontsize=7, loc="upper right")
+    right.legend(framealpha=0.8, edgecolor="none", fontsize=7, loc="upper center")
 
 
 def show_signed(axes: Axes, values: Tensor, limit: float | None = None) -> AxesImage:
