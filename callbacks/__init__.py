@@ -1,4 +1,4 @@
-"""Lightning callbacks for any model that keeps the zoo's contracts."""
+"""Lightning callbacks for any model that follows the contracts of the zoo's base classes."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Lightning callbacks for any model that keeps the zoo's contracts."""
+"""Lightning callbacks for any model that follows the contracts of the zoo's base classes."""
 
 from .adversarial_training import TRADES as TRADES
 from .adversarial_training import AdversarialTraining as AdversarialTraining
@@ -15,14 +15,13 @@ from .latent import ExplainedVariance as ExplainedVariance
 from .latent import LatentInterpolation as LatentInterpolation
 from .latent import LatentManifold as LatentManifold
 from .latent import LatentScatter as LatentScatter
+from .latent import LatentWalk as LatentWalk
 from .latent import Reconstructions as Reconstructions
 from .latent import Samples as Samples
-from .learning import LearningCurves as LearningCurves
+from .learning_curves import LearningCurves as LearningCurves
 from .meshes import Meshes as Meshes
-from .meshes import ShapePaths as ShapePaths
-from .meshes import ShapeWalk as ShapeWalk
+from .meshes import ShapeInterpolation as ShapeInterpolation
 from .meshes import Voxels as Voxels
-from .over_time import SamplesOverTime as SamplesOverTime
 from .points import PointClouds as PointClouds
 from .predictions import Calibration as Calibration
 from .predictions import ConfusionMatrix as ConfusionMatrix
@@ -30,14 +29,15 @@ from .predictions import DecisionBoundary as DecisionBoundary
 from .predictions import FittedCurve as FittedCurve
 from .progress import ProgressBar as ProgressBar
 from .pruning import SensitivityPruning as SensitivityPruning
+from .samples_over_time import SamplesOverTime as SamplesOverTime
 from .sequences import AttentionMaps as AttentionMaps
 from .sequences import Forecasts as Forecasts
 from .sequences import PositionSimilarity as PositionSimilarity
 from .sequences import TextSamples as TextSamples
+from .weights import ActivationMaximization as ActivationMaximization
 from .weights import Attributions as Attributions
 from .weights import FeatureMaps as FeatureMaps
 from .weights import Filters as Filters
-from .weights import MaximizingInputs as MaximizingInputs
 from .weights import WeightHistograms as WeightHistograms
 
 __all__: list[str]

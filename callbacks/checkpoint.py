@@ -1,4 +1,4 @@
-"""Checkpoints under stable names."""
+"""Checkpoints with fixed file names."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class Checkpoint(ModelCheckpoint):
-    """Lightning's ``ModelCheckpoint`` with one file of a fixed name, overwritten in place.
+    """Lightning's ``ModelCheckpoint`` with a single file, overwritten in place.
 
-    A resumed run keeps the best score of the run it goes on from, although it writes to a folder
-    of its own.
+    A resumed run remembers the best score of the run that it continues, although it writes to a
+    folder of its own.
 
     Args:
-        filename: without ``.ckpt``: ``best``, ``last``.
-        monitor: metric whose best value is kept, or None to keep the newest.
+        filename: file name without ``.ckpt``, such as ``best`` or ``last``.
+        monitor: metric whose best value is kept; None (default) keeps the latest checkpoint.
         mode: ``min`` (default) or ``max``.
-        every_n_train_steps: saves after every so many steps and at the end of training; by
-            default after each epoch.
-        dirpath: folder, default ``checkpoints`` in the run's folder.
+        every_n_train_steps: save after every n optimizer steps and at the end of training; by
+            default after every epoch.
+        dirpath: folder of the file, default ``checkpoints`` in the run folder.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class Checkpoint(ModelCheckpoint):
         )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
-        if self._every_n_train_steps:  # the parent would ask much before finding that it is not
+        if self._every_n_train_steps:  # skips the parent's slower checks on every batch
             super().on_train_batch_end(trainer, pl_module, *batch)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # the parent forgets the best score when the folder has changed
+        # the parent discards the best score if the folder has changed
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        saved = self._last_global_step_saved == trainer.global_step
-        if self.monitor is None and not saved and not trainer.fast_dev_run:
+        is_saved = self._last_global_step_saved == trainer.global_step
+        if self.monitor is None and not is_saved and not trainer.fast_dev_run:
             self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -1,4 +1,4 @@
-"""Early stopping that ends with the best weights and shows why it stopped."""
+"""Early stopping that restores the best weights and draws the learning curves."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
-from callbacks.figures import save_figure
+from callbacks.figures import save_figure, writes_files
 from zoo import plots
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's early stopping, which also restores the best weights and draws both errors.
+    """Lightning's ``EarlyStopping`` that also restores the best weights and draws both curves.
 
-    The best weights are kept in memory on the CPU and in every checkpoint, so that a resumed run
-    restores the same ones. At the end of ``fit``, ``figures/early_stopping.png`` shows training
-    and validation error with the stopping point.
+    The best weights are kept in CPU memory and in every checkpoint, so that a resumed run restores
+    the same ones. The end of ``fit`` writes ``figures/early_stopping.png``: the metric for training
+    and validation, with the best epoch.
 
     Args:
-        monitor: metric to watch, default ``val/loss``; ``train/…`` of the same name is drawn too.
-        patience: evaluations without improvement before stopping, default 10.
+        monitor: metric to watch, default ``val/loss``; the figure also shows the metric of the same
+            name under ``train/``.
+        patience: evaluations without improvement before training stops, default 10.
         mode: ``min`` (default) or ``max``.
         min_delta: smallest change that counts as an improvement, default 0.
-        restore_best_weights: whether training ends with the best weights, default yes.
+        restore_best_weights: whether the model has the best weights after training, default yes.
         **lightning: further arguments of Lightning's ``EarlyStopping``.
     """
 
@@ -41,29 +42,34 @@ class EarlyStopping(LightningEarlyStopping):
         super().__init__(monitor, min_delta, patience, mode=mode, **lightning)
         self.restore_best_weights = restore_best_weights
         self.best_epoch = -1
-        self._kept_score = float("nan")  # the best score when the weights were kept
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[tuple[int, float, float]] = []  # epoch, training, validation
+        self._saved_score = float("nan")  # the best score when best_weights were saved
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        self._keep_best(trainer, pl_module)
+        self._save_best(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
-        self._keep_best(trainer, pl_module)
+        self._save_best(trainer, pl_module)
         metrics = trainer.callback_metrics
-        training = "train/" + self.monitor.split("/", 1)[-1]
-        if training in metrics and self.monitor in metrics:
-            row = (float(metrics[training]), float(metrics[self.monitor]))
+        train_metric = f"train/{self._metric}"
+        if train_metric in metrics and self.monitor in metrics:
+            row = (float(metrics[train_metric]), float(metrics[self.monitor]))
             self.history.append((trainer.current_epoch, *row))
 
-    def _keep_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keeps the weights when the check that has just run found an improvement."""
+    @property
+    def _metric(self) -> str:
+        """Name of the monitored metric without its split."""
+        return self.monitor.split("/", 1)[-1]
+
+    def _save_best(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the weights if the parent's latest check found an improvement."""
         score = float(self.best_score)
-        if score == self._kept_score or not math.isfinite(score):
+        if score == self._saved_score or not math.isfinite(score):
             return
-        self._kept_score = score
+        self._saved_score = score
         self.best_epoch = trainer.current_epoch
         if self.restore_best_weights:
             self.best_weights = {
@@ -76,14 +82,12 @@ class EarlyStopping(LightningEarlyStopping):
             pl_module.load_state_dict(self.best_weights)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.history or not trainer.is_global_zero or trainer.fast_dev_run:
+        if not self.history or not writes_files(trainer):
             return
         epochs, train, val = map(list, zip(*self.history, strict=True))
         best_epoch = self.best_epoch if self.best_epoch in epochs else epochs[-1]
-        stopped = self.stopped_epoch > 0
-        figure = plots.stopping_curves(
-            epochs, train, val, best_epoch, stopped, self.monitor.split("/", 1)[-1]
-        )
+        is_stopped = self.stopped_epoch > 0
+        figure = plots.stopping_curves(epochs, train, val, best_epoch, is_stopped, self._metric)
         save_figure(trainer, figure, "early_stopping")
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +99,7 @@ class EarlyStopping(LightningEarlyStopping):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self._kept_score = float(self.best_score)
+        self._saved_score = float(self.best_score)
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]
         self.history = [tuple(row) for row in state_dict["history"]]

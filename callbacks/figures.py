@@ -1,4 +1,4 @@
-"""Where figures go: one function for every callback, disk and logger."""
+"""Figures of a run: where they are saved, and the base class of the callbacks that draw them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,42 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least
 from zoo.plots.style import write_gif
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def run_dir(trainer: Trainer) -> Path:
-    """The run's folder: that of the first logger which has one, else ``default_root_dir``."""
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of the first logger that has one, else ``default_root_dir``."""
     for logger in trainer.loggers:
         if logger.log_dir:
             return Path(logger.log_dir)
     return Path(trainer.default_root_dir)
 
 
-def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
-    """Writes ``figures/NAME.png`` in the run's folder and hands the figure to every logger.
+def writes_files(trainer: Trainer) -> bool:
+    """Return whether this process writes files: only the first one, and not in ``fast_dev_run``."""
+    return trainer.is_global_zero and not trainer.fast_dev_run
 
-    Weights & Biases and TensorBoard get it as ``figures/NAME``. Only the first process writes;
-    ``fast_dev_run`` writes nothing.
+
+def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
+    """Write ``figures/NAME.png`` in the run folder and log the figure.
+
+    Weights & Biases and TensorBoard receive it as ``figures/NAME``.
+
+    Args:
+        trainer: the run's trainer.
+        figure: the figure.
+        name: file name without extension.
 
     Returns:
-        The file, or None where nothing was written.
+        Path of the file; None if this process writes no files (see :func:`writes_files`).
     """
-    if not trainer.is_global_zero or trainer.fast_dev_run:
+    if not writes_files(trainer):
         return None
-    path = run_dir(trainer) / "figures" / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _figure_path(trainer, f"{name}.png")
     figure.savefig(path, dpi=120, bbox_inches="tight")
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
@@ -49,28 +57,39 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
     return path
 
 
-def save_animation(trainer: Trainer, pictures: Sequence[Figure], name: str) -> Path | None:
-    """Writes ``figures/NAME.gif``, an eighth of a second a picture and two for the last.
+def save_animation(trainer: Trainer, frames: Sequence[Figure], name: str) -> Path | None:
+    """Write ``figures/NAME.gif`` in the run folder: 1/8 second per frame, 2 for the last.
 
-    All pictures have one size. Weights & Biases gets it too; TensorBoard takes no animation.
+    Weights & Biases receives it too; TensorBoard does not take animations.
+
+    Args:
+        trainer: the run's trainer.
+        frames: figures of equal size.
+        name: file name without extension.
 
     Returns:
-        The file, or None where nothing was written.
+        Path of the file; None if this process writes no files (see :func:`writes_files`).
     """
-    if not trainer.is_global_zero or trainer.fast_dev_run:
+    if not writes_files(trainer):
         return None
-    path = run_dir(trainer) / "figures" / f"{name}.gif"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_gif(pictures, path)
+    path = _figure_path(trainer, f"{name}.gif")
+    write_gif(frames, path)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_video(f"figures/{name}", [str(path)], format=["gif"])
     return path
 
 
+def _figure_path(trainer: Trainer, filename: str) -> Path:
+    """Return a file's path in the run's ``figures`` folder, which is created."""
+    folder = run_folder(trainer) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / filename
+
+
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every submodule's own mode comes back afterwards."""
+    """Set evaluation mode without gradients; on exit every submodule returns to its own mode."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:
@@ -81,49 +100,66 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
             submodule.training = mode
 
 
-def named(found: int, true: int, names: Sequence[str]) -> str:
-    """What was found, and what it should have been where that is something else."""
-    return names[found] if found == true else f"{names[found]}, not {names[true]}"
+def prediction_label(predicted: int, label: int, class_names: Sequence[str]) -> str:
+    """Return the name of the predicted class, followed by the true class where they differ."""
+    name = class_names[predicted]
+    return name if predicted == label else f"{name} (true: {class_names[label]})"
 
 
 class FigureCallback(Callback):
-    """Draws a figure of the model and some evaluation inputs.
+    """Base class of callbacks that draw a figure from the model and some evaluation samples.
 
-    At the end of ``fit`` from validation inputs, at the end of ``test`` from test inputs, and,
-    where asked, during training. A subclass sets ``name`` and implements ``draw``.
+    A subclass sets ``name`` and implements :meth:`draw`. The figure is saved as
+    ``figures/NAME.png`` at the end of ``fit``, from validation samples, and at the end of
+    ``test``, from test samples. With ``defer_to_test``, ``fit`` leaves it to the test.
 
     Args:
-        num_samples: evaluation inputs to keep, the first ones.
-        every_n_epochs: also draws after every so many epochs, as ``NAME-epochNNNN``; by default
-            only at the end.
+        num_samples: number of evaluation samples to keep, the first ones.
+        every_n_epochs: also draws after every n-th epoch, as ``figures/NAME-epochNNNN.png``; by
+            default only at the end.
     """
 
+    #: file name of the figure, without extension
     name: str
+    #: whether a test that follows ``fit`` draws the final figure instead of ``fit``
+    defer_to_test: bool = False
 
     def __init__(self, num_samples: int, every_n_epochs: int | None = None) -> None:
-        if num_samples < 1:
-            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        check_at_least(1, num_samples=num_samples, every_n_epochs=every_n_epochs)
         self.num_samples = num_samples
         self.every_n_epochs = every_n_epochs
+        self.data: Any = None  # the data module, set before ``draw`` is called
         self._stage: str | None = None
-        self._inputs: list[Tensor] = []
+        self._inputs: list[Any] = []
         self._labels: list[Tensor] = []
-        self.data: Any = None  # the data module while drawing: names of classes, a known truth
 
     def draw(self, model: Any, *inputs: Any) -> Figure | None:
-        """The figure of inputs x and classes y, or None where this model has nothing to show; the
-        model is in evaluation mode, without gradients."""
-        raise NotImplementedError(f"{type(self).__name__} has no draw(model, *inputs)")
+        """Draw the figure.
 
-    # -- collecting -----------------------------------------------------------------------------
+        Args:
+            model: the model, in evaluation mode and without gradients.
+            *inputs: samples x on the model's device and labels y on the CPU, unless a subclass
+                collects other inputs.
+
+        Returns:
+            The figure, or None if the model has nothing to show.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must implement draw(model, *inputs)")
+
+    def class_names(self, num_classes: int) -> list[str]:
+        """Return the data module's class names; class indices if it has a different number."""
+        names = list(getattr(self.data, "class_names", None) or [])
+        return names if len(names) == num_classes else [str(k) for k in range(num_classes)]
+
+    # -- collecting samples ---------------------------------------------------------------------
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin("validation")
+        self._begin_stage("validation")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin("test")
+        self._begin_stage("test")
 
-    def _begin(self, stage: str) -> None:
+    def _begin_stage(self, stage: str) -> None:
         if stage != self._stage:
             self._stage, self._inputs, self._labels = stage, [], []
 
@@ -138,44 +174,53 @@ class FigureCallback(Callback):
         self._collect(batch)
 
     def _collect(self, batch: Any) -> None:
+        """Keep the samples of an evaluation batch until there are ``num_samples``."""
         if not isinstance(batch, tuple | list):
             raise InputError(
-                f"{type(self).__name__} draws tensors, the data brings {type(batch).__name__}: "
-                "leave the callback out"
+                f"{type(self).__name__} needs batches of tensors (x, y), got "
+                f"{type(batch).__name__}: leave the callback out"
             )
         missing = self.num_samples - sum(map(len, self._inputs))
         if missing > 0:
             self._inputs.append(batch[0][:missing].cpu())
             self._labels.append(batch[1][:missing].cpu())
 
-    # -- drawing --------------------------------------------------------------------------------
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        due = self.every_n_epochs and epoch % self.every_n_epochs == 0
-        if due and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._draw(trainer, pl_module, f"{self.name}-epoch{epoch:04d}")
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, self.name)
-
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, self.name)
-
-    def _gathered(self, device: torch.device) -> tuple[Any, ...]:
-        """What ``draw`` takes beside the model; nothing where there is nothing to draw."""
+    def _draw_inputs(self, device: torch.device) -> tuple[Any, ...]:
+        """Return the inputs of :meth:`draw`; empty if nothing was collected."""
         if not self._inputs:
             return ()
         return torch.cat(self._inputs).to(device), torch.cat(self._labels)
 
-    def _draw(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
-        if not trainer.is_global_zero or trainer.fast_dev_run:
-            return
-        inputs = self._gathered(pl_module.device)
-        if not inputs:
+    # -- drawing --------------------------------------------------------------------------------
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        is_due = self.every_n_epochs and epoch % self.every_n_epochs == 0
+        if is_due and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer, pl_module, f"{self.name}-epoch{epoch:04d}")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # with limit_test_batches=0 Lightning skips the test and its hooks
+        if not (self.defer_to_test and trainer.limit_test_batches):
+            self._save(trainer, pl_module, self.name)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, pl_module, self.name)
+
+    def _save(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
+        """Draw the figure and save it as ``figures/NAME.png``."""
+        inputs = self._draw_inputs(pl_module.device)
+        if not inputs or not writes_files(trainer):
             return
         self.data = getattr(trainer, "datamodule", None)
         with evaluation_mode(pl_module):
             figure = self.draw(pl_module, *inputs)
         if figure is not None:
             save_figure(trainer, figure, name)
+
+
+def defer_figures_to_test(trainer: Trainer) -> None:
+    """Let the trainer's callbacks draw their figures in the test that follows ``fit``."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, FigureCallback):
+            callback.defer_to_test = True

@@ -1,4 +1,4 @@
-"""Pictures of a latent space, for any ``LatentModel``."""
+"""Figures of a latent space, for any ``LatentModel``."""
 
 from __future__ import annotations
 
@@ -8,106 +8,131 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from callbacks.figures import FigureCallback
+from callbacks.figures import (
+    FigureCallback,
+    evaluation_mode,
+    save_animation,
+    save_figure,
+    writes_files,
+)
 from zoo import plots
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.functional.paths import interpolation_path
 from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NUM_POINTS = 2_000  # points in a scatter plot of two-dimensional samples, and of the data below
+NUM_CODES = 10_000  # codes from which the percentiles of LatentManifold are estimated
+ENDS_PER_PATH = 40  # samples kept for each path, so that its ends can have different classes
+WALK_STRIP = 12  # frames in the figure of a LatentWalk, approximately
+PATH_NAMES = {"linear": "straight lines", "spherical": "arcs", "isometric": "isometric paths"}
 
-POINTS = 2_000  # of samples in the plane, and of data below them
+
+class LatentFigure(FigureCallback):
+    """Base class of the figures of a latent model.
+
+    At the start of a run it refuses models that the figure does not fit.
+    """
+
+    #: whether the figure encodes samples
+    needs_encoder = False
+    #: whether the figure shows samples as images
+    needs_images = True
+    #: whether two-dimensional samples can be drawn as points instead
+    takes_points = False
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        name, model = type(self).__name__, type(pl_module).__name__
+        if not isinstance(pl_module, LatentModel):
+            raise InputError(f"{name} needs a latent model, got {model}: leave the callback out")
+        if self.needs_encoder and not pl_module.has_encoder:
+            raise InputError(f"{name} needs an encoder, {model} has none: leave the callback out")
+        shape = pl_module.input_shape
+        if not self.needs_images or (self.takes_points and shape == (2,)):
+            return
+        if len(shape) != 3 and type(pl_module).to_images is LatentModel.to_images:
+            raise InputError(
+                f"{model} cannot draw samples of shape {tuple(shape)}: leave {name} out "
+                "(--trainer.callbacks null leaves all out)"
+            )
 
 
-class LatentScatter(FigureCallback):
-    """Codes of evaluation inputs in the plane, coloured by class (through PCA beyond 2-D).
+class LatentScatter(LatentFigure):
+    """Draw codes of evaluation samples in the plane, colored by class.
+
+    Codes of more than two dimensions are projected onto their first two principal axes.
 
     Args:
-        num_samples: inputs, default 2000.
+        num_samples: number of evaluation samples, default 2,000.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     name = "latent_scatter"
+    needs_encoder = True
+    needs_images = False
 
-    def __init__(self, num_samples: int = 2000, every_n_epochs: int | None = None) -> None:
+    def __init__(self, num_samples: int = 2_000, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         codes = model.encode(x)
-        title = f"{type(model).__name__}: codes of {len(x)} inputs, {codes.shape[1]} dimensions"
-        return plots.latent_scatter(codes, y, title)
+        size = f"{len(x):,} samples, {codes.shape[1]} dimensions"
+        return plots.latent_scatter(codes, y, f"{type(model).__name__}: latent codes ({size})")
 
 
-class _Shown(FigureCallback):
-    """A figure that shows samples as pictures."""
+class LatentManifold(LatentFigure):
+    """Draw images decoded from a grid over two latent dimensions.
 
-    plane = False  # whether points in the plane do as well
-
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        if not isinstance(pl_module, LatentModel):
-            raise InputError(
-                f"{type(self).__name__} draws samples of a latent model, which "
-                f"{type(pl_module).__name__} is not: leave the callback out"
-            )
-        shape = pl_module.input_shape
-        if self.plane and len(shape) == 1:
-            return
-        if len(shape) != 3 and type(pl_module).to_images is LatentModel.to_images:
-            raise InputError(
-                f"{type(pl_module).__name__} cannot draw samples of shape {tuple(shape)}: leave "
-                f"{type(self).__name__} out (--trainer.callbacks null leaves all out)"
-            )
-
-
-class LatentManifold(_Shown):
-    """Decoded grid over the percentiles of the model's density over codes.
-
-    Two latent axes run over their percentiles (of 10,000 codes from ``sample_latent``), the others
-    stay at those of the code that is nearest to all medians.
+    The grid runs over percentiles of 10,000 codes from ``sample_latent``. The other dimensions have
+    the values of the code that is nearest to the median of all codes.
 
     Args:
-        side: images along each axis, default 15.
-        axes: the two latent axes, default (0, 1).
+        grid_size: number of images along each dimension, default 15.
+        axes: indices of the two latent dimensions, default (0, 1).
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     name = "latent_manifold"
 
     def __init__(
-        self, side: int = 15, axes: tuple[int, int] = (0, 1), every_n_epochs: int | None = None
+        self,
+        grid_size: int = 15,
+        axes: tuple[int, int] = (0, 1),
+        every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(1, every_n_epochs)
-        if side < 2:
-            raise ValueError(f"side must be at least 2, got {side}")
-        self.side = side
+        check_at_least(2, grid_size=grid_size)
+        self.grid_size = grid_size
         self.axes = axes
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         generator = torch.Generator(model.device).manual_seed(0)
-        codes = model.sample_latent(10_000, generator)  # (N, D)
+        codes = model.sample_latent(NUM_CODES, generator)  # (N, D)
         horizontal, vertical = (min(axis, codes.shape[1] - 1) for axis in self.axes)
-        levels = torch.linspace(1, 99, self.side, device=codes.device)
-        middle = codes[(codes - codes.median(0).values).square().sum(1).argmin()]
-        grid = middle.repeat(self.side, self.side, 1)  # (side, side, D)
-        values = codes.float().quantile(levels / 100, dim=0).to(codes)  # (side, D)
+        percentiles = torch.linspace(1, 99, self.grid_size, device=codes.device)
+        center = codes[(codes - codes.median(0).values).square().sum(1).argmin()]
+        grid = center.repeat(self.grid_size, self.grid_size, 1)  # (grid_size, grid_size, D)
+        values = codes.float().quantile(percentiles / 100, dim=0).to(codes)  # (grid_size, D)
         grid[:, :, vertical] = values[:, None, vertical]
         grid[:, :, horizontal] = values[None, :, horizontal]
-        title = f"{type(model).__name__}: decoded grid over the density of codes"
-        names = (f"z{horizontal + 1}", f"z{vertical + 1}")
         images = model.to_images(model.decode(grid.flatten(0, 1)))
-        return plots.manifold(images, levels.tolist(), title, names)
+        title = f"{type(model).__name__}: images decoded from a latent grid"
+        axis_names = (f"z{horizontal + 1}", f"z{vertical + 1}")
+        return plots.latent_manifold(images, percentiles.tolist(), title, axis_names)
 
 
-class LatentInterpolation(_Shown):
-    """Paths in latent space between inputs of different classes, decoded; for a model without an
-    encoder between codes drawn from its density, the same every time.
+class LatentInterpolation(LatentFigure):
+    """Draw images decoded along latent paths between samples of different classes.
+
+    For a model without an encoder, the paths join codes sampled from the model's density, the same
+    ones each time.
 
     Args:
-        pairs: paths, default 5.
-        steps: images along each, both ends included, default 11.
-        kind: ``linear`` (default), ``spherical_path``, or another that the model has.
+        num_pairs: number of paths, default 5.
+        steps: images along each path, both ends included; default 11.
+        kind: ``linear`` (default), ``spherical`` or another kind that the model's ``paths`` lists.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -115,48 +140,93 @@ class LatentInterpolation(_Shown):
 
     def __init__(
         self,
-        pairs: int = 5,
+        num_pairs: int = 5,
         steps: int = 11,
         kind: str = "linear",
         every_n_epochs: int | None = None,
     ) -> None:
-        super().__init__(40 * pairs, every_n_epochs)
-        self.pairs = pairs
+        check_at_least(1, num_pairs=num_pairs)
+        super().__init__(ENDS_PER_PATH * num_pairs, every_n_epochs)
+        self.num_pairs = num_pairs
         self.steps = steps
         self.kind = kind
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if self.kind not in pl_module.paths:
-            known = ", ".join(pl_module.paths)
-            raise InputError(f"unknown kind of path {self.kind!r}; choose from {known}")
+        check_choice("kind of path", self.kind, pl_module.paths)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        lines = {"linear": "straight lines", "spherical": "arcs"}.get(self.kind, "isometric paths")
-        name = type(model).__name__
-        if not model.has_encoder:
-            generator = torch.Generator(model.device).manual_seed(0)
-            ends = model.sample_latent(2 * self.pairs, generator)
-            codes = interpolation_path(
-                self.kind, ends[: self.pairs], ends[self.pairs :], self.steps
-            )
-            rows = [model.to_images(model.decode(line)) for line in codes.unbind(1)]
-            labels = [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.pairs)]
-            return plots.image_rows(rows, labels, f"{name}: decoded {lines} between sampled codes")
-        first, second = _pairs(y, self.pairs)
-        lines_between = model.interpolate(x[first], x[second], self.steps, self.kind)
+        title = f"{type(model).__name__}: {PATH_NAMES.get(self.kind, self.kind)} between"
+        if model.has_encoder:
+            rows, labels = self._between_samples(model, x, y)
+            return plots.image_rows(rows, labels, f"{title} codes (inputs at both ends)")
+        rows, labels = self._between_sampled_codes(model)
+        return plots.image_rows(rows, labels, f"{title} sampled codes")
+
+    def _between_samples(self, model: Any, x: Tensor, y: Tensor) -> tuple[list[Tensor], list[str]]:
+        """Return rows of images with their inputs at both ends, and the classes of each row."""
+        first, second = pairs_across_classes(y, self.num_pairs)
+        paths = model.interpolate(x[first], x[second], self.steps, self.kind)
         rows = []
-        for start, end, line in zip(x[first], x[second], lines_between.unbind(1), strict=True):
-            images = model.to_images(torch.cat([start[None], line, end[None]]))
+        for start, end, path in zip(x[first], x[second], paths.unbind(1), strict=True):
+            images = model.to_images(torch.cat([start[None], path, end[None]]))
             blank = torch.ones_like(images[:1])
             rows.append(torch.cat([images[:1], blank, images[1:-1], blank, images[-1:]]))
-        labels = [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
-        title = f"{name}: decoded {lines} between codes (inputs at both ends)"
-        return plots.image_rows(rows, labels, title)
+        return rows, [f"{int(y[i])} → {int(y[j])}" for i, j in zip(first, second, strict=True)]
+
+    def _between_sampled_codes(self, model: Any) -> tuple[list[Tensor], list[str]]:
+        """Return rows of images between sampled codes, and the indices of each row's codes."""
+        generator = torch.Generator(model.device).manual_seed(0)
+        start, end = model.sample_latent(2 * self.num_pairs, generator).split(self.num_pairs)
+        paths = interpolation_path(self.kind, start, end, self.steps)
+        rows = [model.to_images(model.decode(path)) for path in paths.unbind(1)]
+        return rows, [f"{2 * i + 1} → {2 * i + 2}" for i in range(self.num_pairs)]
+
+
+class LatentWalk(LatentFigure):
+    """Animate a closed path through latent space that visits evaluation samples in turn.
+
+    Writes ``figures/latent_walk.gif``, and some of its frames as ``figures/latent_walk.png``.
+
+    Args:
+        num_samples: number of samples on the path, the first ones; default 6.
+        steps: frames from one sample to the next, default 8.
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
+
+    name = "latent_walk"
+    needs_encoder = True
+
+    def __init__(
+        self, num_samples: int = 6, steps: int = 8, every_n_epochs: int | None = None
+    ) -> None:
+        super().__init__(num_samples, every_n_epochs)
+        check_at_least(1, steps=steps)
+        self.steps = steps
+
+    def _save(self, trainer: Trainer, pl_module: Any, name: str) -> None:
+        inputs = self._draw_inputs(pl_module.device)
+        if not inputs or not writes_files(trainer):
+            return
+        x = inputs[0]
+        with evaluation_mode(pl_module):
+            path = pl_module.interpolate(x, x.roll(-1, 0), self.steps + 1)[:-1]
+            images = pl_module.to_images(path.transpose(0, 1).flatten(0, 1))
+        model = type(pl_module).__name__
+        frames = [plots.image_grid(image[None], model, columns=1, width=2.4) for image in images]
+        save_animation(trainer, frames, name)
+        strip = images[:: max(1, len(images) // WALK_STRIP)]
+        title = f"{model}: latent walk through {len(x)} samples"
+        figure = plots.image_rows([strip], [""], title)
+        save_figure(trainer, figure, name)
 
 
 class ExplainedVariance(FigureCallback):
-    """How much of the data's variance each principal component explains, for ``PCA``."""
+    """Draw the explained variance of each principal component of a ``PCA``.
+
+    Args:
+        every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+    """
 
     name = "explained_variance"
 
@@ -165,19 +235,20 @@ class ExplainedVariance(FigureCallback):
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         ratios = model.explained_variance_ratio
-        title = f"{type(model).__name__}: {len(ratios)} components explain {ratios.sum():.1%}"
-        return plots.explained_variance(ratios, title)
+        total = f"{len(ratios)} components explain {ratios.sum():.1%} of the variance"
+        return plots.explained_variance(ratios, f"{type(model).__name__}: {total}")
 
 
-class Reconstructions(_Shown):
-    """Inputs above their reconstructions.
+class Reconstructions(LatentFigure):
+    """Draw evaluation samples above their reconstructions.
 
     Args:
-        num_samples: inputs, default 12.
+        num_samples: number of evaluation samples, the first ones; default 12.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     name = "reconstructions"
+    needs_encoder = True
 
     def __init__(self, num_samples: int = 12, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
@@ -187,26 +258,28 @@ class Reconstructions(_Shown):
         error = (reconstructed - x).square().mean()
         title = f"{type(model).__name__}: reconstructions, mean squared error {error:.4f}"
         rows = [model.to_images(x), model.to_images(reconstructed)]
-        return plots.image_rows(rows, ["input", "reconstruction"], title)
+        return plots.image_rows(rows, ["Input", "Reconstruction"], title)
 
 
-class Samples(_Shown):
-    """New samples from the model, the same noise every time: images, or points in the plane over
-    those of the data.
+class Samples(LatentFigure):
+    """Draw samples from the model, with the same noise each time.
+
+    Two-dimensional samples are drawn as points over the data.
 
     Args:
-        num_images: how many images, default 64; of points there are as many as of the data.
-        seed: of the noise, default 0.
+        num_images: number of images, default 64; of points, there are as many as data points.
+        seed: random seed of the noise, default 0.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     name = "samples"
-    plane = True
+    takes_points = True
 
     def __init__(
         self, num_images: int = 64, seed: int = 0, every_n_epochs: int | None = None
     ) -> None:
-        super().__init__(POINTS, every_n_epochs)
+        super().__init__(NUM_POINTS, every_n_epochs)
+        check_at_least(1, num_images=num_images)
         self.num_images = num_images
         self.seed = seed
 
@@ -214,13 +287,22 @@ class Samples(_Shown):
         generator = torch.Generator(model.device).manual_seed(self.seed)
         title = f"{type(model).__name__}: samples"
         if x.ndim == 2:
-            return plots.point_panels([model.sample(len(x), generator=generator)], x, [title])
+            samples = model.sample(len(x), generator=generator)
+            return plots.scatter_panels([samples], x, [""], title)
         samples = model.sample(self.num_images, generator=generator)
         return plots.image_grid(model.to_images(samples), title)
 
 
-def _pairs(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices of ``count`` pairs of inputs, of different classes where there are several."""
+def pairs_across_classes(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the indices of ``count`` pairs of samples, of different classes if there are several.
+
+    Args:
+        labels: class indices, (N,).
+        count: number of pairs.
+
+    Returns:
+        Indices of the first and of the second sample of each pair, (count,) each.
+    """
     classes = labels.unique()
     if len(classes) < 2:
         indices = torch.arange(2 * count) % len(labels)

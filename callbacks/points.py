@@ -1,4 +1,4 @@
-"""Pictures of clouds of points."""
+"""Figures of point clouds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from callbacks.figures import FigureCallback, named
+from callbacks.figures import FigureCallback, prediction_label
 from zoo import plots
 
 if TYPE_CHECKING:
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 
 class PointClouds(FigureCallback):
-    """Clouds of the evaluation data with what a model says: which shape each is, or in colours
-    which part each point.
+    """Draw point clouds with the predicted shape as title, or each point in its predicted part.
 
     Args:
-        num_samples: clouds, the first ones; default 10.
+        num_samples: number of evaluation samples, the first ones; default 10.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -29,13 +28,13 @@ class PointClouds(FigureCallback):
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         predicted = model.logits(x).argmax(-1).cpu()
-        names = getattr(self.data, "classes", None) or [str(k) for k in range(model.num_classes)]
-        right, clouds = predicted == y, x.cpu()
-        if y.ndim == 2:
-            titles = [f"{share:.0%} right" for share in right.float().mean(1)]
-            title = f"{type(model).__name__}: parts as predicted"
+        names = self.class_names(model.num_classes)
+        correct, clouds = predicted == y, x.cpu()
+        if y.ndim == 2:  # a class for each point
+            titles = [f"{accuracy:.0%} correct" for accuracy in correct.float().mean(1)]
+            title = f"{type(model).__name__}: predicted parts"
             return plots.point_clouds(clouds, predicted, titles, names, title)
         pairs = zip(predicted.tolist(), y.tolist(), strict=True)
-        titles = [named(*pair, names) for pair in pairs]
-        title = f"{type(model).__name__}: {int(right.sum())} of {len(y)} right"
-        return plots.point_clouds(clouds, None, titles, names, title, (~right).tolist())
+        titles = [prediction_label(*pair, names) for pair in pairs]
+        title = f"{type(model).__name__}: {int(correct.sum())} of {len(y)} correct"
+        return plots.point_clouds(clouds, None, titles, names, title, (~correct).tolist())

@@ -1,4 +1,4 @@
-"""Pictures of what classifiers and regressors predict."""
+"""Figures of the predictions of classifiers and regressors."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from zoo.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+GRID_SIZE = 200  # points along each axis of a decision boundary's grid
+CHUNK = 2_000  # samples per forward pass
+
 
 class PredictionFigure(FigureCallback):
-    """A figure of a model's predictions for evaluation samples.
+    """Base class of the figures of a model's predictions on evaluation samples.
 
     Args:
-        num_samples: evaluation samples, the first ones; default 10,000.
+        num_samples: number of evaluation samples, the first ones; default 10,000.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
     def __init__(self, num_samples: int = 10_000, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
 
-    def _class_names(self, count: int) -> list[str]:
-        names = getattr(self.data, "classes", None) or []
-        return list(names) if len(names) == count else [str(k) for k in range(count)]
-
 
 class ConfusionMatrix(PredictionFigure):
-    """Which class is taken for which, for any ``Classifier``."""
+    """Draw the confusion matrix of a ``Classifier``.
+
+    Args:
+        num_samples, every_n_epochs: see :class:`PredictionFigure`.
+    """
 
     name = "confusion_matrix"
 
@@ -40,15 +43,18 @@ class ConfusionMatrix(PredictionFigure):
         predicted = _logits(model, x).argmax(1).cpu()
         classes = model.num_classes
         counts = torch.bincount(y * classes + predicted, minlength=classes**2)
-        accuracy = (predicted == y).float().mean()
-        title = f"{type(model).__name__}: accuracy {accuracy:.2%} of {len(y)}"
+        title = _accuracy_title(model, predicted, y)
         return plots.confusion_matrix(
-            counts.view(classes, classes), self._class_names(classes), title
+            counts.view(classes, classes), self.class_names(classes), title
         )
 
 
 class Calibration(PredictionFigure):
-    """Accuracy against confidence, for any ``Classifier``."""
+    """Draw the reliability diagram of a ``Classifier``: accuracy against confidence.
+
+    Args:
+        num_samples, every_n_epochs: see :class:`PredictionFigure`.
+    """
 
     name = "calibration"
 
@@ -57,10 +63,13 @@ class Calibration(PredictionFigure):
 
 
 class DecisionBoundary(PredictionFigure):
-    """The classes over the plane, for any ``Classifier`` of two features."""
+    """Draw the predicted classes over the plane, for a ``Classifier`` with two features.
+
+    Args:
+        num_samples, every_n_epochs: see :class:`PredictionFigure`.
+    """
 
     name = "decision_boundary"
-    side = 200  # points of the grid along each axis
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         if x[0].numel() != 2:
@@ -72,55 +81,64 @@ class DecisionBoundary(PredictionFigure):
         low, high = points.amin(0), points.amax(0)
         margin = 0.15 * (high - low)
         horizontal, vertical = (
-            torch.linspace(float(a), float(b), self.side, device=x.device)
+            torch.linspace(float(a), float(b), GRID_SIZE, device=x.device)
             for a, b in zip(low - margin, high + margin, strict=True)
         )
         rows, columns = torch.meshgrid(vertical, horizontal, indexing="ij")
         grid = torch.stack([columns.flatten(), rows.flatten()], dim=1).view(-1, *x.shape[1:])
-        probabilities = _logits(model, grid).softmax(1).view(self.side, self.side, -1)
-        accuracy = (_logits(model, x).argmax(1).cpu() == y).float().mean()
-        title = f"{type(model).__name__}: accuracy {accuracy:.2%} of {len(y)}"
-        names = self._class_names(model.num_classes)
+        probabilities = _logits(model, grid).softmax(1).view(GRID_SIZE, GRID_SIZE, -1)
+        title = _accuracy_title(model, _logits(model, x).argmax(1).cpu(), y)
+        names = self.class_names(model.num_classes)
         return plots.decision_boundary(horizontal, vertical, probabilities, points, y, names, title)
 
 
 class FittedCurve(PredictionFigure):
-    """A regressor's function of one feature with data and residuals; of several features,
-    predictions against true values. The first target is drawn, with a band of two standard
-    deviations where the model predicts them, else of an ensemble's members.
+    """Draw a regressor's function of one feature with data and residuals.
+
+    Only the first target is drawn. A band of two standard deviations is added where the model
+    predicts a variance or is an ensemble (the standard deviation of its members' predictions). For
+    several features, the figure shows predictions against true values instead.
+
+    Args:
+        num_samples, every_n_epochs: see :class:`PredictionFigure`.
     """
 
     name = "fitted_curve"
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        x_flat, target = x.flatten(1).cpu(), y.reshape(len(y), -1)[:, 0].cpu()
+        features, target = x.flatten(1).cpu(), y.reshape(len(y), -1)[:, 0].cpu()
         prediction = model.predict(x)[:, 0].cpu()
         error = (prediction - target).square().mean()
-        title = f"{type(model).__name__}: squared error {error:.4g} of {len(y)}"
-        if x_flat.shape[1] != 1:
+        title = f"{type(model).__name__}: mean squared error {error:.4g} ({len(y):,} samples)"
+        if features.shape[1] != 1:
             return plots.predicted_against_true(target, prediction, title)
-        low, high = float(x_flat.min()), float(x_flat.max())
+        low, high = float(features.min()), float(features.max())
         grid = torch.linspace(low, high, 400, device=x.device, dtype=x.dtype)
-        inputs = grid.view(-1, *x.shape[1:])
-        curve, band = _curve_and_band(model, inputs)
+        curve, band = _curve_and_band(model, grid.view(-1, *x.shape[1:]))
         truth = None
         if hasattr(self.data, "truth"):
             truth = torch.as_tensor(self.data.truth(grid.cpu().numpy()))
         return plots.fitted_curve(
-            x_flat[:, 0], target, prediction, grid.cpu(), curve, title, band, truth
+            features[:, 0], target, prediction, grid.cpu(), curve, title, band, truth
         )
 
 
 def _curve_and_band(model: Any, x: Tensor) -> tuple[Tensor, tuple[str, Tensor] | None]:
-    """A regressor's first target, and what is known of how far it may be off."""
+    """Return a regressor's first target, (G,), and the label and half height of its band."""
     moments = model.moments(x)[:, 0].cpu()  # (G, 1 or 2)
     if moments.shape[1] == 2:
-        return moments[:, 0], ("± 2 standard deviations, predicted", 2 * moments[:, 1].sqrt())
+        return moments[:, 0], ("± 2 predicted standard deviations", 2 * moments[:, 1].sqrt())
     if not hasattr(model, "member_outputs"):
         return moments[:, 0], None
-    spread = model.member_outputs(x)[:, :, 0, 0].std(0, correction=0).cpu()
-    return moments[:, 0], ("± 2 standard deviations among members", 2 * spread)
+    deviation = model.member_outputs(x)[:, :, 0, 0].std(0, correction=0).cpu()
+    return moments[:, 0], ("± 2 standard deviations of the members", 2 * deviation)
 
 
-def _logits(model: Any, x: Tensor, chunk: int = 2_000) -> Tensor:
-    return torch.cat([model.logits(part) for part in x.split(chunk)])
+def _accuracy_title(model: Any, predicted: Tensor, y: Tensor) -> str:
+    accuracy = (predicted == y).float().mean()
+    return f"{type(model).__name__}: accuracy {accuracy:.2%} ({len(y):,} samples)"
+
+
+def _logits(model: Any, x: Tensor) -> Tensor:
+    """Return logits, (N, K), computed in chunks."""
+    return torch.cat([model.logits(chunk) for chunk in x.split(CHUNK)])

@@ -1,4 +1,4 @@
-"""One progress bar for the whole of training, at no cost to small models."""
+"""A single progress bar for the whole training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ LAYOUT = (
 
 
 class ProgressBar(LightningProgressBar):
-    """A single line from the first step to the last, redrawn four times a second.
+    """Progress bar that stays on one line from the first training step to the last.
 
-    Lightning's own bars start anew each epoch and for each validation, and drawing them can cost
-    more than a step of a small model. Evaluation shows a bar only when it takes over two seconds.
+    Lightning's own bars restart in every epoch and every validation, and drawing them can take
+    longer than a training step of a small model. Evaluation has a bar only if it takes more than
+    two seconds.
 
     Args:
-        interval: seconds between redraws, default 0.25.
+        interval: seconds between updates, default 0.25.
     """
 
     def __init__(self, interval: float = 0.25) -> None:
@@ -29,7 +30,7 @@ class ProgressBar(LightningProgressBar):
         self.interval = interval
         self._enabled = True
         self._bar: tqdm[Any] | None = None
-        self._shown: dict[str, str] = {}
+        self._epoch_info: dict[str, str] = {}  # epoch and validation loss, next to the bar
 
     def disable(self) -> None:
         self._enabled = False
@@ -38,15 +39,24 @@ class ProgressBar(LightningProgressBar):
         self._enabled = True
 
     def _open(self, name: str, total: float, done: int = 0, delay: float = 0.0) -> tqdm[Any]:
+        """Create a bar.
+
+        Args:
+            name: text before the bar.
+            total: number of steps, infinite if unknown.
+            done: number of steps already done, default 0.
+            delay: seconds before the bar appears, default 0; a delayed bar disappears at its end.
+        """
+        is_finite = total < float("inf")
         return tqdm(
             desc=name,
-            total=int(total) if total < float("inf") else None,
+            total=int(total) if is_finite else None,
             initial=done,
             mininterval=self.interval,
             delay=delay,
             disable=not self._enabled,
             leave=delay == 0,
-            bar_format=LAYOUT if total < float("inf") else None,
+            bar_format=LAYOUT if is_finite else None,
             unit="step",
             dynamic_ncols=True,
         )
@@ -59,7 +69,7 @@ class ProgressBar(LightningProgressBar):
             total = trainer.num_training_batches * trainer.max_epochs
         if trainer.max_steps != -1:
             total = min(total, trainer.max_steps * trainer.accumulate_grad_batches)
-        self._shown = {}
+        self._epoch_info = {}
         self._bar = self._open("train", total, trainer.fit_loop.total_batch_idx + 1)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
@@ -67,9 +77,9 @@ class ProgressBar(LightningProgressBar):
             self._show(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._shown = {"epoch": f"{trainer.current_epoch + 1}"}
+        self._epoch_info = {"epoch": f"{trainer.current_epoch + 1}"}
         if "val/loss" in trainer.callback_metrics:
-            self._shown["val"] = f"{trainer.callback_metrics['val/loss'].item():.4g}"
+            self._epoch_info["val"] = f"{trainer.callback_metrics['val/loss'].item():.4g}"
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._bar is not None:
@@ -79,7 +89,7 @@ class ProgressBar(LightningProgressBar):
     def _show(self, trainer: Trainer) -> None:
         losses = {name: f"{value:.4g}" for name, value in trainer.progress_bar_metrics.items()}
         if self._bar is not None:
-            self._bar.set_postfix(self._shown | losses, refresh=False)
+            self._bar.set_postfix(self._epoch_info | losses, refresh=False)
 
     # -- evaluation -----------------------------------------------------------------------------
 

@@ -1,10 +1,11 @@
-"""Pruning by sensitivity, with fine-tuning in between."""
+"""Pruning by sensitivity, with fine-tuning after each round."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -14,34 +15,62 @@ from torch.nn.utils import prune
 from callbacks.figures import save_figure
 from zoo import plots
 from zoo.core.report import print_rank_zero
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, unknown
+
+
+class _Weight(NamedTuple):
+    """A weight tensor: its full name, its module and its name in the module.
+
+    ``torch.nn.utils.prune`` replaces a pruned weight NAME by the parameter NAME_orig and the buffer
+    NAME_mask; the names here are without these suffixes.
+    """
+
+    full_name: str
+    module: nn.Module
+    name: str
+
+    @property
+    def mask(self) -> Tensor | None:
+        return getattr(self.module, f"{self.name}_mask", None)
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """The parameter that the optimizer updates."""
+        return getattr(self.module, self.name if self.mask is None else f"{self.name}_orig")
+
+    def set_mask(self, mask: Tensor) -> None:
+        if self.mask is None:
+            prune.custom_from_mask(self.module, self.name, mask)
+        else:
+            self.mask.copy_(mask)
 
 
 class SensitivityPruning(Callback):
-    """Sets the weights that matter least to zero, in rounds, and trains the others on.
+    """Set the least important weights to zero in several rounds, each followed by fine-tuning.
 
-    The sensitivity of a weight is |w · ∂L/∂w|, the first-order change of the loss when it is
-    removed, averaged over the batches of an epoch. At the end of epoch ``start`` and of every
-    ``every_n_epochs`` after it, the weights of all chosen layers together that were least sensitive
-    in that epoch are pruned (``torch.nn.utils.prune``) up to the next of ``sparsities``.
+    The sensitivity of a weight is |w · ∂L/∂w|, the first-order change of the loss when the weight
+    is removed, averaged over the batches of an epoch. At the end of epoch ``start_epoch``, and then
+    of every ``every_n_epochs``-th epoch, the weights with the smallest sensitivity in that epoch
+    are pruned (``torch.nn.utils.prune``), across all chosen layers, up to the next of
+    ``sparsities``. All rounds take ``start_epoch + every_n_epochs · len(sparsities)`` epochs.
 
-    ``history`` has (sparsity, metric) at the end of each round's fine-tuning, the unpruned model
-    first; the end of ``fit`` prints it, ``figures/pruning.png`` draws it, and the loggers get it as
-    ``pruned/SPARSITY``. A run must last
-    ``start + every_n_epochs · len(sparsities)`` epochs for all rounds. Checkpoints hold plain
-    weights, zeros included, so that they load without this callback; masks are its own state.
+    ``history`` has (sparsity, metric) after each round's fine-tuning, the unpruned model first. The
+    end of ``fit`` prints it and writes ``figures/pruning.png``; loggers receive it as
+    ``pruned/SPARSITY``. Checkpoints contain plain weights, zeros included, and load without this
+    callback; the masks are part of the callback's own state.
 
     Args:
-        sparsities: shares of the weights that are zero after each round, rising, below 1.
-        start: epochs of training before the first round.
-        every_n_epochs: of fine-tuning after each round.
-        parameters: pattern of the weights' names, default ``*weight``; frozen weights and those of
-            one dimension (norms) are never pruned.
-        metric: what is recorded, default ``val/accuracy``.
+        sparsities: fractions of the weights that are zero after each round, ascending, below 1;
+            default (0.5, 0.8, 0.9, 0.95, 0.98).
+        start_epoch: epochs of training before the first round, default 5.
+        every_n_epochs: epochs of fine-tuning after each round, default 3.
+        parameters: pattern of the parameters' names, default ``*weight``. Frozen parameters and
+            those with one dimension, as in normalization layers, are never pruned.
+        metric: metric to record, default ``val/accuracy``.
 
     Raises:
-        ValueError: sparsities that do not rise from 0 to below 1.
-        InputError: no weight of that name; no such metric.
+        InputError: ``sparsities`` are not ascending between 0 and 1; no parameter matches; the
+            metric does not exist.
 
     Source: Mozer and Smolensky, Skeletonization, 1989; Molchanov et al., 2017, for the criterion.
     """
@@ -49,125 +78,117 @@ class SensitivityPruning(Callback):
     def __init__(
         self,
         sparsities: Sequence[float] = (0.5, 0.8, 0.9, 0.95, 0.98),
-        start: int = 5,
+        start_epoch: int = 5,
         every_n_epochs: int = 3,
         parameters: str = "*weight",
         metric: str = "val/accuracy",
     ) -> None:
-        steps = [0.0, *sparsities, 1.0]
-        if any(a >= b for a, b in zip(steps[:-1], steps[1:], strict=True)):
-            raise ValueError(f"sparsities must rise from 0 to below 1, got {list(sparsities)}")
-        if start < 1 or every_n_epochs < 1:
-            raise ValueError("start and every_n_epochs must be at least 1")
+        if any(a >= b for a, b in pairwise([0.0, *sparsities, 1.0])):
+            raise InputError(
+                f"sparsities must be ascending, above 0 and below 1, got {list(sparsities)}"
+            )
+        check_at_least(1, start_epoch=start_epoch, every_n_epochs=every_n_epochs)
         self.sparsities = list(sparsities)
-        self.start, self.every_n_epochs = start, every_n_epochs
+        self.start_epoch, self.every_n_epochs = start_epoch, every_n_epochs
         self.parameters = parameters
         self.metric = metric
-        self.rounds = 0
+        self.rounds = 0  # completed rounds, the unpruned training included
         self.history: list[tuple[float, float]] = []
         self._sensitivity: dict[str, Tensor] = {}
         self._masks: dict[str, Tensor] = {}
 
-    # -- what is pruned -------------------------------------------------------------------------
-
-    def _chosen(self, model: nn.Module) -> list[tuple[str, nn.Module, str]]:
-        """(parameter's plain name, module, its name there)."""
-        chosen = []
+    def _weights(self, model: nn.Module) -> list[_Weight]:
+        """Return the weights to prune."""
+        weights = []
         for path, module in model.named_modules():
             for name, p in module.named_parameters(recurse=False):
-                plain = name.removesuffix("_orig")
-                full = f"{path}.{plain}" if path else plain
-                if p.requires_grad and p.ndim >= 2 and fnmatchcase(full, self.parameters):
-                    chosen.append((full, module, plain))
-        if not chosen:
-            raise InputError(f"SensitivityPruning: no weight is called {self.parameters!r}")
-        return chosen
+                name = name.removesuffix("_orig")
+                full_name = f"{path}.{name}" if path else name
+                if p.requires_grad and p.ndim >= 2 and fnmatchcase(full_name, self.parameters):
+                    weights.append(_Weight(full_name, module, name))
+        if not weights:
+            raise InputError(f"SensitivityPruning: no weight matches {self.parameters!r}")
+        return weights
 
-    @staticmethod
-    def _trained(module: nn.Module, name: str) -> Tensor:
-        """The parameter that the optimiser holds."""
-        pruned = hasattr(module, f"{name}_mask")
-        return getattr(module, f"{name}_orig" if pruned else name)
-
-    # -- Lightning ------------------------------------------------------------------------------
+    # -- rounds ---------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        chosen = self._chosen(pl_module)
-        for full, module, name in chosen:
-            if full in self._masks and not hasattr(module, f"{name}_mask"):  # a resumed run
-                mask = self._masks[full].to(getattr(module, name))
-                prune.custom_from_mask(module, name, mask)
+        for weight in self._weights(pl_module):
+            mask = self._masks.get(weight.full_name)
+            if mask is not None and weight.mask is None:  # a resumed run
+                weight.set_mask(mask.to(weight.parameter))
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Any
     ) -> None:
-        if self.rounds == len(self.sparsities) or not self._due(trainer):
+        if self.rounds == len(self.sparsities) or not self._ends_round(trainer):
             return
-        for full, module, name in self._chosen(pl_module):
-            p = self._trained(module, name)
+        for weight in self._weights(pl_module):
+            p = weight.parameter
             if p.grad is None:
                 continue
             change = (p.detach() * p.grad).abs()
-            known = self._sensitivity.get(full)
-            self._sensitivity[full] = change if known is None else change.add_(known.to(change))
+            total = self._sensitivity.get(weight.full_name)
+            if total is not None:
+                change.add_(total.to(change))
+            self._sensitivity[weight.full_name] = change
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._due(trainer):
+        if not self._ends_round(trainer):
             return
         self._record(trainer, pl_module)
         if self.rounds < len(self.sparsities):
             self._prune(trainer, pl_module, self.sparsities[self.rounds])
         self.rounds += 1
 
-    def _due(self, trainer: Trainer) -> bool:
-        """Whether a round ends with this epoch."""
-        done = trainer.current_epoch + 1 - self.start
-        if done < 0 or done % self.every_n_epochs:
+    def _ends_round(self, trainer: Trainer) -> bool:
+        """Return whether a round ends with the current epoch."""
+        epochs = trainer.current_epoch + 1 - self.start_epoch
+        if epochs < 0 or epochs % self.every_n_epochs:
             return False
-        return done // self.every_n_epochs == self.rounds <= len(self.sparsities)
+        return epochs // self.every_n_epochs == self.rounds <= len(self.sparsities)
 
     def _record(self, trainer: Trainer, model: LightningModule) -> None:
         if self.metric not in trainer.callback_metrics:
-            known = ", ".join(sorted(trainer.callback_metrics))
-            raise InputError(f"SensitivityPruning: there is no {self.metric!r} among {known}")
+            raise unknown("metric", self.metric, sorted(trainer.callback_metrics))
         sparsity = self.sparsities[self.rounds - 1] if self.rounds else 0.0
         value = float(trainer.callback_metrics[self.metric])
         self.history.append((sparsity, value))
         model.log(f"pruned/{sparsity:g}", value, rank_zero_only=True)
 
     def _prune(self, trainer: Trainer, model: LightningModule, sparsity: float) -> None:
-        chosen = self._chosen(model)
-        scores = {}
-        for full, module, name in chosen:
-            score = trainer.strategy.reduce(self._sensitivity[full].clone(), reduce_op="sum")
-            mask = getattr(module, f"{name}_mask", None)
-            scores[full] = score if mask is None else torch.where(mask > 0, score, -1.0)
-        everything = torch.cat([score.flatten() for score in scores.values()])
-        count = round(sparsity * len(everything))
-        keep = torch.ones_like(everything)
-        keep[everything.argsort(stable=True)[:count]] = 0
-        sizes = [score.numel() for score in scores.values()]
-        for (full, module, name), part in zip(chosen, keep.split(sizes), strict=True):
-            mask = part.view_as(scores[full])
-            self._masks[full] = mask.cpu()
-            if hasattr(module, f"{name}_mask"):
-                getattr(module, f"{name}_mask").copy_(mask)
-            else:
-                prune.custom_from_mask(module, name, mask)
+        """Mask the least sensitive weights, so that ``sparsity`` of all are zero."""
+        weights = self._weights(model)
+        scores = []
+        for weight in weights:
+            score = self._sensitivity[weight.full_name].clone()
+            score = trainer.strategy.reduce(score, reduce_op="sum")
+            if weight.mask is not None:  # pruned weights stay pruned
+                score = torch.where(weight.mask > 0, score, -1.0)
+            scores.append(score)
+        flat = torch.cat([score.flatten() for score in scores])
+        keep = torch.ones_like(flat)
+        keep[flat.argsort(stable=True)[: round(sparsity * len(flat))]] = 0
+        masks = keep.split([score.numel() for score in scores])
+        for weight, score, mask in zip(weights, scores, masks, strict=True):
+            mask = mask.view_as(score)
+            self._masks[weight.full_name] = mask.cpu()
+            weight.set_mask(mask)
         self._sensitivity = {}
 
+    # -- end of training ------------------------------------------------------------------------
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for _, module, name in self._chosen(pl_module):
-            if hasattr(module, f"{name}_mask"):
-                prune.remove(module, name)
+        for weight in self._weights(pl_module):
+            if weight.mask is not None:
+                prune.remove(weight.module, weight.name)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.history:
             return
         title = f"{type(pl_module).__name__}: pruned by sensitivity, fine-tuned after each round"
         sparsities, values = zip(*self.history, strict=True)
-        figure = plots.pruning_curve(sparsities, values, self.metric, title)
-        save_figure(trainer, figure, "pruning")
+        save_figure(trainer, plots.pruning_curve(sparsities, values, self.metric, title), "pruning")
         rows = [f"{sparsity:>8.0%}   {value:.4f}" for sparsity, value in self.history]
         print_rank_zero("\n".join([f"\n  pruned   {self.metric}", *rows]))
 
@@ -177,9 +198,9 @@ class SensitivityPruning(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         state = checkpoint["state_dict"]
-        for full in list(self._masks):
-            if f"{full}_orig" in state:
-                state[full] = state.pop(f"{full}_orig") * state.pop(f"{full}_mask")
+        for name in self._masks:
+            if f"{name}_orig" in state:
+                state[name] = state.pop(f"{name}_orig") * state.pop(f"{name}_mask")
 
     def state_dict(self) -> dict[str, Any]:
         return {

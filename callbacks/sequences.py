@@ -1,4 +1,4 @@
-"""What sequence models attend to, write and foresee."""
+"""Attention maps, position encodings, forecasts and text samples of sequence models."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from callbacks.figures import FigureCallback, evaluation_mode, run_dir
+from callbacks.figures import FigureCallback, evaluation_mode, run_folder, writes_files
 from zoo import plots
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownSymbolError
 from zoo.networks.attention import record_attention_weights
 from zoo.networks.position_encoding import position_embeddings
@@ -21,17 +21,18 @@ from zoo.networks.sequence_network import SequenceNetwork
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PROMPT = 8  # tokens
-Z90 = 1.6448536269514722  # 90 % of a normal distribution lie within ±Z90 standard deviations
+DEFAULT_PROMPT_TOKENS = 8
+Z90 = 1.6448536269514722  # ± Z90 standard deviations contain 90% of a normal distribution
 
 
 class AttentionMaps(FigureCallback):
-    """Which tokens attend to which, for every layer and head, on one evaluation input.
+    """Draw the attention weights of every layer and head for one evaluation sample.
 
-    A model without attention gets a warning and no picture.
+    For a model without attention, the callback warns and draws nothing.
 
     Args:
-        max_tokens: of the input, its first ones; default 24. Images are shown whole.
+        max_tokens: number of tokens to show, the first ones of the sample; default 24. Images are
+            shown whole.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -39,18 +40,19 @@ class AttentionMaps(FigureCallback):
 
     def __init__(self, max_tokens: int = 24, every_n_epochs: int | None = None) -> None:
         super().__init__(1, every_n_epochs)
+        check_at_least(1, max_tokens=max_tokens)
         self.max_tokens = max_tokens
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
         if not x.is_floating_point():
-            x = _shortened(x, self.max_tokens)
+            x = _truncate(x, self.max_tokens)
         if y.ndim == 2 and not y.is_floating_point():
-            y = _shortened(y, self.max_tokens)
+            y = _truncate(y, self.max_tokens)
         with record_attention_weights(model) as records:
             model(*model.forward_inputs((x, y.to(x.device))))
         maps = [
             plots.AttentionMap(
-                _short(name), passes[0][0], *model.attention_labels(name, x[0], y[0])
+                _short_name(name), passes[0][0], *model.attention_labels(name, x[0], y[0])
             )
             for name, passes in records.items()
             if passes
@@ -62,12 +64,13 @@ class AttentionMaps(FigureCallback):
 
 
 class PositionSimilarity(FigureCallback):
-    """Cosine similarity of what positions add to tokens, for each network that adds something.
+    """Draw the cosine similarity of the position encodings that a network adds to its tokens.
 
-    Relative schemes add nothing: they act on scores, which gets a warning and no picture.
+    Relative encodings act on attention scores and add nothing to tokens: for them, the callback
+    warns and draws nothing.
 
     Args:
-        length: positions to show where there is no end to them, default 64.
+        length: number of positions to show if the encoding has no maximum length, default 64.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -75,6 +78,7 @@ class PositionSimilarity(FigureCallback):
 
     def __init__(self, length: int = 64, every_n_epochs: int | None = None) -> None:
         super().__init__(1, every_n_epochs)
+        check_at_least(1, length=length)
         self.length = length
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure | None:
@@ -82,20 +86,20 @@ class PositionSimilarity(FigureCallback):
         for network in networks:
             vectors = position_embeddings(network.position, self.length, model.hparams["dim"])
             if vectors is not None:
-                title = f"{type(model).__name__}: {model.hparams['position']} positions"
+                title = f"{type(model).__name__}: {model.hparams['position']} position encoding"
                 return plots.position_similarity(vectors, title)
-        rank_zero_warn("PositionSimilarity: these positions add nothing to the tokens")
+        rank_zero_warn("PositionSimilarity: this position encoding adds nothing to the tokens")
         return None
 
 
 class Forecasts(FigureCallback):
-    """Forecasts beside what came, on the first, a middle and the last of the windows it keeps.
+    """Draw forecasts and observations for the first, the middle and the last of some windows.
 
-    Where variances are predicted, the interval that should hold 90 % is shaded.
+    If the model predicts variances, the central 90% interval is shaded.
 
     Args:
-        num_samples: evaluation windows to keep, default 200.
-        max_series: series to show, the first ones; default 4.
+        num_samples: number of evaluation windows to keep, default 200.
+        max_series: number of series to show, the first ones; default 4.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -105,6 +109,7 @@ class Forecasts(FigureCallback):
         self, num_samples: int = 200, max_series: int = 4, every_n_epochs: int | None = None
     ) -> None:
         super().__init__(num_samples, every_n_epochs)
+        check_at_least(1, max_series=max_series)
         self.max_series = max_series
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
@@ -112,65 +117,68 @@ class Forecasts(FigureCallback):
         x, y = x[chosen], y[chosen]
         mean, variance = model.moments(x)
         shown = slice(self.max_series)
-        spread = None if variance is None else Z90 * variance.sqrt()[..., shown]
+        half_width = None if variance is None else Z90 * variance.sqrt()[..., shown]
         names = getattr(self.data, "series_names", [])
-        title = f"{type(model).__name__}: {y.shape[1]} steps ahead"
+        title = f"{type(model).__name__}: forecasts of {y.shape[1]} steps"
         return plots.forecasts(
-            x[..., shown], y[..., shown], mean[..., shown], spread, names[shown], title
+            x[..., shown], y[..., shown], mean[..., shown], half_width, names[shown], title
         )
 
 
 class TextSamples(Callback):
-    """Text that a language model writes as training goes on, in ``samples.txt`` of the run.
+    """Generate text with a language model during training.
 
-    TensorBoard and Weights & Biases get it too.
+    The text is appended to ``samples.txt`` in the run folder and logged to TensorBoard and Weights
+    & Biases.
 
     Args:
-        prompt: what it goes on with; default the first tokens of the first training batch.
-        tokens: to write each time, default 300.
-        every_n_steps: default 500; the end of training always.
-        temperature, top_k, top_p: see :func:`zoo.models.sequences.generation.sample_next_token`; default 0.8, all,
-            all.
-        seed: of the choices, default 0.
+        prompt: beginning of the text; default the first 8 tokens of the first training batch.
+        num_tokens: number of tokens to generate each time, default 300.
+        every_n_steps: optimizer steps from one text to the next, default 500; the end of training
+            always has one.
+        temperature: divisor of the logits, default 0.8; 0 always takes the most likely token.
+        top_k: samples from the k most likely tokens only, default all.
+        top_p: samples from the fewest tokens whose probabilities sum to p, default all.
+        seed: random seed of the sampling, default 0.
 
     Raises:
-        InputError: a prompt with characters that the model does not know, or too many.
+        InputError: the prompt has characters that the tokenizer does not know, or too many tokens.
     """
 
     def __init__(
         self,
         prompt: str | None = None,
-        tokens: int = 300,
+        num_tokens: int = 300,
         every_n_steps: int = 500,
         temperature: float = 0.8,
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int = 0,
     ) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1, got {every_n_steps}")
-        self.prompt, self.tokens = prompt, tokens
+        check_at_least(1, num_tokens=num_tokens, every_n_steps=every_n_steps)
+        self.prompt, self.num_tokens = prompt, num_tokens
         self.every_n_steps, self.seed = every_n_steps, seed
-        self.choice = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        self._last = -1
-        self._start: Tensor | None = None  # tokens of the prompt, (1, T)
+        self.sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        self._last_step = -1  # of the latest text
+        self._prompt_tokens: Tensor | None = None  # (1, T)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._start is not None:
+        if self._prompt_tokens is not None:
             return
-        self._start = batch[0][:1, :PROMPT].clone()
-        if self.prompt is not None:
-            try:
-                numbers = pl_module.tokenizer.encode(self.prompt)
-            except UnknownSymbolError as error:
-                raise InputError(f"TextSamples, prompt: {error}") from None
-            if not 1 <= len(numbers) <= pl_module.length:
-                raise InputError(
-                    f"TextSamples, prompt: 1 to {pl_module.length} tokens, got {len(numbers)}"
-                )
-            self._start = torch.tensor([numbers], device=pl_module.device)
+        if self.prompt is None:
+            self._prompt_tokens = batch[0][:1, :DEFAULT_PROMPT_TOKENS].clone()
+            return
+        try:
+            tokens = pl_module.tokenizer.encode(self.prompt)
+        except UnknownSymbolError as error:
+            raise InputError(f"TextSamples, prompt: {error}") from None
+        if not 1 <= len(tokens) <= pl_module.length:
+            raise InputError(
+                f"TextSamples, prompt: must have 1 to {pl_module.length} tokens, got {len(tokens)}"
+            )
+        self._prompt_tokens = torch.tensor([tokens], device=pl_module.device)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if trainer.global_step % self.every_n_steps == 0:
@@ -180,17 +188,18 @@ class TextSamples(Callback):
         self._write(trainer, pl_module)
 
     def _write(self, trainer: Trainer, model: Any) -> None:
+        """Generate a text, unless this step already has one, and write it to file and loggers."""
         step = trainer.global_step
-        if self._start is None or step == self._last:
+        if self._prompt_tokens is None or step == self._last_step or not writes_files(trainer):
             return
-        if not trainer.is_global_zero or trainer.fast_dev_run:
-            return
-        self._last = step
+        self._last_step = step
         generator = torch.Generator(model.device).manual_seed(self.seed)
         with evaluation_mode(model):
-            tokens = model.generate(self._start, self.tokens, generator=generator, **self.choice)
+            tokens = model.generate(
+                self._prompt_tokens, self.num_tokens, generator=generator, **self.sampling
+            )
         text = model.tokenizer.decode(tokens[0].tolist())
-        path = run_dir(trainer) / "samples.txt"
+        path = run_folder(trainer) / "samples.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"── step {step:,} ──\n{text}\n\n")
@@ -201,14 +210,17 @@ class TextSamples(Callback):
                 logger.experiment.add_text("samples", text, step)
 
 
-def _short(name: str) -> str:
-    """*network.layers.0.attention* as *network 0*, *decoder.layers.1.cross_attention* as *decoder
-    1 cross*."""
+def _short_name(name: str) -> str:
+    """Shorten a module's path.
+
+    ``network.layers.0.attention`` becomes *network 0*, ``decoder.layers.1.cross_attention``
+    becomes *decoder 1 cross*.
+    """
     parts = name.replace("layers.", "").replace("_attention", "").split(".")
     return " ".join(part for part in parts if part != "attention")
 
 
-def _shortened(tokens: Tensor, most: int) -> Tensor:
-    """The first tokens of a row (1, T), without padding or targets that do not count."""
+def _truncate(tokens: Tensor, max_tokens: int) -> Tensor:
+    """Return the first tokens of a row (1, T), without padding (0) and ignored targets (< 0)."""
     count = int((tokens > 0).sum())
-    return tokens[:, : max(1, min(count, most))]
+    return tokens[:, : max(1, min(count, max_tokens))]

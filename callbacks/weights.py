@@ -1,27 +1,31 @@
-"""Pictures of what is inside a network."""
+"""Figures of the inside of a network: weights, filters, feature maps, attributions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from callbacks.figures import FigureCallback
+from callbacks.figures import FigureCallback, prediction_label
 from zoo import plots
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_non_negative
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DEFAULT_UNITS = 10  # units for which ActivationMaximization makes an image by default
+
 
 class WeightHistograms(FigureCallback):
-    """How each layer's weights are distributed, with the model's norm penalties drawn over them.
+    """Draw a histogram of each layer's weights, with the model's norm penalties.
 
     Args:
-        parameters: pattern of their names, default ``*weight``.
+        parameters: pattern of the parameters' names, default ``*weight``; parameters with one
+            dimension are left out.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -37,25 +41,29 @@ class WeightHistograms(FigureCallback):
             if fnmatchcase(name, self.parameters) and p.ndim >= 2
         }  # fmt: skip
         if not weights:
-            raise InputError(f"no weight is called {self.parameters!r} (WeightHistograms)")
-        settings = model.hparams
-        penalties = {}
-        for key, p in (("l1", 1.0), ("l2", 2.0), ("lp", settings.get("p"))):
-            strength = settings.get(key)
-            for pattern, value in (
-                strength if isinstance(strength, dict) else {"": strength}
-            ).items():
-                if value:
-                    label = f"{value:g} |w|^{p:g}" + (f" on {pattern}" if pattern else "")
-                    penalties[label] = (value, p)
-        return plots.weight_histograms(weights, penalties, f"{type(model).__name__}: weights")
+            raise InputError(f"WeightHistograms: no weight matches {self.parameters!r}")
+        title = f"{type(model).__name__}: weights"
+        return plots.weight_histograms(weights, _penalties(model.hparams), title)
+
+
+def _penalties(hparams: Any) -> dict[str, tuple[float, float]]:
+    """Return label → (λ, p) of each penalty λ|w|^p in a model's hyperparameters."""
+    penalties = {}
+    for key, p in (("l1", 1.0), ("l2", 2.0), ("lp", hparams.get("p"))):
+        strength = hparams.get(key)
+        by_pattern = strength if isinstance(strength, dict) else {"": strength}
+        for pattern, value in by_pattern.items():
+            if value:
+                label = f"{value:g} |w|^{p:g}" + (f" on {pattern}" if pattern else "")
+                penalties[label] = (value, p)
+    return penalties
 
 
 class Filters(FigureCallback):
-    """Incoming weights of the first layer's units as images.
+    """Draw the incoming weights of the first layer's units as images.
 
-    For a convolution the kernels (of the first input channel, where there are several); for a fully
-    connected layer on images the weights of each pixel.
+    For a convolution, these are the kernels of the first input channel; for a fully connected layer
+    on images, the weights of the pixels of the first channel.
 
     Args:
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
@@ -67,27 +75,31 @@ class Filters(FigureCallback):
         super().__init__(1, every_n_epochs)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        layers = [
-            (name, m) for name, m in model.named_modules()
-            if isinstance(m, nn.Conv2d | nn.Linear)
-        ]  # fmt: skip
-        name, layer = layers[0]
+        layers = (
+            (name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)
+        )
+        name, layer = next(layers, ("", None))
+        if layer is None:
+            raise InputError(
+                f"Filters needs a convolution or a fully connected layer, {type(model).__name__} "
+                "has neither: leave the callback out"
+            )
         weight = layer.weight
         if isinstance(layer, nn.Linear):
             if x.ndim != 4 or weight.shape[1] != x[0].numel():
                 raise InputError(f"Filters needs images, the data has shape {tuple(x.shape[1:])}")
             weight = weight.unflatten(1, x.shape[1:])
-        count = min(len(weight), plots.weights.MAX_MAPS)
-        title = f"{type(model).__name__}: {name}, {count} of {len(weight)} units"
+        count = min(len(weight), plots.weights.MAX_FILTERS)
+        title = f"{type(model).__name__}: filters of {name} ({count} of {len(weight)} units)"
         return plots.filters(weight[:, 0], title)
 
 
 class FeatureMaps(FigureCallback):
-    """What chosen layers make of the first evaluation image.
+    """Draw the feature maps of chosen layers for the first evaluation image.
 
     Args:
-        layers: pattern of the modules' names; by default all convolutions.
-        channels: maps drawn of each layer, default 8.
+        layers: pattern of the modules' names, default all convolutions.
+        channels: number of channels to draw for each layer, the first ones; default 8.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -97,58 +109,68 @@ class FeatureMaps(FigureCallback):
         self, layers: str | None = None, channels: int = 8, every_n_epochs: int | None = None
     ) -> None:
         super().__init__(1, every_n_epochs)
+        check_at_least(1, channels=channels)
         self.layers = layers
         self.channels = channels
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
-        maps: dict[str, Tensor] = {}
-
-        def keep(name: str) -> Any:
-            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-                if isinstance(output, Tensor) and output.ndim == 4:
-                    maps[name] = output[0]
-
-            return hook
-
-        handles = [
-            module.register_forward_hook(keep(name)) for name, module in model.named_modules()
-            if self._wanted(name, module)
-        ]  # fmt: skip
-        try:
+        chosen = {name: m for name, m in model.named_modules() if self._is_chosen(name, m)}
+        with _recorded_outputs(chosen) as outputs:
             model(x[:1])
-        finally:
-            for handle in handles:
-                handle.remove()
+        maps = {
+            name: output[0] for name, output in outputs.items()
+            if isinstance(output, Tensor) and output.ndim == 4
+        }  # fmt: skip
         if not maps:
-            raise InputError(f"no layer called {self.layers or 'Conv2d'!r} makes feature maps")
+            wanted = self.layers or "Conv2d"
+            raise InputError(f"FeatureMaps: no layer that matches {wanted!r} makes feature maps")
         title = f"{type(model).__name__}: feature maps, first {self.channels} channels"
         return plots.feature_maps(x[0], maps, title, self.channels)
 
-    def _wanted(self, name: str, module: nn.Module) -> bool:
+    def _is_chosen(self, name: str, module: nn.Module) -> bool:
         if self.layers is None:
             return isinstance(module, nn.Conv2d)
         return fnmatchcase(name, self.layers)
 
 
-class MaximizingInputs(FigureCallback):
-    """Images that chosen units answer most strongly to: by default one for each class's logit.
+@contextmanager
+def _recorded_outputs(modules: dict[str, nn.Module]) -> Iterator[dict[str, Any]]:
+    """Record the latest output of each module by its name, in the order of computation."""
+    outputs: dict[str, Any] = {}
 
-    x ← argmax_x a_u(x) − λ TV(x) over [0, 1] by Adam, from grey noise; a_u is a unit's activation,
-    the mean over its map for a convolution; TV is the mean absolute difference of neighbouring
-    pixels, relative to |a_u|, without which the image is noise to the eye.
+    def record(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            outputs[name] = output
+
+        return hook
+
+    handles = [module.register_forward_hook(record(name)) for name, module in modules.items()]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class ActivationMaximization(FigureCallback):
+    """Draw images that maximize the activations of chosen units, by default the classes' logits.
+
+    x ← argmax_x a_u(x) − λ TV(x) over [0, 1] by Adam, starting from gray noise. a_u is the unit's
+    activation, for a convolution the mean over its feature map. TV is the mean absolute difference
+    of neighboring pixels, scaled by |a_u|; without it the images look like noise.
 
     Args:
-        layer: name of the module whose units are meant, such as ``network.1.4``; by default the
+        layer: name of the module whose units are maximized, such as ``network.1.4``; by default the
             model's logits.
-        units: their numbers; by default the first 10.
-        steps: of gradient ascent, default 200.
-        smoothness: λ, default 2.
+        units: unit indices, default the first 10.
+        steps: number of gradient steps, default 200.
+        smoothness: weight λ of the total variation, default 2.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Source: Erhan et al., Visualizing higher-layer features of a deep network, 2009.
     """
 
-    name = "maximizing_inputs"
+    name = "activation_maximization"
 
     def __init__(
         self,
@@ -159,6 +181,8 @@ class MaximizingInputs(FigureCallback):
         every_n_epochs: int | None = None,
     ) -> None:
         super().__init__(1, every_n_epochs)
+        check_at_least(1, steps=steps)
+        check_non_negative(smoothness=smoothness)
         self.layer = layer
         self.units = units
         self.steps = steps
@@ -166,67 +190,79 @@ class MaximizingInputs(FigureCallback):
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         with torch.inference_mode(False), torch.enable_grad():
-            images, answers, units = self.ascend(model, x[:1].clone())
+            images, activations, units = self.maximize(model, x[:1].clone())
         names = [str(unit) for unit in units]
         if self.layer is None:
-            classes = getattr(self.data, "classes", None) or []
-            names = [classes[u] if u < len(classes) else str(u) for u in units]
-        labels = [f"{n}: {float(a):.1f}" for n, a in zip(names, answers, strict=True)]
-        what = self.layer or "logits"
-        title = f"{type(model).__name__}: inputs that maximise units of {what}"
+            class_names = self.class_names(model.num_classes)
+            names = [class_names[unit] for unit in units]
+        labels = [f"{n}: {float(a):.1f}" for n, a in zip(names, activations, strict=True)]
+        title = f"{type(model).__name__}: images that maximize {self.layer or 'logits'}"
         return plots.labeled_images(images, labels, title)
 
-    def ascend(self, model: Any, like: Tensor) -> tuple[Tensor, Tensor, list[int]]:
-        """Images (U, *like.shape[1:]), the units' answers (U,), and the units."""
+    def maximize(self, model: Any, like: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+        """Compute an image that maximizes each unit.
+
+        Args:
+            model: the model, in evaluation mode.
+            like: a sample with the shape, device and type of the images, (1, C, H, W).
+
+        Returns:
+            Images (U, C, H, W), the units' activations (U,), and the unit indices.
+
+        Raises:
+            InputError: the layer or a unit does not exist.
+        """
         width = self._activations(model, like).shape[1]
-        units = list(range(min(10, width))) if self.units is None else list(self.units)
-        if max(units) >= width:
-            raise InputError(f"there is no unit {max(units)} among {width} (MaximizingInputs)")
+        units = list(range(min(DEFAULT_UNITS, width))) if self.units is None else list(self.units)
+        if not all(0 <= unit < width for unit in units):
+            raise InputError(
+                f"ActivationMaximization: units must be from 0 to {width - 1}, got {units}"
+            )
         count = len(units)
         generator = torch.Generator().manual_seed(0)
         noise = torch.rand(count, *like.shape[1:], generator=generator).to(like)
-        free = (0.5 + 0.05 * (noise - 0.5)).logit().detach().requires_grad_(True)
-        optimizer = torch.optim.Adam([free], lr=0.1)
+        logits = (0.5 + 0.05 * (noise - 0.5)).logit().detach().requires_grad_(True)
+        optimizer = torch.optim.Adam([logits], lr=0.1)
         own = torch.arange(count, device=like.device), torch.tensor(units, device=like.device)
         for _ in range(self.steps):
-            images = free.sigmoid()
-            answers = self._activations(model, images)[own]
-            rough = (images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()) * count
-            scale = self.smoothness * answers.detach().abs().mean()
-            # the model's own gradients stay as they are
-            (free.grad,) = torch.autograd.grad(scale * rough - answers.sum(), free)
+            images = logits.sigmoid()
+            activations = self._activations(model, images)[own]
+            variation = images.diff(dim=-1).abs().mean() + images.diff(dim=-2).abs().mean()
+            scale = self.smoothness * activations.detach().abs().mean()
+            loss = scale * (variation * count) - activations.sum()
+            # backward() would also fill the gradients of the model's parameters
+            (logits.grad,) = torch.autograd.grad(loss, logits)
             optimizer.step()
-        images = free.detach().sigmoid()
+        images = logits.detach().sigmoid()
         return images, self._activations(model, images)[own].detach(), units
 
     def _activations(self, model: Any, images: Tensor) -> Tensor:
-        """(B, units): of the layer, means over its maps, or the logits."""
+        """Return the layer's activations, averaged over feature maps, or the logits; (B, units)."""
         if self.layer is None:
             return model.logits(images)
         try:
             module = model.get_submodule(self.layer)
         except AttributeError:
-            raise InputError(f"no layer is called {self.layer!r} (MaximizingInputs)") from None
-        kept: list[Tensor] = []
-        handle = module.register_forward_hook(lambda m, i, output: kept.append(output))
-        try:
+            raise InputError(
+                f"ActivationMaximization: the model has no layer {self.layer!r}"
+            ) from None
+        with _recorded_outputs({self.layer: module}) as outputs:
             model(images)
-        finally:
-            handle.remove()
-        return kept[0].flatten(2).mean(2) if kept[0].ndim > 2 else kept[0]
+        output = outputs[self.layer]
+        return output.flatten(2).mean(2) if output.ndim > 2 else output
 
 
 class Attributions(FigureCallback):
-    """Which pixels a classifier's decision rests on, by captum.
+    """Draw the attribution of a classifier's predicted class to each pixel, computed by captum.
 
     Args:
-        method: class in ``captum.attr`` that needs no more than the model, default
-            ``IntegratedGradients``; ``Saliency``, ``InputXGradient``, ``DeepLift``, …
-        num_samples: evaluation images, default 8.
+        method: name of a class in ``captum.attr`` whose constructor needs only the model, such as
+            ``Saliency``, ``InputXGradient`` or ``DeepLift``; default ``IntegratedGradients``.
+        num_samples: number of evaluation images, the first ones; default 8.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Raises:
-        InputError: captum is not installed, or has no such method.
+        InputError: captum is not installed or does not have the method.
     """
 
     name = "attributions"
@@ -241,9 +277,11 @@ class Attributions(FigureCallback):
         try:
             import captum.attr
         except ModuleNotFoundError:
-            raise InputError('Attributions needs captum: pip install "captum"') from None
+            raise InputError(
+                'Attributions needs captum: pip install "lightning-model-zoo[captum]"'
+            ) from None
         if not hasattr(captum.attr, method):
-            raise InputError(f"captum.attr has no {method!r}")
+            raise InputError(f"captum.attr has no method {method!r}")
         self.method = method
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
@@ -254,6 +292,8 @@ class Attributions(FigureCallback):
             predicted = model(images).argmax(1).detach()
             attribution = getattr(captum.attr, self.method)(model)
             values = attribution.attribute(images, target=predicted).detach()
+        names = self.class_names(model.num_classes)
+        pairs = zip(predicted.tolist(), y.tolist(), strict=True)
+        labels = [prediction_label(*pair, names) for pair in pairs]
         title = f"{type(model).__name__}: {self.method} of the predicted class"
-        labels = [f"{int(k)} (is {int(t)})" for k, t in zip(predicted, y, strict=True)]
-        return plots.image_and_signed_rows(x, values.sum(1), labels, title)
+        return plots.attribution_maps(x, values.sum(1), labels, title)

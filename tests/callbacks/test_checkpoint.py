@@ -1,3 +1,7 @@
+"""Checkpoint files of fixed names, in new and in resumed runs."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,20 +44,20 @@ def test_best_and_last_keep_their_names(trainer: Callable[..., L.Trainer], tmp_p
     assert epoch_of(tmp_path / "last.ckpt") == 2
 
 
-@pytest.mark.parametrize(("then", "kept"), [((2.0, 2.5), "first"), ((2.0, 0.5), "second")])
-def test_a_resumed_run_remembers_the_best_of_the_one_before(
-    then: tuple[float, ...], kept: str, trainer: Callable[..., L.Trainer], tmp_path: Path
+@pytest.mark.parametrize(("losses", "kept"), [((2.0, 2.5), "first"), ((2.0, 0.5), "second")])
+def test_a_resumed_run_remembers_the_best_score(
+    losses: tuple[float, ...], kept: str, trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
     script = (3.0, 1.0)
     _, last = fit(trainer, tmp_path / "first", script)
-    best, _ = fit(trainer, tmp_path / "second", (*script, *then), last.best_model_path)
+    best, _ = fit(trainer, tmp_path / "second", (*script, *losses), last.best_model_path)
     assert Path(best.best_model_path).parent.name == kept
-    assert float(best.best_model_score or 0) == min(*script, *then)
-    assert epoch_of(tmp_path / "first" / "best.ckpt") == 1  # nobody's file is deleted
+    assert float(best.best_model_score or 0) == min(*script, *losses)
+    assert epoch_of(tmp_path / "first" / "best.ckpt") == 1  # the first run's file is kept
 
 
-def test_by_steps_the_end_of_training_is_saved_too(
+def test_the_end_of_training_is_saved_between_two_intervals(
     trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
-    fit(trainer, tmp_path, (3.0, 1.0, 2.0), every_n_train_steps=4)  # two steps an epoch
+    fit(trainer, tmp_path, (3.0, 1.0, 2.0), every_n_train_steps=4)  # two steps per epoch
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 6

@@ -1,3 +1,7 @@
+"""Early stopping: when training ends, which weights it ends with, and the figure."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from zoo.core.task import Task
 
 
 class Scripted(Task):
-    """Its validation loss follows a script; its weight is the number of the epoch."""
+    """A model whose validation loss follows a script and whose weight is the epoch's index."""
 
     def __init__(self, script: tuple[float, ...]) -> None:
         super().__init__(lr=0.0)
@@ -60,25 +64,25 @@ def test_stops_after_patience_and_restores_the_best_weights(
     assert (tmp_path / "figures/early_stopping.png").is_file()
 
 
-def test_restores_the_best_weights_when_training_ran_to_its_end(
+def test_restores_the_best_weights_without_an_early_stop(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     model, _, _ = fit(trainer, (5.0, 1.0, 2.0))
     assert model.weight.item() == 1
 
 
-def test_restoring_may_be_turned_off(trainer: Callable[..., L.Trainer]) -> None:
+def test_restoring_can_be_turned_off(trainer: Callable[..., L.Trainer]) -> None:
     model, stopping, _ = fit(trainer, (5.0, 1.0, 2.0), restore_best_weights=False)
     assert model.weight.item() == 2
     assert stopping.best_weights == {}
 
 
-def test_maximising(trainer: Callable[..., L.Trainer]) -> None:
+def test_a_metric_to_maximize(trainer: Callable[..., L.Trainer]) -> None:
     model, _, _ = fit(trainer, (1.0, 9.0, 2.0, 3.0), mode="max")
     assert model.weight.item() == 1
 
 
-def test_the_best_weights_survive_a_resume(trainer: Callable[..., L.Trainer]) -> None:
+def test_the_best_weights_are_part_of_the_state(trainer: Callable[..., L.Trainer]) -> None:
     _, before, _ = fit(trainer, (5.0, 1.0, 2.0))
     after = EarlyStopping()
     after.load_state_dict(before.state_dict())
@@ -95,6 +99,6 @@ def test_the_figure_marks_the_best_epoch(stopped: bool) -> None:
     (axes,) = figure.axes
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["best: 1, epoch 1"]
-    assert ("stopped after epoch 2" in axes.get_title()) is stopped
+    assert ("stopped after epoch 2" in figure.get_suptitle()) is stopped
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["training", "validation"]
+    assert labels == ["Training", "Validation"]

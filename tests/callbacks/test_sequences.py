@@ -1,4 +1,4 @@
-"""Pictures and texts of sequence models."""
+"""Figures and text samples of sequence models."""
 
 from __future__ import annotations
 
@@ -62,39 +62,40 @@ def test_attention_is_drawn_for_every_layer(
     assert min(Image.open(path).size) > 200
     with record_attention_weights(model) as records:
         assert len(drawn) == len(records)
-    for each in drawn:
-        torch.testing.assert_close(each.weights.sum(-1), torch.ones(each.weights.shape[:2]))
-        for labels, count in zip((each.queries, each.keys), each.weights.shape[1:], strict=True):
+    for layer in drawn:
+        weights = layer.weights
+        torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:2]))
+        for labels, count in zip((layer.queries, layer.keys), weights.shape[1:], strict=True):
             assert labels is None or len(labels) == count
             assert (labels is None) == (make is vision)
 
 
-def test_labels_are_the_tokens() -> None:
+def test_attention_labels_are_the_tokens() -> None:
     model, _ = translator()
     x, y = (torch.tensor(c.encode(t)) for c, t in zip(model.tokenizers, ("may", "1"), strict=True))
-    assert model.labels("encoder.layers.0.attention", x, y) == (["may"], ["may"])
-    assert model.labels("decoder.layers.0.attention", x, y) == (["1"], ["1"])
-    assert model.labels("decoder.layers.0.cross_attention", x, y) == (["1"], ["may"])
+    assert model.attention_labels("encoder.layers.0.attention", x, y) == (["may"], ["may"])
+    assert model.attention_labels("decoder.layers.0.attention", x, y) == (["1"], ["1"])
+    assert model.attention_labels("decoder.layers.0.cross_attention", x, y) == (["1"], ["may"])
     model, data = classifier(pooling="cls")
     x = torch.tensor(data.codec.encode("the plot"))
-    assert model.labels("network.layers.0.attention", x, x)[0] == ["[cls]", "the", "plot"]
+    assert model.attention_labels("network.layers.0.attention", x, x)[0] == ["[cls]", "the", "plot"]
     model, data = language()
     x = torch.tensor(data.codec.encode("a \n"))
-    assert model.labels("network.layers.0.attention", x, x)[0] == ["a", "␣", "⏎"]
+    assert model.attention_labels("network.layers.0.attention", x, x)[0] == ["a", "␣", "⏎"]
 
 
-def test_a_model_without_attention(trainer: Callable[..., L.Trainer]) -> None:
+def test_a_model_without_attention_draws_nothing(trainer: Callable[..., L.Trainer]) -> None:
     with pytest.warns(UserWarning, match="this LanguageModel has no attention to show"):
-        path = draw(AttentionMaps(), language(layer="gru"), trainer)
+        path = draw(AttentionMaps(), language(layer_type="gru"), trainer)
     assert not path.exists()
 
 
-def test_similarity_of_positions(trainer: Callable[..., L.Trainer]) -> None:
+def test_position_similarity(trainer: Callable[..., L.Trainer]) -> None:
     for position in ("learned", "sinusoidal"):
         path = draw(PositionSimilarity(), language(position=position), trainer)
         assert min(Image.open(path).size) > 200
         path.unlink()
-    with pytest.warns(UserWarning, match="these positions add nothing"):
+    with pytest.warns(UserWarning, match="this position encoding adds nothing"):
         path = draw(PositionSimilarity(), language(position="rotary"), trainer)
     assert not path.exists()
 
@@ -108,26 +109,26 @@ def test_forecasts_are_drawn(data: Any, variance: bool, trainer: Callable[..., L
     assert min(Image.open(path).size) > 200
 
 
-def test_an_interval_holds_its_share() -> None:
-    """The shaded half width is that of 90 % of a normal distribution."""
+def test_the_forecast_interval_contains_its_probability() -> None:
+    """± Z90 standard deviations contain 90% of a normal distribution."""
     from callbacks.sequences import Z90
 
     inside = (torch.randn(200_000, generator=torch.Generator().manual_seed(0)).abs() < Z90).float()
     assert float(inside.mean()) == pytest.approx(0.9, abs=0.003)
 
 
-def test_text_is_written_as_training_goes_on(trainer: Callable[..., L.Trainer]) -> None:
+def test_text_is_written_during_training(trainer: Callable[..., L.Trainer]) -> None:
     model, data = language()
-    callback = TextSamples(prompt="import", tokens=12, every_n_steps=2)
+    callback = TextSamples(prompt="import", num_tokens=12, every_n_steps=2)
     fit = trainer(callbacks=[callback], max_steps=5)
     fit.fit(model, data)
     written = (Path(fit.default_root_dir) / "samples.txt").read_text()
-    heads = [line for line in written.splitlines() if line.startswith("── step")]
-    assert heads == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
+    headings = [line for line in written.splitlines() if line.startswith("── step")]
+    assert headings == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
     assert written.count("import") >= 3
     with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
         trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
-    with pytest.raises(InputError, match="TextSamples, prompt: 1 to 16 tokens, got 17"):
+    with pytest.raises(InputError, match="TextSamples, prompt: must have 1 to 16 tokens, got 17"):
         trainer(callbacks=[TextSamples(prompt="e" * 17)], max_steps=5).fit(*language())
     with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         TextSamples(every_n_steps=0)
@@ -135,7 +136,7 @@ def test_text_is_written_as_training_goes_on(trainer: Callable[..., L.Trainer]) 
 
 def test_samples_do_not_change_the_training(trainer: Callable[..., L.Trainer]) -> None:
     weights = []
-    for callbacks in ([], [TextSamples(tokens=5, every_n_steps=1)]):
+    for callbacks in ([], [TextSamples(num_tokens=5, every_n_steps=1)]):
         L.seed_everything(0, verbose=False)
         model, data = language(dropout=0.1)
         trainer(callbacks=callbacks, max_steps=4).fit(model, data)

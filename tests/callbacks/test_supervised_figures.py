@@ -1,4 +1,4 @@
-"""Callbacks that draw a supervised model: every figure from one short run, and what they refuse."""
+"""Figure callbacks of supervised models: figures of a short run, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import callbacks
-from callbacks.weights import MaximizingInputs
-from datamodules import Diabetes, Digits, Toy2D, ToyCurves
+from callbacks.weights import ActivationMaximization
+from datamodules import Diabetes, Digits, Iris, Toy2D, ToyCurves
 from zoo import CNN, LinearRegression, MLPClassifier, PolynomialRegression, create_model
 from zoo.errors import InputError
 
@@ -23,27 +23,35 @@ def names(folder: Path) -> set[str]:
     return {p.stem for p in (folder / "figures").iterdir()}
 
 
-def test_a_classifier_of_images_in_pictures(trainer: Trainer, tmp_path: Path) -> None:
+def test_figures_of_an_image_classifier(trainer: Trainer, tmp_path: Path) -> None:
     pytest.importorskip("captum")
     drawn = [
         callbacks.ConfusionMatrix(), callbacks.Calibration(), callbacks.WeightHistograms(),
-        callbacks.Filters(), callbacks.FeatureMaps(), callbacks.MaximizingInputs(steps=5),
+        callbacks.Filters(), callbacks.FeatureMaps(), callbacks.ActivationMaximization(steps=5),
         callbacks.Attributions(num_samples=2), callbacks.LearningCurves("accuracy"),
     ]  # fmt: skip
     model = CNN((1, 8, 8), 10, (4, 8), l1=1e-4)
     before = [m.training for m in model.modules()]
     fit = trainer(max_epochs=2, limit_train_batches=3, callbacks=drawn)
     fit.fit(model, Digits())
-    fit.test(model, Digits(), verbose=False)  # in inference mode, where gradients need care
+    fit.test(model, Digits(), verbose=False)  # in inference mode, where gradients must be enabled
     assert names(tmp_path) == {
         "confusion_matrix", "calibration", "weight_histograms", "filters", "feature_maps",
-        "maximizing_inputs", "attributions", "learning_curves_accuracy",
+        "activation_maximization", "attributions", "learning_curves_accuracy",
     }  # fmt: skip
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     assert len(before) == len([m.training for m in model.modules()])
 
 
-def test_learning_curves_pair_each_epoch_with_its_own_numbers(
+def test_figures_use_the_class_names_of_the_data(trainer: Trainer) -> None:
+    callback, data = callbacks.ConfusionMatrix(), Iris()
+    trainer(max_epochs=1, callbacks=[callback]).fit(MLPClassifier((4,), 3, (8,)), data)
+    assert callback.class_names(3) == list(data.class_names)
+    assert callback.class_names(5) == ["0", "1", "2", "3", "4"]
+    assert callbacks.ConfusionMatrix().class_names(2) == ["0", "1"]  # without a data module
+
+
+def test_learning_curves_pair_each_epoch_with_its_own_values(
     trainer: Trainer, tmp_path: Path
 ) -> None:
     curves = callbacks.LearningCurves("accuracy")
@@ -68,13 +76,15 @@ def test_learning_curves_pair_each_epoch_with_its_own_numbers(
 
 
 @pytest.mark.parametrize("layer", [None, "network.1.0", "network.2.0.1"])
-def test_maximizing_inputs_raise_their_units_and_leave_the_model_alone(layer: str | None) -> None:
+def test_activation_maximization_raises_activations_and_keeps_the_model(layer: str | None) -> None:
     torch.manual_seed(0)
     model = CNN((1, 8, 8), 10, (4, 8)).eval()
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     x = torch.rand(1, 1, 8, 8)
     units = None if layer is None else [3, 1]
-    few, many = (MaximizingInputs(layer, units, steps, 0.0).ascend(model, x) for steps in (1, 60))
+    few, many = (
+        ActivationMaximization(layer, units, steps, 0.0).maximize(model, x) for steps in (1, 60)
+    )
     assert many[2] == (units or list(range(10)))
     assert (many[1] > few[1]).all()
     assert 0 <= float(many[0].min()) <= float(many[0].max()) <= 1
@@ -82,39 +92,43 @@ def test_maximizing_inputs_raise_their_units_and_leave_the_model_alone(layer: st
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
 
 
-def test_a_unit_of_a_convolution_wants_its_own_kernel() -> None:
-    """The mean answer of a linear filter is largest where each pixel takes the sign's end."""
+def test_a_negative_kernel_is_maximized_by_a_black_image() -> None:
+    """The mean activation of a linear filter is largest at the limits of the pixel values."""
     model = CNN((1, 8, 8), 10, (4,), normalization="none").eval()
     with torch.no_grad():
         kernel = torch.zeros(1, 3, 3)
         kernel[0, 1, 1] = 1.0
         model.network[1][0].weight[2] = -kernel
-    images, _, _ = MaximizingInputs("network.1.0", [2], 200, 0.0).ascend(
+    images, _, _ = ActivationMaximization("network.1.0", [2], 200, 0.0).maximize(
         model, torch.rand(1, 1, 8, 8)
     )
-    assert images.max() < 0.1  # a negative identity wants black
+    assert images.max() < 0.1  # the kernel is a negative identity
 
 
-def test_units_and_layers_that_do_not_exist() -> None:
+def test_unknown_units_and_layers_are_refused() -> None:
     model, x = CNN((1, 8, 8), 10, (4, 8)).eval(), torch.rand(1, 1, 8, 8)
-    with pytest.raises(InputError, match="there is no unit 12 among 10"):
-        MaximizingInputs(units=[12]).ascend(model, x)
-    with pytest.raises(InputError, match=r"no layer is called 'network\.9'"):
-        MaximizingInputs("network.9").ascend(model, x)
+    with pytest.raises(InputError, match=r"units must be from 0 to 9, got \[12\]"):
+        ActivationMaximization(units=[12]).maximize(model, x)
+    with pytest.raises(InputError, match=r"the model has no layer 'network\.9'"):
+        ActivationMaximization("network.9").maximize(model, x)
 
 
-def test_smoothness_makes_smoother_images() -> None:
+def test_smoothness_reduces_the_total_variation() -> None:
     torch.manual_seed(0)
     model = CNN((1, 8, 8), 10, (4, 8)).eval()
     x = torch.rand(1, 1, 8, 8)
     rough, smooth = (
-        MaximizingInputs(steps=60, smoothness=s).ascend(model, x)[0].diff(dim=-1).abs().mean()
+        ActivationMaximization(steps=60, smoothness=s)
+        .maximize(model, x)[0]
+        .diff(dim=-1)
+        .abs()
+        .mean()
         for s in (0.0, 20.0)
     )
     assert smooth < 0.7 * rough
 
 
-def test_regression_and_the_plane(trainer: Trainer, tmp_path: Path) -> None:
+def test_regression_and_decision_boundary(trainer: Trainer, tmp_path: Path) -> None:
     cases = [
         (PolynomialRegression((1,), 1), ToyCurves(), callbacks.FittedCurve()),
         (LinearRegression((10,), 1), Diabetes(), callbacks.FittedCurve()),
@@ -127,7 +141,7 @@ def test_regression_and_the_plane(trainer: Trainer, tmp_path: Path) -> None:
         assert (root / "figures" / f"{callback.name}.png").stat().st_size > 5_000
 
 
-def test_an_ensembles_band(trainer: Trainer, tmp_path: Path) -> None:
+def test_the_band_of_an_ensemble(trainer: Trainer, tmp_path: Path) -> None:
     from zoo import DeepEnsembleRegressor
 
     data = ToyCurves()
@@ -142,13 +156,18 @@ def test_an_ensembles_band(trainer: Trainer, tmp_path: Path) -> None:
     ("callback", "message"),
     [
         (callbacks.DecisionBoundary(), "needs two features, the data has 64"),
-        (callbacks.FeatureMaps("nothing*"), "no layer called 'nothing\\*' makes feature maps"),
-        (callbacks.WeightHistograms("wheel*"), "no weight is called 'wheel\\*'"),
+        (
+            callbacks.FeatureMaps("nothing*"),
+            "no layer that matches 'nothing\\*' makes feature maps",
+        ),
+        (callbacks.WeightHistograms("wheel*"), "no weight matches 'wheel\\*'"),
     ],
 )
-def test_what_cannot_be_drawn(trainer: Trainer, callback: L.Callback, message: str) -> None:
+def test_models_and_settings_that_do_not_fit_are_refused(
+    trainer: Trainer, callback: L.Callback, message: str
+) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         trainer(max_epochs=1, limit_train_batches=1, callbacks=[callback]).fit(model, Digits())
 
 
@@ -156,20 +175,20 @@ def test_filters_of_a_fully_connected_layer_need_images(trainer: Trainer, tmp_pa
     fit = trainer(max_epochs=1, limit_train_batches=1, callbacks=[callbacks.Filters()])
     fit.fit(MLPClassifier((1, 8, 8), 10, (70,)), Digits())
     assert names(tmp_path) == {"filters"}
-    with pytest.raises(ValueError, match="Filters needs images"):
+    with pytest.raises(InputError, match="Filters needs images"):
         trainer(max_epochs=1, callbacks=[callbacks.Filters()]).fit(
             MLPClassifier((2,), 2, (8,)), Toy2D()
         )
 
 
-def test_attributions_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attributions_name_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "captum", None)
         patch.setitem(sys.modules, "captum.attr", None)
-        with pytest.raises(ValueError, match="Attributions needs captum: pip install"):
+        with pytest.raises(InputError, match="Attributions needs captum: pip install"):
             callbacks.Attributions()
     pytest.importorskip("captum")
-    with pytest.raises(ValueError, match=r"captum.attr has no 'Guess'"):
+    with pytest.raises(InputError, match=r"captum.attr has no method 'Guess'"):
         callbacks.Attributions("Guess")

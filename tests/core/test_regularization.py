@@ -158,7 +158,7 @@ def test_mixup_must_not_be_negative() -> None:
 def pruned(trainer: Trainer, folder: Path | None = None, epochs: int = 7, **options: Any) -> Any:
     torch.manual_seed(0)
     model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0, lr=0.003)
-    callback = SensitivityPruning([0.5, 0.9], start=2, every_n_epochs=2)
+    callback = SensitivityPruning([0.5, 0.9], start_epoch=2, every_n_epochs=2)
     fit = trainer(max_epochs=epochs, callbacks=[callback], **options)
     fit.fit(model, Digits(batch_size=64))
     return model, callback, fit
@@ -186,7 +186,7 @@ def test_what_is_pruned_first_is_what_matters_least() -> None:
     """The sensitivity is |w · ∂L/∂w|, to first order the change of the loss without w."""
     torch.manual_seed(0)
     model = make(optimizer_options=None)
-    callback = SensitivityPruning(start=2)
+    callback = SensitivityPruning(start_epoch=2)
     model.step(batch())["loss"].backward()
     for epoch in (0, 1):  # the second alone is looked at
         at = SimpleNamespace(current_epoch=epoch)
@@ -210,7 +210,7 @@ def test_a_pruned_run_resumes_exactly(trainer: Trainer, tmp_path: Path) -> None:
     fit.save_checkpoint(tmp_path / "five.ckpt")
     torch.manual_seed(1)
     model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0, lr=0.003)
-    callback = SensitivityPruning([0.5, 0.9], start=2, every_n_epochs=2)
+    callback = SensitivityPruning([0.5, 0.9], start_epoch=2, every_n_epochs=2)
     resumed = trainer(max_epochs=7, callbacks=[callback])
     resumed.fit(model, Digits(batch_size=64), ckpt_path=tmp_path / "five.ckpt", weights_only=True)
     assert [s for s, _ in callback.history] == [0.0, 0.5, 0.9]
@@ -221,9 +221,9 @@ def test_a_pruned_run_resumes_exactly(trainer: Trainer, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sparsities": [0.9, 0.5]}, "sparsities must rise"),
-        ({"sparsities": [1.0]}, "sparsities must rise"),
-        ({"start": 0}, "must be at least 1"),
+        ({"sparsities": [0.9, 0.5]}, "sparsities must be ascending"),
+        ({"sparsities": [1.0]}, "sparsities must be ascending"),
+        ({"start_epoch": 0}, "start_epoch must be at least 1"),
     ],
 )
 def test_bad_pruning(options: dict[str, Any], message: str) -> None:
@@ -236,7 +236,7 @@ def test_frozen_weights_are_not_pruned(trainer: Trainer) -> None:
     model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0)
     model.network[1].requires_grad_(False)
     frozen = model.network[1].weight.clone()
-    callback = SensitivityPruning([0.5], start=1, every_n_epochs=1)
+    callback = SensitivityPruning([0.5], start_epoch=1, every_n_epochs=1)
     trainer(max_epochs=2, callbacks=[callback]).fit(model, Digits(batch_size=64))
     assert torch.equal(model.network[1].weight, frozen)
     assert float((model.network[3].weight == 0).float().mean()) == pytest.approx(0.5, abs=0.01)
@@ -244,5 +244,5 @@ def test_frozen_weights_are_not_pruned(trainer: Trainer) -> None:
 
 def test_pruning_nothing_is_an_error(trainer: Trainer) -> None:
     callback = SensitivityPruning(parameters="wheels*")
-    with pytest.raises(ValueError, match=r"no weight is called 'wheels\*'"):
+    with pytest.raises(ValueError, match=r"no weight matches 'wheels\*'"):
         trainer(max_epochs=1, callbacks=[callback]).fit(make().float(), Repeat(batch()))

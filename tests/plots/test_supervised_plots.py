@@ -1,4 +1,4 @@
-"""Pictures of predictions and weights: what they show is what they were given."""
+"""Figures of predictions, weights and curves: they show the values that they are given."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from zoo import plots
+from zoo.plots.curves import metric_label
 
 
-def draw(figure: object) -> None:
-    """Rendering finds what building the figure does not."""
+def render(figure: object) -> None:
+    """Render a figure: some errors appear only then."""
     figure.canvas.draw()  # type: ignore[attr-defined]
 
 
-def test_confusion_matrix_shows_counts_and_shares() -> None:
+def test_confusion_matrix_shows_counts_and_fractions() -> None:
     counts = torch.tensor([[8, 2], [0, 5]])
-    figure = plots.confusion_matrix(counts, ["cat", "dog"], "title")
-    draw(figure)
+    figure = plots.confusion_matrix(counts, ["cat", "dog"], "Title")
+    render(figure)
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2], [0, 1]])
     assert sorted(t.get_text() for t in axes.texts) == ["2", "5", "8"]
@@ -30,34 +31,34 @@ def test_calibration_error_is_that_of_torchmetrics() -> None:
     torch.manual_seed(0)
     probabilities, labels = torch.randn(500, 4).softmax(1), torch.randint(0, 4, (500,))
     expected = multiclass_calibration_error(probabilities, labels, 4, n_bins=15)
-    figure = plots.calibration(probabilities, labels, "net")
-    draw(figure)
-    assert figure.axes[0].get_title() == f"net: calibration error {float(expected):.4f}"
+    figure = plots.calibration(probabilities, labels, "Net")
+    render(figure)
+    assert figure.get_suptitle() == f"Net: calibration error {float(expected):.4f}"
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     assert sum(heights) == 500
 
 
-def test_decision_boundary_paints_the_likelier_class() -> None:
+def test_decision_boundary_has_the_color_of_the_most_likely_class() -> None:
     grid = torch.linspace(-1, 1, 21)
     right = (grid > 0).float().expand(21, 21)
     probabilities = torch.stack([1 - right, right], dim=2)
     points = torch.tensor([[-0.5, 0.0], [0.5, 0.0]])
     figure = plots.decision_boundary(
-        grid, grid, probabilities, points, torch.tensor([0, 1]), ["a", "b"], "title"
+        grid, grid, probabilities, points, torch.tensor([0, 1]), ["a", "b"], "Title"
     )
-    draw(figure)
+    render(figure)
     colors = figure.axes[0].images[0].get_array()
     assert not np.allclose(colors[10, 2], colors[10, 18])
     np.testing.assert_allclose(colors[0, 2], colors[20, 2])
 
 
-def test_one_class_everywhere_has_no_boundary() -> None:
+def test_a_single_predicted_class_has_no_boundary() -> None:
     grid = torch.linspace(-1, 1, 5)
     probabilities = torch.tensor([0.9, 0.1]).expand(5, 5, 2)
     figure = plots.decision_boundary(
-        grid, grid, probabilities, torch.zeros(1, 2), torch.zeros(1), ["a", "b"], "title"
+        grid, grid, probabilities, torch.zeros(1, 2), torch.zeros(1), ["a", "b"], "Title"
     )
-    draw(figure)
+    render(figure)
     axes = figure.axes[0]
     assert len(axes.collections) == 2  # the points of two classes, and no contour
     colors = axes.images[0].get_array()
@@ -74,22 +75,22 @@ def test_fitted_curve_draws_residuals() -> None:
         prediction,
         grid,
         grid**2,
-        "title",
+        "Title",
         band=("± 0.1", torch.full((50,), 0.1)),
         truth=grid**2,
     )
-    draw(figure)
+    render(figure)
     above, below = figure.axes
     labels = [t.get_text() for t in above.get_legend().get_texts()]
-    assert labels == ["data", "truth", "± 0.1", "fit"]
+    assert labels == ["Data", "True function", "± 0.1", "Fit"]
     np.testing.assert_allclose(below.lines[0].get_ydata(), 0.1, atol=1e-6)
-    draw(plots.predicted_against_true(y, prediction, "title"))
+    render(plots.predicted_against_true(y, prediction, "Title"))
 
 
 def test_weight_histograms_draw_the_penalty() -> None:
     weights = {"first": torch.randn(30, 20), "second": torch.zeros(4, 4)}
-    figure = plots.weight_histograms(weights, {"0.1 |w|^1": (0.1, 1.0)}, "title")
-    draw(figure)
+    figure = plots.weight_histograms(weights, {"0.1 |w|^1": (0.1, 1.0)}, "Title")
+    render(figure)
     curves = [axes.lines[0] for axes in figure.axes if axes.lines]
     assert len(curves) == 2
     line = curves[0]
@@ -98,8 +99,8 @@ def test_weight_histograms_draw_the_penalty() -> None:
 
 
 def test_filters_and_maps() -> None:
-    figure = plots.filters(torch.randn(70, 3, 3), "title")
-    draw(figure)
+    figure = plots.filters(torch.randn(70, 3, 3), "Title")
+    render(figure)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) >= 64
     limits = {axes.images[0].get_clim() for axes in shown[:64]}
@@ -108,22 +109,28 @@ def test_filters_and_maps() -> None:
     assert low == -high
     maps = {"a": torch.rand(3, 6, 6), "b": torch.rand(20, 2, 2)}
     for channels in (1, 3):
-        draw(plots.feature_maps(torch.rand(channels, 8, 8), maps, "title"))
-    draw(plots.labeled_images(torch.rand(7, 1, 8, 8), list("abcdefg"), "title"))
-    draw(
-        plots.image_and_signed_rows(
-            torch.rand(3, 3, 8, 8), torch.randn(3, 8, 8), ["a", "b", "c"], "title"
+        render(plots.feature_maps(torch.rand(channels, 8, 8), maps, "Title"))
+    render(plots.labeled_images(torch.rand(7, 1, 8, 8), list("abcdefg"), "Title"))
+    render(
+        plots.attribution_maps(
+            torch.rand(3, 3, 8, 8), torch.randn(3, 8, 8), ["a", "b", "c"], "Title"
         )
     )
 
 
 def test_curves() -> None:
-    curves = {"training": [1.0, 0.01, 0.001], "validation": [1.0, float("nan"), 0.5]}
-    figure = plots.learning_curves([0, 1, 2], curves, "loss", "title")
-    draw(figure)
+    curves = {"Training": [1.0, 0.01, 0.001], "Validation": [1.0, float("nan"), 0.5]}
+    figure = plots.learning_curves([0, 1, 2], curves, "bits_per_dim", "Title")
+    render(figure)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "Bits per dim"
     assert [len(line.get_xdata()) for line in axes.lines] == [3, 2]
-    figure = plots.pruning_curve([0, 0.5, 0.9], [0.98, 0.97, 0.9], "val/accuracy", "title")
-    draw(figure)
+    figure = plots.pruning_curve([0, 0.5, 0.9], [0.98, 0.97, 0.9], "val/accuracy", "Title")
+    render(figure)
     assert figure.axes[0].lines[0].get_xdata().tolist() == pytest.approx([0, 50, 90])
+
+
+def test_metric_names_as_axis_labels() -> None:
+    assert metric_label("loss") == "Loss"
+    assert metric_label("val/bits_per_dim") == "Validation bits per dim"

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary import summarize
 
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
+from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
 from zoo.cli.run_folder import make_logger, make_run_folder
@@ -269,6 +270,8 @@ class ZooCLI(LightningCLI):
                 logger.experiment.add_text("config", f"```\n{text}\n```")
 
     def before_fit(self) -> None:
+        if self.invocation.test_after_fit and is_overridden("test_step", self.model):
+            defer_figures_to_test(self.trainer)
         weights = sum(p.numel() for p in self.model.parameters())
         data = type(self.datamodule).__name__ if self.datamodule else "its own data"
         device = self.trainer.strategy.root_device.type

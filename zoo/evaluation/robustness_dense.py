@@ -197,7 +197,7 @@ class PointCloudTarget(DenseTarget):
         if hasattr(self.data, "faces"):
             faces = [self.data.faces] * len(x)
             return plots.displaced_meshes(list(x), list(found), faces, before, after, fooled, title)
-        return plots.displaced_clouds(x, found, before, after, fooled, title)
+        return plots.displaced_point_clouds(x, found, before, after, fooled, title)
 
 
 class VoxelTarget(DenseTarget):
@@ -223,7 +223,7 @@ class VoxelTarget(DenseTarget):
         fooled = (predicted[::2] != predicted[1::2]).tolist()
         wrong = [part for one in fooled for part in (False, one)]
         grids = grids[:, 0].cpu()
-        outsides = [plots.Drawn(*voxel_faces(grid)) for grid in grids]
+        outsides = [plots.Mesh(*voxel_faces(grid)) for grid in grids]
         return plots.voxels(outsides, grids, titles, title, wrong)
 
 

@@ -67,7 +67,7 @@ class NodeTarget(TargetModel):
         number = torch.full((len(lost),), -1)
         number[shown] = torch.arange(len(shown))
         pairs, flips = (number[edges[:, (number[edges] >= 0).all(0)]] for edges in (pairs, flips))
-        places = plots.layout(torch.cat([pairs, flips], 1), len(shown))
+        places = plots.spring_layout(torch.cat([pairs, flips], 1), len(shown))
         return plots.flipped_edges(
             places, pairs, flips, labels[shown], lost[shown], self.class_names, title
         )

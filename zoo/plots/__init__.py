@@ -1,10 +1,9 @@
-"""Pure functions from data to a matplotlib ``Measurement``; nothing is shown, written or kept."""
+"""Pure functions from data to a matplotlib ``Figure``; they show, write and store nothing."""
 
 from zoo.plots.attacks import (
     adversarial_images,
-    displaced_clouds,
     displaced_meshes,
-    flipped_edges,
+    displaced_point_clouds,
     robust_training,
     robustness_curves,
     transfer_matrix,
@@ -12,28 +11,23 @@ from zoo.plots.attacks import (
 )
 from zoo.plots.classification import calibration, confusion_matrix, decision_boundary
 from zoo.plots.curves import learning_curves, stopping_curves
-from zoo.plots.graphs import graph_classes, layout
-from zoo.plots.images import equation, image_grid, image_rows, manifold
+from zoo.plots.graphs import flipped_edges, graph_classes, spring_layout
+from zoo.plots.images import image_equation, image_grid, image_rows, latent_manifold
 from zoo.plots.latent import (
-    Panel,
+    LatentPanel,
     explained_variance,
     latent_comparison,
     latent_scatter,
-    point_panels,
+    scatter_panels,
 )
-from zoo.plots.meshes import Drawn, draw_mesh, meshes, render, seen_from, voxels, write_html
+from zoo.plots.meshes import Mesh, draw_mesh, meshes, render, view_rotation, voxels, write_html
 from zoo.plots.points import point_clouds
 from zoo.plots.regression import fitted_curve, predicted_against_true
-from zoo.plots.sequences import (
-    AttentionMap,
-    attention_maps,
-    forecasts,
-    position_similarity,
-)
+from zoo.plots.sequences import AttentionMap, attention_maps, forecasts, position_similarity
 from zoo.plots.weights import (
+    attribution_maps,
     feature_maps,
     filters,
-    image_and_signed_rows,
     labeled_images,
     pruning_curve,
     weight_histograms,
@@ -41,17 +35,17 @@ from zoo.plots.weights import (
 
 __all__ = [
     "AttentionMap",
-    "Drawn",
-    "Panel",
+    "LatentPanel",
+    "Mesh",
     "adversarial_images",
     "attention_maps",
+    "attribution_maps",
     "calibration",
     "confusion_matrix",
     "decision_boundary",
-    "displaced_clouds",
     "displaced_meshes",
+    "displaced_point_clouds",
     "draw_mesh",
-    "equation",
     "explained_variance",
     "feature_maps",
     "filters",
@@ -59,28 +53,28 @@ __all__ = [
     "flipped_edges",
     "forecasts",
     "graph_classes",
-    "image_and_signed_rows",
+    "image_equation",
     "image_grid",
     "image_rows",
     "labeled_images",
     "latent_comparison",
+    "latent_manifold",
     "latent_scatter",
-    "layout",
     "learning_curves",
-    "manifold",
     "meshes",
     "point_clouds",
-    "point_panels",
     "position_similarity",
     "predicted_against_true",
     "pruning_curve",
     "render",
     "robust_training",
     "robustness_curves",
-    "seen_from",
+    "scatter_panels",
+    "spring_layout",
     "stopping_curves",
     "transfer_matrix",
     "universal_perturbation",
+    "view_rotation",
     "voxels",
     "weight_histograms",
     "write_html",

@@ -1,4 +1,4 @@
-"""What attacks do: images before and after, accuracy by budget, how attacks carry over."""
+"""Adversarial samples, and accuracy under attack by budget, epoch and model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.plots.classification import draw_matrix
 from zoo.plots.images import show_image, tile
-from zoo.plots.meshes import Drawn, draw_mesh, seen_from
-from zoo.plots.style import COLORS, INK, MARKERS, new_figure
+from zoo.plots.meshes import Mesh, centered, draw_mesh, view_rotation
+from zoo.plots.points import frame_point_cloud
+from zoo.plots.style import (
+    COLORS,
+    ERROR_COLOR,
+    INK,
+    LABEL_SIZE,
+    MARKERS,
+    TICK_SIZE,
+    Array,
+    add_colorbar,
+    add_grid_and_legend,
+    label_panel,
+    new_figure,
+    new_panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,43 +37,69 @@ def adversarial_images(
     x_adv: Tensor,
     before: tuple[Tensor, Tensor],
     after: tuple[Tensor, Tensor],
-    names: Sequence[str],
+    class_names: Sequence[str],
     title: str,
 ) -> Figure:
-    """Images, what an attack added, and what came of it; below each what the model says.
+    """Draw images, perturbations and adversarial images in three rows, with the predictions.
 
-    Perturbations are drawn around grey and enlarged so that the largest of all spans the whole
-    range; the row says by how much.
+    Perturbations are drawn around mid-gray. One factor, given in the row's label, scales all of
+    them so that the largest value spans the whole range.
 
     Args:
-        x, x_adv: (N, C, H, W) in [0, 1], C 1 or 3.
-        before, after: predicted classes (N,) and their probabilities (N,) of both.
-        names: of the classes.
-        title: above.
+        x, x_adv: original and adversarial images, (N, C, H, W) in [0, 1], C 1 or 3.
+        before: predicted classes (N,) of ``x`` and their probabilities (N,).
+        after: predicted classes (N,) of ``x_adv`` and their probabilities (N,).
+        class_names: names of the classes.
+        title: figure title.
     """
-    delta = (x_adv - x).detach().cpu()
-    largest = float(delta.abs().max()) if delta.numel() else 0.0
-    factor = 0.5 / largest if largest else 1.0
+    perturbation, factor = _amplified(x_adv - x)
     rows = [
-        ("original", x, before),
-        (f"perturbation\n×{factor:.3g}", 0.5 + factor * delta, None),
-        ("adversarial", x_adv, after),
+        ("Original", x, before),
+        (f"Perturbation\n×{factor:.3g}", perturbation, None),
+        ("Adversarial", x_adv, after),
     ]
     columns = max(1, len(x))
-    figure = new_figure(0.9 * columns + 1.2, 3.9)
-    grid = figure.subplots(3, columns, squeeze=False)
-    for line, (label, images, said) in zip(grid, rows, strict=True):
+    figure = new_figure(0.9 * columns + 1.2, 3.9, title)
+    panels = new_panels(figure, len(rows), columns)
+    for line, (label, images, prediction) in zip(panels, rows, strict=True):
         for column, axes in enumerate(line):
-            show_image(axes, tile(images[column : column + 1], 1, 0))
-            if said is None:
+            show_image(axes, tile(images[column : column + 1], 1))
+            if prediction is None:
                 continue
-            predicted, sure = int(said[0][column]), float(said[1][column])
-            changed = label == "adversarial" and predicted != int(before[0][column])
-            color = COLORS[1] if changed else INK
-            axes.set_xlabel(f"{names[predicted]} {sure:.0%}", fontsize=8, color=color, labelpad=2)
-        line[0].set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center")
-    figure.suptitle(title, fontsize=10)
+            predicted, probability = int(prediction[0][column]), float(prediction[1][column])
+            changed = prediction is after and predicted != int(before[0][column])
+            text = f"{class_names[predicted]} {probability:.0%}"
+            color = ERROR_COLOR if changed else INK
+            axes.set_xlabel(text, fontsize=TICK_SIZE, color=color, labelpad=2)
+        line[0].set_ylabel(label, fontsize=LABEL_SIZE, rotation=0, ha="right", va="center")
     return figure
+
+
+def universal_perturbation(delta: Tensor, x: Tensor, x_adv: Tensor, title: str) -> Figure:
+    """Draw one perturbation, amplified around mid-gray, and images without and with it.
+
+    Args:
+        delta: the perturbation, (1, C, H, W).
+        x, x_adv: original and adversarial images, (N, C, H, W) in [0, 1], C 1 or 3.
+        title: figure title.
+    """
+    perturbation, factor = _amplified(delta)
+    columns = len(x)
+    figure = new_figure(0.7 * columns + 2.4, 2.2, title)
+    left, right = new_panels(figure, 1, 2, width_ratios=[1.5, 0.7 * columns]).flat
+    show_image(left, tile(perturbation, 1))
+    show_image(right, tile(torch.cat([x, x_adv]).cpu(), columns))
+    label_panel(left, xlabel=f"δ ×{factor:.3g}")
+    label_panel(right, xlabel="Images without δ (above) and with δ (below)")
+    return figure
+
+
+def _amplified(delta: Tensor) -> tuple[Tensor, float]:
+    """Return perturbations as images in [0, 1] around mid-gray, and the factor that scales them."""
+    delta = delta.detach().cpu()
+    largest = float(delta.abs().max()) if delta.numel() else 0.0
+    factor = 0.5 / largest if largest else 1.0
+    return 0.5 + factor * delta, factor
 
 
 def robustness_curves(
@@ -69,30 +110,27 @@ def robustness_curves(
     unit: str = "",
     chance: float | None = None,
 ) -> Figure:
-    """Accuracy under attacks by budget, from that without one at ε = 0.
+    """Draw accuracy under several attacks by budget, starting from clean accuracy at ε = 0.
 
     Args:
-        eps: budgets, rising.
+        eps: budgets, ascending.
         clean: accuracy without an attack.
-        accuracy: by the name of an attack, one for each budget.
-        title: above.
-        unit: what ε is measured in.
-        chance: accuracy of guessing; a dotted line.
+        accuracy: name of each attack → accuracy at each budget.
+        title: figure title.
+        unit: unit of ε, default none.
+        chance: accuracy of guessing, drawn as a dotted line; default none.
     """
-    figure = new_figure(6, 3.8)
+    figure = new_figure(6, 3.8, title)
     axes = figure.subplots()
-    start = [] if eps and eps[0] == 0 else [0.0]
+    needs_clean = not (eps and eps[0] == 0)
     for index, (name, values) in enumerate(accuracy.items()):
-        axes.plot(
-            [*start, *eps], [*([clean] if start else []), *values], label=name, markersize=4,
-            color=COLORS[index % len(COLORS)], marker=MARKERS[index % len(MARKERS)],
-        )  # fmt: skip
+        x, y = ([0.0, *eps], [clean, *values]) if needs_clean else (eps, values)
+        axes.plot(x, y, label=name, markersize=4, **_line_style(index))
     if chance is not None:
-        axes.axhline(chance, color=INK, linewidth=0.8, linestyle=":", label="chance")
-    axes.set(xlabel=f"ε{', ' + unit if unit else ''}", ylabel="accuracy", ylim=(-0.02, 1.02))
-    axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.25, linewidth=0.5)
-    axes.legend(frameon=False)
+        axes.axhline(chance, color=INK, linewidth=0.8, linestyle=":", label="Chance")
+    axes.set_ylim(-0.02, 1.02)
+    label_panel(axes, xlabel=f"ε ({unit})" if unit else "ε", ylabel="Accuracy")
+    add_grid_and_legend(axes, size=LABEL_SIZE)
     return figure
 
 
@@ -103,57 +141,55 @@ def robust_training(
     trained_at: float,
     title: str,
 ) -> Figure:
-    """How accuracy without and under an attack grows in training, and what is left at each ε.
+    """Draw clean and robust accuracy by epoch, and the final accuracy by budget.
 
     Args:
-        curves: by training, accuracy after each epoch without and under the attack.
-        eps: budgets, rising, from 0.
-        accuracy: by training, one for each budget.
-        trained_at: ε of the attack in training; a dotted line.
-        title: above.
+        curves: name of each training method → clean and robust accuracy after each epoch.
+        eps: budgets, ascending from 0.
+        accuracy: name of each training method → final accuracy at each budget.
+        trained_at: ε of the attack during training, drawn as a dotted line.
+        title: figure title.
     """
-    figure = new_figure(9, 3.6)
-    left, right = figure.subplots(1, 2)
+    figure = new_figure(9, 3.6, title)
+    left, right = new_panels(figure, 1, 2).flat
     for index, (name, (clean, robust)) in enumerate(curves.items()):
         color, epochs = COLORS[index % len(COLORS)], range(1, len(clean) + 1)
         left.plot(epochs, clean, color=color, label=f"{name}, clean")
         left.plot(epochs, robust, color=color, linestyle="--", label=f"{name}, attacked")
     for index, (name, values) in enumerate(accuracy.items()):
-        right.plot(eps, values, color=COLORS[index % len(COLORS)], marker=MARKERS[index],
-                   markersize=4, label=name)  # fmt: skip
-    right.axvline(trained_at, color=INK, linewidth=0.8, linestyle=":", label="ε of training")
-    left.set(xlabel="epoch", ylabel="validation accuracy", ylim=(-0.02, 1.02))
-    right.set(xlabel="ε, pixels in [0, 1]", ylabel="test accuracy", ylim=(-0.02, 1.02))
+        right.plot(eps, values, markersize=4, label=name, **_line_style(index))
+    right.axvline(trained_at, color=INK, linewidth=0.8, linestyle=":", label="ε during training")
     for axes in (left, right):
-        axes.grid(alpha=0.25, linewidth=0.5)
-        axes.legend(frameon=False, fontsize=8)
-    figure.suptitle(title, fontsize=10)
+        axes.set_ylim(-0.02, 1.02)
+    left.locator_params(axis="x", integer=True)
+    label_panel(left, xlabel="Epoch", ylabel="Validation accuracy")
+    label_panel(right, xlabel="ε (pixels in [0, 1])", ylabel="Test accuracy")
+    add_grid_and_legend(left, right, size=TICK_SIZE)
     return figure
 
 
-def transfer_matrix(accuracy: Tensor, names: Sequence[str], title: str) -> Figure:
-    """Accuracy of each model (across) on samples that were made for each (down).
+def _line_style(index: int) -> dict[str, Any]:
+    """Return color and marker of the curve with this index."""
+    return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
+
+
+def transfer_matrix(accuracy: Tensor, model_names: Sequence[str], title: str) -> Figure:
+    """Draw the accuracy of each model (across) on samples made for each model (down).
 
     Args:
-        accuracy: (M, M) in [0, 1].
-        names: of the models.
-        title: above.
+        accuracy: (M, M) in [0, 1]; rows are source models, columns target models.
+        model_names: names of the M models.
+        title: figure title.
     """
     values = np.asarray(accuracy.detach().cpu())
-    side = 2.2 + 0.75 * len(names)
-    figure = new_figure(side + 0.9, side)
+    size = 2.2 + 0.75 * len(model_names)
+    figure = new_figure(size + 0.9, size, title)
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
-    for row in range(len(names)):
-        for column in range(len(names)):
-            color = "white" if values[row, column] > 0.5 else INK
-            axes.text(column, row, f"{values[row, column]:.1%}", ha="center", va="center",
-                      size=8, color=color)  # fmt: skip
-    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set(xlabel="attacked with them", ylabel="made for")
-    axes.set_title(title, fontsize=10)
-    figure.colorbar(image, label="accuracy", shrink=0.8)
+    image = draw_matrix(axes, values, [[f"{value:.1%}" for value in row] for row in values])
+    label_panel(axes, xlabel="Target model", ylabel="Source model")
+    axes.set_xticks(range(len(model_names)), model_names, rotation=30, ha="right")
+    axes.set_yticks(range(len(model_names)), model_names)
+    add_colorbar(figure, image, axes, "Accuracy")
     return figure
 
 
@@ -161,160 +197,82 @@ def displaced_meshes(
     before: Sequence[Tensor],
     after: Sequence[Tensor],
     faces: Sequence[Tensor],
-    said_before: Sequence[str],
-    said_after: Sequence[str],
+    titles_before: Sequence[str],
+    titles_after: Sequence[str],
     fooled: Sequence[bool],
     title: str,
 ) -> Figure:
-    """Meshes above, what became of them below, coloured by how far each vertex went.
+    """Draw meshes before and, below, after an attack; colors give each vertex's displacement.
 
     Args:
-        before, after: vertices of each mesh, (V, 3).
-        faces: (F, 3) each.
-        said_before, said_after: what the model says of them.
-        fooled: which of the latter are red.
-        title: above.
+        before, after: vertices of each mesh, (V, 3), the third axis upward.
+        faces: vertex indices of each mesh's triangles, (F, 3).
+        titles_before, titles_after: a title for each mesh, such as its predicted class.
+        fooled: meshes whose prediction has changed; their titles are red.
+        title: figure title.
     """
-    columns = len(before)
-    ways = [(new - old).norm(dim=1).detach().cpu() for old, new in zip(before, after, strict=True)]
-    longest = max(float(way.max()) for way in ways)
-    figure = new_figure(2.1 * columns + 1.0, 4.9)
-    grid = figure.subplots(2, columns, squeeze=False)
-    turn = seen_from(-60.0, 20.0)
-    for i in range(columns):
-        old, new = before[i].detach().cpu(), after[i].detach().cpu()
-        middle = (old.amax(0) + old.amin(0)) / 2
-        reach = 1.05 * float((old - middle).norm(dim=1).max())
-        corners = faces[i].cpu()
-        draw_mesh(grid[0, i], Drawn(old - middle, corners), reach, turn)
-        moved = Drawn(new - middle, corners, ways[i], limits=(0.0, longest))
-        draw_mesh(grid[1, i], moved, reach, turn)
-        _say(grid[:, i], said_before[i], said_after[i], fooled[i])
-    _way_bar(figure, grid, longest)
-    figure.suptitle(title, fontsize=10)
+    displacements = [
+        (new - old).norm(dim=1).detach().cpu() for old, new in zip(before, after, strict=True)
+    ]
+    largest = max(float(displacement.max()) for displacement in displacements)
+    figure, panels = _before_and_after(len(before), title)
+    view = view_rotation(-60.0, 20.0)
+    for i, displacement in enumerate(displacements):
+        old, offset = centered(before[i].detach().cpu())
+        half_width = 1.05 * float(old.norm(dim=1).max())
+        moved = after[i].detach().cpu() - offset
+        draw_mesh(panels[0, i], Mesh(old, faces[i].cpu()), half_width, view)
+        colored = Mesh(moved, faces[i].cpu(), displacement, limits=(0.0, largest))
+        draw_mesh(panels[1, i], colored, half_width, view)
+        label_panel(panels[0, i], titles_before[i], size=TICK_SIZE)
+        label_panel(panels[1, i], titles_after[i], size=TICK_SIZE, is_error=fooled[i])
+    _add_displacement_bar(figure, panels, largest)
     return figure
 
 
-def displaced_clouds(
+def displaced_point_clouds(
     before: Tensor,
     after: Tensor,
-    said_before: Sequence[str],
-    said_after: Sequence[str],
+    titles_before: Sequence[str],
+    titles_after: Sequence[str],
     fooled: Sequence[bool],
     title: str,
 ) -> Figure:
-    """Clouds above, what became of them below, each point coloured by how far it went.
+    """Draw point clouds before and, below, after an attack; colors give each point's displacement.
 
     Args:
-        before, after: (B, N, 3), the third axis upwards.
-        said_before, said_after: what the model says of them.
-        fooled: which of the latter are red.
-        title: above.
+        before, after: coordinates, (B, N, 3), the third axis upward.
+        titles_before, titles_after: a title for each point cloud, such as its predicted class.
+        fooled: point clouds whose prediction has changed; their titles are red.
+        title: figure title.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
-    ways = (after - before).norm(dim=2)
-    longest, columns = float(ways.max()), len(before)
-    figure = new_figure(2.1 * columns + 1.0, 4.9)
-    grid = np.empty((2, columns), dtype=object)
-    for i in range(columns):
-        reach = float(before[i].abs().max())
-        for row, points in enumerate((before[i], after[i])):
-            axes = figure.add_subplot(2, columns, row * columns + i + 1, projection="3d")
-            grid[row, i] = axes
-            values = ways[i] if row else torch.zeros(len(points))
-            axes.scatter(*points.numpy().T, s=5, c=values.numpy(), cmap="viridis", vmin=0,
-                         vmax=longest or 1.0, linewidths=0)  # fmt: skip
-            axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
-            axes.set_box_aspect((1, 1, 1), zoom=1.2)
-            axes.view_init(elev=20, azim=-60)
-            axes.set_axis_off()
-        _say(grid[:, i], said_before[i], said_after[i], fooled[i])
-    _way_bar(figure, grid, longest)
-    figure.suptitle(title, fontsize=10)
+    displacements = (after - before).norm(dim=2)
+    largest = float(displacements.max())
+    figure, panels = _before_and_after(len(before), title, subplot_kw={"projection": "3d"})
+    for i, displacement in enumerate(displacements):
+        half_width = float(before[i].abs().max())
+        values = (torch.zeros_like(displacement), displacement)
+        for axes, points, colors in zip(panels[:, i], (before[i], after[i]), values, strict=True):
+            axes.scatter(*points.numpy().T, s=5, c=colors.numpy(), cmap="viridis", vmin=0,
+                         vmax=largest or 1.0, linewidths=0)  # fmt: skip
+            frame_point_cloud(axes, half_width)
+        label_panel(panels[0, i], titles_before[i], size=TICK_SIZE)
+        label_panel(panels[1, i], titles_after[i], size=TICK_SIZE, is_error=fooled[i])
+    _add_displacement_bar(figure, panels, largest)
     return figure
 
 
-def _say(axes: np.ndarray[Any, Any], before: str, after: str, fooled: bool) -> None:
-    """What the model says, above both pictures."""
-    axes[0].set_title(before, fontsize=8)
-    axes[1].set_title(after, fontsize=8, color="#CC0000" if fooled else INK)
+def _before_and_after(columns: int, title: str, **options: Any) -> tuple[Figure, Array]:
+    """Create a figure with two rows of panels, one for the shapes before, one for those after."""
+    figure = new_figure(2.1 * columns + 1.0, 4.9, title)
+    return figure, new_panels(figure, 2, columns, **options)
 
 
-def _way_bar(figure: Figure, axes: np.ndarray[Any, Any], longest: float) -> None:
-    """The colours of ways from 0 to the longest."""
+def _add_displacement_bar(figure: Figure, panels: Array, largest: float) -> None:
+    """Add a color bar of displacements from 0 to the largest."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    bar = ScalarMappable(Normalize(0, longest or 1.0), "viridis")
-    figure.colorbar(bar, ax=axes.ravel().tolist(), label="way", shrink=0.5, pad=0.02)
-
-
-def flipped_edges(
-    places: Tensor,
-    pairs: Tensor,
-    flips: Tensor,
-    labels: Tensor,
-    lost: Tensor,
-    names: Sequence[str],
-    title: str,
-) -> Figure:
-    """A graph with the edges that an attack added and took away, and the nodes that it cost.
-
-    Args:
-        places: of the nodes, (N, 2).
-        pairs: edges of the graph as it was, (2, P), the smaller node first.
-        flips: pairs that were flipped, (2, F), the same way.
-        labels: true classes, (N,).
-        lost: nodes that the model now takes for something else, boolean (N,).
-        names: of the classes.
-        title: above.
-    """
-    from matplotlib.collections import LineCollection
-
-    count = len(places)
-    gone = torch.isin(flips[0] * count + flips[1], pairs[0] * count + pairs[1])
-    many = count > 200
-    figure = new_figure(7.6, 5.6)
-    axes = figure.subplots()
-    for edges, color, width, label, style in (
-        (pairs, "#CCCCCC", 0.3 if many else 0.8, None, "-"),
-        (flips[:, gone], "#0077BB", 0.8 if many else 1.6, f"taken away: {int(gone.sum())}", "--"),
-        (flips[:, ~gone], "#CC3311", 0.5 if many else 1.4, f"added: {int((~gone).sum())}", "-"),
-    ):
-        lines = LineCollection(list(places[edges.T].numpy()), colors=color, linewidths=width,
-                               linestyles=style, zorder=1, label=label)  # fmt: skip
-        axes.add_collection(lines)
-    size = 8 if many else 60
-    for k, name in enumerate(names):
-        x, y = places[labels == k].T.numpy()
-        axes.scatter(x, y, s=size, color=COLORS[k % len(COLORS)], linewidths=0, zorder=2,
-                     label=name)  # fmt: skip
-    x, y = places[lost].T.numpy()
-    axes.scatter(x, y, s=2.5 * size, facecolors="none", edgecolors="black", linewidths=0.9,
-                 zorder=3, label=f"lost: {int(lost.sum())}")  # fmt: skip
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=10)
-    figure.legend(loc="outside right center", fontsize=8)
-    return figure
-
-
-def universal_perturbation(delta: Tensor, x: Tensor, x_adv: Tensor, title: str) -> Figure:
-    """One perturbation, enlarged around grey, and images without and with it.
-
-    Args:
-        delta: (1, C, H, W).
-        x, x_adv: (N, C, H, W) in [0, 1].
-        title: above.
-    """
-    delta = delta.detach().cpu()
-    largest = float(delta.abs().max())
-    factor = 0.5 / largest if largest else 1.0
-    columns = len(x)
-    figure = new_figure(0.7 * columns + 2.4, 2.2)
-    left, right = figure.subplots(1, 2, width_ratios=[1.5, 0.7 * columns])
-    show_image(left, tile(0.5 + factor * delta, 1, 0))
-    left.set_xlabel(f"δ ×{factor:.3g}", fontsize=9)
-    show_image(right, tile(torch.cat([x, x_adv]).cpu(), columns))
-    right.set_xlabel("images, above without δ, below with it", fontsize=9)
-    figure.suptitle(title, fontsize=10)
-    return figure
+    mappable = ScalarMappable(Normalize(0, largest or 1.0), "viridis")
+    add_colorbar(figure, mappable, panels, "Displacement")

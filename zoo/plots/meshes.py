@@ -1,4 +1,7 @@
-"""Shaded triangle meshes, drawn flat from back to front: no window, no graphics card."""
+"""Shaded triangle meshes and voxel grids, painted from back to front in plain matplotlib axes.
+
+No window, graphics card or 3-D library is needed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLORS, new_figure
+from zoo.plots.style import (
+    COLORS,
+    TICK_SIZE,
+    Array,
+    add_figure_legend,
+    grid_shape,
+    label_panel,
+    new_figure,
+    new_panels,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,20 +30,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, Any]
-CLAY = (0.62, 0.71, 0.80)  # of a surface without colours
-LIGHT = np.array([-0.35, 0.45, 0.82])  # from the left above the viewer, who looks along −z
+SURFACE_COLOR = (0.62, 0.71, 0.80)  # RGB of a surface without values or labels
+LIGHT = np.array([-0.35, 0.45, 0.82])  # direction of the light: above left of the viewer, at +z
 
 
-class Drawn(NamedTuple):
-    """A mesh to draw.
+class Mesh(NamedTuple):
+    """A mesh and the colors to draw it in.
 
     Attributes:
-        vertices: (V, 3), the third axis upwards.
-        faces: corners of the polygons, (F, 3) or (F, 4).
-        values: a number at each vertex, drawn by a colour map, (V,); or None.
-        labels: a class at each vertex, (V,); or None.
-        limits: values of the colour map's ends; None for the mesh's own least and largest.
+        vertices: coordinates, (V, 3), the third axis upward.
+        faces: vertex indices of triangles or quadrilaterals, (F, 3) or (F, 4).
+        values: a value at each vertex, drawn with a color map, (V,); or None.
+        labels: a class index at each vertex, (V,); or None.
+        limits: values at both ends of the color map; None for the smallest and largest value.
     """
 
     vertices: Tensor
@@ -41,23 +52,34 @@ class Drawn(NamedTuple):
     limits: tuple[float, float] | None = None
 
 
-def seen_from(azimuth: float, elevation: float) -> Array:
-    """The rotation that brings space before a viewer at these angles, degrees: x to the right, y
-    upwards, z towards them."""
+def view_rotation(azimuth: float, elevation: float) -> Array:
+    """Return the rotation matrix, (3, 3), from mesh coordinates to those of a viewer.
+
+    The viewer's x axis points right, y up, and z toward the viewer.
+
+    Args:
+        azimuth, elevation: direction of the viewer as seen from the mesh, degrees.
+    """
     a, e = math.radians(azimuth), math.radians(elevation)
     right = np.array([-math.sin(a), math.cos(a), 0.0])
     toward = np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])
     return np.stack([right, np.cross(toward, right), toward])
 
 
-def draw_mesh(axes: Axes, mesh: Drawn, reach: float, view: Array) -> None:
-    """Draws a mesh into axes that show the square from −reach to reach.
+def centered(vertices: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the center of the bounding box to the origin; return vertices (V, 3) and center (3,)."""
+    center = (vertices.amax(0) + vertices.amin(0)) / 2
+    return vertices - center, center
+
+
+def draw_mesh(axes: Axes, mesh: Mesh, half_width: float, view: Array) -> None:
+    """Draw a mesh into a panel that shows the square from −half_width to half_width.
 
     Args:
-        axes: plain ones, in the plane.
-        mesh: what to draw.
-        reach: half the side of what is shown, in the mesh's units.
-        view: see :func:`seen_from`.
+        axes: the panel, with plain two-dimensional axes.
+        mesh: the mesh to draw.
+        half_width: half the width of the panel in the mesh's units.
+        view: rotation to the viewer's coordinates; see :func:`view_rotation`.
     """
     from matplotlib.collections import PolyCollection
 
@@ -68,21 +90,21 @@ def draw_mesh(axes: Axes, mesh: Drawn, reach: float, view: Array) -> None:
     corners = corners[order]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # both sides of a sheet are lit
+    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # both sides of a surface are lit
     light = LIGHT / np.linalg.norm(LIGHT)
     shade = 0.35 + 0.65 * np.clip(normals @ light, 0, 1)
-    colors = np.clip(_colors(mesh, faces)[order] * shade[:, None], 0, 1)
-    # edges in the colour of their face close the seams between neighbours
+    colors = np.clip(_face_colors(mesh, faces)[order] * shade[:, None], 0, 1)
+    # edges in the color of their face close the seams between neighboring faces
     axes.add_collection(
         PolyCollection(corners[:, :, :2], facecolors=colors, edgecolors=colors,
                        linewidths=0.2)
     )  # fmt: skip
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    axes.set(xlim=(-half_width, half_width), ylim=(-half_width, half_width), aspect="equal")
     axes.set_axis_off()
 
 
-def _colors(mesh: Drawn, faces: Array) -> Array:
-    """The colour of each face before light falls on it, (F, 3)."""
+def _face_colors(mesh: Mesh, faces: Array) -> Array:
+    """Return the color of each face before shading, (F, 3)."""
     from matplotlib import colormaps
     from matplotlib.colors import to_rgb
 
@@ -90,7 +112,7 @@ def _colors(mesh: Drawn, faces: Array) -> Array:
         palette = np.array([to_rgb(color) for color in COLORS])
         return palette[mesh.labels.cpu().numpy()[faces[:, 0]] % len(palette)]
     if mesh.values is None:
-        return np.tile(np.array(CLAY), (len(faces), 1))
+        return np.tile(np.array(SURFACE_COLOR), (len(faces), 1))
     values = mesh.values.double().cpu().numpy()
     low, high = mesh.limits or (values.min(), values.max())
     means = ((values - low) / max(float(high - low), 1e-12))[faces].mean(1)
@@ -98,128 +120,132 @@ def _colors(mesh: Drawn, faces: Array) -> Array:
 
 
 def meshes(
-    shown: Sequence[Drawn],
-    titles: Sequence[str],
+    shapes: Sequence[Mesh],
+    panel_titles: Sequence[str],
     title: str,
-    names: Sequence[str] = (),
+    class_names: Sequence[str] = (),
     wrong: Sequence[bool] | None = None,
     view: tuple[float, float] = (-60.0, 20.0),
 ) -> Figure:
-    """Meshes side by side, each as large as its frame.
+    """Draw meshes side by side, each scaled to its panel.
 
     Args:
-        shown: what to draw.
-        titles: above each.
-        title: above all.
-        names: of the classes of vertices, for the legend.
-        wrong: which titles are red, default none.
+        shapes: the meshes.
+        panel_titles: one title for each mesh.
+        title: figure title.
+        class_names: names of the vertex classes, for the legend; default none.
+        wrong: meshes with a wrong prediction, whose titles are red; default none.
         view: azimuth and elevation of the viewer, degrees.
     """
-    columns = min(5, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    figure = new_figure(2.1 * columns + (1.4 if names else 0), 2.25 * rows + 0.4)
-    all_axes = np.atleast_1d(figure.subplots(rows, columns)).flatten()
-    for axes in all_axes[len(shown) :]:
-        axes.set_axis_off()
-    turn = seen_from(*view)
-    for i, (axes, mesh) in enumerate(zip(all_axes, shown, strict=False)):
-        middle = (mesh.vertices.amax(0) + mesh.vertices.amin(0)) / 2
-        placed = mesh._replace(vertices=mesh.vertices - middle)
-        draw_mesh(axes, placed, 1.02 * float(placed.vertices.norm(dim=1).max()), turn)
-        red = wrong is not None and wrong[i]
-        axes.set_title(titles[i], fontsize=8, color="#CC0000" if red else "black")
-    if names:
+    rows, columns = grid_shape(len(shapes), 5)
+    width = 2.1 * columns + (1.4 if class_names else 0)
+    figure = new_figure(width, 2.25 * rows + 0.4, title)
+    panels = new_panels(figure, rows, columns, len(shapes)).flat
+    rotation = view_rotation(*view)
+    for i, (axes, mesh) in enumerate(zip(panels, shapes, strict=False)):
+        vertices, _ = centered(mesh.vertices)
+        half_width = 1.02 * float(vertices.norm(dim=1).max())
+        draw_mesh(axes, mesh._replace(vertices=vertices), half_width, rotation)
+        is_error = wrong is not None and wrong[i]
+        label_panel(axes, panel_titles[i], size=TICK_SIZE, is_error=is_error)
+    if class_names:
         from matplotlib.patches import Patch
 
-        handles = [Patch(color=COLORS[k % len(COLORS)], label=n) for k, n in enumerate(names)]
-        figure.legend(handles=handles, loc="outside right center", fontsize=7)
-    figure.suptitle(title, fontsize=10)
+        handles = [Patch(color=COLORS[k % len(COLORS)], label=n) for k, n in enumerate(class_names)]
+        add_figure_legend(figure, handles=handles)
     return figure
 
 
 def voxels(
-    outsides: Sequence[Drawn],
+    surfaces: Sequence[Mesh],
     grids: Tensor,
-    titles: Sequence[str],
+    panel_titles: Sequence[str],
     title: str,
     wrong: Sequence[bool],
 ) -> Figure:
-    """Grids of voxels side by side, from outside and below that cut through the middle.
+    """Draw voxel grids side by side: their surface and, below, a slice through the middle.
 
     Args:
-        outsides: the squares of each grid; see :func:`zoo.functional.voxels.voxel_faces`.
-        grids: (N, R, R, R).
-        titles: above each.
-        title: above all.
-        wrong: which titles are red.
+        surfaces: outer squares of each grid; see :func:`zoo.functional.voxels.voxel_faces`.
+        grids: occupancy, (N, R, R, R).
+        panel_titles: one title for each grid.
+        title: figure title.
+        wrong: grids with a wrong prediction, whose titles are red.
     """
-    count, side = len(grids), grids.shape[1]
-    figure = new_figure(2.1 * count, 4.3)
-    axes = figure.subplots(2, count, squeeze=False)
-    turn = seen_from(-60.0, 25.0)
-    for i in range(count):
-        middle = torch.full((3,), side / 2)
-        placed = outsides[i]._replace(vertices=outsides[i].vertices - middle)
-        draw_mesh(axes[0, i], placed, 0.65 * side, turn)
-        axes[0, i].set_title(titles[i], fontsize=8, color="#CC0000" if wrong[i] else "black")
-        cut = grids[i, :, side // 2].T.float().numpy()  # height upwards, first axis to the right
-        axes[1, i].imshow(cut, cmap="Greys", vmin=0, vmax=1.4, origin="lower")
-        axes[1, i].set(xticks=[], yticks=[])
-        axes[1, i].set_xlabel("cut through the middle", fontsize=7)
-    figure.suptitle(title, fontsize=10)
+    count, resolution = len(grids), grids.shape[1]
+    figure = new_figure(2.1 * count, 4.3, title)
+    panels = new_panels(figure, 2, count)
+    view = view_rotation(-60.0, 25.0)
+    center = torch.full((3,), resolution / 2)
+    for i, (above, below) in enumerate(panels.T):
+        surface = surfaces[i]._replace(vertices=surfaces[i].vertices - center)
+        draw_mesh(above, surface, 0.65 * resolution, view)
+        label_panel(above, panel_titles[i], size=TICK_SIZE, is_error=wrong[i])
+        middle = grids[i, :, resolution // 2].T.float().numpy()  # height up, first axis right
+        below.imshow(middle, cmap="Greys", vmin=0, vmax=1.4, origin="lower")
+        below.set(xticks=[], yticks=[])
+        label_panel(below, xlabel="Slice through the middle", size=TICK_SIZE)
     return figure
 
 
 def render(
     shapes: Tensor,
     faces: Tensor,
-    reach: float,
-    side: int = 160,
+    half_width: float,
+    size: int = 160,
     view: tuple[float, float] = (-60.0, 15.0),
 ) -> Tensor:
-    """Shapes of one connectivity as pictures of one scale, (N, V, 3) → (N, 3, side, side) in
-    [0, 1].
+    """Render shapes with the same connectivity as images at one scale.
 
     Args:
-        shapes: vertices, the third axis upwards.
-        faces: (F, 3).
-        reach: half the side of what a picture shows around the origin, in the shapes' units.
-        side: pixels, default 160.
+        shapes: vertices of each shape, (N, V, 3), the third axis upward.
+        faces: vertex indices of the triangles, (F, 3).
+        half_width: half the width of an image around the origin, in the shapes' units.
+        size: width and height of an image in pixels, default 160.
         view: azimuth and elevation of the viewer, degrees.
+
+    Returns:
+        Images in [0, 1], (N, 3, size, size).
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    turn = seen_from(*view)
-    pictures = []
+    rotation = view_rotation(*view)
+    images = []
     for shape in shapes.detach():
-        figure = Figure(figsize=(1, 1), dpi=side)
+        figure = Figure(figsize=(1, 1), dpi=size)
         canvas = FigureCanvasAgg(figure)
-        draw_mesh(figure.add_axes((0, 0, 1, 1)), Drawn(shape, faces), reach, turn)
+        draw_mesh(figure.add_axes((0, 0, 1, 1)), Mesh(shape, faces), half_width, rotation)
         canvas.draw()
-        pictures.append(torch.from_numpy(np.asarray(canvas.buffer_rgba())[:, :, :3].copy()))
-    return torch.stack(pictures).permute(0, 3, 1, 2).float() / 255
+        images.append(torch.from_numpy(np.asarray(canvas.buffer_rgba())[:, :, :3].copy()))
+    return torch.stack(images).permute(0, 3, 1, 2).float() / 255
 
 
-def write_html(mesh: Drawn, path: Path, title: str) -> None:
-    """A mesh to turn around with the mouse, as one HTML file (it loads plotly from its network
-    address when it is opened).
+def write_html(mesh: Mesh, path: Path, title: str) -> None:
+    """Write a mesh as an HTML page in which the mouse rotates it.
+
+    The page loads plotly from the network when it is opened.
+
+    Args:
+        mesh: the mesh, with triangles only.
+        path: the file to write.
+        title: title of the page's figure.
 
     Raises:
-        ModuleNotFoundError: plotly is missing.
+        ModuleNotFoundError: plotly is not installed.
     """
     import plotly.graph_objects as go
 
     x, y, z = mesh.vertices.double().cpu().numpy().T
     i, j, k = mesh.faces.cpu().numpy().T
-    signal = mesh.values if mesh.values is not None else mesh.labels
-    paint: dict[str, Any] = {"color": "lightsteelblue"}
-    if signal is not None:
-        paint = {"intensity": signal.cpu().numpy(), "colorscale": "Viridis"}
-    body = go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, flatshading=False, **paint)
+    values = mesh.values if mesh.values is not None else mesh.labels
+    style: dict[str, Any] = {"color": "lightsteelblue"}
+    if values is not None:
+        style = {"intensity": values.cpu().numpy(), "colorscale": "Viridis"}
+    surface = go.Mesh3d(x=x, y=y, z=z, i=i, j=j, k=k, flatshading=False, **style)
     hidden = {"visible": False}
     layout = {
         "title": title,
         "scene": {"aspectmode": "data", "xaxis": hidden, "yaxis": hidden, "zaxis": hidden},
     }
-    go.Figure(body, layout).write_html(path, include_plotlyjs="cdn")
+    go.Figure(surface, layout).write_html(path, include_plotlyjs="cdn")

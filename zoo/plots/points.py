@@ -1,15 +1,22 @@
-"""Clouds of points in space."""
+"""Point clouds in space."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from zoo.plots.style import COLORS, MARKERS, new_figure
+from zoo.plots.style import (
+    TICK_SIZE,
+    add_figure_legend,
+    class_style,
+    grid_shape,
+    label_panel,
+    new_figure,
+    new_panels,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,48 +25,49 @@ if TYPE_CHECKING:
 def point_clouds(
     clouds: Tensor,
     labels: Tensor | None,
-    titles: Sequence[str],
-    names: Sequence[str],
+    panel_titles: Sequence[str],
+    class_names: Sequence[str],
     title: str,
     wrong: Sequence[bool] | None = None,
 ) -> Figure:
-    """Clouds side by side, each point in the colour of its class, paler behind.
+    """Draw point clouds side by side, each point in the color of its class.
+
+    Points farther from the viewer are paler.
 
     Args:
-        clouds: (B, N, 3), the third axis upwards.
-        labels: of the points, (B, N); None draws height in their place.
-        titles: above each cloud.
-        names: of the classes of points, for the legend.
-        title: above.
-        wrong: which clouds' titles are red, default none.
+        clouds: coordinates, (B, N, 3), the third axis upward.
+        labels: class of each point, (B, N); None colors the points by height.
+        panel_titles: one title for each point cloud.
+        class_names: names of the point classes, for the legend.
+        title: figure title.
+        wrong: point clouds with a wrong prediction, whose titles are red; default none.
     """
-    columns = min(5, len(clouds))
-    rows = math.ceil(len(clouds) / columns)
-    figure = new_figure(2.1 * columns + (1.6 if labels is not None else 0), 2.2 * rows + 0.4)
-    points = clouds.float().cpu().numpy()
-    palette = np.array([COLORS[k % len(COLORS)] for k in range(max(len(names), 1))])
-    for i, cloud in enumerate(points):
-        axes = figure.add_subplot(rows, columns, i + 1, projection="3d", computed_zorder=False)
+    rows, columns = grid_shape(len(clouds), 5)
+    width = 2.1 * columns + (1.6 if labels is not None else 0)
+    figure = new_figure(width, 2.2 * rows + 0.4, title)
+    projection = {"projection": "3d", "computed_zorder": False}
+    panels = new_panels(figure, rows, columns, len(clouds), subplot_kw=projection).flat
+    for i, (axes, cloud) in enumerate(zip(panels, clouds.float().cpu().numpy(), strict=False)):
         if labels is None:
             axes.scatter(*cloud.T, s=4, c=cloud[:, 2], cmap="viridis", linewidths=0)
         else:
-            for k in np.unique(labels[i].cpu().numpy()):
-                members = cloud[labels[i].cpu().numpy() == k]
-                axes.scatter(
-                    *members.T, s=6, color=palette[k], marker=MARKERS[k // len(COLORS)],
-                    linewidths=0,
-                )  # fmt: skip
-        reach = float(np.abs(cloud).max())
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
-        axes.set_box_aspect((1, 1, 1), zoom=1.2)
-        axes.view_init(elev=20, azim=-60)
-        axes.set_axis_off()
-        red = wrong is not None and wrong[i]
-        axes.set_title(titles[i], fontsize=8, color="#CC0000" if red else "black")
+            point_labels = labels[i].cpu().numpy()
+            for k in np.unique(point_labels):
+                axes.scatter(*cloud[point_labels == k].T, s=6, linewidths=0, **class_style(k))
+        frame_point_cloud(axes, float(np.abs(cloud).max()))
+        is_error = wrong is not None and wrong[i]
+        label_panel(axes, panel_titles[i], size=TICK_SIZE, is_error=is_error)
     if labels is not None:
         for k in sorted(set(labels.flatten().tolist())):
-            axes.scatter([], [], [], s=30, color=palette[k], label=names[k],
-                         marker=MARKERS[k // len(COLORS)])  # fmt: skip
-        figure.legend(loc="outside right center", fontsize=7)
-    figure.suptitle(title, fontsize=10)
+            panels[0].scatter([], [], [], s=30, label=class_names[k], **class_style(k))
+        add_figure_legend(figure)
     return figure
+
+
+def frame_point_cloud(axes: Any, half_width: float) -> None:
+    """Show the cube from −half_width to half_width in three-dimensional axes, without ticks."""
+    limits = (-half_width, half_width)
+    axes.set(xlim=limits, ylim=limits, zlim=limits)
+    axes.set_box_aspect((1, 1, 1), zoom=1.2)
+    axes.view_init(elev=20, azim=-60)
+    axes.set_axis_off()

@@ -23,7 +23,7 @@ from callbacks import AdversarialTraining
 from datamodules import Toy2D
 from zoo.attacks import FGSM, PGD, CarliniWagner
 from zoo.attacks.robustness import evaluate_robustness, is_correct
-from zoo.plots.style import COLORS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 7.4)
-    above, below = parts(figure, 2, 1, height_ratios=[1.3, 1])
+    above, below = subfigures(figure, 2, 1, height_ratios=[1.3, 1])
     for axes, name in zip(above.subplots(1, 2), result.probability, strict=True):
         _plane(axes, result, name)
     first = above.axes[0]
@@ -194,7 +194,7 @@ def plot(result: Result) -> Figure:
     trade.plot(result.trained_at, result.attacked, "s-", color=COLORS[1],
                label=f"under PGD at {result.eps:g}")  # fmt: skip
     trade.set(xlabel="ε of training", ylabel="accuracy")
-    finish(curves, trade, size=8)
+    add_grid_and_legend(curves, trade, size=8)
     return figure
 
 

@@ -22,7 +22,7 @@ from datamodules import LabeledText
 from zoo.functional.attention import attention_weights
 from zoo.models.sequences.classification import SequenceClassifier
 from zoo.networks.attention import SimpleSelfAttention, record_attention_weights
-from zoo.plots.style import COLORS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 7.6)
-    above, below = parts(figure, 2, 1)
+    above, below = subfigures(figure, 2, 1)
     simple = {
         "x xᵀ/√d": result.similarity, "softmax of it": result.weights,
         "with a causal mask": result.causal,

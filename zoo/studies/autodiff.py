@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLORS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.base import Table, generator, require, track
 from zoo.studies.tape import Node, Tape, evaluate, parse
 
@@ -168,7 +168,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(11, 7.4)
-    above, below = parts(figure, 2, 1)
+    above, below = subfigures(figure, 2, 1)
     _graph(above.subplots(), result)
     error, inputs, outputs = below.subplots(1, 3)
     h, slope = result.steps, float(result.errors[-9] / result.steps[-9])
@@ -184,7 +184,7 @@ def plot(result: Result) -> Figure:
             axes.loglog(result.sizes, milliseconds, "o-", color=color, markersize=4, label=way)
         axes.set(xlabel=case, ylabel="ms")
         axes.set_title(f"Whole gradient, many {case}", fontsize=10)
-    finish(error, inputs, outputs)
+    add_grid_and_legend(error, inputs, outputs)
     return figure
 
 

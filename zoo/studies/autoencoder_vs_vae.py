@@ -24,7 +24,7 @@ from datamodules import Digits
 from zoo.functional.paths import linear_path
 from zoo.plots.images import show_image, tile
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLORS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(11.5, 7.4)
-    above, below = parts(figure, 2, 1, height_ratios=[2.1, 1])
+    above, below = subfigures(figure, 2, 1, height_ratios=[2.1, 1])
     grid = above.subplots(2, 3, height_ratios=[5, 1])
     for column, (name, codes) in enumerate(result.codes.items()):
         axes, strip = grid[:, column]
@@ -146,5 +146,5 @@ def plot(result: Result) -> Figure:
     farthest.set_title("Distance to the nearest training digit; 1: reconstructions", fontsize=9)
     steps.set(xlabel="longest step / mean step", ylabel="lines")
     steps.set_title("How even the lines are", fontsize=9)
-    finish(farthest, steps, size=8)
+    add_grid_and_legend(farthest, steps, size=8)
     return figure

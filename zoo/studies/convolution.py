@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d, conv2d, max_pool2d, pad
 
 from datamodules import Digits
-from zoo.plots.style import COLORS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(11, 6)
-    above, below = parts(figure, 2, 1, height_ratios=[1, 1])
+    above, below = subfigures(figure, 2, 1, height_ratios=[1, 1])
     pictures = {
         "digit": result.image,
         "edges, circular": result.outputs["circular"],

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from datamodules import Toy2D
 from zoo.core.optim import make_optimizer, make_schedule
-from zoo.plots.curves import draw_level_sets
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.curves import draw_contours
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies import surfaces
 from zoo.studies.base import Table, generator, require, track
 from zoo.studies.surfaces import Loss, descend, logistic
@@ -231,7 +231,7 @@ def plot(result: Result) -> Figure:
     panels = figure.subplots(2, 3)
     grounds = terrains(result.kappa)
     for axes, (name, paths) in zip(panels[:, :2].flat, result.paths.items(), strict=True):
-        draw_level_sets(axes, grounds[name].loss, grounds[name].window)
+        draw_contours(axes, grounds[name].loss, grounds[name].window)
         for color, (method, path) in zip(COLORS, paths.items(), strict=False):
             axes.plot(*path.T, color=color, linewidth=0.9, marker="o", markersize=1.5, label=method)
         axes.plot(*paths["Adam"][0], "*", color=INK, markersize=9)
@@ -253,5 +253,5 @@ def plot(result: Result) -> Figure:
     noise.axhline(result.plateau[1], color=INK, linewidth=0.8, linestyle=":", label="αs²/2(2 − αλ)")
     noise.set(xlabel="step")
     noise.set_title("Noisy gradients: mean loss by schedule", fontsize=10)
-    finish(speed, noise)
+    add_grid_and_legend(speed, noise)
     return figure

@@ -28,7 +28,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from datamodules import Digits
 from zoo.core.optim import make_optimizer, make_schedule
-from zoo.plots.curves import draw_band
+from zoo.plots.curves import draw_error_band
 from zoo.plots.style import COLORS, INK, new_figure
 from zoo.studies.base import Table, generator, mislabeled, require, track
 from zoo.studies.widths import Widths
@@ -229,14 +229,14 @@ def turning(risk: Tensor) -> tuple[int, int, int]:
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 3.9)
     features, networks, time = figure.subplots(1, 3)
-    draw_band(features, result.features, result.minimum_norm, COLORS[1], "minimum norm")
-    draw_band(features, result.features, result.ridge, COLORS[0], "ridge")
+    draw_error_band(features, result.features, result.minimum_norm, COLORS[1], "minimum norm")
+    draw_error_band(features, result.features, result.ridge, COLORS[0], "ridge")
     features.axvline(200, color=INK, linewidth=0.8, linestyle=":", label="p = n")
     features.set(xlabel="random features p", ylabel="test error")
     features.set_title("Random features, n = 200", fontsize=10)
-    draw_band(networks, result.widths, result.test, COLORS[1], "test")
-    draw_band(networks, result.widths, result.training, COLORS[4], "training, noisy labels")
-    draw_band(networks, result.widths, result.stopped, COLORS[0], "test, stopped early")
+    draw_error_band(networks, result.widths, result.test, COLORS[1], "test")
+    draw_error_band(networks, result.widths, result.training, COLORS[4], "training, noisy labels")
+    draw_error_band(networks, result.widths, result.stopped, COLORS[0], "test, stopped early")
     fitted = (result.training.mean(1) < 0.01).nonzero()
     if len(fitted):
         first = result.widths[int(fitted[0])]

@@ -24,7 +24,7 @@ from torch import Tensor
 from datamodules import Digits, ToyCurves
 from datamodules.tables import Table as Columns
 from zoo.networks import MLP
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, fit, generator, require, track
 from zoo.studies.masks import all_masks, masked
 
@@ -245,5 +245,5 @@ def plot(result: Result) -> Figure:
                           color=COLORS[1], linewidth=0, label="± 2 deviations")  # fmt: skip
         axes.set(ylim=(-2.2, 2.2), xlabel="x")
         axes.set_title(name, fontsize=10)
-    finish(sampling, hidden, bars, exact, mc, ensemble)
+    add_grid_and_legend(sampling, hidden, bars, exact, mc, ensemble)
     return figure

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from callbacks import EarlyStopping
 from datamodules import Diabetes, Digits
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, fit, generator, mislabeled, require, track
 
 if TYPE_CHECKING:
@@ -199,5 +199,5 @@ def plot(result: Result) -> Figure:
     gap.set_ylim(0, 1)
     weights.set(xlabel="steps t")
     weights.set_title("Weights on the diabetes data", fontsize=10)
-    finish(curves, shares, weights)
+    add_grid_and_legend(curves, shares, weights)
     return figure

@@ -29,7 +29,7 @@ from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.models.latent.vae import VAE, BetaVAE
 from zoo.plots.latent import scatter_classes
-from zoo.plots.style import COLORS, INK, finish, new_figure, parts
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def plot(result: Result) -> Figure:
     from matplotlib.patches import Circle
 
     figure = new_figure(12, 7.2)
-    above, below = parts(figure, 2, 1, height_ratios=[1.25, 1])
+    above, below = subfigures(figure, 2, 1, height_ratios=[1.25, 1])
     for axes, (name, codes) in zip(above.subplots(1, 3), result.codes.items(), strict=True):
         scatter_classes(axes, codes, result.labels)
         axes.add_patch(Circle((0, 0), 2, fill=False, color=INK, linestyle=":"))
@@ -228,5 +228,5 @@ def plot(result: Result) -> Figure:
                    label="½(Σ log Λᵢᵢ − log|Λ|)")  # fmt: skip
     bounds.set(xlabel="importance weights K")
     bounds.set_title("Linear-Gaussian data: log p(x) minus the bound, nats", fontsize=9)
-    finish(bars, bounds, size=8)
+    add_grid_and_legend(bars, bounds, size=8)
     return figure

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, heat_kernel_signature, spectral_operators
-from zoo.plots.meshes import Drawn, draw_mesh, seen_from
-from zoo.plots.style import COLORS, new_figure, parts
+from zoo.plots.meshes import Mesh, draw_mesh, view_rotation
+from zoo.plots.style import COLORS, new_figure, subfigures
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -137,16 +137,16 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 7.2)
-    left, right = parts(figure, 1, 2, width_ratios=[2, 1])
+    left, right = subfigures(figure, 1, 2, width_ratios=[2, 1])
     grid = left.subplots(len(TIMES), len(POSES))
-    view = seen_from(-60, 55)
+    view = view_rotation(-60, 55)
     for column, name in enumerate(POSES):
         vertices = result.vertices[name] - result.vertices[name].mean(0)
         reach = 1.05 * float(vertices.norm(dim=1).max())
         for row, time in enumerate(TIMES):
             values = result.signatures[name][:, row]
             limits = tuple(result.signatures["flat"][:, row].aminmax())
-            draw_mesh(grid[row, column], Drawn(
+            draw_mesh(grid[row, column], Mesh(
                 vertices, result.faces, values=values, limits=tuple(map(float, limits)),  # type: ignore[arg-type]
             ), reach, view)  # fmt: skip
             grid[row, column].set_title(f"{name}, t = {time:g}", fontsize=9)

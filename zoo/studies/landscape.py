@@ -20,7 +20,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from datamodules import Digits
-from zoo.plots.style import COLORS, INK, new_figure, parts
+from zoo.plots.style import COLORS, INK, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require
 from zoo.studies.loss_slices import (
     Losses,
@@ -181,7 +181,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(11.5, 6)
-    left, right = parts(figure, 1, 2, width_ratios=[1.25, 1])
+    left, right = subfigures(figure, 1, 2, width_ratios=[1.25, 1])
     ticks = torch.linspace(-result.reach, result.reach, len(result.plane))
     for axes, (name, surface) in zip(
         left.subplots(2, 2, sharex=True, sharey=True).flat, result.surfaces.items(), strict=True

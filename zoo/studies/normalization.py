@@ -27,7 +27,7 @@ from torch import Tensor
 from callbacks import LearningCurves
 from datamodules import Digits
 from zoo.networks.normalization import choose_num_groups, make_image_norm
-from zoo.plots.style import COLORS, new_figure, parts
+from zoo.plots.style import COLORS, new_figure, subfigures
 from zoo.studies.base import Table, fit, generator, require, track
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(12, 6.6)
-    above, below = parts(figure, 2, 1)
+    above, below = subfigures(figure, 2, 1)
     for place, name in enumerate(OVER):
         axes: Any = above.add_subplot(1, 4, place + 1, projection="3d")
         cells = np.zeros(DRAWN, bool)

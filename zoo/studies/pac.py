@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -173,5 +173,5 @@ def plot(result: Result) -> Figure:
                  label="ERM above the best")  # fmt: skip
     noisy.set(xlabel="samples m")
     noisy.set_title(f"{result.noise:.0%} wrong labels", fontsize=10)
-    finish(failures, errors, noisy)
+    add_grid_and_legend(failures, errors, noisy)
     return figure

@@ -21,7 +21,7 @@ from torch import Tensor
 from datamodules import Diabetes, Digits
 from zoo.functional.linear import fista, solve_normal_equations
 from zoo.functional.penalties import soft_threshold
-from zoo.plots.style import COLORS, INK, new_figure, parts
+from zoo.plots.style import COLORS, INK, new_figure, subfigures
 from zoo.plots.weights import draw_weights
 from zoo.studies.base import Table, fit, generator, require, track
 
@@ -161,7 +161,7 @@ def table(result: Result) -> Table:
 
 def plot(result: Result) -> Figure:
     figure = new_figure(11, 7)
-    above, below = parts(figure, 2, 1, height_ratios=[1.15, 1])
+    above, below = subfigures(figure, 2, 1, height_ratios=[1.15, 1])
     left, right = above.subplots(1, 2, sharey=True)
     scale = result.lambdas / result.all_zero[1]
     for axes, path, name in ((left, result.ridge, "ridge"), (right, result.lasso, "lasso")):

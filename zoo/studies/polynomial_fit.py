@@ -26,7 +26,7 @@ from torch import Tensor
 
 from datamodules import ToyCurves
 from zoo.functional.linear import legendre_features, solve_normal_equations
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def plot(result: Result) -> Figure:
     weierstrass.set(xlabel="degree n", xticks=n.tolist(), xticklabels=n.tolist())
     weierstrass.minorticks_off()
     weierstrass.set_title("Largest error of approximations of |x|", fontsize=10)
-    finish(fits, degrees, ridge, weierstrass, size=8)
+    add_grid_and_legend(fits, degrees, ridge, weierstrass, size=8)
     return figure
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from zoo.networks.conv_stack import ConvStack
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 from zoo.networks.token_mixers import ConvolutionLayer
-from zoo.plots.style import COLORS, finish, new_figure
+from zoo.plots.style import COLORS, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, require, track
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def plot(result: Result) -> Figure:
     times.minorticks_off()
     times.set(xlabel="tokens", ylabel="ms per token")
     times.set_title("Time, two layers of 64", fontsize=10)
-    finish(by_distance, by_depth, times)
+    add_grid_and_legend(by_distance, by_depth, times)
     for axes, (count, pixels) in zip(images, result.pixels.items(), strict=True):
         axes.imshow(pixels / pixels.max(), cmap="Blues", vmin=0, vmax=1)
         axes.set_title(f"image: {count} × (convolution, pooling), "

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from zoo.core.optim import make_optimizer, make_schedule
 from zoo.networks import MLP
-from zoo.plots.style import COLORS, INK, finish, new_figure
+from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
 from zoo.studies.base import Table, generator, require, track
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def plot(result: Result) -> Figure:
     errors.minorticks_off()
     errors.set(xlabel="hidden units")
     errors.set_title("Largest error", fontsize=10)
-    finish(fits, errors, size=8)
+    add_grid_and_legend(fits, errors, size=8)
     n = max(result.counts)
     _regions(shallow, result.shallow, f"one layer of {n}")
     _regions(deep, result.deep, f"two layers of {n}")

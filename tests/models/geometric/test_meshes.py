@@ -119,5 +119,5 @@ def test_pictures_of_what_is_no_mesh(trainer: Trainer, digits: Any) -> None:
     from zoo import MLPClassifier
 
     fit = trainer(max_epochs=1, callbacks=[callbacks.Meshes()])
-    with pytest.raises(InputError, match="Meshes draws meshes, the data brings"):
+    with pytest.raises(InputError, match="Meshes needs batches of meshes, got tuple"):
         fit.fit(MLPClassifier((1, 8, 8), 10, hidden_dims=(8,)), digits)

@@ -142,19 +142,19 @@ def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
     drawn = [
         callbacks.Reconstructions(4), callbacks.LatentScatter(50), callbacks.LatentManifold(3),
         callbacks.LatentInterpolation(2, 4, "isometric"), callbacks.Samples(4),
-        callbacks.ShapePaths(10, 4), callbacks.ShapeWalk(3, 3),
+        callbacks.ShapeInterpolation(10, 4), callbacks.LatentWalk(3, 3),
     ]  # fmt: skip
     fit = trainer(max_epochs=1, callbacks=drawn, default_root_dir=tmp_path)
     fit.fit(made, Articulated(samples=40, val_size=12))
     written = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert written == [
         "latent_interpolation.png", "latent_manifold.png", "latent_scatter.png",
-        "reconstructions.png", "samples.png", "shape_paths.png", "shape_walk.gif",
-        "shape_walk.png",
+        "latent_walk.gif", "latent_walk.png", "reconstructions.png", "samples.png",
+        "shape_interpolation.png",
     ]  # fmt: skip
     from PIL import Image
 
-    with Image.open(tmp_path / "figures" / "shape_walk.gif") as animation:
+    with Image.open(tmp_path / "figures" / "latent_walk.gif") as animation:
         assert animation.n_frames == 9
 
 
@@ -166,7 +166,9 @@ def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
     with pytest.raises(InputError, match=r"cannot draw samples of shape \(1046, 3\): leave Latent"):
         trainer(max_epochs=1, callbacks=[paths]).fit(plain, DATA)
     images = Autoencoder((1, 8, 8), 2, hidden_dims=(8,))
-    with pytest.raises(InputError, match="unknown kind of path 'isometric'; choose from linear"):
+    with pytest.raises(
+        InputError, match="unknown kind of path 'isometric'; .*choose from linear, spher"
+    ):
         trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
 
 

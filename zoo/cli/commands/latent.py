@@ -106,7 +106,7 @@ def arithmetic(args: list[str]) -> None:
     order = images[[2, 0, 1, 3]]
     labels = [names[2], names[0], names[1], "result"]
     title = f"{type(model).__name__}: arithmetic on mean codes"
-    _write(plots.equation(order, ("+", "−", "="), labels, title), options)
+    _write(plots.image_equation(order, ("+", "−", "="), labels, title), options)
 
 
 def compare(args: list[str]) -> None:
@@ -132,7 +132,7 @@ def compare(args: list[str]) -> None:
                 "linear", codes[first, None], codes[second, None], options.steps
             )[:, 0]
             images = model.to_images(model.decode(line))
-            panels.append(plots.Panel(type(model).__name__, codes, line, images))
+            panels.append(plots.LatentPanel(type(model).__name__, codes, line, images))
     title = f"codes of {len(codes):,} test inputs; the line from input {first} to input {second}"
     _write(plots.latent_comparison(panels, shown.y, title), options)
 

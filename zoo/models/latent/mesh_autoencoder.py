@@ -200,7 +200,7 @@ class TemplateMeshModel(LatentModel):
         )
 
     def to_images(self, x: Tensor) -> Tensor:
-        return plots.render(x, self.faces, reach=1.15 * self._radius())
+        return plots.render(x, self.faces, half_width=1.15 * self._radius())
 
     def _radius(self) -> float:
         return float(unpack_template(self.hparams["template"])[0].norm(dim=1).max())

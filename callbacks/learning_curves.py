@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,10 +12,13 @@ from zoo import plots
 
 
 class LearningCurves(Callback):
-    """A metric of training and validation by epoch, drawn at the end of ``fit``.
+    """Draw a metric by epoch for training and validation.
+
+    Writes ``figures/learning_curves_METRIC.png`` at the end of ``fit``. The values are part of
+    checkpoints: the figure of a resumed run covers all epochs.
 
     Args:
-        metric: name without its split, default ``loss``.
+        metric: name of the metric without its split, default ``loss``.
     """
 
     def __init__(self, metric: str = "loss") -> None:
@@ -28,23 +32,25 @@ class LearningCurves(Callback):
         self._record(trainer, trainer.current_epoch - 1)
 
     def _record(self, trainer: Trainer, epoch: int) -> None:
-        """The numbers of an epoch, after the model has logged them."""
+        """Record the metric of an epoch that has ended, so that all its values are logged."""
         metrics = trainer.callback_metrics
         if f"train/{self.metric}" not in metrics or (self.history and self.history[-1][0] == epoch):
             return
-        values = [float(metrics.get(f"{s}/{self.metric}", float("nan"))) for s in ("train", "val")]
-        self.history.append((epoch, values[0], values[1]))
+        train, val = (float(metrics.get(f"{s}/{self.metric}", math.nan)) for s in ("train", "val"))
+        self.history.append((epoch, train, val))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        epochs = [epoch for epoch, _, _ in self.history]
+        if not self.history:
+            return
+        epochs, train, val = zip(*self.history, strict=True)
         curves = {
-            label: [row[i] for row in self.history]
-            for i, label in ((1, "training"), (2, "validation"))
+            label: values
+            for label, values in (("Training", train), ("Validation", val))
+            if not all(map(math.isnan, values))
         }
-        curves = {label: v for label, v in curves.items() if any(x == x for x in v)}
         if not curves:
             return
-        title = f"{type(pl_module).__name__}: {self.metric} by epoch"
+        title = f"{type(pl_module).__name__}: learning curves"
         figure = plots.learning_curves(epochs, curves, self.metric, title)
         save_figure(trainer, figure, f"learning_curves_{self.metric}")
 
