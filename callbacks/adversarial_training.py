@@ -122,7 +122,7 @@ class AdversarialTraining(Callback):
         """
         fraction = self.adversarial_fraction
         if not isinstance(batch, tuple | list):
-            # attack a batch whenever the expected number of attacked batches reaches an integer
+            # spread the attacked batches evenly: one whenever count · fraction passes an integer
             count = self._num_batches
             is_due = math.floor(count * fraction) > math.floor((count - 1) * fraction)
             return step(attack.perturb_batch(module, batch) if is_due else batch)

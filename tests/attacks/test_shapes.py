@@ -223,8 +223,8 @@ def test_smooth_displacements(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> Non
         return (edge_lengths(x_adv, edges) / edge_lengths(x, edges) - 1).abs().mean()
 
     assert edge_distortion(smooth) < edge_distortion(rough)
-    alone = SmoothPGD(faces=faces, num_eigenfunctions=12, **options)(model, x[3:4], y[3:4])
-    torch.testing.assert_close(alone, smooth[3:4], rtol=0, atol=1e-9)
+    single = SmoothPGD(faces=faces, num_eigenfunctions=12, **options)(model, x[3:4], y[3:4])
+    torch.testing.assert_close(single, smooth[3:4], rtol=0, atol=1e-9)
 
 
 def test_universal_spectral_attack(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
@@ -275,8 +275,8 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     expected = spectral_operators(third.pos, third.face.T, 16).as_batch()
     for name, value in expected.items():
         torch.testing.assert_close(third[name], value)
-    alone = type(sheets).from_data_list([sheets.to_data_list()[2]])
-    torch.testing.assert_close(attack(model, alone, y[2:3]).pos, third.pos, rtol=0, atol=1e-6)
+    single = type(sheets).from_data_list([sheets.to_data_list()[2]])
+    torch.testing.assert_close(attack(model, single, y[2:3]).pos, third.pos, rtol=0, atol=1e-6)
     with torch.inference_mode():
         inferred = attack(model, sheets, y)
     torch.testing.assert_close(inferred.pos, x_adv.pos, rtol=0, atol=1e-6)

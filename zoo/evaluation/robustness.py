@@ -192,13 +192,15 @@ class TargetModel:
         for option in ("norm", "steps"):
             is_used = any(option in known[name].options for name in options.attack)
             if getattr(options, option) is not None and not is_used:
-                raise InputError(f"--{option} has no effect on {' and '.join(options.attack)}")
+                raise InputError(
+                    f"--{option} is not supported by {' or '.join(options.attack)}: leave it out"
+                )
         options.norm = options.norm or self.norms[0]
         for name in options.attack:
             if options.restarts > 1 and "seed" not in known[name].options:
-                raise InputError(f"--restarts: {name} is deterministic, leave the option out")
+                raise InputError(f"--restarts is not supported by {name}: leave it out")
             if options.target is not None and "target" not in known[name].options:
-                raise InputError(f"--target: {name} cannot be targeted, leave the option out")
+                raise InputError(f"--target is not supported by {name}: leave it out")
         if options.norm not in self.norms:
             raise InputError(
                 f"--norm {options.norm} is not available for {self.sample_noun}: choose from "

@@ -64,10 +64,10 @@ def test_targets_and_restarts(checkpoint: Path, capsys: pytest.CaptureFixture[st
         (["--eps", "-0.1"], "--eps must not be negative, got -0.1"),
         (["--test_samples", "0"], "--test_samples must be at least 1, got 0"),
         (["--target", "10"], "--target 10: the model has classes 0 to 9"),
-        (["--attack", "bim", "--restarts", "2"], "--restarts: bim is deterministic"),
-        (["--attack", "transfer", "--restarts", "2"], "--restarts: transfer is deterministic"),
-        (["--attack", "fgsm", "--steps", "3"], "--steps has no effect on fgsm"),
-        (["--attack", "lbfgs", "--norm", "linf"], "--norm has no effect on lbfgs"),
+        (["--attack", "bim", "--restarts", "2"], "--restarts is not supported by bim"),
+        (["--attack", "transfer", "--restarts", "2"], "--restarts is not supported by transfer"),
+        (["--attack", "fgsm", "--steps", "3"], "--steps is not supported by fgsm"),
+        (["--attack", "lbfgs", "--norm", "linf"], "--norm is not supported by lbfgs"),
         (["--norm", "l7"], "argument --norm: invalid choice: 'l7'"),
     ],
 )
@@ -138,8 +138,8 @@ def test_options_that_graphs_do_not_support(
     folder = run("--model", "gcn", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
     for options, message in (
         (["--attack", "pgd"], "unknown attack 'pgd'; did you mean 'prbcd'"),
-        (["--norm", "l2"], "--norm has no effect on prbcd"),
-        (["--target", "1"], "--target: prbcd cannot be targeted"),
+        (["--norm", "l2"], "--norm is not supported by prbcd"),
+        (["--target", "1"], "--target is not supported by prbcd"),
         (
             ["--other_models", "x.ckpt"],
             "--other_models works only with models of images",
