@@ -109,16 +109,13 @@ class AdversarialTraining(Callback):
     def adversarial_step(
         self, module: Classifier, step: Any, batch: Any, attack: Attack
     ) -> dict[str, Any]:
-        """Run the module's step on the attacked batch.
+        """Run the module's step on the attacked batch and return its loss and metrics.
 
         Args:
             module: the classifier.
             step: its own step.
             batch: training batch.
             attack: attack with its seed and ε for this batch.
-
-        Returns:
-            The loss and named metrics, as the module's step does.
         """
         fraction = self.adversarial_fraction
         if not isinstance(batch, tuple | list):
