@@ -86,10 +86,10 @@ def run(
     return Result(
         x, y, axes, {name: over_plane(model, *axes) for name, model in both.items()},
         ways(plain, x, y, eps, seed), budgets,
-        {name: r.clean for name, r in found.items()},
-        {name: r.accuracy["PGD"] for name, r in found.items()}, tuple(trained_at),
-        [judged[e].clean for e in trained_at],
-        [judged[e].accuracy["PGD"][0] for e in trained_at], eps, linear_case(seed),
+        {name: r.clean_accuracy for name, r in found.items()},
+        {name: r.robust_accuracy["PGD"] for name, r in found.items()}, tuple(trained_at),
+        [judged[e].clean_accuracy for e in trained_at],
+        [judged[e].robust_accuracy["PGD"][0] for e in trained_at], eps, linear_case(seed),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The first attack of all: a sample near x, by L-BFGS on a penalty."""
+"""The L-BFGS attack of Szegedy et al."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from torch import Tensor
 
 from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
-from zoo.attacks.minimal import MinimumNormAttack
-from zoo.errors import InputError
+from zoo.attacks.minimum_norm import MinimumNormAttack
+from zoo.errors import check_positive
 from zoo.functional.lbfgs import minimize
 
 
 @dataclass(frozen=True, kw_only=True)
-class PenaltyAttack(MinimumNormAttack):
-    """min ‖x − x′‖² + c · CE(x′, t) inside the bounds, for the smallest c that gives the class t.
+class LBFGSAttack(MinimumNormAttack):
+    """L-BFGS attack: min ‖x − x′‖² + c · CE(x′, t) within the bounds for the smallest c.
 
-    Without a target, CE is −log(1 − p_y), the cross-entropy of "any other class". Each minimisation
-    is batched L-BFGS on the gradients of autograd, from where the last one ended; c is searched for
-    each sample by itself, ×10 until there is an adversarial sample, then by bisection of log c. The
-    nearest of all that were adversarial is kept.
+    Without a target t, CE is −log(1 − p_y), the cross-entropy of "any other class". Each
+    minimization is batched L-BFGS that starts from the solution for the previous c. c is searched
+    for each sample independently: ×10 until there is an adversarial sample, then by bisection of
+    log c. The result is the nearest adversarial sample of all minimizations.
 
     Args:
-        search_steps: values of c for each sample, default 10.
-        steps: of L-BFGS for each c, default 20.
-        initial_c: default 0.1.
-        shrink: see :class:`~zoo.attacks.minimal.MinimumNormAttack`.
+        search_steps: number of values of c for each sample, default 10.
+        steps: number of L-BFGS steps for each c, default 20.
+        initial_c: first value of c, default 0.1.
+        line_search_steps: see :class:`~zoo.attacks.minimum_norm.MinimumNormAttack`.
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: a c that is not positive.
+        InputError: c that is not positive.
 
     Source: Szegedy et al., Intriguing properties of neural networks, 2014, section 4.1.
     """
@@ -42,8 +42,7 @@ class PenaltyAttack(MinimumNormAttack):
     initial_c: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.initial_c <= 0:
-            raise InputError(f"PenaltyAttack: initial_c must be positive, got {self.initial_c}")
+        check_positive(initial_c=self.initial_c)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
@@ -52,33 +51,35 @@ class PenaltyAttack(MinimumNormAttack):
         best = x.clone()
         distance = torch.full((len(x),), torch.inf).to(x)
         with torch.no_grad():
-            right = goal.reached(model(x))
-        distance[right] = 0.0
+            is_adversarial = goal.is_reached(model(x))
+        distance[is_adversarial] = 0.0
         c = torch.full_like(distance, self.initial_c)
         low, high = torch.zeros_like(c), torch.full_like(c, torch.inf)
         point = x
         for _ in range(self.search_steps):
             point = self._minimize(model, x, point, goal, c)
             with torch.no_grad():
-                reached = goal.reached(model(point))
-            far = (point - x).flatten(1).norm(dim=1)
-            better = reached & (far < distance)
-            best[better], distance[better] = point[better], far[better]
-            high, low = torch.where(reached, c, high), torch.where(reached, low, c)
-            between = torch.where(low > 0, (low * high).sqrt(), high / 10)
-            c = torch.where(high.isinf(), c * 10, between)
-        return self.toward(model, x, best, goal) if self.shrink else best
+                is_adversarial = goal.is_reached(model(point))
+            norm = (point - x).flatten(1).norm(dim=1)
+            is_nearer = is_adversarial & (norm < distance)
+            best[is_nearer], distance[is_nearer] = point[is_nearer], norm[is_nearer]
+            high = torch.where(is_adversarial, c, high)
+            low = torch.where(is_adversarial, low, c)
+            middle = torch.where(low > 0, (low * high).sqrt(), high / 10)
+            c = torch.where(high.isinf(), c * 10, middle)
+        return self.line_search(model, x, best, goal) if self.line_search_steps else best
 
     def _minimize(
         self, model: ScoreFunction, x: Tensor, point: Tensor, goal: Goal, c: Tensor
     ) -> Tensor:
+        """Minimize the objective from ``point``; the solver works on flat rows, (B, n)."""
         shape = x.shape[1:]
         flat = x.flatten(1)
 
         def objective(points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 inputs = points.detach().view(-1, *shape).requires_grad_()
-                entropy = F.softplus(-goal.rows(rows).loss(model(inputs), "cross_entropy"))
+                entropy = F.softplus(-goal.select(rows).loss(model(inputs), "cross_entropy"))
                 penalty = c[rows] * entropy
                 gradient = torch.autograd.grad(penalty.sum(), inputs)[0].flatten(1)
             delta = points - flat[rows]
