@@ -10,7 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.functional.attention import attention, attention_weights, rotate, self_attention
+from zoo.functional.attention import (
+    apply_rotary_embedding,
+    attention,
+    attention_weights,
+    self_attention,
+)
 
 
 class SimpleSelfAttention(nn.Module):
@@ -40,7 +45,7 @@ class AttentionContext:
         mask: True where a query may attend, broadcastable to (B, heads, T, S); default all.
         bias: added to the scores, (heads, T, S).
         causal: whether tokens see none after them. Where ``mask`` is given it says so already.
-        turn: of :func:`zoo.functional.attention.rotation`, for the tokens' positions.
+        turn: of :func:`zoo.functional.attention.rotary_embedding`, for the tokens' positions.
         valid: which tokens are no padding, (B, T); all of them come before the padding.
         memory: what a decoder reads beside its own tokens, (B, S, dim).
         memory_mask: which of it, broadcastable to (B, heads, T, S).
@@ -131,7 +136,8 @@ class MultiHeadAttention(nn.Module):
         """Tokens attend to each other; with a cache, to those before them too."""
         q, k, v = self._queries(x), *self._keys_and_values(x)
         if context.turn is not None:
-            q, k = rotate(q, context.turn), rotate(k, context.turn)
+            q = apply_rotary_embedding(q, context.turn)
+            k = apply_rotary_embedding(k, context.turn)
         if cache is not None:
             k, v = cache.extend(k, v)
         return self._attend(

@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.functional.attention import alibi_slopes, distance_buckets, rotation, sinusoids
+from zoo.functional.attention import (
+    alibi_slopes,
+    relative_position_buckets,
+    rotary_embedding,
+    sinusoidal_encoding,
+)
 
 
 class NoPosition(nn.Module):
@@ -51,7 +56,7 @@ class LearnedPositions(NoPosition):
 
 
 class SinusoidalPositions(NoPosition):
-    """x + α · sinusoids(position), see :func:`zoo.functional.attention.sinusoids`; α is learned.
+    """x + α · :func:`~zoo.functional.attention.sinusoidal_encoding`; α is learned.
 
     It starts where the waves are as large as embeddings with standard deviation 0.02: with α = 1
     they would drown them (Li et al., Neural speech synthesis with transformer network, 2019,
@@ -63,7 +68,7 @@ class SinusoidalPositions(NoPosition):
         self.scale = nn.Parameter(torch.tensor(0.02 * 2**0.5))
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + self.scale * sinusoids(positions.to(x.dtype), x.shape[-1]).to(x)
+        return x + self.scale * sinusoidal_encoding(positions.to(x.dtype), x.shape[-1]).to(x)
 
 
 class RelativeBias(NoPosition):
@@ -82,7 +87,7 @@ class RelativeBias(NoPosition):
 
     def bias(self, queries: Tensor, keys: Tensor) -> Tensor:
         distance = keys[None, :] - queries[:, None]
-        buckets = distance_buckets(distance, self.buckets, causal=self.causal)
+        buckets = relative_position_buckets(distance, self.buckets, causal=self.causal)
         return self.embedding(buckets).permute(2, 0, 1)
 
 
@@ -103,7 +108,7 @@ class ALiBi(NoPosition):
 class Rotary(NoPosition):
     """Queries and keys turned by angles proportional to their positions.
 
-    See :func:`zoo.functional.attention.rotate`.
+    See :func:`zoo.functional.attention.apply_rotary_embedding`.
     """
 
     def __init__(self, dim: int, heads: int, length: int, causal: bool) -> None:
@@ -115,7 +120,7 @@ class Rotary(NoPosition):
             )
 
     def rotation(self, positions: Tensor) -> Tensor:
-        return rotation(positions, self.head_dim)
+        return rotary_embedding(positions, self.head_dim)
 
 
 POSITIONS: dict[str, type[NoPosition]] = {
