@@ -16,7 +16,7 @@ from zoo.functional.distances import (
     kernel_distance,
     precision_recall_density_coverage,
 )
-from zoo.functional.jacobians import jacobian_norm
+from zoo.functional.jacobians import squared_jacobian_norm
 from zoo.functional.moments import FactoredMoments, Moments
 from zoo.metrics.features import ClassifierFeatures, features_of
 from zoo.metrics.latent import (
@@ -184,7 +184,7 @@ def robustness(judged: LatentEvaluation) -> Iterator[Measurement]:
     )
     few = x[:CHUNK]
     if len(model.encode(few[:1])[0]) <= JACOBIAN:
-        norm = jacobian_norm(model.encode, few).detach().mean()
+        norm = squared_jacobian_norm(model.encode, few).detach().mean()
         yield Measurement(
             "jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images"
         )

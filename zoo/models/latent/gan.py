@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
-from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
+from zoo.functional.gan import GAN_OBJECTIVES, gradient_penalty, r1_penalty
 from zoo.metrics.samples import CoverageMeasure, ModeMeasure
 from zoo.models.latent.adversarial import AdversarialTask
 from zoo.models.latent.conditional import ClassConditional
@@ -113,11 +113,11 @@ class GAN(AdversarialTask):
         **players: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **players)
-        check_choice("objective", objective, OBJECTIVES)
+        check_choice("objective", objective, GAN_OBJECTIVES)
         check_choice("penalty", penalty, PENALTIES)
         check_at_least(1, penalty_every=penalty_every)
         check_non_negative(penalty_weight=penalty_weight)
-        self.objective = OBJECTIVES[objective]
+        self.objective = GAN_OBJECTIVES[objective]
         self._window: list[tuple[Tensor, Tensor | None]] = []  # codes and classes since a step
 
     # -- networks -------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class GAN(AdversarialTask):
     def discriminator_losses(self, x: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """The critic's loss and how often it is right."""
         real, false = self.scores(x, fake, y)
-        losses = self.objective.discriminator(real, false)
+        losses = self.objective.discriminator_loss(real, false)
         loss = losses[0].mean() + losses[1].mean()
         middle: Tensor | float | None = self.objective.threshold
         if middle is None:  # only differences mean something: halfway between the means
@@ -221,7 +221,7 @@ class GAN(AdversarialTask):
 
     def generator_loss(self, fake: Tensor, y: Tensor | None) -> Tensor:
         """The generator's loss on samples."""
-        return self.objective.generator(self.discriminate(fake, y)).mean()
+        return self.objective.generator_loss(self.discriminate(fake, y)).mean()
 
     def discriminator_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None) -> Tensor | None:
         """The weighted penalty on the critic's slope, in the steps that are due."""
