@@ -19,7 +19,7 @@ from callbacks.figures import (
 )
 from zoo import plots
 from zoo.errors import InputError
-from zoo.functional.meshes import relative_stretch
+from zoo.functional.meshes import edge_length_distortion
 from zoo.functional.paths import linear_path
 from zoo.functional.voxels import voxel_faces
 
@@ -140,7 +140,7 @@ class ShapePaths(FigureCallback):
     straight between codes, and the path of least change.
 
     The two are those evaluation shapes that differ most. A row's number is
-    :func:`zoo.functional.meshes.relative_stretch`.
+    :func:`zoo.functional.meshes.edge_length_distortion`.
 
     Args:
         num_samples: evaluation shapes among which to choose, default 100.
@@ -167,7 +167,7 @@ class ShapePaths(FigureCallback):
         for kind, label in (("linear", "codes, straight"), ("isometric", "codes, isometric")):
             ways[label] = model.interpolate(x0, x1, self.steps, kind)[:, 0]
         labels = [
-            f"{name}: {relative_stretch(way, x0[0], x1[0], model.edges):.1%}"
+            f"{name}: {edge_length_distortion(way, x0[0], x1[0], model.edges):.1%}"
             for name, way in ways.items()
         ]
         rows = [model.to_images(way) for way in ways.values()]

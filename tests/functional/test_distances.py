@@ -33,9 +33,11 @@ def test_frechet_distance_by_the_matrix_root() -> None:
     expected = float((real.mean(0) - fake.mean(0)).square().sum()) + np.trace(
         c1 + c2 - 2 * root.real
     )
-    ours = frechet_distance(Moments.of(real), Moments.of(fake))
+    ours = frechet_distance(Moments.from_samples(real), Moments.from_samples(fake))
     assert float(ours) == pytest.approx(float(expected), rel=1e-9)
-    assert float(frechet_distance(Moments.of(real), Moments.of(real))) == pytest.approx(0, abs=1e-9)
+    assert float(
+        frechet_distance(Moments.from_samples(real), Moments.from_samples(real))
+    ) == pytest.approx(0, abs=1e-9)
 
 
 def test_frechet_distance_is_torchmetrics() -> None:
@@ -47,14 +49,16 @@ def test_frechet_distance_is_torchmetrics() -> None:
     metric = FrechetInceptionDistance(Flat(), input_img_size=(3, 2, 2)).set_dtype(torch.float64)
     metric.update(real, real=True)
     metric.update(fake, real=False)
-    ours = frechet_distance(*(Moments.of(x.double().flatten(1) / 255) for x in (real, fake)))
+    ours = frechet_distance(
+        *(Moments.from_samples(x.double().flatten(1) / 255) for x in (real, fake))
+    )
     assert float(ours) == pytest.approx(float(metric.compute()), rel=1e-5)
 
 
 def test_frechet_distance_of_singular_covariances() -> None:
     real, fake = sets()
     real[:, 0], fake[:, 0] = 1.0, 3.0  # a feature that never varies
-    assert float(frechet_distance(Moments.of(real), Moments.of(fake))) > 4
+    assert float(frechet_distance(Moments.from_samples(real), Moments.from_samples(fake))) > 4
 
 
 def test_kernel_distance_is_torchmetrics_and_unbiased() -> None:

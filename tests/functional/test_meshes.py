@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.functional.meshes import face_areas, face_vectors, sample_surface
+from zoo.functional.meshes import area_weighted_face_normals, face_areas, sample_surface
 
 SQUARE = torch.tensor([[0.0, 0.0, 1.0], [3.0, 0.0, 1.0], [3.0, 2.0, 1.0], [0.0, 2.0, 1.0]])
 FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -13,8 +13,8 @@ FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
 def test_areas_and_normals_of_a_rectangle() -> None:
     assert face_areas(SQUARE, FACES).tolist() == [3.0, 3.0]
-    assert face_vectors(SQUARE, FACES).tolist() == [[0.0, 0.0, 6.0]] * 2
-    assert face_vectors(SQUARE, FACES.flip(1)).tolist() == [[0.0, 0.0, -6.0]] * 2
+    assert area_weighted_face_normals(SQUARE, FACES).tolist() == [[0.0, 0.0, 6.0]] * 2
+    assert area_weighted_face_normals(SQUARE, FACES.flip(1)).tolist() == [[0.0, 0.0, -6.0]] * 2
 
 
 def test_points_are_even_over_the_surface() -> None:

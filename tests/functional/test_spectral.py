@@ -12,11 +12,11 @@ from datamodules.bodies import body
 from datamodules.isometric import CUTS, bend, sheet
 from zoo.functional.meshes import (
     check_manifold,
-    edge_counts,
+    edge_length_distortion,
     edge_lengths,
+    edges_with_face_counts,
     mesh_edges,
     orient_faces,
-    relative_stretch,
 )
 from zoo.functional.points import random_rotations
 from zoo.functional.spectral import (
@@ -243,7 +243,7 @@ def test_faces_are_turned_alike() -> None:
     one, other = spectral_operators(vertices, mixed, 9), spectral_operators(vertices, faces, 9)
     torch.testing.assert_close(one.eigenvalues, other.eigenvalues, rtol=0, atol=1e-9)
     moebius = torch.tensor([(0, 1, 2), (1, 3, 2), (2, 3, 4), (3, 5, 4), (4, 5, 1), (5, 0, 1)])
-    assert int(edge_counts(moebius)[1].max()) == 2
+    assert int(edges_with_face_counts(moebius)[1].max()) == 2
     with pytest.raises(ValueError, match="one side only"):
         orient_faces(moebius)
 
@@ -252,9 +252,9 @@ def test_stretch_of_a_way() -> None:
     first, edges = CORNERS, mesh_edges(TETRAHEDRON)
     last = 2 * first
     straight = torch.stack([first, 1.5 * first, last])
-    assert relative_stretch(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
+    assert edge_length_distortion(straight, first, last, edges) == pytest.approx(0, abs=1e-12)
     late = torch.stack([first, 1.2 * first, last])
-    assert relative_stretch(late, first, last, edges) == pytest.approx(0.3 / 4.5)
+    assert edge_length_distortion(late, first, last, edges) == pytest.approx(0.3 / 4.5)
 
 
 def test_slopes_of_eigenvalues_are_those_of_finite_differences() -> None:

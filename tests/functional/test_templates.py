@@ -7,7 +7,7 @@ import torch
 
 from datamodules.bodies import body
 from datamodules.isometric import CUTS, sheet
-from zoo.functional.meshes import edge_counts, mesh_edges
+from zoo.functional.meshes import edges_with_face_counts, mesh_edges
 from zoo.functional.templates import coarsen, pack_template, spirals, unpack_template
 
 REST = body()
@@ -25,7 +25,7 @@ def test_a_template_as_text() -> None:
 def test_a_coarser_mesh_is_a_closed_surface_and_carries_linear_functions() -> None:
     coarse = coarsen(REST.vertices, REST.faces, 260)
     assert len(coarse.kept.unique()) == 260
-    counts = edge_counts(coarse.faces)[1]
+    counts = edges_with_face_counts(coarse.faces)[1]
     assert float((counts == 2).double().mean()) > 0.99  # nearly all edges have two faces
     torch.testing.assert_close(coarse.weights.sum(1), torch.ones(len(REST.vertices)).double())
     assert bool((coarse.weights >= 0).all())

@@ -154,9 +154,9 @@ def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
         return
     # few samples of many numbers take less room as a triangular factor
     kind = FactoredMoments if len(x) < features else Moments
-    moments = kind.of(x[:CHUNK].flatten(1))
+    moments = kind.from_samples(x[:CHUNK].flatten(1))
     for part in x[CHUNK:].split(CHUNK):
-        moments = moments.merge(kind.of(part.flatten(1)))
+        moments = moments.merge(kind.from_samples(part.flatten(1)))
     components = spectrum(moments, dims)[1]
     centered = test.flatten(1).to(moments.mean) - moments.mean
     left = centered - centered @ components @ components.mT
@@ -206,7 +206,7 @@ def samples(
     real, train = judged.test[0][:count], judged.train[0][:count]
     for name, network in networks.items():
         features = features_of(network, real)
-        moments = Moments.of(features)
+        moments = Moments.from_samples(features)
         mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
         if isinstance(judged.model, ClassConditional) and isinstance(network, ClassifierFeatures):
             yield _obedience(judged, count, network.classifier, mark)
@@ -215,7 +215,7 @@ def samples(
             suffix = f"_{sampler}" if index else ""
             against = f"{count:,} samples ({sampler}) and {len(real):,} test images"
             yield Measurement(
-                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.of(fakes))),
+                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.from_samples(fakes))),
                 f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
             )  # fmt: skip
             yield Measurement(
@@ -229,14 +229,14 @@ def samples(
             ).items():
                 meaning = f"k = {judged.neighbors} in {name}; {against}"
                 yield Measurement(f"{measure}{suffix}", float(value), meaning)
-        floor = frechet_distance(moments, Moments.of(features_of(network, train)))
+        floor = frechet_distance(moments, Moments.from_samples(features_of(network, train)))
         yield Measurement(
             f"fid_{name}_data", float(floor),
             f"{len(train):,} training images in place of samples",
         )  # fmt: skip
         fresh = features_of(network, judged.untrained().sample(count, "prior"))
         yield Measurement(
-            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.of(fresh))),
+            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.from_samples(fresh))),
             f"{count:,} samples of the model before training in their place",
         )  # fmt: skip
 

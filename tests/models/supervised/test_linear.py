@@ -208,14 +208,14 @@ def test_targets_of_another_shape_do_not_broadcast() -> None:
 
 def test_moments_of_parts_are_those_of_the_whole() -> None:
     rows = torch.randn(90, 4).double() + 1e6
-    total = Moments.of(rows[:7])
+    total = Moments.from_samples(rows[:7])
     for part in rows[7:].split(11):
-        total = total.merge(Moments.of(part))
+        total = total.merge(Moments.from_samples(part))
     assert total.n == 90
     torch.testing.assert_close(total.mean, rows.mean(0), rtol=1e-15, atol=0)
     # the raw sums of squares would have lost every digit: 1e12 against a variance of 1
     torch.testing.assert_close(total.scatter / 89, rows.mT.cov(), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(total.about_zero(), rows.mT @ rows, rtol=1e-12, atol=0)
+    torch.testing.assert_close(total.uncentered_scatter(), rows.mT @ rows, rtol=1e-12, atol=0)
 
 
 def test_normal_equations_of_badly_scaled_columns() -> None:

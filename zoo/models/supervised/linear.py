@@ -92,7 +92,7 @@ class LinearRegression(MomentsTask, Regressor):
         features, hp = self.num_features(), self.hparams
         self._check_finite(moments.mean[:features])
         self._check_finite(moments.mean[features:], "target")
-        scatter = moments.scatter if hp["intercept"] else moments.about_zero()
+        scatter = moments.scatter if hp["intercept"] else moments.uncentered_scatter()
         gram, cross = scatter[:features, :features], scatter[:features, features:]
         terms = moments.n * self.num_targets
         if hp["solver"] == "fista":
