@@ -50,7 +50,7 @@ def test_no_step_of_norm_one_ascends_faster(norm: str) -> None:
 
 @pytest.mark.parametrize(("norm", "dims"), [("linf", 18), ("l2", 18), ("point", 3)])
 def test_random_points_are_uniform_in_the_ball(norm: str, dims: int) -> None:
-    """The ball with the radius 2^(−1/d) contains half of them; for linf, test each coordinate."""
+    """Half of the points have a norm below 2^(−1/d) ε; for linf, each coordinate is tested."""
     x = torch.rand(20_000, 6, 3, dtype=torch.float64)
     points = uniform_in_ball(SampleRNG(x), x, 2.0, norm)
     assert delta_norm(points, norm).max() <= 2.0

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.functional.graphs import jaccard_similarity, symmetrize_edges, unique_undirected_edges
-from zoo.functional.points import move_to_nearest_kept, nearest_neighbors
+from zoo.functional.points import nearest_neighbors, replace_dropped_points
 
 
 class PurifiedModel:
@@ -66,4 +66,4 @@ def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1)
     _, squares = nearest_neighbors(points, points, neighbors + 1)
     far = squares[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N); the first is the point itself
     limit = far.mean(1) + deviations * far.std(1)
-    return move_to_nearest_kept(points, far > limit[:, None])
+    return replace_dropped_points(points, far > limit[:, None])

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, ScoreFunction
 from zoo.attacks.goals import Goal, check_loss
 from zoo.errors import InputError
-from zoo.functional.points import move_to_nearest_kept
+from zoo.functional.points import replace_dropped_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,4 +147,4 @@ class PointDropping(GreedyAttack):
         return -(gradient * away).sum(2) * away.norm(dim=2)
 
     def change(self, x: Tensor, chosen: Tensor) -> Tensor:
-        return move_to_nearest_kept(x, chosen)
+        return replace_dropped_points(x, chosen)

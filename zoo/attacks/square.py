@@ -77,7 +77,7 @@ class Square(EpsilonAttack):
                 on = ~broken
                 found[rows[broken]] = best[broken]
                 rows, x, best, loss = rows[on], x[on], best[on], loss[on]
-                goal, streams = goal.rows(on), streams.rows(on)
+                goal, streams = goal.rows(on), streams.select(on)
             if not len(rows):
                 return found
             new = self.inside(x, self._propose(x, best, streams, self._side(x, query)))

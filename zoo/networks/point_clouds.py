@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from zoo.functional.points import (
     ball_query,
     farthest_point_sampling,
-    gather_points,
+    gather_rows,
     interpolate_features,
     nearest_neighbors,
-    pair_features,
+    rotation_invariant_features,
 )
 
 
@@ -134,11 +134,11 @@ class SetAbstraction(nn.Module):
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         count = max(1, round(self.share * points.shape[1]))
-        centers = gather_points(points, farthest_point_sampling(points, count))
+        centers = gather_rows(points, farthest_point_sampling(points, count))
         numbers = ball_query(centers, points, self.radius, self.k)
-        near = (gather_points(points, numbers) - centers[:, :, None]) / self.radius
+        near = (gather_rows(points, numbers) - centers[:, :, None]) / self.radius
         if features is not None:
-            near = torch.cat([near, gather_points(features, numbers)], -1)
+            near = torch.cat([near, gather_rows(features, numbers)], -1)
         return centers, self.mlp(near).amax(2)
 
 
@@ -247,7 +247,7 @@ class InvariantDGCNN(DGCNN):
     """A :class:`DGCNN` that sees distances alone: rotations and reflections change nothing.
 
     The k neighbours are those in space, the same in every layer; each pair brings the six distances
-    of :func:`~zoo.functional.points.pair_features`.
+    of :func:`~zoo.functional.points.rotation_invariant_features`.
 
     Args:
         width, k, local: see :class:`DGCNN`.
@@ -260,7 +260,7 @@ class InvariantDGCNN(DGCNN):
 
     def pairs(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
         numbers, _ = nearest_neighbors(points, points, min(self.k, points.shape[1]))
-        known = pair_features(points, numbers)
+        known = rotation_invariant_features(points, numbers)
 
         def make(h: Tensor | None) -> Tensor:
             return known if h is None else torch.cat([differences(h, numbers), known], -1)
@@ -271,7 +271,7 @@ class InvariantDGCNN(DGCNN):
 def differences(h: Tensor, numbers: Tensor) -> Tensor:
     """[h_i, h_j − h_i] for the neighbours j of each i, (B, N, C), (B, N, k) → (B, N, k, 2 C)."""
     own = h[:, :, None].expand(-1, -1, numbers.shape[2], -1)
-    return torch.cat([own, gather_points(h, numbers) - own], -1)
+    return torch.cat([own, gather_rows(h, numbers) - own], -1)
 
 
 def joined(local: Tensor, shape: Tensor) -> Tensor:
