@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks.figures import FigureCallback, evaluation_mode, run_dir
 from zoo import plots
 from zoo.errors import InputError
-from zoo.functional.tokenization import UnknownSymbolError
+from zoo.functional.tokenization import UnknownTokenError
 from zoo.networks.attention import recorded_weights
 from zoo.networks.position_encoding import position_vectors
 from zoo.networks.sequence_network import SequenceNetwork
@@ -164,7 +164,7 @@ class TextSamples(Callback):
         if self.prompt is not None:
             try:
                 numbers = pl_module.tokenizer.encode(self.prompt)
-            except UnknownSymbolError as error:
+            except UnknownTokenError as error:
                 raise InputError(f"TextSamples, prompt: {error}") from None
             if not 1 <= len(numbers) <= pl_module.length:
                 raise InputError(

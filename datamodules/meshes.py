@@ -123,7 +123,7 @@ class MeshDataModule(GraphLists):
             name = f"{mesh.name}: " if "name" in mesh else ""
             raise DataError(f"{name}{error}") from None
         pos = centered(mesh.pos.double(), mesh.face.T)
-        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.as_batch())
+        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **found.data_attributes())
 
     def _operators(self, vertices: Tensor, faces: Tensor) -> MeshOperators:
         if not self.cached:

@@ -269,7 +269,7 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     moved = (found.pos - sheets.pos).norm(dim=1)
     assert 0.04 < moved.max() <= 0.05 + 1e-6
     third = found.to_data_list()[2]
-    wanted = spectral_operators(third.pos, third.face.T, 16).as_batch()
+    wanted = spectral_operators(third.pos, third.face.T, 16).data_attributes()
     for name, value in wanted.items():
         torch.testing.assert_close(third[name], value)
     alone = type(sheets).from_data_list([sheets.to_data_list()[2]])

@@ -245,7 +245,7 @@ FAULTS = {
         f"OFF\n5 5 0\n{lines([*VERTICES, (5, 5, 5)])}{lines([*TETRAHEDRON, (0, 1, 4)], '3 ')}",
         r"non-manifold: the edge \[0, 1\] belongs to 3 faces",
     ),
-    "small": (off(), "3 eigenfunctions need a mesh of 5 vertices, it has 4"),
+    "small": (off(), "3 eigenpairs need at least 5 vertices, the mesh has 4"),
 }
 
 

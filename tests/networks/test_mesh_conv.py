@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from datamodules.bodies import body
-from zoo.functional.templates import coarsen, spirals
+from zoo.functional.templates import coarsen_mesh, spiral_indices
 from zoo.networks.mesh_conv import (
     CONV_TYPES,
     MeshHierarchy,
@@ -23,7 +23,7 @@ REST = body()
 
 def test_a_spiral_convolution_is_a_linear_map_of_its_spiral() -> None:
     torch.manual_seed(0)
-    walk = spirals(REST.vertices, REST.faces, 7)
+    walk = spiral_indices(REST.vertices, REST.faces, 7)
     conv = SpiralConv(walk, 3, 5).double()
     x = torch.randn(2, len(REST.vertices), 3, dtype=torch.float64)
     vertex = 123
@@ -32,7 +32,7 @@ def test_a_spiral_convolution_is_a_linear_map_of_its_spiral() -> None:
 
 
 def test_what_is_kept_comes_back() -> None:
-    coarser = coarsen(REST.vertices, REST.faces, 200)
+    coarser = coarsen_mesh(REST.vertices, REST.faces, 200)
     x = torch.randn(2, len(REST.vertices), 3, dtype=torch.float64)
     pooled = MeshPool(coarser)(x)
     back = MeshUnpool(coarser)(pooled)

@@ -23,7 +23,7 @@ from zoo.functional.norm_balls import broadcast_per_sample, delta_norm
 from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
-    eigenbasis,
+    laplacian_eigenbasis,
     spectral_operators,
     vertex_masses,
 )
@@ -37,7 +37,9 @@ def smooth_bases(vertices: Tensor, faces: Tensor, count: int) -> Tensor:
     bases = []
     for shape in vertices.detach().double().cpu():
         mass = vertex_masses(shape, faces.cpu())
-        bases.append(eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:])
+        bases.append(
+            laplacian_eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:]
+        )
     if not bases:
         return vertices.new_empty(0, vertices.shape[1], count)
     return torch.stack(bases).to(vertices)
@@ -178,7 +180,7 @@ class OnMeshes(AttackWrapper):
         found.pos = pos
         if "eigenvectors" in mesh:
             pairs = mesh.eigenvectors.shape[1]
-            ready = spectral_operators(pos.cpu(), mesh.face.T.cpu(), pairs).as_batch()
+            ready = spectral_operators(pos.cpu(), mesh.face.T.cpu(), pairs).data_attributes()
             for name, value in ready.items():
                 found[name] = value.to(mesh[name])
         return found

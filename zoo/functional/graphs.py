@@ -53,7 +53,7 @@ def sample_absent_edges(
 
 
 def flip_edges(edge_index: Tensor, pairs: Tensor, num_nodes: int) -> Tensor:
-    """Remove the edges between the given pairs of nodes, and add an edge where there was none.
+    """Flip pairs of nodes: remove the edge of each pair that has one, add an edge to the others.
 
     Args:
         edge_index: edges of an undirected graph, both directions, (2, E).

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.functional.meshes import mesh_edges
-from zoo.functional.templates import CoarseLevel, coarsen, spirals
+from zoo.functional.templates import CoarseLevel, coarsen_mesh, spiral_indices
 from zoo.networks.mlp import make_activation
 
 CONV_TYPES = ("spiral", "cheb")
@@ -18,7 +18,7 @@ class SpiralConv(nn.Module):
     """A linear map of the features along a spiral around each vertex, W [x(s₁), …, x(s_S)] + b.
 
     Args:
-        spiral: of each vertex, (V, S); see :func:`zoo.functional.templates.spirals`.
+        spiral: of each vertex, (V, S); see :func:`zoo.functional.templates.spiral_indices`.
         in_dim, out_dim: features.
 
     Shapes: (B, V, in_dim) → (B, V, out_dim).
@@ -123,10 +123,12 @@ class MeshHierarchy:
                     f"pooling {tuple(factors)} leaves fewer than 4 of {len(self.meshes[0][0])} "
                     "vertices"
                 )
-            step = coarsen(vertices, faces, len(vertices) // factor)
+            step = coarsen_mesh(vertices, faces, len(vertices) // factor)
             self.steps.append(step)
             self.meshes.append((vertices[step.kept], step.faces))
-        self.spirals = [spirals(*mesh, size) for mesh in self.meshes] if kind == "spiral" else []
+        self.spirals = (
+            [spiral_indices(*mesh, size) for mesh in self.meshes] if kind == "spiral" else []
+        )
 
     def conv(self, level: int, in_dim: int, out_dim: int) -> nn.Module:
         """A convolution on the mesh of a level, 0 the template itself."""
