@@ -111,7 +111,7 @@ def test_invariance_to_rigid_motions_reflections_and_folds() -> None:
 
 
 def test_smooth_bending_converges_with_resolution() -> None:
-    """Bending a sheet to a cylinder slightly stretches its triangles, less so the finer they are."""
+    """Bending a sheet to a cylinder stretches its triangles, less so the finer they are."""
 
     def error(refine: int) -> float:
         flat, faces = sheet(("####", "####"), refine)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
 from zoo.functional.gan import GAN_OBJECTIVES, gradient_penalty, r1_penalty
-from zoo.metrics.samples import CoverageMeasure, ModeMeasure
+from zoo.metrics.samples import MixtureModeMetric, PrecisionRecallDensityCoverage
 from zoo.models.latent.adversarial import AdversarialTask
 from zoo.models.latent.conditional import ClassConditional
 from zoo.networks import MLP, Unflatten
@@ -301,9 +301,10 @@ class GAN(AdversarialTask):
     def make_metrics(self) -> dict[str, Metric]:
         hp = self.hparams
         if hp["modes"] is None:
-            return {kind: CoverageMeasure(kind) for kind in ("density", "coverage")}
-        kinds = {"modes_found": "found", "high_quality": "high_quality"}
-        return {k: ModeMeasure(kind, hp["modes"], hp["mode_std"]) for k, kind in kinds.items()}
+            names = ("density", "coverage")
+            return {name: PrecisionRecallDensityCoverage(name) for name in names}
+        names = ("modes_found", "high_quality")
+        return {name: MixtureModeMetric(name, hp["modes"], hp["mode_std"]) for name in names}
 
     def describe_metrics(self) -> dict[str, str]:
         modes = self.hparams["modes"]
