@@ -114,7 +114,8 @@ def edge_length_distortion(path: Tensor, first: Tensor, last: Tensor, edges: Ten
 
 def connected_components(faces: Tensor, num_vertices: int) -> Tensor:
     """Return the index of the connected component of each vertex, from 0, (V,)."""
-    return _graph_components(*mesh_edges(faces).unbind(1), num_vertices)
+    edges = mesh_edges(faces)
+    return _graph_components(edges[:, 0], edges[:, 1], num_vertices)
 
 
 def check_manifold(vertices: Tensor, faces: Tensor) -> None:
