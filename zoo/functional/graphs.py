@@ -1,7 +1,7 @@
 """Functions of the edges of a graph.
 
-An ``edge_index`` is PyG's, (2, E) with the source node in row 0 and the target node in row 1. Pairs
-(2, P) contain each undirected edge once, with the smaller node index in row 0.
+``edge_index`` is that of PyG, (2, E), with source nodes in row 0 and target nodes in row 1. Pairs,
+(2, P), contain each undirected edge once, with the smaller node index in row 0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def symmetrize_edges(pairs: Tensor) -> Tensor:
 def sample_absent_edges(
     pairs: Tensor, num_nodes: int, count: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Sample distinct pairs of different nodes that have no edge, uniformly.
+    """Sample distinct pairs of nodes without an edge, uniformly.
 
     Args:
         pairs: edges of the graph, (2, P), the smaller node in row 0.

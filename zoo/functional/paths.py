@@ -41,7 +41,7 @@ def spherical_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
 
 
 def interpolation_path(kind: str, z0: Tensor, z1: Tensor, steps: int) -> Tensor:
-    """Compute the path of a kind: :func:`linear_path` or :func:`spherical_path`.
+    """Compute a path of the given kind by :func:`linear_path` or :func:`spherical_path`.
 
     Args:
         kind: ``linear`` or ``spherical``.
