@@ -125,7 +125,7 @@ def test_text_is_written_as_training_goes_on(trainer: Callable[..., L.Trainer]) 
     heads = [line for line in written.splitlines() if line.startswith("── step")]
     assert heads == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
     assert written.count("import") >= 3
-    with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
+    with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not in the tokenizer's vocabulary"):
         trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
     with pytest.raises(InputError, match="TextSamples, prompt: 1 to 16 tokens, got 17"):
         trainer(callbacks=[TextSamples(prompt="e" * 17)], max_steps=5).fit(*language())
