@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.files import read_text
 from datamodules.token_rows import TokenRows
 from zoo.errors import DataError
-from zoo.functional.tokenization import BEGIN, END, SPECIALS, Tokenizer, make_tokenizer
+from zoo.functional.tokenization import BEGIN_ID, END_ID, Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation
 
@@ -111,12 +111,12 @@ class ParallelText(TokenRows):
     @property
     def tokenizer(self) -> str:
         """Description of the source's tokenizer."""
-        return self.codecs[0].describe()
+        return self.codecs[0].to_json()
 
     @property
     def target_tokenizer(self) -> str:
         """Description of the target's tokenizer."""
-        return self.codecs[1].describe()
+        return self.codecs[1].to_json()
 
     @property
     def vocab_size(self) -> int:
@@ -151,7 +151,7 @@ class ParallelText(TokenRows):
         return {}
 
     def _encode(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        begin, end = SPECIALS.index(BEGIN), SPECIALS.index(END)
+        begin, end = BEGIN_ID, END_ID
         source, target = self.codecs
         sources, targets = [], []
         for one, other in self.pairs[split]:

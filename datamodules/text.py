@@ -103,9 +103,8 @@ class Text(Tokenized, TensorDataModule):
         """The tokenizer; the list of its characters is that of the whole text, what it learns of
         words and pieces comes from the training split."""
         text = self.text if self.kind == "characters" else self.parts["train"]
-        spaces = self.kind == "words"
         return make_tokenizer(
-            self.kind, [text], self.largest, lowercase=self.lowercase, spaces=spaces
+            self.kind, [text], self.largest, lowercase=self.lowercase, keep_whitespace=True
         )
 
     @cached_property

@@ -13,7 +13,7 @@ class Tokenized:
     @property
     def tokenizer(self) -> str:
         """Description of the tokenizer, from which models make it again."""
-        return self.codec.describe()
+        return self.codec.to_json()
 
     @property
     def vocab_size(self) -> int:

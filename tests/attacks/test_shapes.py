@@ -272,7 +272,7 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     moved = (x_adv.pos - sheets.pos).norm(dim=1)
     assert 0.04 < moved.max() <= 0.05 + 1e-6
     third = x_adv.to_data_list()[2]
-    expected = spectral_operators(third.pos, third.face.T, 16).as_batch()
+    expected = spectral_operators(third.pos, third.face.T, 16).data_attributes()
     for name, value in expected.items():
         torch.testing.assert_close(third[name], value)
     single = type(sheets).from_data_list([sheets.to_data_list()[2]])

@@ -126,7 +126,9 @@ def test_text_is_written_during_training(trainer: Callable[..., L.Trainer]) -> N
     headings = [line for line in written.splitlines() if line.startswith("── step")]
     assert headings == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
     assert written.count("import") >= 3
-    with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
+    with pytest.raises(
+        InputError, match="TextSamples, prompt: '☃' is not in the tokenizer's vocabulary"
+    ):
         trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
     with pytest.raises(InputError, match="TextSamples, prompt: must have 1 to 16 tokens, got 17"):
         trainer(callbacks=[TextSamples(prompt="e" * 17)], max_steps=5).fit(*language())

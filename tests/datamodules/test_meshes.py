@@ -24,12 +24,12 @@ from datamodules.meshes import cached_operators
 from tests.datamodules.test_point_folder import TETRAHEDRON, VERTICES, lines, off, ply
 from zoo.errors import DataError, InputError
 from zoo.functional.meshes import (
+    area_weighted_face_normals,
     check_manifold,
     connected_components,
-    edge_counts,
     edge_lengths,
+    edges_with_face_counts,
     face_areas,
-    face_vectors,
     mesh_edges,
 )
 from zoo.functional.spectral import spectral_operators
@@ -55,7 +55,7 @@ def test_training_sheets_are_rolled_and_test_sheets_folded() -> None:
 
     def largest_crease(mesh: Any) -> float:
         """Return the largest angle between adjacent faces, in radians."""
-        normals = face_vectors(mesh.pos, mesh.face.T)
+        normals = area_weighted_face_normals(mesh.pos, mesh.face.T)
         normals = normals / normals.norm(dim=1, keepdim=True)
         sides = mesh.face.T[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).sort(1).values
         _, edge = sides.unique(dim=0, return_inverse=True)
@@ -115,7 +115,7 @@ def test_the_body_is_one_closed_surface() -> None:
     rest = build_body()
     check_manifold(rest.vertices, rest.faces)
     assert int(connected_components(rest.faces, len(rest.vertices)).max()) == 0
-    assert bool((edge_counts(rest.faces)[1] == 2).all())
+    assert bool((edges_with_face_counts(rest.faces)[1] == 2).all())
     a, b, c = rest.vertices[rest.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum() / 6
     assert 0.1 < float(volume) < 0.15  # positive: faces point outwards
@@ -282,7 +282,7 @@ FAULTS = {
         f"OFF\n5 5 0\n{lines([*VERTICES, (5, 5, 5)])}{lines([*TETRAHEDRON, (0, 1, 4)], '3 ')}",
         r"non-manifold: the edge \[0, 1\] belongs to 3 faces",
     ),
-    "small": (off(), "3 eigenfunctions need a mesh of 5 vertices, it has 4"),
+    "small": (off(), "3 eigenpairs need at least 5 vertices, the mesh has 4"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from zoo.functional.graphs import jaccard_similarity, symmetrize_edges, unique_undirected_edges
-from zoo.functional.points import move_to_nearest_kept, nearest_neighbors
+from zoo.functional.points import nearest_neighbors, replace_dropped_points
 
 
 class PurifiedModel:
@@ -69,4 +69,4 @@ def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1)
     # the first neighbor is the point itself
     distances = squared[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N)
     limit = distances.mean(1) + deviations * distances.std(1)
-    return move_to_nearest_kept(points, distances > limit[:, None])
+    return replace_dropped_points(points, distances > limit[:, None])

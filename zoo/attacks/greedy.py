@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
-from zoo.functional.points import move_to_nearest_kept
+from zoo.functional.points import replace_dropped_points
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,4 +149,4 @@ class PointDropping(GreedyAttack):
         return -(gradient * offset).sum(2) * offset.norm(dim=2)
 
     def apply(self, x: Tensor, mask: Tensor) -> Tensor:
-        return move_to_nearest_kept(x, mask)
+        return replace_dropped_points(x, mask)

@@ -12,7 +12,7 @@ from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.attacks.minimum_norm import MinimumNormAttack
 from zoo.errors import check_positive
-from zoo.functional.lbfgs import minimize
+from zoo.functional.lbfgs import minimize_in_box
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,4 +86,4 @@ class LBFGSAttack(MinimumNormAttack):
             return delta.square().sum(1) + penalty.detach(), gradient + 2 * delta
 
         low, high = self.bounds or (-torch.inf, torch.inf)
-        return minimize(objective, point.flatten(1), low, high, self.steps).view_as(x)
+        return minimize_in_box(objective, point.flatten(1), low, high, self.steps).view_as(x)

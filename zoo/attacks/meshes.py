@@ -24,7 +24,7 @@ from zoo.functional.norm_balls import broadcast_per_sample, delta_norm
 from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
-    eigenbasis,
+    laplacian_eigenbasis,
     spectral_operators,
     vertex_masses,
 )
@@ -40,7 +40,9 @@ def smooth_bases(vertices: Tensor, faces: Tensor, count: int) -> Tensor:
     bases = []
     for shape in vertices.detach().double().cpu():
         mass = vertex_masses(shape, faces.cpu())
-        bases.append(eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:])
+        bases.append(
+            laplacian_eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:]
+        )
     if not bases:
         return vertices.new_empty(0, vertices.shape[1], count)
     return torch.stack(bases).to(vertices)
@@ -204,7 +206,9 @@ class MeshAttack(AttackWrapper):
         attacked.pos = pos
         if "eigenvectors" in mesh:
             eigenpairs = mesh.eigenvectors.shape[1]
-            operators = spectral_operators(pos.cpu(), mesh.face.T.cpu(), eigenpairs).as_batch()
+            operators = spectral_operators(
+                pos.cpu(), mesh.face.T.cpu(), eigenpairs
+            ).data_attributes()
             for name, value in operators.items():
                 attacked[name] = value.to(mesh[name])
         return attacked

@@ -76,7 +76,7 @@ class Square(EpsilonAttack):
                 keep = ~is_reached
                 result[active[is_reached]] = best[is_reached]
                 active, x, best, loss = active[keep], x[keep], best[keep], loss[keep]
-                goal, rng = goal.select(keep), rng.rows(keep)
+                goal, rng = goal.select(keep), rng.select(keep)
             if not len(active):
                 return result
             candidate = self.project(x, self._propose(x, best, rng, self._side(x, query)))

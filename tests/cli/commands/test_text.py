@@ -50,7 +50,7 @@ def test_generation_needs_the_checkpoint_alone(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prompt", "the ☃ cat"], "'☃' is not among the 12 symbols"),
+        (["--prompt", "the ☃ cat"], "'☃' is not in the tokenizer's vocabulary of 12 tokens"),
         (["--prompt", "the cat sat on the mat"], "a prompt must have 1 to 16 tokens, got 22"),
         (["--temperature", "-1"], "temperature must not be negative, got -1.0"),
         (["--top-p", "2"], r"top_p must be in \(0, 1\], got 2.0"),

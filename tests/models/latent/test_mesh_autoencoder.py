@@ -15,7 +15,7 @@ import zoo
 from datamodules import Articulated, Digits
 from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
 from zoo.errors import InputError
-from zoo.functional.meshes import edge_lengths, relative_stretch
+from zoo.functional.meshes import edge_length_distortion, edge_lengths
 from zoo.functional.paths import linear_path, minimize_path_energy
 
 Trainer = Callable[..., L.Trainer]
@@ -117,7 +117,7 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
 
         assert energy(relaxed_) < energy(straight)
         through = linear_path(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
-        assert relative_stretch(relaxed_, *ends, made.edges) < relative_stretch(
+        assert edge_length_distortion(relaxed_, *ends, made.edges) < edge_length_distortion(
             through, x0[0], x1[0], made.edges
         )
 

@@ -16,7 +16,7 @@ from torch import Tensor
 import zoo
 from datamodules import Text
 from zoo import LanguageModel
-from zoo.functional.tokenization import UnknownSymbolError, make_tokenizer
+from zoo.functional.tokenization import UnknownTokenError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.generation import beam_search, filter_logits, sample_next_token
 from zoo.networks.position_encoding import POSITION_ENCODINGS
@@ -215,8 +215,8 @@ def test_a_prompt_must_fit_the_window(length: int) -> None:
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe"])
 def test_text_is_written_piece_by_piece(kind: str) -> None:
     text = "Straße, naïve; 漢字. " * 5
-    tokenizer = make_tokenizer(kind, [text], vocab_size=300, spaces=True)
-    model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.describe(), length=64)
+    tokenizer = make_tokenizer(kind, [text], vocab_size=300, keep_whitespace=True)
+    model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.to_json(), length=64)
     pieces = list(model.write("naïve", 30, generator=torch.Generator().manual_seed(0)))
     numbers = torch.tensor([tokenizer.encode("naïve")])
     whole = model.generate(numbers, 30, generator=torch.Generator().manual_seed(0))
@@ -227,8 +227,10 @@ def test_text_is_written_piece_by_piece(kind: str) -> None:
 
 def test_unknown_characters_of_a_prompt() -> None:
     tokenizer = make_tokenizer("characters", ["abc\n"])
-    model = make(vocab_size=4, tokenizer=tokenizer.describe())
-    with pytest.raises(UnknownSymbolError, match="'z' is not among the 4 symbols"):
+    model = make(vocab_size=4, tokenizer=tokenizer.to_json())
+    with pytest.raises(
+        UnknownTokenError, match="'z' is not in the tokenizer's vocabulary of 4 tokens"
+    ):
         list(model.write("abz", 3))
     with pytest.raises(ValueError, match="made without a tokenizer"):
         list(make().write("abc", 3))

@@ -135,7 +135,7 @@ class TextModel(SequenceModel):
 
 def token_labels(tokens: Tensor, tokenizer: Tokenizer) -> list[str]:
     """What each number of a row (T,) stands for; white space made visible."""
-    return [_visible(tokenizer.text_of(number)) for number in tokens.tolist()]
+    return [_visible(tokenizer.token_text(number)) for number in tokens.tolist()]
 
 
 def _visible(piece: str) -> str:

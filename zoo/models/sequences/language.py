@@ -100,7 +100,7 @@ class LanguageModel(TextModel):
     def make_metrics(self) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"perplexity": Perplexity()}
         if self.hparams["tokenizer"] is not None:
-            metrics["bits_per_char"] = BitsPerCharacter(self.tokenizer.characters())
+            metrics["bits_per_char"] = BitsPerCharacter(self.tokenizer.characters_per_token())
         return metrics
 
     # -- generation -----------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class LanguageModel(TextModel):
         A prompt of more than ``length`` tokens is an error; an empty one starts from a line break.
 
         Raises:
-            UnknownSymbolError: characters that the tokenizer does not know.
+            UnknownTokenError: characters that the tokenizer does not know.
         """
         numbers = self.tokenizer.encode(prompt or "\n")
         tokens = torch.tensor([numbers], device=self.device)

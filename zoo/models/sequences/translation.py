@@ -11,12 +11,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zoo.errors import check_at_least, check_fraction
-from zoo.functional.tokenization import BEGIN, END, PAD, SPECIALS, Tokenizer, load_tokenizer
+from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import Labels, SequenceModel, make_embedding, token_labels
 from zoo.models.sequences.generation import beam_search
 
-PADDING, START, STOP = (SPECIALS.index(name) for name in (PAD, BEGIN, END))
+PADDING, START, STOP = PAD_ID, BEGIN_ID, END_ID
 
 
 class Translator(SequenceModel):
