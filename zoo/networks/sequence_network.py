@@ -58,7 +58,8 @@ class SequenceConfig(TransformerConfig):
 
     def __post_init__(self) -> None:
         check_choice("layer_type", self.layer_type, LAYER_TYPES)
-        check_at_least(1, dim=self.dim, layers=self.layers, heads=self.heads, mlp_dim=self.mlp_dim)
+        check_at_least(1, dim=self.dim, heads=self.heads, mlp_dim=self.mlp_dim)
+        check_at_least(0, layers=self.layers)  # without layers, a classifier is a bag of words
         check_probability(dropout=self.dropout, attention_dropout=self.attention_dropout)
 
 
