@@ -66,7 +66,7 @@ def run(epochs: int = 8, samples: int = 4000, seed: int = 0) -> Result:
 
     Args:
         epochs: training epochs of both classifiers.
-        samples: number of sentences, at least 100; 80 % of them are for training.
+        samples: number of sentences, at least 100; 80% of them are for training.
         seed: random seed of sentences, initial weights, batches and random tokens.
     """
     check_at_least(1, epochs=epochs)

@@ -7,7 +7,7 @@ standard deviation 1/√d. Distances become equal: for two uniform points in the
 squared distance D² has mean d/6 and variance 7d/180, so D ≈ √(d/6) ± √(7/120) in every dimension,
 and the nearest of n points is hardly nearer than the farthest. Space becomes empty: on the torus
 [0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and it takes
-ln(0.05) / ln(1 − V) randomly placed balls to cover 95 % of the torus.
+ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
 
 Sources: Blum, Hopcroft and Kannan, Foundations of data science, chapter 2; Beyer et al., When is
 "nearest neighbor" meaningful?, 1999.
@@ -49,7 +49,7 @@ class Result:
     distances: Tensor  # (len(dims), points)
     ratios: Tensor  # nearest / farthest, (len(dims),)
     cover_dims: tuple[int, ...]
-    cover: Tensor  # random balls until 95 % of the torus is covered
+    cover: Tensor  # random balls until 95% of the torus is covered
 
 
 def run(
@@ -101,7 +101,7 @@ def expected_cover(d: int, radius: float, fraction: float = 0.95) -> float:
 
 
 def measured_cover(d: int, radius: float, rng: torch.Generator, probes: int = 2000) -> int:
-    """Return the number of random balls after which 95 % of random probe points are covered."""
+    """Return the number of random balls after which 95% of random probe points are covered."""
     points = torch.rand(probes, d, generator=rng)
     first_cover = torch.zeros(probes, dtype=torch.long)  # number of the ball, 0: not yet covered
     count = 0
@@ -131,7 +131,7 @@ def table(result: Result) -> Table:
         rows.append((f"nearest / farthest of {result.points:,} points, d = {d}", ratio))
     for d, count in zip(result.cover_dims, result.cover.tolist(), strict=True):
         theory = round(expected_cover(d, result.radius))
-        rows.append((f"balls of radius {result.radius:g} that cover 95 %, d = {d}", count, theory))
+        rows.append((f"balls of radius {result.radius:g} that cover 95%, d = {d}", count, theory))
     return Table(rows)
 
 
@@ -164,7 +164,7 @@ def plot(result: Result) -> Figure:
     cover.semilogy(result.cover_dims, theory, color=INK, linewidth=1, label="ln 0.05 / ln(1 − V)")
     cover.semilogy(result.cover_dims, result.cover, "o", color=COLORS[1], label="measured")
     cover.set(xlabel="Dimension d", ylabel="Number of balls")
-    cover.set_title(f"Random balls of radius {result.radius:g} that cover 95 %", fontsize=10)
+    cover.set_title(f"Random balls of radius {result.radius:g} that cover 95%", fontsize=10)
     for axes in (concentration, ratio, cover):
         axes.grid(alpha=0.25, linewidth=0.5)
     for axes in (concentration, cover):

@@ -199,7 +199,7 @@ def find_peak(errors: Tensor) -> tuple[int, float, float]:
 
 
 def first_fitting_width(result: Result) -> int | None:
-    """Return the smallest width with a mean training error below 1 %, or None."""
+    """Return the smallest width with a mean training error below 1%, or None."""
     fitting = (result.training.mean(1) < 0.01).nonzero()
     return result.widths[int(fitting[0])] if len(fitting) else None
 
@@ -217,7 +217,7 @@ def table(result: Result) -> Table:
     top, before, after = find_peak(result.test)
     rows += [
         ("networks: peak at width", result.widths[top]),
-        ("… first width with a training error below 1 %", first_fitting_width(result)),
+        ("… first width with a training error below 1%", first_fitting_width(result)),
         ("… error at the peak", float(result.test[top].mean()), None,
          height.format(before, after)),
         ("… at the largest width", float(result.test[-1].mean())),

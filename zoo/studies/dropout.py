@@ -205,7 +205,7 @@ def plot(result: Result) -> Figure:
                  label=name)  # fmt: skip
     hidden.set(xlabel="Activation of a hidden unit", ylabel="Count")
     hidden.set_title("Activations on test digits", fontsize=10)
-    bars.set_xticks([0.2, 1.2], ["fraction of active units", "|correlation| of units"])
+    bars.set_xticks([0.2, 1.2], ["Fraction of active units", "|Correlation| of units"])
     bars.set_title("Sparsity and co-adaptation", fontsize=10)
     for axes, (name, (mean, sd)) in zip((mc, ensemble), result.bands.items(), strict=True):
         axes.plot(result.x, result.y, "o", color=COLORS[4], markersize=3, label="data")

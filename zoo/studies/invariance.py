@@ -23,7 +23,7 @@ from zoo.errors import check_at_least, check_choice
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, heat_kernel_signature, spectral_operators
 from zoo.plots.meshes import Drawn, draw_mesh, seen_from
-from zoo.plots.style import COLORS, new_figure, parts
+from zoo.plots.style import COLORS, INK, new_figure, parts
 from zoo.studies.base import Row, Table, check_range, make_generator, sentence_case, track
 
 if TYPE_CHECKING:
@@ -162,6 +162,7 @@ def plot(result: Result) -> Figure:
     bars.set_yticks(range(len(names)), names, fontsize=9)
     bars.invert_yaxis()
     bars.set(xscale="log", xlabel="Relative change")
-    bars.axvline(math.ulp(1.0), color="#222222", linewidth=0.8, linestyle=":")
-    bars.set_title("Mean change by bending (dotted: machine precision)", fontsize=9)
+    bars.axvline(math.ulp(1.0), color=INK, linewidth=0.8, linestyle=":", label="machine precision")
+    bars.legend(frameon=False, fontsize=8, loc="upper right")
+    bars.set_title("Mean change by bending", fontsize=10)
     return figure

@@ -202,7 +202,7 @@ def plot(result: Result) -> Figure:
         axes.voxels(cells, facecolors=COLORS[4], edgecolor=COLORS[0], linewidth=0.4)
         axes.set(xlabel="Samples", ylabel="Channels", zlabel="Pixels")
         axes.set(xticks=[], yticks=[], zticks=[])
-        axes.set_title(f"{sentence_case(name)}: elements of one mean", fontsize=10)
+        axes.set_title(f"{sentence_case(name)}: elements that share a mean", fontsize=10)
     losses, norms, errors = below.subplots(1, 3)
     for color, name in zip(COLORS, NAMES, strict=False):
         epochs = range(1, len(result.losses[name]) + 1)

@@ -3,7 +3,7 @@
 How do the two penalties shrink weights, and which of them makes weights exactly zero? Both methods
 minimize (1/n)‖y − Xw‖² + penalty. Ridge, with λ‖w‖², shrinks every weight and sets none to zero.
 Lasso, with λ‖w‖₁, sets one weight after another to exactly zero, and all of them from
-λ = 2 max_j |x_jᵀy|/n on. Where XᵀX/n = I and w is the least-squares solution, both have closed
+λ_max = 2 max_j |x_jᵀy|/n on. Where XᵀX/n = I and w is the least-squares solution, both have closed
 forms: w/(1 + λ) for ridge, and sign(w) max(|w| − λ/2, 0) for lasso.
 
 Gradient descent on a network's loss with the same penalties moves weights towards zero, but only a
@@ -178,7 +178,7 @@ def plot(result: Result) -> Figure:
             axes.plot(relative, path[:, feature], color=COLORS[feature], linewidth=1.3,
                       label=label)  # fmt: skip
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set(xscale="log", xlabel="λ/λ_max (lasso has no weights from 1 on)")
+        axes.set(xscale="log", xlabel="λ/λ_max")
         index = len(path) * 3 // 5
         axes.set_title(f"{name.capitalize()}: {count_zeros(path[index])} of {path.shape[1]} "
                        f"weights are 0 at {float(relative[index]):.2g} λ_max",
