@@ -1,9 +1,9 @@
 """Adversarial attacks in the plane, and how training moves the boundary.
 
-How far is a point from being misclassified? For a linear classifier the answer is exact. The
-distance of a point x from the decision boundary is |w·x + b|/‖w‖_*, where ‖·‖_* is the dual norm,
-and an attack succeeds if and only if its budget ε is larger. Robust accuracy is therefore the
-fraction of points with a larger margin, and the attack of Carlini and Wagner finds the distance.
+How far is a point from being misclassified? For a linear classifier the answer is exact. In a norm
+with dual norm ‖·‖_*, a point x is at distance |w·x + b|/‖w‖_* from the decision boundary, and an
+attack succeeds if and only if its budget ε exceeds this distance. Robust accuracy is therefore the
+fraction of points farther away than ε, and the attack of Carlini and Wagner finds the distance.
 
 On two moons, the decision boundary of an undefended network passes close to many points. FGSM takes
 one step towards it, PGD several, and Carlini-Wagner finds the shortest path. Training against PGD
@@ -65,11 +65,11 @@ def run(
     """Train on two moons, without and with Linf attacks of several budgets, and evaluate.
 
     Args:
-        eps: budget ε of the drawn attacks, and of the robust accuracy by ``train_eps``.
+        eps: budget ε of the drawn attacks, and of the attack on which all networks are compared.
         epochs: training epochs of each network.
         samples: number of points, at least 50; networks are evaluated on another 1,000 points.
         noise: standard deviation of the noise of the points.
-        train_eps: budgets ε of the attacks in training, 0 (no attack) and at least one above.
+        train_eps: budgets ε of the attacks in training: 0 (no attack) and one or more above 0.
         seed: random seed of initial weights, points and attacks.
     """
     check_positive(eps=eps)

@@ -6,8 +6,8 @@ through the graph from the inputs, with one pass per input. Reverse mode propaga
 from the outputs, with one pass per output. The Jacobian of f: ℝⁿ → ℝᵐ therefore takes n passes in
 forward mode and m in reverse mode.
 
-Finite differences, (f(x + h) − f(x))/h, take n + 1 evaluations and have an error of about
-h|f''|/2 + 2ε|f|/h, where ε is the machine precision. It is smallest near h = √ε, and never zero.
+Finite differences, (f(x + h) − f(x))/h, take n + 1 evaluations. With machine precision ε, their
+error is about h|f''|/2 + 2ε|f|/h, which is smallest near h = √ε.
 
 Sources: Griewank and Walther, Evaluating derivatives, 2008, chapters 2 to 4; Baydin et al.,
 Automatic differentiation in machine learning, 2018.

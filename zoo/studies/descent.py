@@ -2,11 +2,11 @@
 
 How fast do first-order methods descend, and which paths do they take? The gradient is orthogonal to
 the level set through a point. On a quadratic with curvatures from μ to L and condition number
-κ = L/μ, every step multiplies the error by
+κ = L/μ, each step with step size α and momentum β multiplies the error by
 
-    gradient descent, α = 2/(μ + L):                                   (κ − 1)/(κ + 1)
-    momentum, α = 4/(√μ + √L)² and β = ((√κ − 1)/(√κ + 1))²:           √β
-    Nesterov, α = 1/L and β = (√κ − 1)/(√κ + 1):                       1 − 1/√κ
+    gradient descent, α = 2/(μ + L):                           (κ − 1)/(κ + 1)
+    momentum, α = 4/(√μ + √L)², β = ((√κ − 1)/(√κ + 1))²:      √β
+    Nesterov, α = 1/L, β = (√κ − 1)/(√κ + 1):                  1 − 1/√κ
 
 On a constant slope g, momentum accelerates until its steps have norm α‖g‖/(1 − β). With noisy
 gradients, as in mini-batch training, a constant step size α does not converge: on ½λx² with noise

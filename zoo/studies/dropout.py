@@ -8,8 +8,8 @@ softmax. With more layers it is an approximation. The mean over K sampled masks 
 mean over all masks by an error that falls as 1/√K.
 
 Training with dropout makes hidden units less correlated, and their activations sparser. The
-standard deviation over masks (MC dropout) is said to show where a regressor has seen no data. That
-over the members of an ensemble does so, in the gap and outside the data; compare the two bands.
+standard deviation over masks (MC dropout) is said to show where a regressor has seen no data. The
+one over the members of an ensemble does, in the gap and outside the data; compare the two bands.
 
 Sources: Srivastava et al., Dropout, 2014, sections 7.1 and 7.2; Goodfellow, Bengio and Courville,
 Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 2017.

@@ -3,8 +3,10 @@
 How do batch, layer, instance and group normalization differ? Each computes
 (x − mean)/√(var + ε) γ + β on a tensor (N, C, H, W), with mean and variance over
 
-    batch      (N, H, W), for each channel        layer   (C, H, W), for each sample
-    instance   (H, W), for each sample and channel        group   (C/G, H, W), for each sample
+    batch:      (N, H, W), for each channel
+    layer:      (C, H, W), for each sample
+    instance:   (H, W), for each sample and channel
+    group:      (C/G, H, W), for each sample and each of G groups of channels
 
 so the output for a sample depends on the other samples only with batch normalization. In a deep
 stack without normalization, the gradients of the first layers vanish.

@@ -2,8 +2,8 @@
 
 How does the error fall with the width? On [−1, 1], a network of n ReLU units whose kinks are
 h = 2/n apart can interpolate f by straight lines. Where f'' exists, the largest error is at most
-h² max|f''|/8, which falls as 1/n². Training finds such networks without being told how, with a
-somewhat larger error.
+h² max|f''|/8, which falls as 1/n². Training finds such networks without being told how, though less
+exactly.
 
 Into how many linear regions does a network divide the plane? The kink of each unit is a line, and
 n lines in general position divide the plane into 1 + n + n(n − 1)/2 regions. On each region the
