@@ -27,7 +27,7 @@ class PredictionFigure(FigureCallback):
         super().__init__(num_samples, every_n_epochs)
 
     def _class_names(self, count: int) -> list[str]:
-        names = getattr(self.data, "classes", None) or []
+        names = getattr(self.data, "class_names", None) or []
         return list(names) if len(names) == count else [str(k) for k in range(count)]
 
 
@@ -104,8 +104,8 @@ class FittedCurve(PredictionFigure):
         inputs = grid.view(-1, *x.shape[1:])
         curve, band = _curve_and_band(model, inputs)
         truth = None
-        if hasattr(self.data, "truth"):
-            truth = torch.as_tensor(self.data.truth(grid.cpu().numpy()))
+        if hasattr(self.data, "ground_truth"):
+            truth = torch.as_tensor(self.data.ground_truth(grid.cpu().numpy()))
         return plots.fitted_curve(
             x_flat[:, 0], target, prediction, grid.cpu(), curve, title, band, truth
         )

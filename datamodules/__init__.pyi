@@ -1,17 +1,18 @@
-"""Data for the zoo's models: LightningDataModules that know nothing of models."""
+"""Data for the zoo's models: LightningDataModules that are independent of the models."""
 
 from .augment import Augmentation as Augmentation
 from .base import TensorDataModule as TensorDataModule
 from .csv_file import CSV as CSV
-from .folder import ImageFolder as ImageFolder
 from .graph_sets import GraphSetDataModule as GraphSetDataModule
 from .graph_sets import RandomGraphs as RandomGraphs
 from .graph_sets import TUDataset as TUDataset
 from .graphs import GraphDataModule as GraphDataModule
+from .image_folder import ImageFolder as ImageFolder
 from .images import CIFAR10 as CIFAR10
 from .images import MNIST as MNIST
 from .images import Digits as Digits
 from .images import FashionMNIST as FashionMNIST
+from .images import ImageDataModule as ImageDataModule
 from .isometric import Isometric as Isometric
 from .known_graphs import SBM as SBM
 from .known_graphs import GraphCSV as GraphCSV
@@ -19,15 +20,14 @@ from .known_graphs import Karate as Karate
 from .known_graphs import Planetoid as Planetoid
 from .labeled_text import SST2 as SST2
 from .labeled_text import LabeledText as LabeledText
-from .loader import BatchPlan as BatchPlan
+from .loader import DistributedBatchSampler as DistributedBatchSampler
+from .loader import ResumableLoader as ResumableLoader
 from .loader import TensorLoader as TensorLoader
 from .mesh_sets import BodyParts as BodyParts
 from .mesh_sets import MeshFolder as MeshFolder
 from .meshes import MeshDataModule as MeshDataModule
 from .parallel_text import Multi30k as Multi30k
 from .parallel_text import ParallelText as ParallelText
-from .pictures import Anscombe as Anscombe
-from .pictures import Datasaurus as Datasaurus
 from .point_files import ModelNet as ModelNet
 from .point_files import PointFolder as PointFolder
 from .points import PointAugmentation as PointAugmentation
@@ -36,6 +36,8 @@ from .series import Brownian as Brownian
 from .series import ETTh1 as ETTh1
 from .series import Series as Series
 from .shapes import Shapes as Shapes
+from .summary_statistics import Anscombe as Anscombe
+from .summary_statistics import Datasaurus as Datasaurus
 from .tables import BreastCancer as BreastCancer
 from .tables import Diabetes as Diabetes
 from .tables import Iris as Iris

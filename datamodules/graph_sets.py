@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from datamodules.base import default_root
-from datamodules.loader import BatchPlan, PlannedLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader
 from zoo.errors import DataError
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges
 
@@ -58,7 +58,7 @@ class GraphLists(LightningDataModule):
     def _loader(self, name: str) -> GraphLoader:
         trainer, training = self.trainer, name == "train"
         graphs = self.split(name)
-        plan = BatchPlan(
+        sampler = DistributedBatchSampler(
             len(graphs),
             self.batch_size if training else max(self.batch_size, self.eval_batch),
             shuffle=training,
@@ -68,7 +68,7 @@ class GraphLists(LightningDataModule):
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         prepare = self.prepare_training if training else self.prepare_evaluation
-        return GraphLoader(graphs, plan, device, prepare, training)
+        return GraphLoader(graphs, sampler, device, prepare, training)
 
 
 class GraphSetDataModule(GraphLists):
@@ -147,29 +147,29 @@ class GraphSetDataModule(GraphLists):
         _ = self.graphs
 
 
-class GraphLoader(PlannedLoader):
+class GraphLoader(ResumableLoader):
     """Batches of graphs.
 
     Args:
-        graphs: those that the plan's numbers stand for.
-        plan, prepare, random: see :class:`~datamodules.loader.PlannedLoader`.
+        graphs: graphs that the sampler's indices refer to.
+        sampler, prepare, is_random: see :class:`~datamodules.loader.ResumableLoader`.
         device: where batches are wanted.
     """
 
     def __init__(
         self,
         graphs: list[Data],
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         device: torch.device,
         prepare: Callable[[Any, torch.Generator], Any] | None = None,
-        random: bool = False,
+        is_random: bool = False,
     ) -> None:
-        super().__init__(plan, prepare, random)
+        super().__init__(sampler, prepare, is_random)
         self.graphs, self.device = graphs, device
 
-    def fetch(self) -> Iterator[Batch]:
-        for numbers in self.sampler.batches()[self._next :]:
-            chosen = [self.graphs[i] for i in numbers.tolist()]
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        for indices in batches:
+            chosen = [self.graphs[i] for i in indices.tolist()]
             yield Batch.from_data_list(chosen).to(self.device)
 
 
@@ -219,7 +219,7 @@ class RandomGraphs(GraphSetDataModule):
     Properties that models ask for: ``num_features``, ``num_classes``; and ``class_names``.
 
     Args:
-        samples: graphs, default 800, as many of each kind.
+        num_samples: graphs, default 800, as many of each kind.
         smallest, largest: nodes of a graph, default 30 and 60.
         **graphs: see :class:`GraphSetDataModule`.
     """
@@ -227,18 +227,18 @@ class RandomGraphs(GraphSetDataModule):
     classes = ("uniform", "communities", "small_world", "attachment")
 
     def __init__(
-        self, samples: int = 800, smallest: int = 30, largest: int = 60, **graphs: Any
+        self, num_samples: int = 800, smallest: int = 30, largest: int = 60, **graphs: Any
     ) -> None:
         super().__init__(**graphs)
         if not 8 <= smallest <= largest:
             raise ValueError(f"a graph of {smallest} to {largest} nodes: from 8 on, in order")
-        self.samples, self.smallest, self.largest = samples, smallest, largest
+        self.num_samples, self.smallest, self.largest = num_samples, smallest, largest
 
     def load(self) -> list[Data]:
         source = torch.Generator().manual_seed(self.seed)
         makers = (uniform, communities, small_world, attachment)
         graphs = []
-        for i in range(self.samples):
+        for i in range(self.num_samples):
             kind = i % len(makers)
             nodes = int(torch.randint(self.smallest, self.largest + 1, (), generator=source))
             pairs = makers[kind](nodes, 3 * (nodes - 3), source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 
 from datamodules.base import default_root
-from datamodules.loader import BatchPlan, PlannedLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader
 from zoo.errors import DataError
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
@@ -166,10 +166,10 @@ class GraphDataModule(LightningDataModule):
         if self.neighbors is None:
             return WholeGraph(_share(batch, rank, world_size).to(device))
         nodes = batch.mask.nonzero()[:, 0]
-        plan = BatchPlan(
+        sampler = DistributedBatchSampler(
             len(nodes), self.batch_size, name == "train", self.seed, False, rank, world_size
         )
-        return NeighborSubgraphLoader(batch, nodes, self.neighbors, plan, device)
+        return NeighborSubgraphLoader(batch, nodes, self.neighbors, sampler, device)
 
 
 class WholeGraph:
@@ -185,14 +185,14 @@ class WholeGraph:
         yield self.graph
 
 
-class NeighborSubgraphLoader(PlannedLoader):
+class NeighborSubgraphLoader(ResumableLoader):
     """Batches of nodes with as many of their neighbours as were asked for, in each step outwards.
 
     Args:
         graph: a batch of the whole graph.
-        nodes: those that the plan's numbers stand for.
+        nodes: nodes that the sampler's indices refer to.
         neighbors: for each step outwards, how many.
-        plan: see :class:`~datamodules.loader.PlannedLoader`.
+        sampler: see :class:`~datamodules.loader.ResumableLoader`.
         device: where batches are wanted.
     """
 
@@ -201,20 +201,20 @@ class NeighborSubgraphLoader(PlannedLoader):
         graph: Data,
         nodes: Tensor,
         neighbors: list[int],
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         device: torch.device,
     ) -> None:
-        super().__init__(plan, random=False)
+        super().__init__(sampler, is_random=False)
         from torch_geometric.loader import NeighborLoader
 
         self.nodes, self.device = nodes, device
         plain = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y)
-        self.draw = NeighborLoader(plain, neighbors, batch_size=plan.batch_size)
+        self.draw = NeighborLoader(plain, neighbors, batch_size=sampler.batch_size)
 
-    def fetch(self) -> Iterator[Data]:
-        for numbers in self.sampler.batches()[self._next :]:
-            batch = self.draw(self.nodes[numbers])
-            batch.mask = torch.arange(batch.num_nodes) < len(numbers)  # they come first
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Data]:
+        for indices in batches:
+            batch = self.draw(self.nodes[indices])
+            batch.mask = torch.arange(batch.num_nodes) < len(indices)  # they come first
             yield batch.to(self.device)
 
 

@@ -36,7 +36,7 @@ class Isometric(MeshDataModule):
     Properties that models ask for: ``num_classes``; and ``class_names``.
 
     Args:
-        samples: training sheets, validation included, default 160; half as many for test.
+        num_samples: training sheets, validation included, default 160; half as many for test.
         refine: mesh squares along the side of a drawn square, default 2.
         poses: of test sheets, ``folded`` (default) or ``rolled``.
         eigenpairs: default 32.
@@ -51,7 +51,7 @@ class Isometric(MeshDataModule):
 
     def __init__(
         self,
-        samples: int = 160,
+        num_samples: int = 160,
         refine: int = 2,
         poses: str = "folded",
         eigenpairs: int = 32,
@@ -61,14 +61,14 @@ class Isometric(MeshDataModule):
         super().__init__(eigenpairs=eigenpairs, rotate=rotate, **meshes)
         if poses not in POSES:
             raise ValueError(f"unknown poses {poses!r}; choose from {', '.join(POSES)}")
-        self.samples, self.refine, self.poses = samples, refine, poses
+        self.num_samples, self.refine, self.poses = num_samples, refine, poses
 
     def load(self, train: bool) -> list[Data]:
         source = torch.Generator().manual_seed(2 * self.seed + train)
         sheets = [sheet(cut, self.refine) for cut in CUTS.values()]
         bend = roll if train or self.poses == "rolled" else fold
         meshes = []
-        for i in range(self.samples if train else self.samples // 2):
+        for i in range(self.num_samples if train else self.num_samples // 2):
             flat, faces = sheets[i % len(sheets)]
             pos = bend(flat, self.refine, source)
             meshes.append(Data(pos=pos, face=faces.T, y=torch.tensor([i % len(sheets)])))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from datamodules.files import number, read_table
+from datamodules.files import parse_number, read_table
 from datamodules.graphs import SPLITS, GraphDataModule, cut, masks
 from zoo.errors import DataError
 from zoo.functional.graphs import symmetrize_edges
@@ -229,7 +229,7 @@ class GraphCSV(GraphDataModule):
             numbers = []
             for name in names:
                 cell = row[places[name]]
-                value = number(cell)
+                value = parse_number(cell)
                 if value is None or not math.isfinite(value):
                     what = f"{cell!r} is no number" if cell else "there is a gap"
                     raise DataError(f"{self.path}, line {line}, column {name!r}: {what}")

@@ -68,8 +68,8 @@ class MeshFolder(MeshDataModule):
         return len(self.class_names)
 
     def load(self, train: bool) -> list[Data]:
-        files = self.folders.chosen(train, self.seed, self.train_per_class)
-        meshes = (self.folders.attempt(partial(self._read, file)) for file in files)
+        files = self.folders.split_files(train, self.seed, self.train_per_class)
+        meshes = (self.folders.read_or_skip(partial(self._read, file)) for file in files)
         return [mesh for mesh in meshes if mesh is not None]
 
     def _read(self, file: Path) -> Data:
@@ -84,7 +84,7 @@ class MeshFolder(MeshDataModule):
         return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
 
     def ready(self, mesh: Data) -> Data | None:
-        return self.folders.attempt(partial(super().ready, mesh))
+        return self.folders.read_or_skip(partial(super().ready, mesh))
 
 
 class BodyParts(MeshDataModule):
@@ -93,7 +93,7 @@ class BodyParts(MeshDataModule):
     Properties that models ask for: ``num_classes``; and ``class_names``.
 
     Args:
-        samples: training poses, validation included, default 60; half as many for test.
+        num_samples: training poses, validation included, default 60; half as many for test.
         noise: of the joints' angles, radians, default 0.3.
         batch_size: default 4.
         **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
@@ -103,13 +103,13 @@ class BodyParts(MeshDataModule):
     num_classes = len(PARTS)
 
     def __init__(
-        self, samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
+        self, num_samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
     ) -> None:
         super().__init__(batch_size=batch_size, **meshes)
-        self.samples, self.noise = samples, noise
+        self.num_samples, self.noise = num_samples, noise
 
     def load(self, train: bool) -> list[Data]:
-        count = self.samples if train else self.samples // 2
+        count = self.num_samples if train else self.num_samples // 2
         angles, _ = draw_poses(count, self.noise, 2 * self.seed + train)
         rest = body()
         return [Data(pos=pos, face=rest.faces.T, y=rest.parts) for pos in pose(angles)]

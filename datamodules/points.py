@@ -85,7 +85,7 @@ class PointDataModule(TensorDataModule):
         batch_size: int = 32,
         **data: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, augment=None, **data)
+        super().__init__(batch_size=batch_size, **data)
         if task not in TASKS:
             raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
         check_rotation(rotate)
@@ -127,10 +127,10 @@ class PointDataModule(TensorDataModule):
         return normalized(points), labels, fixed
 
     @property
-    def draws(self) -> bool:
+    def is_training_random(self) -> bool:
         return True
 
-    def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, _ = batch
         if not self.voxels:
             chosen = torch.randperm(x.shape[1], generator=generator)[: self.num_points].to(x.device)
@@ -138,7 +138,7 @@ class PointDataModule(TensorDataModule):
         x = rotated(x, self.rotate_training, generator)
         return self._as_asked(self.changes(x, generator) if self.changes else x), y
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, rotation = batch
         if not self.voxels:
             x, y = x[:, : self.num_points], y[:, : self.num_points] if y.ndim == 2 else y

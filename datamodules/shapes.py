@@ -22,13 +22,13 @@ class Shapes(PointDataModule):
     shapes or of parts.
 
     Args:
-        samples: training clouds, validation included, default 900; a third as many for test.
+        num_samples: training clouds, validation included, default 900; a third as many for test.
         **points: see :class:`~datamodules.points.PointDataModule`.
     """
 
-    def __init__(self, samples: int = 900, **points: Any) -> None:
+    def __init__(self, num_samples: int = 900, **points: Any) -> None:
         super().__init__(**points)
-        self.samples = samples
+        self.num_samples = num_samples
 
     @property
     def class_names(self) -> list[str]:
@@ -45,7 +45,7 @@ class Shapes(PointDataModule):
         draw = Draw(torch.Generator().manual_seed(2 * self.seed + train))
         kinds = list(MAKERS)
         points, labels = [], []
-        for i in range(self.samples if train else self.samples // 3):
+        for i in range(self.num_samples if train else self.num_samples // 3):
             kind = kinds[i % len(kinds)]
             cloud, parts = sample(MAKERS[kind](draw), self.stored_points, draw)
             points.append(cloud)

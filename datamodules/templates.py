@@ -34,7 +34,7 @@ class TemplateDataModule(TensorDataModule):
     """
 
     def __init__(self, batch_size: int = 16, **data: Any) -> None:
-        super().__init__(batch_size=batch_size, augment=None, **data)
+        super().__init__(batch_size=batch_size, **data)
 
     def shapes(self, train: bool) -> tuple[Tensor, Tensor]:
         """The training or test split: vertices (N, V, 3) and labels int64 (N,)."""
@@ -78,7 +78,7 @@ class TemplateDataModule(TensorDataModule):
         """The mean training shape, as batches have shapes, packed as text."""
         return pack_template(self.normalized(self._training[0]).mean(0), self.faces)
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         return batch
 
 
@@ -89,7 +89,7 @@ class Articulated(TemplateDataModule):
     :func:`datamodules.bodies.pose` gives the body at any angles.
 
     Args:
-        samples: training poses, validation included, default 600; a third as many for test.
+        num_samples: training poses, validation included, default 600; a third as many for test.
         noise: standard deviation of each angle around the movement's, radians, default 0.08.
         **data: see :class:`TemplateDataModule`.
     """
@@ -97,9 +97,9 @@ class Articulated(TemplateDataModule):
     classes = GESTURES
     num_classes = len(GESTURES)
 
-    def __init__(self, samples: int = 600, noise: float = 0.08, **data: Any) -> None:
+    def __init__(self, num_samples: int = 600, noise: float = 0.08, **data: Any) -> None:
         super().__init__(**data)
-        self.samples, self.noise = samples, noise
+        self.num_samples, self.noise = num_samples, noise
 
     @property
     def faces(self) -> Tensor:
@@ -108,7 +108,7 @@ class Articulated(TemplateDataModule):
     def angles(self, train: bool) -> tuple[Tensor, Tensor]:
         """Angles of the joints (N, 8), radians, and movements (N,)."""
         return draw_poses(
-            self.samples if train else self.samples // 3, self.noise, 2 * self.seed + train
+            self.num_samples if train else self.num_samples // 3, self.noise, 2 * self.seed + train
         )
 
     def shapes(self, train: bool) -> tuple[Tensor, Tensor]:

@@ -58,7 +58,7 @@ def test_command(
         return
     data = ["--data.val_size=20"] if "--data" in args and "sbm" not in args else []
     if "mesh_autoencoder" in args:  # whose pictures take a minute
-        data = ["--data.samples=40", "--data.val_size=4", "--trainer.callbacks=[]"]
+        data = ["--data.num_samples=40", "--data.val_size=4", "--trainer.callbacks=[]"]
     main(args if args == ["list"] else [*args, *data, *SHORT])
     assert args == ["list"] or list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt"))
 

@@ -251,7 +251,7 @@ def test_one_shift_of_the_spectrum_for_all(shapes: tuple[Any, Tensor, Tensor, Te
 
 @pytest.fixture(scope="module")
 def sheets() -> Any:
-    data = Isometric(samples=16, val_size=0, batch_size=4, eigenpairs=16, refine=1)
+    data = Isometric(num_samples=16, val_size=0, batch_size=4, eigenpairs=16, refine=1)
     return next(iter(data.train_dataloader()))
 
 
@@ -356,7 +356,7 @@ def test_training_against_moved_points() -> None:
 
     def robust(*against: AdversarialTraining) -> float:
         torch.manual_seed(0)
-        data = Shapes(samples=160, num_points=64, batch_size=16)
+        data = Shapes(num_samples=160, num_points=64, batch_size=16)
         model = PointClassifier(data.num_classes, width=8, lr=5e-3)
         trainer = L.Trainer(max_epochs=6, callbacks=list(against), limit_val_batches=0, **OPTIONS)
         trainer.fit(model, data)
@@ -370,7 +370,7 @@ def test_training_against_moved_points() -> None:
 
 def test_training_against_moved_vertices() -> None:
     torch.manual_seed(0)
-    data = Isometric(samples=32, batch_size=4, eigenpairs=12, refine=1, val_size=8)
+    data = Isometric(num_samples=32, batch_size=4, eigenpairs=12, refine=1, val_size=8)
     model = MeshClassifier(8, inputs="xyz", width=8, blocks=1)
     attack = OnMeshes(PGD(eps=0.02, norm="point", bounds=None, steps=2))
     trainer = L.Trainer(max_epochs=1, callbacks=[AdversarialTraining(attack)], **OPTIONS)

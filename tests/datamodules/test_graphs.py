@@ -226,12 +226,12 @@ def test_a_column_of_splits_and_no_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "edges", "message"),
     [
-        ("", EDGES, "nodes.csv holds no rows under its header"),
+        ("", EDGES, "nodes.csv has no rows below its header"),
         ("name,label\na,x\n", EDGES, "nodes.csv has no column 'id': it has name, label"),
         (NODES + "a,x,7\n", EDGES, "nodes.csv, line 8: node 'a' comes twice"),
         (NODES + "g,x,\n", EDGES, "nodes.csv, line 8, column 'height': there is a gap"),
         (NODES + "g,x,tall\n", EDGES, "line 8, column 'height': 'tall' is no number"),
-        (NODES + "g,x\n", EDGES, "nodes.csv, line 8: 2 values, but the header has 3"),
+        (NODES + "g,x\n", EDGES, "nodes.csv, line 8: expected 3 values, got 2"),
         ("id,label\na,x\nb,x\n", EDGES, "labels of 1 classes: two are needed"),
         (NODES, EDGES + "a,z\n", "edges.csv, line 7: node 'z' is not in .*nodes.csv"),
         (NODES, "from\na\n", "edges.csv has 1 column: two ids are needed"),
@@ -267,7 +267,7 @@ def test_sizes_that_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_kinds_of_graphs_have_equally_many_edges() -> None:
-    data = RandomGraphs(samples=40)
+    data = RandomGraphs(num_samples=40)
     assert len(data.graphs) == 40
     for graph in data.graphs:
         nodes = graph.num_nodes
@@ -279,13 +279,13 @@ def test_kinds_of_graphs_have_equally_many_edges() -> None:
 
 
 def test_folds_share_out_the_graphs() -> None:
-    tested = [RandomGraphs(samples=80, fold=fold).parts["test"] for fold in range(10)]
+    tested = [RandomGraphs(num_samples=80, fold=fold).parts["test"] for fold in range(10)]
     assert sorted(i for part in tested for i in part) == list(range(80))
-    parts = RandomGraphs(samples=80, fold=3).parts
+    parts = RandomGraphs(num_samples=80, fold=3).parts
     assert sorted(i for part in parts.values() for i in part) == list(range(80))
     assert parts["val"] == tested[4]
     assert [len(parts[name]) for name in SPLITS] == [64, 8, 8]
-    without = RandomGraphs(samples=80, fold=3, validate=False)
+    without = RandomGraphs(num_samples=80, fold=3, validate=False)
     assert len(without.parts["train"]) == 72
     assert without.val_dataloader() == []
     with pytest.raises(ValueError, match="fold 10 of 10"):
@@ -293,7 +293,7 @@ def test_folds_share_out_the_graphs() -> None:
 
 
 def test_batches_of_graphs_resume_in_mid_epoch() -> None:
-    data = RandomGraphs(samples=80, batch_size=16)
+    data = RandomGraphs(num_samples=80, batch_size=16)
     loader = data.train_dataloader()
     whole = [batch.x.shape[0] for batch in loader]
     assert len(whole) == 4

@@ -88,21 +88,21 @@ def test_parts_have_their_share_of_the_points(name: str) -> None:
 
 
 def test_clouds_lie_in_the_unit_ball() -> None:
-    data = Shapes(samples=60)
+    data = Shapes(num_samples=60)
     x, y, _ = data.load(True)
     assert x.shape == (60, 1_024, 3)
     torch.testing.assert_close(x.mean(1), torch.zeros(60, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.norm(dim=-1).amax(1), torch.ones(60))
     assert y.bincount().tolist() == [10] * 6
     assert data.num_classes == 6
-    again, other = Shapes(samples=60).load(True), Shapes(samples=60, seed=1).load(True)
+    again, other = Shapes(num_samples=60).load(True), Shapes(num_samples=60, seed=1).load(True)
     assert torch.equal(x, again[0])
     assert not torch.equal(x, other[0])
     assert not torch.equal(x[:20], data.load(False)[0])
 
 
 def test_labels_of_parts() -> None:
-    data = Shapes(samples=60, task="parts", num_points=256)
+    data = Shapes(num_samples=60, task="parts", num_points=256)
     x, y = next(iter(data.train_dataloader()))
     assert y.shape == x.shape[:2] == (32, 256)
     assert data.classes[:2] == ["table top", "table legs"]
@@ -114,7 +114,7 @@ def test_labels_of_parts() -> None:
 
 
 def test_training_draws_points_and_turns_anew() -> None:
-    data = Shapes(samples=60, val_size=0, rotate="any", num_points=100)
+    data = Shapes(num_samples=60, val_size=0, rotate="any", num_points=100)
     loader = data.train_dataloader()
     first, second = (torch.cat([x for x, _ in loader]) for _ in range(2))
     assert not torch.equal(first.sort(0).values, second.sort(0).values)
@@ -123,7 +123,7 @@ def test_training_draws_points_and_turns_anew() -> None:
 
 def test_evaluation_is_the_same_every_time() -> None:
     for rotate in ("none", "upright", "any"):
-        data = Shapes(samples=60, rotate=rotate, num_points=100)
+        data = Shapes(num_samples=60, rotate=rotate, num_points=100)
         one, two = ([x for x, _ in data.test_dataloader()] for _ in range(2))
         assert all(map(torch.equal, one, two))
         x = torch.cat(one)
@@ -135,7 +135,9 @@ def test_evaluation_is_the_same_every_time() -> None:
 
 
 def test_training_may_be_turned_in_another_way() -> None:
-    data = Shapes(samples=60, rotate="any", rotate_training="none", val_size=0, num_points=1_024)
+    data = Shapes(
+        num_samples=60, rotate="any", rotate_training="none", val_size=0, num_points=1_024
+    )
     x, y = next(iter(data.train_dataloader()))
     tables = x[y == 0]
     assert bool((tables[..., 2].amax(1) < 0.6).all())  # still lower than wide

@@ -106,7 +106,7 @@ class TargetModel:
 
     @property
     def class_names(self) -> list[str]:
-        names = getattr(self.data, "class_names", None) or getattr(self.data, "classes", None)
+        names = getattr(self.data, "class_names", None)
         return list(names) if names else [str(k) for k in range(self.model.num_classes)]
 
     def said(self, scores: Tensor) -> tuple[Tensor, list[str]]:

@@ -72,8 +72,8 @@ def run(
         min(trained_at, default=-1) == 0 < max(trained_at), "trained_at must hold 0 and larger ε"
     )
     require(samples >= 50, f"samples must be at least 50, got {samples}")
-    data = Toy2D("moons", samples=samples, noise=noise, seed=seed, batch_size=64)
-    x, y = Toy2D("moons", samples=1000, noise=noise, seed=seed + 1, val_size=0.01,
+    data = Toy2D("moons", num_samples=samples, noise=noise, seed=seed, batch_size=64)
+    x, y = Toy2D("moons", num_samples=1000, noise=noise, seed=seed + 1, val_size=0.01,
                  test_size=0.01).evaluation_samples("train")  # fmt: skip
     models = {e: train(data, e, epochs, seed) for e in track(trained_at, "trainings")}
     attack = PGD(eps=eps, steps=20, bounds=None, seed=seed)

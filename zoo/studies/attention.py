@@ -61,7 +61,7 @@ def run(epochs: int = 8, samples: int = 4000, seed: int = 0) -> Result:
         seed: of weights, batches and random tokens.
     """
     require(epochs >= 1 and samples >= 100, "epochs must be at least 1 and samples at least 100")
-    data = LabeledText(samples=samples, seed=seed)
+    data = LabeledText(num_samples=samples, seed=seed)
     data.setup()
     models = {name: train(layers, data, epochs, seed) for name, layers in track(
         {"attention, two layers": 2, "bag of words": 0}.items(), "classifiers")}  # fmt: skip

@@ -41,7 +41,7 @@ NOISE, CURVATURE, RATE = 1.0, 1.0, 0.2  # s, λ and α of the noisy quadratic
 
 def clouds() -> Tensor:
     """y x of two stretched clouds of points, y = ±1, (140, 2)."""
-    data = Toy2D("blobs", num_shapes=2, noise=0.6, samples=200)
+    data = Toy2D("blobs", num_classes=2, noise=0.6, num_samples=200)
     data.setup()
     x, y = data.split("train")
     return (2 * y - 1)[:, None] * x.double() * torch.tensor([1.0, 4.0])

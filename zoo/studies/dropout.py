@@ -37,10 +37,12 @@ DRAWS = (1, 4, 16, 64, 256, 1024)
 class GapCurve(ToyCurves):
     """A sine with nothing between −0.1 and 0.5."""
 
-    def table(self) -> Columns:
-        whole = super().table()
+    def load_table(self) -> Columns:
+        whole = super().load_table()
         kept = (whole.x[:, 0] < -0.1) | (whole.x[:, 0] > 0.5)
-        return Columns(whole.x[kept], whole.y[kept], whole.names, targets=whole.targets)
+        return Columns(
+            whole.x[kept], whole.y[kept], whole.feature_names, target_names=whole.target_names
+        )
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def run(
     sampled, expected = sampling(units, keep, seed)
     codes = {name: code(rate, epochs, seed) for name, rate in track(
         {"without dropout": 0.0, "with dropout": 0.5}.items(), "classifiers")}  # fmt: skip
-    data = GapCurve("sine", samples=150, noise=0.1, seed=seed)
+    data = GapCurve("sine", num_samples=150, noise=0.1, seed=seed)
     data.setup()
     x, y = data.split("train")
     grid = torch.linspace(-1.6, 1.6, 200)[:, None]

@@ -42,7 +42,7 @@ class Result:
 
 def run() -> Result:
     """Computes the statistics of all 17 sets; there is nothing to set."""
-    points = {kind: dict(cls.sets) for kind, cls in COLLECTIONS.items()}
+    points = {kind: dict(cls.point_sets) for kind, cls in COLLECTIONS.items()}
     statistics = {
         kind: {name: describe(values) for name, values in sets.items()}
         for kind, sets in points.items()

@@ -86,7 +86,7 @@ def run(
     require(noise > 0, f"noise must be positive, got {noise:g}")
     require(draws >= 2, f"draws must be at least 2, got {draws}")
     random = generator(seed)
-    f = ToyCurves(curve).truth
+    f = ToyCurves(curve).ground_truth
     x = torch.linspace(-1, 1, samples, dtype=torch.float64)
     places = 2 * torch.rand(200, dtype=torch.float64, generator=random) - 1
     truth, at = torch.from_numpy(f(x.numpy())), torch.from_numpy(f(places.numpy()))

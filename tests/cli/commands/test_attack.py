@@ -81,18 +81,18 @@ def test_what_is_refused(
 
 KINDS = {
     "points": (
-        ["pointnet", "--data.samples=32", "--data.num_points=32", "--model.width=4"],
+        ["pointnet", "--data.num_samples=32", "--data.num_points=32", "--model.width=4"],
         ["--attack", "pgd", "drop", "carlini_wagner", "--eps", "0.1", "--images", "6", "--steps",
          "3"],
         "PointClassifier on Shapes: 6 test clouds", ["PGD", "PointDropping", "CarliniWagner"],
     ),
     "vertices": (
-        ["pointnet", "--data=articulated", "--data.samples=40", "--model.width=4"],
+        ["pointnet", "--data=articulated", "--data.num_samples=40", "--model.width=4"],
         ["--attack", "smooth", "--eps", "0.1", "--images", "9", "--steps", "2"],
         "PointClassifier on Articulated: 9 test clouds", ["SmoothPGD"],
     ),
     "voxels": (
-        ["voxnet", "--data.samples=32", "--data.voxels=12", "--model.width=4"],
+        ["voxnet", "--data.num_samples=32", "--data.voxels=12", "--model.width=4"],
         ["--eps", "0.1", "--images", "6"],
         "VoxelClassifier on Shapes: 6 test grids", ["VoxelFlips"],
     ),
@@ -103,7 +103,7 @@ KINDS = {
     ),
     "meshes": (
         ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
-         "--data.samples=16", "--data.refine=1", "--data.eigenpairs=8"],
+         "--data.num_samples=16", "--data.refine=1", "--data.eigenpairs=8"],
         ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
          "--target", "3"],
         "MeshClassifier on Isometric: 7 test meshes", ["PGD×2→3", "SmoothPGD×2→3"],
@@ -151,7 +151,7 @@ def test_what_a_kind_does_not_have(
 def test_voxels_have_no_transfer(
     run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data.samples=32", "--data.voxels=12", "--model.width=4"]
+    options = ["--data.num_samples=32", "--data.voxels=12", "--model.width=4"]
     folder = run("--model", "voxnet", *options, "--trainer.max_epochs=1")
     checkpoint = str(folder / "checkpoints" / "last.ckpt")
     with pytest.raises(SystemExit):

@@ -190,7 +190,8 @@ def evaluate(args: list[str]) -> None:
     model = load_any(options.checkpoint)
     data = data_of(path, options.data, options.root)
     if isinstance(model, Translator):
-        figures = list(translations(model, data.pairs["test"][: options.images], options.beams))
+        pairs = data.sentence_pairs["test"][: options.images]
+        figures = list(translations(model, pairs, options.beams))
     else:
         figures = _judge_latent(as_latent(model, options.checkpoint), data, options)
     print_figures(figures)
