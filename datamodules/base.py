@@ -36,7 +36,7 @@ class TensorDataModule(LightningDataModule):
             (< 1), default 0.1.
         seed: random seed of the validation split and of the order of batches, default 0.
         root: folder of the data, default the environment variable ``ZOO_DATA``, else ``data``.
-        drop_last: whether to leave out a last training batch that is not full, default False.
+        drop_last: whether to drop the last training batch if it is not full, default False.
         on_device: whether to keep the data on the training device; by default it is kept there if
             it takes less than half of the free memory.
         num_workers: worker processes that read batches of data not kept on the device, default 2.
@@ -68,7 +68,7 @@ class TensorDataModule(LightningDataModule):
         self.drop_last = drop_last
         self.on_device = on_device
         self.num_workers = num_workers
-        self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and the split's rows in them
+        self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and a split's indices in them
 
     def __str__(self) -> str:
         # LightningDataModule.__str__ would load all data to describe it
@@ -204,13 +204,13 @@ class TensorDataModule(LightningDataModule):
 
 
 def stage_splits(stage: str | None) -> tuple[str, ...]:
-    """Return the names of the splits that a stage of the Trainer uses; None stands for all."""
+    """Return the names of the splits that a stage of the Trainer uses; None means all stages."""
     stages = {None: ("train", "val", "test"), "fit": ("train", "val"), "validate": ("val",)}
     return stages.get(stage, ("test",))
 
 
 def split_count(size: float, num_samples: int) -> int:
-    """Return the number of samples that a size stands for: a count (≥ 1) or a fraction (< 1)."""
+    """Return a split size, given as a count (≥ 1) or a fraction (< 1), as a number of samples."""
     return int(size) if size >= 1 else round(size * num_samples)
 
 

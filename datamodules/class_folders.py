@@ -54,7 +54,7 @@ class ClassFolders:
         return (self.path / "train").is_dir() and (self.path / "test").is_dir()
 
     def list_files(self, train: bool) -> list[Path]:
-        """Return the files in the folder of a split, or all files if there are no split folders.
+        """Return the files in a split's folder, or all files without split folders.
 
         Raises:
             DataError: the folder does not exist or has too few files, or the test folder has

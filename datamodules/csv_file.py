@@ -16,7 +16,7 @@ from zoo.errors import DataError, check_choice, suggest
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 ON_MISSING = ("impute", "drop", "stop")
 TASKS = ("auto", "regression", "classification")
-TYPO_FRACTION = 0.05  # up to this fraction of words, a column is numeric with typing errors
+TYPO_FRACTION = 0.05  # a column with at most this fraction of words is numeric with typos
 MAX_CATEGORIES = 100
 
 

@@ -27,7 +27,7 @@ class ImageFolder(ImageDataModule):
     Three layouts are supported: ``path/train/CLASS/…`` with ``path/test/CLASS/…``;
     ``path/CLASS/…``; or images directly in ``path``, which have no classes. Without split folders,
     a tenth of the images, chosen by ``seed``, is the test split; ``val_size`` is held out from the
-    others.
+    remaining images.
 
     The cache ``root/image_folder/<fingerprint>.npy`` is rebuilt when a file is added, removed or
     changed. It is memory-mapped and may be larger than memory.

@@ -38,7 +38,7 @@ class DistributedBatchSampler:
         batch_size: samples per batch and process.
         shuffle: whether to permute the samples in each epoch, for training; see above.
         seed: random seed of the permutations, default 0.
-        drop_last: whether to leave out a last training batch that is not full, default False.
+        drop_last: whether to drop the last training batch if it is not full, default False.
         rank: index of this process, default 0.
         world_size: number of processes, default 1.
 
@@ -112,7 +112,7 @@ class ResumableLoader:
     """Iterates over prepared batches and can resume in the middle of an epoch.
 
     Iteration starts at the sampler's current epoch: at its first batch or, after
-    ``load_state_dict``, at the next one that is due. Each complete pass advances to the next epoch.
+    ``load_state_dict``, at the next batch due. Each complete pass advances to the next epoch.
     A pass over evaluation data always starts at the first batch.
 
     Lightning uses ``sampler`` to set the epoch, and ``state_dict`` and ``load_state_dict`` to save

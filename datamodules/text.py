@@ -179,8 +179,8 @@ class Text(Tokenized, TensorDataModule):
 class TinyShakespeare(Text):
     """40,000 lines of Shakespeare's plays: 1,115,394 characters, 65 different ones.
 
-    The last tenth is the test split, which is nanoGPT's validation split; by default there is no
-    validation split. Stored as ``root/text/tinyshakespeare.txt``, downloaded if missing.
+    The last tenth is the test split, which is nanoGPT's validation split; by default nothing is
+    held out for validation. Stored as ``root/text/tinyshakespeare.txt``, downloaded if missing.
 
     Args:
         val_size: characters for validation: a count (≥ 1) or a fraction (< 1), default 0.

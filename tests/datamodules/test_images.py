@@ -11,7 +11,7 @@ import pytest
 import torch
 import torchvision
 
-from datamodules import CIFAR10, MNIST, Augmentation, Digits, FashionMNIST
+from datamodules import CIFAR10, MNIST, Augmentation, Digits, FashionMNIST, ImageDataModule
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
@@ -39,6 +39,14 @@ def test_the_validation_split_is_disjoint_and_depends_on_the_seed() -> None:
     assert sorted(rows(data, "train") + rows(data, "val")) == sorted(whole)
     assert rows(data, "val") == rows(Digits(val_size=200), "val")
     assert rows(data, "val") != rows(Digits(val_size=200, seed=1), "val")
+
+
+@pytest.mark.parametrize("cls", [Digits, MNIST, FashionMNIST, CIFAR10])
+def test_every_class_has_a_name(cls: type[ImageDataModule]) -> None:
+    names = cls().class_names
+    assert isinstance(names, list)
+    assert len(set(names)) == cls.num_classes
+    assert all(isinstance(name, str) for name in names)
 
 
 def test_only_training_images_are_augmented() -> None:

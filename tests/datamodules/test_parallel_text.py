@@ -95,8 +95,8 @@ def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        (["a", "b", "c"], ["x", "y"], r"a\.de, line 3 has no counterpart in .*a\.en, .* after line 2"),
-        (["a"], ["x", "y"], r"a\.en, line 2 has no counterpart in .*a\.de, which ends after line 1"),
+        (["a", "b", "c"], ["x", "y"], r"a\.de, line 3 has no counterpart in .*a\.en, .* line 2"),
+        (["a"], ["x", "y"], r"a\.en, line 2 has no counterpart in .*a\.de, .* after line 1"),
         (["a", "", "c"], ["x", "y", "z"], r"a\.de, line 2 is empty"),
         (["a", "b"], ["x", " "], r"a\.en, line 2 is empty"),
     ],

@@ -12,11 +12,15 @@ from datamodules import (
     Anscombe,
     Augmentation,
     BreastCancer,
+    Brownian,
     Datasaurus,
     Diabetes,
     Iris,
+    LabeledText,
+    Series,
     Table,
     TableDataModule,
+    Text,
     Toy2D,
     ToyCurves,
     Wine,
@@ -53,7 +57,7 @@ def test_scikit_learns_tables(make: Any, rows: int, features: int, classes: int)
     assert data.input_shape == (features,)
     if classes:
         assert data.num_classes == classes
-        assert len(data.class_names) == classes
+        assert len(set(data.class_names)) == classes
         assert all(y.dtype == torch.int64 for _, y in parts)
     else:
         assert data.num_targets == 1
@@ -127,8 +131,9 @@ def test_a_target_is_either_classes_or_numbers() -> None:
 
 
 def test_options_that_do_not_apply() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'augment'"):
-        Iris(augment=Augmentation(flip=True))
+    for cls in (Iris, Text, LabeledText, Series, Brownian):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'augment'"):
+            cls(augment=Augmentation(flip=True))
     with pytest.raises(ValueError, match="test_size must not be negative"):
         Iris(test_size=-1)
 

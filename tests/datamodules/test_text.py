@@ -138,7 +138,10 @@ def test_a_file_is_downloaded_once_and_checked(tmp_path: Path) -> None:
         match=r"cannot be downloaded .* download it elsewhere and save it as .*other\.txt",
     ):
         download_file(source.as_uri(), tmp_path / "other.txt", sha256)
-    assert not list(tmp_path.rglob("*.partial"))
+    source.write_bytes(b"other content")
+    with pytest.raises(DataError, match=r"cannot be downloaded \(invalid hash value"):
+        download_file(source.as_uri(), tmp_path / "other.txt", sha256)
+    assert sorted(tmp_path.rglob("*.*")) == [source, path]
 
 
 @pytest.mark.slow
