@@ -25,8 +25,8 @@ class TensorDataModule(LightningDataModule):
     """A data set of aligned tensors, such as inputs and labels, whose batches are tuples.
 
     A data set implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
-    override ``prepare_training`` and ``prepare_evaluation``, which turn stored samples into what
-    models receive, and ``split_indices``.
+    override ``split_indices``, and ``prepare_training`` and ``prepare_evaluation``, which turn
+    stored samples into the batches that models receive.
 
     A data set with classes has ``num_classes`` and their ``class_names``.
 

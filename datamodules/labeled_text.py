@@ -130,7 +130,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
         names = sorted({label for _, label in self.examples["train"]})
         if len(names) < 2:
             raise DataError(
-                f"{self.paths['train']}: all training texts have the label {names[0]!r}; at least "
+                f"{self._source}: all training texts have the label {names[0]!r}; at least "
                 "2 different labels are needed"
             )
         for split in ("val", "test"):
@@ -145,7 +145,11 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
     def _location(self, split: str, index: int) -> str:
         if split in self._lines:
             return f"{self.paths[split]}, line {self._lines[split][index]}"
-        return f"{self.paths['train']}, {split} split"
+        return f"{self._source}, {split} split"
+
+    @property
+    def _source(self) -> str:
+        return self.paths["train"] or "generated reviews"
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
