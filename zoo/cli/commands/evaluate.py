@@ -18,6 +18,7 @@ from zoo.cli.arguments import Parser
 from zoo.core import registry
 from zoo.core.checkpoints import load
 from zoo.core.distributed import temporary_seed
+from zoo.core.migrations import migrate_data_settings
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError, unknown
@@ -116,7 +117,8 @@ def data_of(checkpoint: Path, name: str | None, root: str | None) -> Any:
         raise InputError(f"there is no {config} beside the checkpoint: add --data NAME")
     if root is not None:
         settings["root"] = root
-    return registry.import_class(path)(**settings)
+    cls = registry.import_class(path)
+    return cls(**migrate_data_settings(settings, cls))
 
 
 def load_latent(path: str) -> LatentModel:
