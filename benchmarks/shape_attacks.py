@@ -131,7 +131,7 @@ def voxels(seed: int) -> Figures:
 
 
 def bodies(seed: int) -> Figures:
-    data = Articulated(samples=300, seed=seed)
+    data = Articulated(num_samples=300, seed=seed)
     L.seed_everything(seed, verbose=False)
     model = PointClassifier(4, width=8, lr=5e-3, schedule="cosine")
     model = fit(model, data, 10)

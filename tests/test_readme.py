@@ -40,10 +40,10 @@ SHORT = [
 ]
 #: smaller data for commands that would take long, by a word in them
 SMALL = {
-    "mesh_autoencoder": ["--data.samples=40", "--data.val_size=4", "--trainer.callbacks=[]"],
-    "diffusion_net": ["--data.samples=48", "--data.eigenpairs=16"],
-    "dgcnn": ["--data.samples=60"],
-    "voxnet": ["--data.samples=60"],
+    "mesh_autoencoder": ["--data.num_samples=40", "--data.val_size=4", "--trainer.callbacks=[]"],
+    "diffusion_net": ["--data.num_samples=48", "--data.eigenpairs=16"],
+    "dgcnn": ["--data.num_samples=60"],
+    "voxnet": ["--data.num_samples=60"],
 }
 #: model whose checkpoint a command takes, by a word in it; default a VAE
 CHECKPOINT_OF = {

@@ -254,7 +254,7 @@ def test_universal_spectral_attack(shapes: tuple[Any, Tensor, Tensor, Tensor]) -
 
 @pytest.fixture(scope="module")
 def sheets() -> Any:
-    data = Isometric(samples=16, val_size=0, batch_size=4, eigenpairs=16, subdivisions=1)
+    data = Isometric(num_samples=16, val_size=0, batch_size=4, eigenpairs=16, subdivisions=1)
     return next(iter(data.train_dataloader()))
 
 
@@ -359,7 +359,7 @@ def test_adversarial_training_on_point_clouds() -> None:
 
     def robust(*against: AdversarialTraining) -> float:
         torch.manual_seed(0)
-        data = Shapes(samples=160, num_points=64, batch_size=16)
+        data = Shapes(num_samples=160, num_points=64, batch_size=16)
         model = PointClassifier(data.num_classes, width=8, lr=5e-3)
         trainer = L.Trainer(max_epochs=6, callbacks=list(against), limit_val_batches=0, **OPTIONS)
         trainer.fit(model, data)
@@ -373,7 +373,7 @@ def test_adversarial_training_on_point_clouds() -> None:
 
 def test_adversarial_training_on_meshes() -> None:
     torch.manual_seed(0)
-    data = Isometric(samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
+    data = Isometric(num_samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
     model = MeshClassifier(8, inputs="xyz", width=8, blocks=1)
     attack = MeshAttack(PGD(eps=0.02, norm="point", bounds=None, steps=2))
     trainer = L.Trainer(max_epochs=1, callbacks=[AdversarialTraining(attack)], **OPTIONS)

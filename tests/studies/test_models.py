@@ -55,7 +55,7 @@ def test_autoencoders_have_deeper_holes_than_vaes() -> None:
 
 
 def test_gap_of_the_elbo_is_the_divergence_from_the_posterior() -> None:
-    result = elbo.run(epochs=3, samples=100)
+    result = elbo.run(epochs=3, num_samples=100)
     assert result.identity_error < 1e-9
     assert result.exact_elbo == pytest.approx(result.log_likelihood, abs=1e-10)
     assert result.log_likelihood - result.elbo == pytest.approx(result.gap, abs=1e-6)
@@ -66,7 +66,7 @@ def test_gap_of_the_elbo_is_the_divergence_from_the_posterior() -> None:
 
 
 def test_each_term_of_the_elbo_on_its_own_worsens_the_other() -> None:
-    result = elbo.run(epochs=12, samples=10)
+    result = elbo.run(epochs=12, num_samples=10)
     assert result.kl["KL only"] < 1e-3
     assert result.kl["reconstruction only"] > 3 * result.kl["both terms"] > 0
     assert result.reconstruction["KL only"] > result.reconstruction["both terms"] + 5
@@ -117,7 +117,7 @@ def test_attention_classifies_what_a_bag_of_words_cannot() -> None:
 
 
 def test_short_run_of_attention_is_complete() -> None:
-    result = attention.run(epochs=1, samples=200)
+    result = attention.run(epochs=1, num_samples=200)
     words = len(result.learned_words)
     assert [tuple(w.shape) for w in result.learned_weights] == [(4, words, words)] * 2
     assert list(result.to_not)[5] == "6 not"
@@ -183,7 +183,7 @@ def test_robustness_of_a_linear_classifier_is_given_by_its_margins() -> None:
 
 
 def test_adversarial_training_moves_the_boundary_away() -> None:
-    result = adversarial_geometry.run(epochs=50, samples=300, train_eps=(0.0, 0.2))
+    result = adversarial_geometry.run(epochs=50, num_samples=300, train_eps=(0.0, 0.2))
     assert result.robust_by_train_eps[1] > result.robust_by_train_eps[0] + 0.03
     assert result.clean_by_train_eps[0] > 0.95
     robust = list(result.robust_accuracy["undefended"])

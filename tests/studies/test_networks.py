@@ -268,7 +268,7 @@ def test_dropout_makes_activations_sparser() -> None:
 
 
 def test_ensemble_is_uncertain_outside_the_data() -> None:
-    data = dropout.GapCurve("sine", samples=120, noise=0.1)
+    data = dropout.GapCurve("sine", num_samples=120, noise=0.1)
     data.setup()
     x, _ = data.split("train")
     assert not bool(((x > -0.1) & (x < 0.5)).any())

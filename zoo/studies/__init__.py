@@ -9,7 +9,7 @@ module offers the same functions:
 * ``plot(result)`` draws one figure;
 * ``animate(result, path)`` writes an animation, in studies of a process over time.
 
-From Python: ``zoo.studies.double_descent.run(samples=400)``.
+From Python: ``zoo.studies.double_descent.run(num_samples=400)``.
 """
 
 from __future__ import annotations

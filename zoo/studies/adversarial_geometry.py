@@ -59,7 +59,7 @@ class Result:
 
 
 def run(
-    eps: float = 0.2, epochs: int = 60, samples: int = 600, noise: float = 0.15,
+    eps: float = 0.2, epochs: int = 60, num_samples: int = 600, noise: float = 0.15,
     train_eps: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3, 0.4), seed: int = 0,
 ) -> Result:  # fmt: skip
     """Train on two moons, without and with Linf attacks of several budgets, and evaluate.
@@ -67,20 +67,20 @@ def run(
     Args:
         eps: budget ε of the drawn attacks, and of the attack on which all networks are compared.
         epochs: training epochs of each network.
-        samples: number of points, at least 50; networks are evaluated on another 1,000 points.
+        num_samples: number of points, at least 50; networks are evaluated on another 1,000 points.
         noise: standard deviation of the noise of the points.
         train_eps: budgets ε of the attacks in training: 0 (no attack) and one or more above 0.
         seed: random seed of initial weights, points and attacks.
     """
     check_positive(eps=eps)
     check_at_least(1, epochs=epochs)
-    check_at_least(50, samples=samples)
+    check_at_least(50, num_samples=num_samples)
     if not min(train_eps, default=-1) == 0 < max(train_eps):
         raise InputError(
             f"train_eps must contain 0 and at least one positive value, got {list(train_eps)}"
         )
-    data = Toy2D("moons", samples=samples, noise=noise, seed=seed, batch_size=64)
-    x, y = Toy2D("moons", samples=1000, noise=noise, seed=seed + 1, val_size=0.01,
+    data = Toy2D("moons", num_samples=num_samples, noise=noise, seed=seed, batch_size=64)
+    x, y = Toy2D("moons", num_samples=1000, noise=noise, seed=seed + 1, val_size=0.01,
                  test_size=0.01).evaluation_samples("train")  # fmt: skip
     models = {e: train(data, e, epochs, seed) for e in track(train_eps, "networks")}
     attack = PGD(eps=eps, steps=20, bounds=None, seed=seed)

@@ -61,17 +61,17 @@ class Result:
     to_not: dict[str, float]  # attention weight from each word to "not" in the first layer
 
 
-def run(epochs: int = 8, samples: int = 4000, seed: int = 0) -> Result:
+def run(epochs: int = 8, num_samples: int = 4000, seed: int = 0) -> Result:
     """Compute attention without parameters, and train a transformer and a bag of words.
 
     Args:
         epochs: training epochs of both classifiers.
-        samples: number of sentences, at least 100; 80% of them are for training.
+        num_samples: number of sentences, at least 100; 80% of them are for training.
         seed: random seed of sentences, initial weights, batches and random tokens.
     """
     check_at_least(1, epochs=epochs)
-    check_at_least(100, samples=samples)
-    data = LabeledText(samples=samples, seed=seed)
+    check_at_least(100, num_samples=num_samples)
+    data = LabeledText(num_samples=num_samples, seed=seed)
     data.setup()
     models = {
         name: train(layers, data, epochs, seed)

@@ -62,7 +62,7 @@ class Splits(NamedTuple):
 class Result:
     """Errors by number of features and by width, (sizes, seeds) each, and risk by time."""
 
-    samples: int
+    num_samples: int
     features: tuple[int, ...]
     minimum_norm: Tensor
     ridge: Tensor
@@ -77,20 +77,20 @@ class Result:
 
 
 def run(
-    samples: int = 500, label_noise: float = 0.4, num_seeds: int = 5, steps: int = 2500,
+    num_samples: int = 500, label_noise: float = 0.4, num_seeds: int = 5, steps: int = 2500,
     seed: int = 0,
 ) -> Result:  # fmt: skip
     """Fit random features, train networks of all widths and seeds in parallel, and run gradient
     descent on features of different variance.
 
     Args:
-        samples: training digits of the networks, from 50 to 1000; random features have 200.
+        num_samples: training digits of the networks, from 50 to 1000; random features have 200.
         label_noise: fraction of wrong labels, below 0.9; random features have half of it.
         num_seeds: networks of each width, and samples of random features.
         steps: training steps of the networks, with batches of 128.
         seed: random seed of data, noise, features, initial weights and batches.
     """
-    check_range(50, 1000, samples=samples)
+    check_range(50, 1000, num_samples=num_samples)
     check_range(0, 0.9, "[)", label_noise=label_noise)
     check_at_least(2, num_seeds=num_seeds)
     check_at_least(10, steps=steps)
@@ -100,22 +100,22 @@ def run(
         for _ in track(range(num_seeds), "random features")
     ]
     minimum_norm, ridge = torch.tensor(feature_errors).permute(1, 2, 0)
-    splits = load_digits(samples, label_noise, rng)
+    splits = load_digits(num_samples, label_noise, rng)
     training, test, stopped = train_networks(splits, num_seeds, steps, rng)
     return Result(
-        samples, FEATURES, minimum_norm, ridge, WIDTHS, training, test, stopped,
+        num_samples, FEATURES, minimum_norm, ridge, WIDTHS, training, test, stopped,
         *risk_over_time(rng),
     )  # fmt: skip
 
 
-def load_digits(samples: int, label_noise: float, rng: torch.Generator) -> Splits:
+def load_digits(num_samples: int, label_noise: float, rng: torch.Generator) -> Splits:
     """Return random training digits with noisy labels, and all of validation and test."""
     data = Digits(val_size=300)
     data.setup()
     splits = {name: data.evaluation_samples(name) for name in ("train", "val", "test")}
     flat = {name: (x.flatten(1), y) for name, (x, y) in splits.items()}
     x, y = flat["train"]
-    chosen = torch.randperm(len(x), generator=rng)[:samples]
+    chosen = torch.randperm(len(x), generator=rng)[:num_samples]
     return Splits(x[chosen], corrupt_labels(y[chosen], label_noise, rng), flat["val"], flat["test"])
 
 
@@ -253,7 +253,7 @@ def plot(result: Result) -> Figure:
     if width := first_fitting_width(result):
         networks.axvline(width, color=INK, linewidth=0.8, linestyle=":", label="fits all labels")
     networks.set(xlabel="Hidden units", ylabel="Error")
-    networks.set_title(f"Networks, n = {result.samples}", fontsize=10)
+    networks.set_title(f"Networks, n = {result.num_samples}", fontsize=10)
     time.plot(result.times, result.theory, color=INK, linewidth=1, label="expected")
     time.plot(result.times, result.risk, "o", color=COLORS[1], markersize=3, label="mean of trials")
     time.set(xlabel="Steps of gradient descent", ylabel="Risk")

@@ -17,7 +17,7 @@ Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 class GapCurve(ToyCurves):
     """Noisy samples of a sine, without any between −0.1 and 0.5."""
 
-    def table(self) -> DataTable:
-        whole = super().table()
+    def load_table(self) -> DataTable:
+        whole = super().load_table()
         kept = (whole.x[:, 0] < -0.1) | (whole.x[:, 0] > 0.5)
-        return DataTable(whole.x[kept], whole.y[kept], whole.names, targets=whole.targets)
+        return replace(whole, x=whole.x[kept], y=whole.y[kept])
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run(
         name: train_classifier(rate, epochs, seed)
         for name, rate in track(rates.items(), "classifiers")
     }
-    data = GapCurve("sine", samples=150, noise=0.1, seed=seed)
+    data = GapCurve("sine", num_samples=150, noise=0.1, seed=seed)
     data.setup()
     x, y = data.split("train")
     grid = torch.linspace(-1.6, 1.6, 200)[:, None]

@@ -70,16 +70,16 @@ class Result:
     bounds: Tensor  # by number of importance weights K
 
 
-def run(epochs: int = 40, samples: int = 500, seed: int = 0) -> Result:
+def run(epochs: int = 40, num_samples: int = 500, seed: int = 0) -> Result:
     """Train three VAEs on digits, and an approximate posterior q on linear-Gaussian data.
 
     Args:
         epochs: training epochs of each VAE.
-        samples: number of samples of the linear-Gaussian data, at least 10.
+        num_samples: number of samples of the linear-Gaussian data, at least 10.
         seed: random seed of initial weights, batches and all samples.
     """
     check_at_least(1, epochs=epochs)
-    check_at_least(10, samples=samples)
+    check_at_least(10, num_samples=num_samples)
     data = Digits(batch_size=64, seed=seed)
     x, y = data.evaluation_samples("test")
     codes, reconstruction, kl = {}, {}, {}
@@ -92,8 +92,8 @@ def run(epochs: int = 40, samples: int = 500, seed: int = 0) -> Result:
             reconstruction[name] = float(-model.log_prob(x, model.decoder(codes[name])).mean())
             kl[name] = float(kl_standard_normal(mean, log_var).sum(1).mean())
     rng = make_generator(seed)
-    z = torch.randn(samples, 2, generator=rng, dtype=W.dtype)
-    points = z @ W.mT + SIGMA * torch.randn(samples, 5, generator=rng, dtype=W.dtype)
+    z = torch.randn(num_samples, 2, generator=rng, dtype=W.dtype)
+    points = z @ W.mT + SIGMA * torch.randn(num_samples, 5, generator=rng, dtype=W.dtype)
     q = train_posterior(points)
     gap = 0.5 * float(posterior_precision().diagonal().log().sum() - posterior_precision().logdet())
     return Result(

@@ -42,7 +42,7 @@ class Result:
 
 def run() -> Result:
     """Compute the statistics of all 17 data sets (without any settings)."""
-    points = {name: dict(cls.sets) for name, cls in COLLECTIONS.items()}
+    points = {name: dict(cls.point_sets) for name, cls in COLLECTIONS.items()}
     statistics = {
         collection: {name: describe(values) for name, values in sets.items()}
         for collection, sets in points.items()

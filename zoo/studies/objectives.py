@@ -48,7 +48,7 @@ def logistic_loss(signed_points: Tensor) -> Objective:
 
 def two_blobs() -> Tensor:
     """Return y x for the points of two elongated point clouds with labels y = ±1, (140, 2)."""
-    data = Toy2D("blobs", num_shapes=2, noise=0.6, samples=200)
+    data = Toy2D("blobs", num_classes=2, noise=0.6, num_samples=200)
     data.setup()
     x, y = data.split("train")
     return (2 * y - 1)[:, None] * x.double() * torch.tensor([1.0, 4.0])

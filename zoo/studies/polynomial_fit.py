@@ -74,7 +74,7 @@ class Result:
 
 def run(
     curve: Literal["sine", "cubic", "step", "runge"] = "sine",
-    samples: int = 20,
+    num_samples: int = 20,
     noise: float = 0.3,
     trials: int = 500,
     seed: int = 0,
@@ -83,20 +83,20 @@ def run(
 
     Args:
         curve: the function f, one of those of :class:`datamodules.ToyCurves`.
-        samples: number n of evenly spaced training points, more than 15.
+        num_samples: number n of evenly spaced training points, more than 15.
         noise: standard deviation σ of the noise.
         trials: number of noise samples.
         seed: random seed of the noise and of the validation points.
     """
-    check_at_least(MAX_DEGREE + 1, samples=samples)
+    check_at_least(MAX_DEGREE + 1, num_samples=num_samples)
     check_positive(noise=noise)
     check_at_least(2, trials=trials)
     rng = make_generator(seed)
     f = ToyCurves(curve).truth
-    x = torch.linspace(-1, 1, samples, dtype=torch.float64)
+    x = torch.linspace(-1, 1, num_samples, dtype=torch.float64)
     x_val = 2 * torch.rand(200, dtype=torch.float64, generator=rng) - 1
     f_train, f_val = torch.from_numpy(f(x.numpy())), torch.from_numpy(f(x_val.numpy()))
-    y = f_train[:, None] + noise * torch.randn(samples, trials, dtype=x.dtype, generator=rng)
+    y = f_train[:, None] + noise * torch.randn(num_samples, trials, dtype=x.dtype, generator=rng)
     y_val = f_val[:, None] + noise * torch.randn(200, trials, dtype=x.dtype, generator=rng)
 
     def errors(fits: list[tuple[int, float]], description: str) -> Errors:

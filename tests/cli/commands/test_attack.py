@@ -83,18 +83,18 @@ def test_bad_options(
 
 KINDS = {
     "points": (
-        ["pointnet", "--data.samples=32", "--data.num_points=32", "--model.width=4"],
+        ["pointnet", "--data.num_samples=32", "--data.num_points=32", "--model.width=4"],
         ["--attack", "pgd", "drop", "carlini_wagner", "--eps", "0.1", "--steps", "3",
          "--test_samples", "6"],
         "PointClassifier on Shapes: 6 test point clouds", ["PGD", "PointDropping", "CarliniWagner"],
     ),
     "vertices": (
-        ["pointnet", "--data=articulated", "--data.samples=40", "--model.width=4"],
+        ["pointnet", "--data=articulated", "--data.num_samples=40", "--model.width=4"],
         ["--attack", "smooth", "--eps", "0.1", "--test_samples", "9", "--steps", "2"],
         "PointClassifier on Articulated: 9 test point clouds", ["SmoothPGD"],
     ),
     "voxels": (
-        ["voxnet", "--data.samples=32", "--data.voxel_resolution=12", "--model.width=4"],
+        ["voxnet", "--data.num_samples=32", "--data.voxel_resolution=12", "--model.width=4"],
         ["--eps", "0.1", "--test_samples", "6"],
         "VoxelClassifier on Shapes: 6 test voxel grids", ["VoxelFlips"],
     ),
@@ -105,7 +105,7 @@ KINDS = {
     ),
     "meshes": (
         ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
-         "--data.samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
+         "--data.num_samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
         ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
          "--target", "3"],
         "MeshClassifier on Isometric: 7 test meshes", ["PGD×2→3", "SmoothPGD×2→3"],
@@ -159,7 +159,7 @@ def test_options_that_graphs_do_not_support(
 def test_voxel_grids_have_no_transfer_matrix(
     run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data.samples=32", "--data.voxel_resolution=12", "--model.width=4"]
+    options = ["--data.num_samples=32", "--data.voxel_resolution=12", "--model.width=4"]
     folder = run("--model", "voxnet", *options, "--trainer.max_epochs=1")
     checkpoint = str(folder / "checkpoints" / "last.ckpt")
     with pytest.raises(SystemExit):

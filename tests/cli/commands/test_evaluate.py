@@ -104,7 +104,7 @@ def test_models_without_an_encoder_are_judged_by_their_samples(
 
 def test_known_modes_are_counted(run: Run) -> None:
     folder = run(
-        "--model=gan", "--data=gaussians_2d", "--data.name=ring", "--data.samples=10000",
+        "--model=gan", "--data=gaussians_2d", "--data.name=ring", "--data.num_samples=10000",
         "--trainer.max_steps=20",
     )  # fmt: skip
     checkpoint = str(folder / "checkpoints/last.ckpt")

@@ -49,7 +49,7 @@ def test_what_a_rotation_costs(trainer: Trainer) -> None:
     def accuracy(network: str) -> float:
         torch.manual_seed(0)
         data = Shapes(
-            samples=240, num_points=128, rotate="any", rotate_training="none", batch_size=16
+            num_samples=240, num_points=128, rotate="any", rotate_training="none", batch_size=16
         )
         model = PointClassifier(6, network=network, width=8, k=8, lr=5e-3, dropout=0.0)
         fit = trainer(max_epochs=8, limit_val_batches=0)
@@ -62,7 +62,7 @@ def test_what_a_rotation_costs(trainer: Trainer) -> None:
 
 @pytest.mark.parametrize("task", ["shapes", "parts"])
 def test_pictures_of_clouds(task: str, trainer: Trainer, tmp_path: Path) -> None:
-    data = Shapes(samples=30, num_points=64, task=task)
+    data = Shapes(num_samples=30, num_points=64, task=task)
     make = PointClassifier if task == "shapes" else PointSegmenter
     model = make(data.num_classes, width=4)
     trainer(max_epochs=1, callbacks=[callbacks.PointClouds()]).fit(model, data)

@@ -87,9 +87,9 @@ def test_dropped_words_keep_the_mean() -> None:
 
 
 def test_texts_are_classified_by_the_model_alone() -> None:
-    data = LabeledText(samples=50)
+    data = LabeledText(num_samples=50)
     model = make(vocab_size=data.vocab_size, length=data.length, tokenizer=data.tokenizer)
-    texts = [text for text, _ in data.pairs["train"]]
+    texts = [text for text, _ in data.examples["train"]]
     together = model.classify(texts[:8])
     torch.testing.assert_close(together[3], model.classify(texts[3:4])[0])
     torch.testing.assert_close(together.sum(1), torch.ones(8, dtype=torch.float64))

@@ -105,7 +105,7 @@ def test_a_batch_of_evaluation_windows_has_the_tokens_mean(
         position="none",
     )
     (metrics,) = trainer().test(model, data, verbose=False)
-    numbers = torch.tensor(data.codec.encode(data.parts["test"]))
+    numbers = torch.tensor(data.fitted_tokenizer.encode(data.split_texts["test"]))
     nll = []
     with torch.no_grad():
         for start in range(0, 76, LENGTH):
@@ -323,7 +323,7 @@ def test_it_learns(model: str, floor: float, run: Callable[..., Path]) -> None:
         "--model.schedule=constant",
     )  # fmt: skip
     data = Text(max_characters=300_000)
-    counts = torch.tensor(data.codec.encode(data.text)).bincount().double()
+    counts = torch.tensor(data.fitted_tokenizer.encode(data.text)).bincount().double()
     p = counts[counts > 0] / counts.sum()
     entropy = float(-(p * p.log2()).sum())
     bits = last_value(folder / "metrics.csv", "test/bits_per_char")
