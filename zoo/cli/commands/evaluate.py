@@ -58,7 +58,7 @@ def feature_classifier(data: Any, path: Path) -> Path:
     batches = math.ceil(len(data.split("train")[0]) / data.batch_size)
     with temporary_seed(0):
         classifier = CNN(
-            data.input_shape, data.num_classes, (32, 64, 64), hidden=(64,), lr=0.01,
+            data.input_shape, data.num_classes, (32, 64, 64), hidden_dims=(64,), lr=0.01,
             schedule="one_cycle", channels_last=True,
         )  # fmt: skip
         trainer = L.Trainer(
