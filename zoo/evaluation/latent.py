@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.distributed import temporary_seed
+from zoo.core.signature import arguments_of
 from zoo.functional.distances import (
     frechet_distance,
     kernel_distance,
@@ -87,8 +88,11 @@ class LatentEvaluation:
 
     def untrained(self) -> LatentEvaluation:
         """The same with a model of the same settings and fresh weights."""
+        cls = type(self.model)
+        known = arguments_of(cls)  # hparams also contain what a class passes to its parent itself
+        settings = {name: value for name, value in self.model.hparams.items() if name in known}
         with temporary_seed(self.seed):
-            fresh = type(self.model)(**self.model.hparams)
+            fresh = cls(**settings)
         return replace(self, model=fresh.to(self.model.device).eval())
 
 
