@@ -172,7 +172,7 @@ def test_no_classifier(run: Callable[..., Path], capfd: pytest.CaptureFixture[st
     folder = run("--model", "vae", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])
-    assert "is a VAE: attacks need a classifier" in capfd.readouterr().err
+    assert "contains the model VAE, this command needs a Classifier" in capfd.readouterr().err
     folder = run("--model", "mlp", "--data", "toy_2d", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])

@@ -10,7 +10,7 @@ import torch
 from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser
-from zoo.cli.commands.evaluate import data_of, load_any
+from zoo.cli.checkpoint_data import load_model, make_data_module
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, unknown
@@ -103,14 +103,12 @@ def _complete(options: Any, victim: TargetModel) -> None:
 
 
 def _victim(path: str, options: Any) -> TargetModel:
-    model = load_any(path)
-    if not isinstance(model, Classifier):
-        raise InputError(f"{path} is a {type(model).__name__}: attacks need a classifier")
+    model = load_model(path, Classifier)
     if options.target is not None and not 0 <= options.target < model.num_classes:
         raise InputError(
             f"--target {options.target}: the model has classes 0 to {model.num_classes - 1}"
         )
-    data = data_of(Path(path), options.data, options.root)
+    data = make_data_module(Path(path), options.data, options.root)
     if hasattr(data, "evaluation_samples"):
         return make_dense_target(path, model, data, options)
     from zoo.evaluation.robustness_structures import (
