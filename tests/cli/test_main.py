@@ -1,7 +1,8 @@
-"""The command line as a user meets it."""
+"""The command line, from arguments to files and messages."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -114,14 +115,14 @@ def test_two_runs_in_the_same_second_do_not_collide(
 ) -> None:
     from datetime import datetime
 
-    from zoo.cli import lightning_cli as runner
+    from zoo.cli import run_folder
 
     class Stopped(datetime):
         @classmethod
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime(2026, 1, 1)
 
-    monkeypatch.setattr(runner, "datetime", Stopped)
+    monkeypatch.setattr(run_folder, "datetime", Stopped)
     folders = {run("fit", "--model=mlp", *SHORT).parent for _ in range(2)}
     assert sorted(p.name for p in folders.pop().iterdir()) == [
         "2026-01-01_00-00-00",
@@ -144,7 +145,7 @@ def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
 def test_any_lightning_module_trains(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that knows nothing of the zoo: no validation, no test, no hyper-parameters."""
+    """A class from outside the zoo, without validation, test or hyper-parameters."""
     (tmp_path / "foreign.py").write_text(
         "import lightning.pytorch as L, torch\n"
         "class Net(L.LightningModule):\n"
@@ -268,7 +269,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --data mnst", "unknown data set 'mnst'; did you mean 'mnist'"),
         ("fitt --model vae", "unknown command 'fitt'; did you mean 'fit'"),
         ("--model vae --logger foo", "unknown logger 'foo'; choose from csv, tensorboard, wandb"),
-        ("--trainer.max_epochs 3", "say which model: --model NAME (appnp, autoencoder, beta_vae, "),
+        ("--trainer.max_epochs 3", "no model given: add --model NAME (appnp, autoencoder, "),
         (
             "--model vae --model.latnt_dim 8",
             "unknown option --model.latnt_dim; did you mean '--mod",
@@ -285,23 +286,23 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --model.network foo", "unknown network 'foo'; choose from mlp, conv"),
         ("--model vae --data.augment.crop -1", "augment.crop must not be negative, got -1"),
         ("--model vae --model.input_shape [2]", "--model.input_shape comes from the data"),
-        ("--model vae --model.optimizer adm", "unknown optimiser 'adm'; did you mean 'adam'"),
+        ("--model vae --model.optimizer adm", "unknown optimizer 'adm'; did you mean 'adam'"),
         ("--model nowhere.Net", "--model nowhere.Net: there is no module 'nowhere'"),
         ("--model zoo.VEA", "--model zoo.VEA: module 'zoo' has no 'VEA'; did you mean 'VAE' or "),
         ("--model vae --data nowhere.Data", "--data nowhere.Data: there is no module 'nowhere'"),
         ("--model vae --config no.yaml", "no.yaml"),
         ("--model vae --ckpt_path no.ckpt", "there is no checkpoint no.ckpt"),
-        ("test --ckpt_path no.ckpt", "no --model, and there is no "),
+        ("test --ckpt_path no.ckpt", "no model given, and there is no "),
         ("--model", "--model needs a value"),
         ("--model vae --data image_folder --data.path no", "there is no folder no (--data.path)"),
         ("--model vae --checkpoint.monitor val/foo", "could not find the monitored key"),
         ("list everything", "'list' takes no arguments, got everything"),
         (
             "--model mlp --data diabetes",
-            "Diabetes has no num_classes, which MLPClassifier needs: the target 'target' holds",
+            "MLPClassifier needs num_classes, which Diabetes does not have: the target 'target'",
         ),
         ("--model linear_regression --data iris", "holds 3 classes: choose a classifier"),
-        ("--model linear_regression --data digits", "Digits has no num_targets, which LinearReg"),
+        ("--model linear_regression --data digits", "LinearRegression needs num_targets, which"),
         ("--model mlp --data csv", "the following arguments are required: path, target"),
         ("--model mlp --data csv --data.path no.csv --data.target y", "there is no file no.csv"),
         ("--model mlp --data toy_2d --data.name stars", "unknown name 'stars'; choose from moons"),
@@ -309,8 +310,8 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model cnn --data iris", "needs images (channels, height, width), got (4,)"),
         ("--model cnn --model.pool_size 3", "images of 8×8 pixels are too small"),
         ("--model torchvision --model.backbone resnet19", "unknown backbone 'resnet19'"),
-        ("--model deep_ensemble --model.member vae", "member must be a Classifier, VAE is none"),
-        ("--model linear_regression --model.l1 1", "solver='closed_form' cannot do l1: choose so"),
+        ("--model deep_ensemble --model.member vae", "member must be a Classifier, got VAE"),
+        ("--model linear_regression --model.l1 1", "solver='closed_form' does not support l1: c"),
         (
             "--model mlp --model.normalization batch --data.batch_size 1",
             "batch normalisation cannot train on a batch of one sample: choose a batch_size",
@@ -322,9 +323,9 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ),
         (
             "--model vae --model.latent_dim 64",
-            "latent_dim=64 is no smaller than a sample, which has 64 numbers",
+            "latent_dim=64 is not smaller than a sample, which has 64 values",
         ),
-        ("--model pca --model.latent_dim 99", "latent_dim=99 is no smaller than a sample"),
+        ("--model pca --model.latent_dim 99", "latent_dim=99 is not smaller than a sample"),
         ("--model pca --model.solver qr", "unknown solver 'qr'; choose from covariance, svd"),
         (
             "--model vae --data wine --trainer.callbacks null",
@@ -334,8 +335,8 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "--model vae --data wine",
             "VAE cannot draw samples of shape (13,): leave LatentManifold out",
         ),
-        ("--model conditional_vae --data diabetes", "Diabetes has no num_classes, which Condit"),
-        ("--model iwae --model.num_draws 0", "num_draws must be at least 1, got 0"),
+        ("--model conditional_vae --data diabetes", "ConditionalVAE needs num_classes, which Di"),
+        ("--model iwae --model.num_samples 0", "num_samples must be at least 1, got 0"),
         ("--model vae --model.levels 17", "--model.levels comes from the data"),
         ("--model vq_vae --data iris", "needs images (channels, height, width), got (4,)"),
         ("evalute x.ckpt", "unknown command 'evalute'; did you mean 'evaluate'"),
@@ -360,13 +361,11 @@ def test_data_that_cannot_be_had(fails: Fails, monkeypatch: pytest.MonkeyPatch) 
 def test_a_logger_that_is_not_installed(
     fails: Fails, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.cli import lightning_cli as runner
-
     def missing(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError(kind)
 
-    monkeypatch.setattr(runner, "WandbLogger", missing)
-    monkeypatch.setattr(runner, "TensorBoardLogger", missing)
+    for name in ("WandbLogger", "TensorBoardLogger"):
+        monkeypatch.setattr(f"zoo.cli.run_folder.{name}", missing)
     message = fails("--model=vae", f"--logger={kind}")
     assert f"--logger {kind} needs its package: pip install {kind}" in message
 
@@ -374,20 +373,20 @@ def test_a_logger_that_is_not_installed(
 def test_a_model_and_data_that_do_not_fit(
     fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "unlabelled.py").write_text(
+    (tmp_path / "unlabeled.py").write_text(
         "from lightning.pytorch import LightningDataModule\n"
         "class Waves(LightningDataModule):\n"
         "    input_shape = (3,)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    message = fails("--model=mlp", "--data=unlabelled.Waves")
-    assert "Waves has no num_classes, which MLPClassifier needs" in message
+    message = fails("--model=mlp", "--data=unlabeled.Waves")
+    assert "MLPClassifier needs num_classes, which Waves does not have" in message
 
 
 def test_a_run_folder_that_cannot_be_written(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     message = fails("--model=vae", "--trainer.default_root_dir=taken")
-    assert "cannot write the run's folder taken/vae" in message
+    assert "cannot write the run folder taken/vae" in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
@@ -401,26 +400,41 @@ def test_a_corrupt_checkpoint(fails: Fails, run: Run, damage: str) -> None:
 def test_a_checkpoint_of_another_class(fails: Fails, run: Run) -> None:
     path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
     message = fails("test", "--model=mlp", f"--ckpt_path={path}")
-    assert (
-        "is of class zoo.models.latent.vae.VAE, not zoo.models.supervised.mlp.MLPClassifier"
-        in message
-    )
+    assert "holds a VAE, the model is a MLPClassifier: choose the model that wrote it" in message
 
 
 def test_a_checkpoint_for_other_data(fails: Fails, run: Run) -> None:
     path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
     message = fails("test", "--model=vae", f"--ckpt_path={path}", "--model.latent_dim=7")
     assert "does not fit VAE with these settings: " in message
-    assert "(256, 2) there and (256, 7) here" in message
+    assert "(256, 2) in the file and (256, 7) in the model" in message
 
 
 @pytest.mark.parametrize("package", ["callbacks", "datamodules"])
-def test_a_package_that_hides_the_zoos_own(tmp_path: Path, package: str) -> None:
+def test_packages_of_the_user_with_the_names_of_the_zoos_own(tmp_path: Path, package: str) -> None:
+    """One in the working folder does no harm; one that is imported already is refused."""
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
+    start = [sys.executable, "-m", "zoo", "--model=vae", "--trainer.fast_dev_run=true"]
+    assert subprocess.run(start, cwd=tmp_path, capture_output=True).returncode == 0
+    code = f"import {package}; from zoo.cli.main import main; main(['--model=vae'])"
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", "--model=vae"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert f"stands where the zoo's own package '{package}' should be" in done.stderr
+    assert f"the package '{package}' was imported from {tmp_path}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_closes_the_output_ends_the_command_quietly(unbuffered: str) -> None:
+    """As ``zoo list | head`` does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()  # before the command has printed anything
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
