@@ -60,7 +60,7 @@ from zoo.attacks import (
     UniversalPerturbation,
     evaluate_robustness,
 )
-from zoo.cli.commands.reproduce import PAGE
+from zoo.cli.commands.reproduce import PAGE, pluralize
 from zoo.core.registry import read_recipe
 from zoo.core.speed import keep_freed_memory
 
@@ -334,7 +334,7 @@ def _write_fast_training(found: dict[str, list[float]]) -> None:
     targets = ("≥ 98.5 %", "≥ 88 %", "≥ 80 %")
     for (metric, values), target in zip(found.items(), targets, strict=True):
         cells = [f"fast training on MNIST: {metric}", f"{mean_and_std(values, 1)} %", target]
-        runs = f"{len(values)} models, 1,000 images"
+        runs = f"{pluralize(len(values), 'model')}, 1,000 images"
         write_result(SECTION, HEADER, cells, runs, f"python -m {MODULE} 5")
 
 

@@ -26,6 +26,7 @@ from lightning.pytorch import Callback
 from benchmarks.common import fit, mean_and_std, write_result
 from datamodules import TUDataset
 from zoo import create_model
+from zoo.cli.commands.reproduce import pluralize
 from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
 from zoo.core.speed import keep_freed_memory
@@ -107,7 +108,7 @@ def main(arguments: list[str]) -> None:
         ]
         budget = f"{FOLDS} folds of {tests.shape[1]} epochs, {seconds:.0f} s each"
         command = "python -m benchmarks.graphs"
-        write_result("Graphs", HEADER, cells, f"{seeds} seeds of {budget}", command)
+        write_result("Graphs", HEADER, cells, f"{pluralize(seeds, 'seed')} of {budget}", command)
 
 
 if __name__ == "__main__":

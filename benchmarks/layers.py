@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from benchmarks.common import mean_and_std, temporary_folder, write_result
 from datamodules import TinyShakespeare
 from zoo import LanguageModel, load
+from zoo.cli.commands.reproduce import pluralize
 from zoo.cli.main import main as command_line
 from zoo.core.speed import keep_freed_memory
 from zoo.networks.position_encoding import POSITIONS
@@ -84,7 +85,8 @@ def main(arguments: list[str]) -> None:
             f"{sum(p.numel() for p in models[0].parameters()):,}",
             *map(_summarize, losses),
         ]
-        runs = f"{seeds} seeds of {STEPS} steps, {seconds:.0f} s each with both evaluations"
+        budget = f"{STEPS} steps, {seconds:.0f} s each with both evaluations"
+        runs = f"{pluralize(seeds, 'seed')} of {budget}"
         write_result("Layers", HEADER, cells, runs, "python -m benchmarks.layers")
 
 

@@ -43,6 +43,7 @@ from datamodules import (
 )
 from datamodules.bodies import pose
 from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
+from zoo.cli.commands.reproduce import pluralize
 from zoo.core.quiet import silence_libraries
 from zoo.core.speed import keep_freed_memory
 from zoo.functional.meshes import relative_stretch, sample_surface
@@ -107,7 +108,7 @@ def write_accuracies(
     for index, (name, contestant) in enumerate(contestants.items()):
         accuracies, seconds = compute_accuracies(contestant, seeds)
         cells = [f"{shapes}: {name}", mean_and_std(accuracies), "–" if index else target]
-        runs = f"{seeds} seeds of {contestant[2]} epochs, {seconds:.0f} s each"
+        runs = f"{pluralize(seeds, 'seed')} of {contestant[2]} epochs, {seconds:.0f} s each"
         write_result("Meshes", MESH_HEADER, cells, runs, command)
 
 
@@ -301,7 +302,7 @@ def _benchmark_horse(
         pca_variance = unexplained_variance(fit_pca(data, latent_dim), x)
         paths.add(model, *most_different(x), kind)
     seconds = (time.perf_counter() - start) / seeds
-    runs = f"{seeds} seeds of {HORSE_EPOCHS} epochs, {seconds:.0f} s each"
+    runs = f"{pluralize(seeds, 'seed')} of {HORSE_EPOCHS} epochs, {seconds:.0f} s each"
     write_metric(
         "horse, held-out frames", f"unexplained variance, {latent_dim} dimensions, {kind}",
         f"{mean_and_std(variances, 4)}; PCA {pca_variance:.4f}", "below PCA" if weight else "–",
@@ -333,7 +334,8 @@ def benchmark_body(seeds: int) -> None:
                 paths.add(model, x[first, None], x[last, None], kind, middle)
         pca_variance = unexplained_variance(fit_pca(data, 8), x)
     seconds = (time.perf_counter() - start) / seeds / 2
-    runs = f"{seeds} seeds of {BODY_EPOCHS} epochs, {PAIRS} pairs each, {seconds:.0f} s each"
+    budget = f"{BODY_EPOCHS} epochs, {PAIRS} pairs each, {seconds:.0f} s each"
+    runs = f"{pluralize(seeds, 'seed')} of {budget}"
     for kind, values in variances.items():
         write_metric(
             "body", f"unexplained variance, 8 dimensions, {kind}",

@@ -99,7 +99,7 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             for metric in _metric_names(reference)
         }
     epochs, steps = (config["trainer"][key] for key in ("max_epochs", "max_steps"))
-    budget = _count(steps, "step") if epochs is None else _count(epochs, "epoch")
+    budget = pluralize(steps, "step") if epochs is None else pluralize(epochs, "epoch")
     return Trial(metrics, budget, seconds)
 
 
@@ -159,8 +159,8 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         "; ".join(means),
         "–" if published is None else str(published),
         source,
-        f"{_count(len(trials), 'seed')} of {trials[0].budget}, {seconds:.0f} s each (start to end "
-        f"of the command), {hardware()}, {date.today().isoformat()}",
+        f"{pluralize(len(trials), 'seed')} of {trials[0].budget}, {seconds:.0f} s each (start to "
+        f"end of the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
 
@@ -182,7 +182,8 @@ def _mean(trials: list[Trial], metric: str) -> str:
     return f"{statistics.mean(values):.4g}{deviation}"
 
 
-def _count(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 epoch`` or ``1,000 steps``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
@@ -192,7 +193,7 @@ def hardware() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_processor()}, {_count(torch.get_num_threads(), 'thread')}"
+    return f"{_processor()}, {pluralize(torch.get_num_threads(), 'thread')}"
 
 
 def _processor() -> str:
