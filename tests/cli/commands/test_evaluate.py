@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 
 from datamodules import Digits
+from zoo.cli.commands.evaluate import parse_options
 from zoo.cli.commands.latent import CodeSet, parse_group
 from zoo.cli.main import main
 from zoo.core.create import create_model
+from zoo.core.registry import list_recipes, read_recipe
 from zoo.errors import InputError
 from zoo.evaluation.reference_classifier import hash_data, train_reference_classifier
 
@@ -127,6 +129,12 @@ def test_a_mixture_of_codes_samples_better_than_one_gaussian_after_training(
     found = metrics_of(checkpoint)
     assert found["fid_cnn_mixture"] < 0.7 * found["fid_cnn"]
     assert found["coverage_mixture"] > found["coverage"]
+
+
+def test_options_in_the_references_of_recipes_are_valid() -> None:
+    for name in list_recipes():
+        options = read_recipe(name)["reference"].get("evaluate", [])
+        parse_options(["x.ckpt", *map(str, options)])
 
 
 # -- figures -------------------------------------------------------------------------------------

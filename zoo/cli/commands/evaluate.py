@@ -51,7 +51,7 @@ def evaluate(args: list[str]) -> None:
     For a translator: the BLEU score of its translations of the test sentences, cased and
     lowercased, and the fraction of translations that equal the reference.
     """
-    options = _parse(args)
+    options = parse_options(args)
     silence_libraries()
     model: Task = load_model(options.checkpoint, LatentModel, Translator)
     data = make_data_module(Path(options.checkpoint), options.data, options.root)
@@ -69,29 +69,32 @@ def evaluate(args: list[str]) -> None:
     print(f"written to {path}")
 
 
-def _parse(args: list[str]) -> Any:
+def parse_options(args: list[str]) -> Any:
+    """Return the options of the command, checked."""
     parser = Parser("evaluate", evaluate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of the model")
     parser.add_argument("--data", help="name of the data set, default that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
-    parser.add_argument("--importance_samples", type=int, default=500, help="samples per image of "
-                        "the importance-weighted bound, default 500")  # fmt: skip
-    parser.add_argument("--images", type=int, help="test images or sentences, default all")
-    parser.add_argument("--num_samples", type=int, help="generated images, 0 for none; default the "
-                        "number of test images")  # fmt: skip
+    parser.add_argument("--importance_samples", type=int, default=500, metavar="K", help="samples "
+                        "per image of the importance-weighted bound, default 500")  # fmt: skip
+    parser.add_argument(
+        "--images", type=int, metavar="N", help="test images or sentences, default all"
+    )
+    parser.add_argument("--num_samples", type=int, metavar="N", help="generated images, 0 for "
+                        "none; default the number of test images")  # fmt: skip
     parser.add_argument("--sampler", nargs="+", default=["prior"], metavar="NAME",
                         help="densities over codes that images are sampled from, of "
                         f"{', '.join(SAMPLERS)}; default prior")  # fmt: skip
-    parser.add_argument("--components", type=int, default=10,
+    parser.add_argument("--components", type=int, default=10, metavar="N",
                         help="components of the sampler mixture, default 10")  # fmt: skip
-    parser.add_argument("--neighbors", type=int, default=5, help="k of the metrics that use the k "
-                        "nearest neighbors, default 5")  # fmt: skip
+    parser.add_argument("--neighbors", type=int, default=5, metavar="K", help="K of the metrics "
+                        "that use the K nearest neighbors, default 5")  # fmt: skip
     parser.add_argument("--features", metavar="CKPT", help="checkpoint of the classifier whose "
                         "features are used, default one trained on the data")  # fmt: skip
     parser.add_argument("--inception", metavar="FILE", help="weights of the Inception network, "
                         "which adds the standard FID")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="random seed of all noise, default 0")
-    parser.add_argument("--beams", type=int, default=1,
+    parser.add_argument("--beams", type=int, default=1, metavar="N",
                         help="width of the beam search of a translator, default 1")  # fmt: skip
     options = parser.parse_args(args)
     for name in ("importance_samples", "images", "components", "neighbors", "beams"):

@@ -23,15 +23,15 @@ def generate(args: list[str]) -> None:
     parser = Parser("generate", generate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a language model")
     parser.add_argument("--prompt", default="\n", help="text to continue, default a line break")
-    parser.add_argument("--tokens", type=int, default=500,
+    parser.add_argument("--tokens", type=int, default=500, metavar="N",
                         help="number of tokens to generate, default 500")  # fmt: skip
-    parser.add_argument("--temperature", type=float, default=0.8, help="sampling temperature, "
-                        "default 0.8; 0 takes the most likely token")  # fmt: skip
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="sampling "
+                        "temperature, default 0.8; 0 takes the most likely token")  # fmt: skip
     parser.add_argument("--top_k", type=int, metavar="K",
                         help="sample from the K most likely tokens, default all")  # fmt: skip
     parser.add_argument("--top_p", type=float, metavar="P", help="sample from the most likely "
                         "tokens with a total probability of P, default all")  # fmt: skip
-    parser.add_argument("--num_samples", type=int, default=1,
+    parser.add_argument("--num_samples", type=int, default=1, metavar="N",
                         help="number of texts to generate, default 1")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="random seed, default 0")
     options = parser.parse_args(args)
@@ -64,7 +64,7 @@ def translate(args: list[str]) -> None:
     parser = Parser("translate", translate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a translator")
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="texts to translate")
-    parser.add_argument("--beams", type=int, default=4,
+    parser.add_argument("--beams", type=int, default=4, metavar="N",
                         help="width of the beam search, default 4")  # fmt: skip
     options = parser.parse_args(args)
     check_at_least(1, **{"--beams": options.beams})
