@@ -61,6 +61,7 @@ from zoo.attacks import (
     evaluate_robustness,
 )
 from zoo.cli.commands.reproduce import PAGE, pluralize
+from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
 from zoo.core.speed import keep_freed_memory
 
@@ -176,10 +177,8 @@ def benchmark_pgd() -> None:
     model, (x, y) = target_model(0), images("test", 1_000)
     zoo_attack = PGD(eps=EPS, step_size=0.01)
     other_attack = torchattacks.PGD(model, eps=EPS, alpha=0.01, steps=40)
-    zoo, other = (
-        TimedAttack(lambda: zoo_attack(model, x, y)),
-        TimedAttack(lambda: other_attack(x, y)),
-    )
+    zoo = TimedAttack(lambda: zoo_attack(model, x, y))
+    other = TimedAttack(lambda: other_attack(x, y))
     seconds = measure_interleaved({"zoo": zoo, "torchattacks": other}, 5)
     success = [1 - accuracy(model, attack.found, y) for attack in (other, zoo)]
     record_speed(
@@ -346,6 +345,7 @@ PARTS = {
 
 def main(parts: list[str]) -> None:
     keep_freed_memory()
+    silence_libraries()
     for part in parts or PARTS:
         PARTS[part]()
 

@@ -76,19 +76,19 @@ def compute_accuracies(contestant: Contestant, seeds: int) -> tuple[list[float],
     return accuracies, (time.perf_counter() - start) / seeds
 
 
-def surface_network(inputs: str, dropout: float = 0.2) -> Callable[[Any], Any]:
+def surface_network_factory(inputs: str, dropout: float = 0.2) -> Callable[[Any], Any]:
     """Return a function that creates a DiffusionNet on ``hks`` or ``xyz``."""
     return lambda data: MeshClassifier(
         data.num_classes, inputs=inputs, width=32, dropout=dropout, lr=3e-3, schedule="cosine"
     )
 
 
-def point_network(data: Any) -> Any:
+def make_point_network(data: Any) -> Any:
     """Create a PointNet."""
     return PointClassifier(data.num_classes, width=32, lr=2e-3, schedule="cosine")
 
 
-def voxel_network(data: Any) -> Any:
+def make_voxel_network(data: Any) -> Any:
     """Create a VoxNet."""
     return VoxelClassifier(data.input_shape, data.num_classes, width=32, lr=1e-3, schedule="cosine")
 
@@ -125,10 +125,10 @@ def benchmark_mcgill(folder: str, seeds: int) -> None:
         )  # fmt: skip
 
     contestants: dict[str, Contestant] = {
-        "DiffusionNet, heat-kernel signature": (meshes, surface_network("hks"), 20),
-        "DiffusionNet, coordinates": (meshes, surface_network("xyz"), 20),
-        "PointNet, 1,024 points": (clouds, point_network, 200),
-        "VoxNet, 32³": (lambda seed: clouds(seed, voxels=32), voxel_network, 100),
+        "DiffusionNet, heat-kernel signature": (meshes, surface_network_factory("hks"), 20),
+        "DiffusionNet, coordinates": (meshes, surface_network_factory("xyz"), 20),
+        "PointNet, 1,024 points": (clouds, make_point_network, 200),
+        "VoxNet, 32³": (lambda seed: clouds(seed, voxels=32), make_voxel_network, 100),
     }
     command = "python -m benchmarks.meshes mcgill FOLDER"
     write_accuracies("McGill, 5 training shapes per class", contestants, command, seeds, "≥ 0.90")
@@ -161,17 +161,20 @@ def benchmark_sheets(seeds: int) -> None:
             return SheetPoints(poses, seed)
 
         contestants: dict[str, Contestant] = {
-            "DiffusionNet, heat-kernel signature": (meshes, surface_network("hks", 0.0), 20),
-            "DiffusionNet, coordinates": (meshes, surface_network("xyz", 0.0), 60),
-            "PointNet, 512 points": (clouds, point_network, 60),
+            "DiffusionNet, heat-kernel signature": (
+                meshes,
+                surface_network_factory("hks", 0.0),
+                20,
+            ),
+            "DiffusionNet, coordinates": (meshes, surface_network_factory("xyz", 0.0), 60),
+            "PointNet, 512 points": (clouds, make_point_network, 60),
         }
         shapes = f"sheets, trained rolled, tested {poses}"
         command = "python -m benchmarks.meshes sheets"
         write_accuracies(shapes, contestants, command, seeds, "≥ 0.98")
 
 
-# -- autoencoders -------------------------------------------------------------------------------
-
+# -- autoencoders ---------------------------------------------------------------------------------
 
 PAIRS, BODY_EPOCHS, BODY_ISOMETRY = 5, 60, 5e5
 HORSE_EPOCHS, HORSE_ISOMETRY = 150, 1e6

@@ -162,12 +162,12 @@ class CodeSet:
         return "sample" if self.x is None else "test input"
 
 
-def parse_group(text: str, codes: CodeSet) -> Tensor:
+def parse_group(text: str, start: CodeSet) -> Tensor:
     """Return the indices of a group of codes.
 
     Args:
         text: a class, such as ``class:4``, or indices, such as ``0,7,12``.
-        codes: the codes that the indices refer to.
+        start: codes that the indices refer to.
 
     Raises:
         InputError: the text is neither; the group is empty; an index is out of range; a class is
@@ -177,10 +177,10 @@ def parse_group(text: str, codes: CodeSet) -> Tensor:
     numbers = [part.strip() for part in value.split(",") if part.strip()]
     if kind not in ("", "class") or not all(part.lstrip("-").isdigit() for part in numbers):
         raise InputError(f"{text!r} is not a group: write class:4, or indices such as 0,7,12")
-    labels = codes.y
+    labels = start.y
     if kind == "class":
         if labels is None:
-            raise InputError(f"{text!r}: the {codes.noun}s have no classes; write indices instead")
+            raise InputError(f"{text!r}: the {start.noun}s have no classes; write indices instead")
         members = torch.cat([(labels == int(n)).nonzero()[:, 0] for n in numbers or ["-1"]])
     else:
         members = torch.tensor([int(n) for n in numbers], dtype=torch.long)
@@ -191,7 +191,7 @@ def parse_group(text: str, codes: CodeSet) -> Tensor:
         raise InputError(f"group {text!r} is empty ({known})")
     if not kind:
         for index in members.tolist():
-            _check_index(f"group {text!r}, index", index, codes)
+            _check_index(f"group {text!r}, index", index, start)
     return members
 
 
@@ -247,15 +247,15 @@ def _add_endpoints(parser: Parser, steps: int) -> None:
                         help=f"images along the path, default {steps}")  # fmt: skip
 
 
-def _choose_endpoints(options: Any, codes: CodeSet) -> tuple[int, int]:
+def _choose_endpoints(options: Any, start: CodeSet) -> tuple[int, int]:
     """Return the indices of the two codes that a path joins."""
-    first, second, count = options.first, options.second, len(codes.codes)
-    _check_index("--first", first, codes)
+    first, second, count = options.first, options.second, len(start.codes)
+    _check_index("--first", first, start)
     if second is None:
-        y = torch.arange(count) if codes.y is None else codes.y
+        y = torch.arange(count) if start.y is None else start.y
         others = (y != y[first]).nonzero()[:, 0].tolist()
         second = next((i for i in others if i > first), others[0] if others else count - 1)
-    _check_index("--second", second, codes)
+    _check_index("--second", second, start)
     return first, second
 
 
@@ -277,11 +277,11 @@ def _choose_dims(text: str | None, codes: Tensor) -> list[int]:
     return dims
 
 
-def _check_index(name: str, index: int, codes: CodeSet) -> None:
-    count = len(codes.codes)
+def _check_index(name: str, index: int, start: CodeSet) -> None:
+    count = len(start.codes)
     if not 0 <= index < count:
         raise InputError(
-            f"{name} {index} is out of range: there are {count:,} {codes.noun}s, 0 to {count - 1}"
+            f"{name} {index} is out of range: there are {count:,} {start.noun}s, 0 to {count - 1}"
         )
 
 
