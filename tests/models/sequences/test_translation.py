@@ -14,7 +14,7 @@ from torch import Tensor
 import zoo
 from datamodules import ParallelText
 from zoo import Translator
-from zoo.evaluation.translation import translate_all, translations
+from zoo.evaluation.translation import measure_translation, translate_all
 
 V = 12
 
@@ -141,7 +141,7 @@ def test_figures_of_translations(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
     answers = {"a": "the cat sat on the mat .", "bb": "A dog ran far away today ."}
     monkeypatch.setattr(model, "translate", lambda texts, beams: [answers[t] for t in texts])
-    figures = {figure.name: figure for figure in translations(model, pairs, 3)}
+    figures = {figure.name: figure for figure in measure_translation(model, pairs, 3)}
     assert figures["bleu_lowercase"].value == pytest.approx(100)
     assert 80 < figures["bleu"].value < 100
     assert figures["exact"].value == 0.5
