@@ -36,18 +36,18 @@ from .models.sequences.forecasting import Forecaster as Forecaster
 from .models.sequences.language import LanguageModel as LanguageModel
 from .models.sequences.translation import Translator as Translator
 from .models.sequences.vision import VisionTransformer as VisionTransformer
-from .models.supervised.backbones import TorchvisionClassifier as TorchvisionClassifier
 from .models.supervised.cnn import CNN as CNN
-from .models.supervised.cnn import ResNet as ResNet
-from .models.supervised.ensembles import DeepEnsemble as DeepEnsemble
-from .models.supervised.ensembles import DeepEnsembleRegressor as DeepEnsembleRegressor
-from .models.supervised.ensembles import MCDropout as MCDropout
-from .models.supervised.ensembles import MCDropoutRegressor as MCDropoutRegressor
-from .models.supervised.linear import LinearRegression as LinearRegression
-from .models.supervised.linear import LogisticRegression as LogisticRegression
-from .models.supervised.linear import PolynomialRegression as PolynomialRegression
+from .models.supervised.deep_ensemble import DeepEnsemble as DeepEnsemble
+from .models.supervised.deep_ensemble import DeepEnsembleRegressor as DeepEnsembleRegressor
+from .models.supervised.linear_regression import LinearRegression as LinearRegression
+from .models.supervised.linear_regression import PolynomialRegression as PolynomialRegression
+from .models.supervised.logistic_regression import LogisticRegression as LogisticRegression
+from .models.supervised.mc_dropout import MCDropout as MCDropout
+from .models.supervised.mc_dropout import MCDropoutRegressor as MCDropoutRegressor
 from .models.supervised.mlp import MLPClassifier as MLPClassifier
 from .models.supervised.mlp import MLPRegressor as MLPRegressor
+from .models.supervised.resnet import ResNet as ResNet
+from .models.supervised.torchvision_classifier import TorchvisionClassifier as TorchvisionClassifier
 
 __all__: list[str]
 __version__: str

@@ -1,10 +1,10 @@
-"""Moments that are gathered from several processes."""
+"""Moments of rows, merged over batches and processes."""
 
 from __future__ import annotations
 
 import torch
 
-from zoo.functional.moments import FactoredMoments
+from zoo.functional.moments import FactoredMoments, Moments
 
 
 def test_padded_factors_have_equal_shapes_and_the_same_moments() -> None:
@@ -21,3 +21,15 @@ def test_padded_factors_have_equal_shapes_and_the_same_moments() -> None:
         assert padded.factor.shape == (rows, 50)
         assert padded.n == moments.n
         torch.testing.assert_close(padded.scatter, moments.scatter)
+
+
+def test_merged_moments_equal_those_of_all_rows() -> None:
+    rows = torch.randn(90, 4).double() + 1e6
+    total = Moments.from_samples(rows[:7])
+    for part in rows[7:].split(11):
+        total = total.merge(Moments.from_samples(part))
+    assert total.n == 90
+    torch.testing.assert_close(total.mean, rows.mean(0), rtol=1e-15, atol=0)
+    # sums of squares near 1e12 would lose all digits of a variance of 1
+    torch.testing.assert_close(total.scatter / 89, rows.mT.cov(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(total.uncentered_scatter(), rows.mT @ rows, rtol=1e-12, atol=0)

@@ -32,18 +32,18 @@ from zoo.models.sequences.forecasting import Forecaster
 from zoo.models.sequences.language import LanguageModel
 from zoo.models.sequences.translation import Translator
 from zoo.models.sequences.vision import VisionTransformer
-from zoo.models.supervised.backbones import TorchvisionClassifier
 from zoo.models.supervised.cnn import CNN
-from zoo.models.supervised.cnn import ResNet
-from zoo.models.supervised.ensembles import DeepEnsemble
-from zoo.models.supervised.ensembles import DeepEnsembleRegressor
-from zoo.models.supervised.ensembles import MCDropout
-from zoo.models.supervised.ensembles import MCDropoutRegressor
-from zoo.models.supervised.linear import LinearRegression
-from zoo.models.supervised.linear import LogisticRegression
-from zoo.models.supervised.linear import PolynomialRegression
+from zoo.models.supervised.deep_ensemble import DeepEnsemble
+from zoo.models.supervised.deep_ensemble import DeepEnsembleRegressor
+from zoo.models.supervised.linear_regression import LinearRegression
+from zoo.models.supervised.linear_regression import PolynomialRegression
+from zoo.models.supervised.logistic_regression import LogisticRegression
+from zoo.models.supervised.mc_dropout import MCDropout
+from zoo.models.supervised.mc_dropout import MCDropoutRegressor
 from zoo.models.supervised.mlp import MLPClassifier
 from zoo.models.supervised.mlp import MLPRegressor
+from zoo.models.supervised.resnet import ResNet
+from zoo.models.supervised.torchvision_classifier import TorchvisionClassifier
 
 @overload
 def create_model(

@@ -77,7 +77,13 @@ def migrate(checkpoint: dict[str, Any], cls: type) -> dict[str, Any]:
         return checkpoint
     hparams = _renamed(dict(checkpoint.get("hyper_parameters", {})), cls)
     weights = {_weight(name): value for name, value in checkpoint["state_dict"].items()}
-    return {**checkpoint, "hyper_parameters": hparams, "state_dict": weights}
+    migrated = {**checkpoint, "hyper_parameters": hparams, "state_dict": weights}
+    if "newton" in checkpoint:  # state of LogisticRegression
+        sums = dict(checkpoint["newton"]["sums"])
+        if sums:
+            sums["correct"] = sums.pop("right")
+        migrated["newton"] = {"sums": sums, "best": checkpoint["newton"]["accepted"]}
+    return migrated
 
 
 def migrate_data_settings(settings: dict[str, Any], cls: type) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Convolutional networks: shapes, symmetries, sizes."""
+"""Convolutional classifiers: symmetries, output shapes, numbers of parameters, backbones."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_strided_pooling_is_invariant_to_shifts_by_its_stride() -> None:
     assert (model(x.roll(1, 3)) - model(x)).abs().max() > 1e-4
 
 
-def test_max_pooling_ignores_where_in_the_window_the_maximum_is() -> None:
+def test_max_pooling_ignores_the_position_of_the_maximum_in_its_window() -> None:
     pool = nn.MaxPool2d(2)
     x = torch.zeros(1, 1, 4, 4)
     x[0, 0, 0, 0] = 1
     assert torch.equal(pool(x), pool(x.roll(1, 3)))
 
 
-def test_pooling_before_relu_is_pooling_after_it() -> None:
+def test_max_pooling_commutes_with_relu() -> None:
     x = torch.randn(2, 3, 8, 8)
     pool = nn.MaxPool2d(2)
     assert torch.equal(pool(x.relu()), pool(x).relu())
@@ -87,41 +87,45 @@ def test_parameters_do_not_depend_on_the_image_size_with_global_pooling() -> Non
         ("valid", 4, 2, 5), ("full", 4, 1, 15),
     ],
 )  # fmt: skip
-def test_padding_decides_the_size(padding: str, kernel: int, stride: int, side: int) -> None:
+def test_output_side_follows_from_padding_kernel_and_stride(
+    padding: str, kernel: int, stride: int, side: int
+) -> None:
     stack = ConvStack((2, 12, 12), (4,), kernel, stride, padding, pool_size=1)
     assert stack.output_shape == (4, side, side)
 
 
-def test_full_padding_is_the_whole_convolution() -> None:
-    """Every product of the signal and the flipped kernel, as numpy's ``full`` mode gives it."""
+def test_full_padding_computes_the_full_convolution() -> None:
+    """The reference is ``numpy.convolve`` in its mode ``full``."""
     import numpy as np
 
     stack = ConvStack((1, 1, 9), (1,), 3, padding="full", pool_size=1, activation="identity")
     stack = stack.double()
-    kernel = stack[0].weight.detach()[0, 0, 1].numpy()  # the middle row meets the only row
+    kernel = (
+        stack[0].weight.detach()[0, 0, 1].numpy()
+    )  # only the middle row of the kernel overlaps the signal
     x = torch.rand(1, 1, 1, 9).double()
     found = stack(x)[0, 0].detach().numpy() - float(stack[0].bias.detach())
     oracle = np.convolve(x[0, 0, 0].numpy(), kernel[::-1], "full")
     np.testing.assert_allclose(found[1], oracle, atol=1e-14)
 
 
-def test_lenet5_has_its_published_size() -> None:
-    """LeCun et al. 1998, with all connections between the maps: 61,706 weights on 28×28 images."""
+def test_lenet5_has_the_published_number_of_parameters() -> None:
+    """61,706 for 28×28 images, with all connections between feature maps (LeCun et al., 1998)."""
     model = zoo.create_model("lenet5", data="mnist")
     assert sum(p.numel() for p in model.parameters()) == 61_706
 
 
-def test_resnet20_has_its_published_size() -> None:
-    """He et al. 2016, table 6: 0.27 M; 1×1 shortcuts add 2,752."""
+def test_resnet20_has_the_published_number_of_parameters() -> None:
+    """0.27 M (He et al., 2016, table 6); the 1×1 convolutions of the shortcuts add 2,752."""
     model = ResNet((3, 32, 32), 10)
     assert sum(p.numel() for p in model.parameters()) == 272_474
 
 
-def test_bias_is_left_out_where_the_norm_removes_it() -> None:
+def test_convolutions_have_no_bias_if_the_normalization_cancels_it() -> None:
     for norm, has in (("none", 1), ("batch", 0), ("instance", 0), ("layer", 1), ("group", 1)):
         stack = ConvStack((1, 8, 8), (4,), normalization=norm)
         assert (stack[0].bias is not None) == has, norm
-    # what the rule rests on: a shift of each channel changes nothing, one after layer norm does
+    # a shift of each channel is cancelled by all normalizations but layer normalization
     x, shift = torch.rand(4, 6, 5, 5).double(), torch.rand(6, 1, 1).double()
     for layer, same in ((nn.BatchNorm2d(6), True), (nn.InstanceNorm2d(6), True)):
         assert torch.allclose(layer.double()(x + shift), layer.double()(x), atol=1e-12) is same
@@ -136,7 +140,7 @@ def test_a_residual_block_with_zero_residual_is_its_shortcut() -> None:
     assert torch.equal(block(x), x)
 
 
-def test_channels_last_changes_the_layout_and_not_the_result() -> None:
+def test_channels_last_changes_only_the_memory_layout() -> None:
     torch.manual_seed(0)
     plain = CNN((1, 12, 12), 10).double()
     torch.manual_seed(0)
@@ -146,7 +150,7 @@ def test_channels_last_changes_the_layout_and_not_the_result() -> None:
     assert last.network[1][4].weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_pixels_are_standardised_inside_the_model() -> None:
+def test_the_model_normalizes_pixels() -> None:
     layer = Normalize((0.1, 0.2), (0.5, 2.0))
     x = torch.rand(3, 2, 4, 4)
     expected = torch.stack([(x[:, 0] - 0.1) / 0.5, (x[:, 1] - 0.2) / 2.0], dim=1)
@@ -190,7 +194,7 @@ def test_global_pooling_modes() -> None:
         ("efficientnet_b0", None), ("vit_b_16", 224), ("densenet121", None), ("googlenet", 64),
     ],
 )  # fmt: skip
-def test_any_backbone_gets_a_head_for_the_data(backbone: str, size: int | None) -> None:
+def test_backbones_get_a_head_for_the_classes(backbone: str, size: int | None) -> None:
     model = TorchvisionClassifier((1, 32, 32), 7, backbone, image_size=size).eval()
     with torch.no_grad():
         assert model(torch.rand(2, 1, 32, 32)).shape == (2, 7)
@@ -207,14 +211,16 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics() -> None:
     assert model.backbone.fc.training
 
 
-def test_the_pretrained_head_is_kept_where_the_classes_agree() -> None:
+def test_a_pretrained_head_needs_its_number_of_classes() -> None:
     model = TorchvisionClassifier((3, 32, 32), 1000, "resnet18", head="pretrained")
     assert isinstance(model.backbone.fc, nn.Linear)
-    with pytest.raises(ValueError, match="the pretrained head has 1000 classes, the data 7"):
+    with pytest.raises(
+        ValueError, match="the pretrained head has 1000 classes, but the data have 7"
+    ):
         TorchvisionClassifier((3, 32, 32), 7, "resnet18", head="pretrained")
 
 
-def test_a_head_of_ones_own() -> None:
+def test_a_subclass_with_its_own_head() -> None:
     class Own(TorchvisionClassifier):
         def make_head(self, in_features: int) -> nn.Module:
             return nn.Sequential(nn.LayerNorm(in_features), nn.Linear(in_features, 7))

@@ -20,18 +20,14 @@ from zoo import LinearRegression, LogisticRegression, PolynomialRegression
 from zoo.errors import InputError
 from zoo.functional.linear import (
     fista,
-    legendre_features,
-    logistic_loss_gradient_hessian,
-    solve_normal_equations,
 )
-from zoo.functional.moments import Moments
 
 Fit = Callable[..., Any]
 
 
 @pytest.fixture
 def fit(trainer: Callable[..., L.Trainer]) -> Fit:
-    """Trains in float64 on batches of seven."""
+    """Train in float64 on batches of seven."""
 
     def run(model: L.LightningModule, x: Tensor, y: Tensor, epochs: int = 1, size: int = 7) -> Any:
         fitting = trainer(max_epochs=epochs, precision="64-true")
@@ -42,7 +38,7 @@ def fit(trainer: Callable[..., L.Trainer]) -> Fit:
 
 
 def regression(samples: int = 50, features: int = 6, targets: int = 2) -> tuple[Tensor, Tensor]:
-    """Columns far from zero, as temperatures in kelvin are."""
+    """Return features far from zero, like temperatures in kelvin, and targets."""
     x = torch.randn(samples, features).double() + 100
     return x, x @ torch.randn(features, targets).double() + torch.randn(samples, targets).double()
 
@@ -80,7 +76,7 @@ def test_ridge_equals_scikit_learn(fit: Fit) -> None:
     np.testing.assert_allclose(weights(model)[1], oracle.intercept_, atol=1e-7)
 
 
-def test_lasso_equals_scikit_learn_zeros_included(fit: Fit) -> None:
+def test_lasso_equals_scikit_learn_with_the_same_zeros(fit: Fit) -> None:
     x, y = regression(targets=1)
     model = LinearRegression((6,), 1, l1=0.5, solver="fista")
     fit(model, x, y)
@@ -115,7 +111,7 @@ def test_gradient_descent_converges_to_the_closed_form(fit: Fit, l2: float) -> N
     torch.testing.assert_close(descent.network.bias, exact.network.bias, atol=1e-9, rtol=0)
 
 
-def test_an_lp_penalty_by_gradient_finds_less_than_least_squares(fit: Fit) -> None:
+def test_an_lp_penalty_lowers_the_objective_of_least_squares(fit: Fit) -> None:
     x, y = regression(targets=1)
     x, y = x - 100, y - y.mean()
 
@@ -134,11 +130,11 @@ def test_an_lp_penalty_by_gradient_finds_less_than_least_squares(fit: Fit) -> No
     assert final == pytest.approx(objective(penalized), rel=0.02)
 
 
-def test_dependent_columns_give_the_minimum_norm_with_a_warning(fit: Fit) -> None:
+def test_dependent_columns_give_the_solution_of_minimum_norm(fit: Fit) -> None:
     x, y = regression()
     x = torch.cat([x, x[:, :1] + x[:, 1:2], torch.full((50, 1), 3.0).double()], dim=1)
     model = LinearRegression((8,), 2)
-    with pytest.warns(UserWarning, match="50 samples determine 6 of 8 directions"):
+    with pytest.warns(UserWarning, match="50 samples determine only 6 of 8 directions"):
         fit(model, x, y)
     oracle = linear_model.LinearRegression().fit(x, y)  # lstsq: minimum norm
     np.testing.assert_allclose(weights(model)[0], oracle.coef_, atol=1e-8)
@@ -148,14 +144,14 @@ def test_dependent_columns_give_the_minimum_norm_with_a_warning(fit: Fit) -> Non
 def test_fewer_samples_than_features(fit: Fit) -> None:
     x, y = regression(samples=5, features=9, targets=1)
     model = LinearRegression((9,), 1)
-    with pytest.warns(UserWarning, match="5 samples determine 4 of 9 directions"):
+    with pytest.warns(UserWarning, match="5 samples determine only 4 of 9 directions"):
         fit(model, x, y)
     assert torch.allclose(model(x), y, atol=1e-8)
     oracle = linear_model.LinearRegression().fit(x, y)
     np.testing.assert_allclose(weights(model)[0], oracle.coef_, atol=1e-8)
 
 
-def test_the_training_loss_is_that_of_the_solution(fit: Fit) -> None:
+def test_the_logged_loss_is_that_of_the_solution(fit: Fit) -> None:
     x, y = regression()
     model = LinearRegression((6,), 2, l2=0.01)
     fitting = fit(model, x, y)
@@ -192,54 +188,22 @@ def test_nan_in_a_column_is_named(fit: Fit) -> None:
         ({"l2": {"*": 0.1}}, "takes one number for l2"),
     ],
 )
-def test_what_a_solver_cannot_do(options: dict[str, Any], message: str) -> None:
+def test_solvers_refuse_what_they_do_not_support(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LinearRegression((6,), 1, **options)
 
 
-def test_targets_of_another_shape_do_not_broadcast() -> None:
+def test_targets_of_a_wrong_shape_are_not_broadcast() -> None:
     model = LinearRegression((6,), 2)
     with pytest.raises(ValueError, match=r"targets have shape \(5, 1\), predictions \(5, 2\)"):
         model.step((torch.randn(5, 6), torch.randn(5)))
 
 
-# -- streaming -----------------------------------------------------------------------------------
-
-
-def test_moments_of_parts_are_those_of_the_whole() -> None:
-    rows = torch.randn(90, 4).double() + 1e6
-    total = Moments.from_samples(rows[:7])
-    for part in rows[7:].split(11):
-        total = total.merge(Moments.from_samples(part))
-    assert total.n == 90
-    torch.testing.assert_close(total.mean, rows.mean(0), rtol=1e-15, atol=0)
-    # the raw sums of squares would have lost every digit: 1e12 against a variance of 1
-    torch.testing.assert_close(total.scatter / 89, rows.mT.cov(), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(total.uncentered_scatter(), rows.mT @ rows, rtol=1e-12, atol=0)
-
-
-def test_normal_equations_of_badly_scaled_columns() -> None:
-    scale = torch.tensor([1e-6, 1.0, 1e4, 1e8]).double()
-    x = torch.randn(60, 4).double() * scale
-    w = torch.randn(4, 1).double() / scale[:, None]
-    found, rank = solve_normal_equations(x.mT @ x, x.mT @ (x @ w))
-    assert rank == 4
-    torch.testing.assert_close(found, w, rtol=1e-9, atol=0)
-
-
-def test_fista_on_a_diagonal_problem_is_soft_thresholding() -> None:
-    cross = torch.tensor([[3.0], [-0.2], [0.5]]).double()
-    w, settled = fista(torch.eye(3).double(), cross, l1=1.0)
-    assert settled
-    expected = torch.tensor([[2.5], [0.0], [0.0]]).double()
-    torch.testing.assert_close(w, expected)
-
-
-def test_fista_says_when_it_has_not_settled(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fista_warns_if_it_has_not_converged(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = regression(targets=1)
     short = functools.partial(fista, max_iterations=3)
-    monkeypatch.setattr("zoo.models.supervised.linear.fista", short)
-    with pytest.warns(UserWarning, match="FISTA stopped at its last iteration"):
+    monkeypatch.setattr("zoo.models.supervised.linear_regression.fista", short)
+    with pytest.warns(UserWarning, match="FISTA reached its maximum number of iterations"):
         fit(LinearRegression((6,), 1, l1=0.1, solver="fista"), x, y)
 
 
@@ -272,18 +236,11 @@ def test_both_bases_give_the_same_function(fit: Fit) -> None:
     torch.testing.assert_close(features[:, 3], x[:, 0] * x[:, 1])
 
 
-def test_the_orthogonal_basis_is_orthonormal() -> None:
-    nodes, quadrature = np.polynomial.legendre.leggauss(20)
-    table = legendre_features(torch.tensor(nodes), 8)  # (20, 9)
-    gram = table.mT @ (torch.tensor(quadrature / 2)[:, None] * table)
-    torch.testing.assert_close(gram, torch.eye(9).double(), atol=1e-12, rtol=0)
-
-
-def test_a_degree_of_as_many_as_the_points(fit: Fit) -> None:
+def test_more_coefficients_than_points(fit: Fit) -> None:
     x = torch.linspace(-1, 1, 11).double()[:, None]
     y = x.sin()
     model = PolynomialRegression((1,), 1, degree=15)
-    with pytest.warns(UserWarning, match="11 samples determine 10 of 15 directions"):
+    with pytest.warns(UserWarning, match="11 samples determine only 10 of 15 directions"):
         fit(model, x, y)
     assert torch.allclose(model(x), y, atol=1e-9)
 
@@ -324,7 +281,7 @@ def test_newton_equals_scikit_learn(fit: Fit, count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_newton_stops_where_the_gradient_is_zero(fit: Fit, count: int) -> None:
+def test_newton_stops_at_a_zero_gradient(fit: Fit, count: int) -> None:
     x, y = classes(count)
     model = LogisticRegression((5,), count, tolerance=1e-13)  # no penalty: singular for three
     fitting = fit(model, x, y, epochs=50)
@@ -334,7 +291,7 @@ def test_newton_stops_where_the_gradient_is_zero(fit: Fit, count: int) -> None:
         assert parameter.grad.abs().max() < 1e-12
 
 
-def test_any_optimiser_finds_the_same(fit: Fit) -> None:
+def test_gradient_descent_converges_to_newtons_solution(fit: Fit) -> None:
     x, y = classes(3)
     newton = LogisticRegression((5,), 3, l2=0.01, tolerance=1e-13)
     fit(newton, x, y, epochs=30)
@@ -346,32 +303,7 @@ def test_any_optimiser_finds_the_same(fit: Fit) -> None:
     torch.testing.assert_close(descent.network.weight, newton.network.weight, atol=1e-5, rtol=0)
 
 
-def test_the_gradient_of_the_logistic_loss() -> None:
-    """Xᵀ(σ(Xw) − y)."""
-    x, y = classes(2)
-    w = torch.randn(5, 1).double()
-    logits = torch.cat([torch.zeros(80, 1).double(), x @ w], dim=1)
-    loss, gradient, hessian = logistic_loss_gradient_hessian(x, logits, y)
-    p = torch.sigmoid(x @ w)[:, 0]
-    torch.testing.assert_close(gradient[1], x.mT @ (p - y))
-    torch.testing.assert_close(hessian[1, :, 1], x.mT @ torch.diag(p * (1 - p)) @ x)
-    torch.testing.assert_close(loss, -(y * p.log() + (1 - y) * (1 - p).log()).sum())
-
-
-def test_sums_of_the_multinomial_loss_are_its_derivatives() -> None:
-    x, y = classes(3, samples=20)
-    w = torch.randn(3, 5).double()
-
-    def total(weights: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(x @ weights.mT, y, reduction="sum")
-
-    loss, gradient, hessian = logistic_loss_gradient_hessian(x, x @ w.mT, y)
-    torch.testing.assert_close(loss, total(w))
-    torch.testing.assert_close(gradient, torch.func.grad(total)(w))
-    torch.testing.assert_close(hessian, torch.func.hessian(total)(w))
-
-
-def test_separable_classes_stop_with_a_warning(fit: Fit) -> None:
+def test_separable_classes_stop_training_with_a_warning(fit: Fit) -> None:
     x = torch.randn(40, 2).double()
     y = (x[:, 0] > 0).long()
     model = LogisticRegression((2,), 2)
@@ -381,7 +313,7 @@ def test_separable_classes_stop_with_a_warning(fit: Fit) -> None:
     assert model.network.weight.isfinite().all()
 
 
-def test_newton_refuses_what_would_not_fit() -> None:
+def test_newton_refuses_too_many_weights() -> None:
     with pytest.raises(ValueError, match="needs a Hessian of 7,850² entries"):
         LogisticRegression((1, 28, 28), 10)
     with pytest.raises(ValueError, match="mixup need solver='gradient'"):
@@ -392,7 +324,7 @@ def test_newton_refuses_what_would_not_fit() -> None:
 
 
 class KeepAt(L.Callback):
-    """Saves after a given batch of a given epoch."""
+    """Save a checkpoint after a given batch of a given epoch."""
 
     def __init__(self, path: Path, epoch: int, batch: int) -> None:
         self.path, self.epoch, self.batch = path, epoch, batch
@@ -411,7 +343,7 @@ class KeepAt(L.Callback):
         (lambda: LogisticRegression((30,), 2, l2=0.001), BreastCancer, 2),
     ],
 )
-def test_a_pass_that_was_cut_off_goes_on(
+def test_an_interrupted_pass_resumes(
     make: Any, data: Any, epoch: int, trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
     whole, resumed = make(), make().double()  # Lightning restores before it converts

@@ -8,8 +8,8 @@ from datamodules import Augmentation, Digits
 from zoo import MLPClassifier
 
 
-def test_the_loss_is_cross_entropy_of_logits_once() -> None:
-    """No softmax inside: a saturated network pays in proportion to its logits."""
+def test_the_loss_applies_softmax_once() -> None:
+    """With a second softmax, the loss of a wrong and confident network would be bounded."""
     model = MLPClassifier((4,), 3, hidden_dims=()).double().eval()
     x, y = torch.randn(7, 4, dtype=torch.float64), torch.randint(0, 3, (7,))
     probabilities = model.logits(x).exp() / model.logits(x).exp().sum(1, keepdim=True)
@@ -20,7 +20,7 @@ def test_the_loss_is_cross_entropy_of_logits_once() -> None:
     torch.testing.assert_close(model.step((x, y))["nll"], worst.mean(), rtol=1e-3, atol=1e-3)
 
 
-def test_label_smoothing_spreads_mass_and_leaves_the_nll() -> None:
+def test_label_smoothing_changes_the_loss_but_not_the_nll() -> None:
     model = MLPClassifier((4,), 3, label_smoothing=0.3).double().eval()
     x, y = torch.randn(7, 4, dtype=torch.float64), torch.randint(0, 3, (7,))
     parts = model.step((x, y))
@@ -30,7 +30,7 @@ def test_label_smoothing_spreads_mass_and_leaves_the_nll() -> None:
     torch.testing.assert_close(parts["nll"], -log_p[torch.arange(7), y].mean())
 
 
-def test_logits_are_a_plain_function() -> None:
+def test_logits_neither_log_nor_change_state() -> None:
     model = MLPClassifier((4,), 3).eval()
     x = torch.randn(5, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad(model.logits(x).sum(), x)
@@ -39,8 +39,8 @@ def test_logits_are_a_plain_function() -> None:
     torch.testing.assert_close(model.logits(x)[:1], model.logits(x[:1]))
 
 
-def test_learns_other_peoples_digits(trainer: Callable[..., L.Trainer]) -> None:
-    """The test split is by other writers; a nearest-mean classifier gets 0.88 there."""
+def test_generalizes_to_digits_of_other_writers(trainer: Callable[..., L.Trainer]) -> None:
+    """A nearest-mean classifier has an accuracy of 0.88 on the test split."""
     model = MLPClassifier((1, 8, 8), 10, (256,), dropout=0.2, input_dropout=0, lr=3e-3)
     augment = Augmentation(rotation=15, zoom=0.15)
     trainer(max_epochs=40).fit(model, Digits(batch_size=64, augment=augment))
@@ -48,6 +48,6 @@ def test_learns_other_peoples_digits(trainer: Callable[..., L.Trainer]) -> None:
     assert metrics["test/accuracy"] > 0.93
 
 
-def test_one_class_is_no_classification() -> None:
+def test_a_classifier_needs_two_classes() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         MLPClassifier((4,), 1)

@@ -1,4 +1,4 @@
-"""Convolutional classifiers: a configurable stack, a residual network, torchvision's backbones."""
+"""Convolutional image classifiers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
-from zoo.networks.resnet import ResNetFeatures
 
 
 class ConvClassifier(Classifier):
-    """A classifier of images: standardised pixels → ``make_features()`` → ``make_head()``.
+    """Base of image classifiers: normalization of the pixels, feature extractor, head.
+
+    A subclass implements ``make_features`` and ``make_head``.
 
     Args:
-        input_shape: (C, H, W).
-        num_classes: classes.
-        pixel_mean, pixel_std: of the pixels in [0, 1], one number or one per channel; default 0
-            and 1. Part of the model, so that an attack's ε is in pixels.
-        channels_last: keeps feature maps in the order height, width, channel, in which wide
-            convolutions run faster; default no.
+        input_shape: shape of one image, (C, H, W).
+        num_classes: number of classes, K.
+        pixel_mean: mean that is subtracted from pixels in [0, 1], one number or one per channel;
+            default 0. The normalization is part of the model, so that ε of an attack is in pixels.
+        pixel_std: standard deviation by which pixels are divided, likewise; default 1.
+        channels_last: whether feature maps are stored with the channels last, which makes wide
+            convolutions faster; default False.
         **classifier: see :class:`zoo.core.classification.Classifier`.
 
-    Shapes: (B, C, H, W) in [0, 1] → logits (B, num_classes).
+    Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
     """
 
     def __init__(
@@ -48,17 +49,17 @@ class ConvClassifier(Classifier):
             self.network.to(memory_format=torch.channels_last)
 
     def make_network(self) -> nn.Module:
-        """The map from pixels to logits."""
+        """Create the network that maps pixels to logits."""
         normalize = Normalize(self.hparams["pixel_mean"], self.hparams["pixel_std"])
         features = self.make_features()
         return nn.Sequential(normalize, features, self.make_head(features))
 
     def make_features(self) -> nn.Module:
-        """(B, C, H, W) → feature maps."""
+        """Create the feature extractor, (B, C, H, W) → feature maps."""
         raise NotImplementedError(f"{type(self).__name__} has no make_features()")
 
     def make_head(self, features: nn.Module) -> nn.Module:
-        """Feature maps → (B, num_classes)."""
+        """Create the head, feature maps → logits (B, K)."""
         raise NotImplementedError(f"{type(self).__name__} has no make_head(features)")
 
     def logits(self, x: Tensor) -> Tensor:
@@ -68,23 +69,36 @@ class ConvClassifier(Classifier):
 
 
 class CNN(ConvClassifier):
-    """A stack of convolutions with pooling, and fully connected layers on top.
+    """Stack of convolutions with pooling, followed by fully connected layers.
 
-    With ``global_pooling`` the number of parameters does not depend on the image's size; with
-    ``padding_mode="circular"`` and no pooling between, the logits do not change when the image is
-    shifted around its edges.
+    With ``global_pooling``, the number of parameters is independent of the image size. If
+    ``padding_mode`` is also ``circular`` and ``pool_size`` 1, the logits are invariant to circular
+    shifts of the image. ``kernel_size``, ``stride``, ``padding``, ``pool_size`` and
+    ``conv_dropout`` may be one value for all convolutions or one for each; see
+    :class:`zoo.networks.conv_stack.ConvStack`.
 
     Args:
-        input_shape, num_classes: of the data.
-        channels: after each convolution, default (32, 64, 64).
-        kernel_size, stride, padding, padding_mode, pooling, pool_size, normalization, activation:
-            see :class:`zoo.networks.conv_stack.ConvStack`; ``normalization`` is ``batch`` by default.
-        conv_dropout: probability by which a feature map is dropped after each convolution, or one
-            for each; default 0.
-        global_pooling: ``none`` (default: the last maps are flattened), ``avg`` or ``max``.
-        hidden: widths of fully connected layers before the last, default none.
-        dropout: probability after each of those, default 0.
+        input_shape: shape of one image, (C, H, W).
+        num_classes: number of classes, K.
+        channels: output channels of each convolution, default (32, 64, 64).
+        kernel_size: side of the kernels in pixels, default 3.
+        stride: stride of the convolutions, default 1.
+        padding: ``valid``, ``same`` (default), ``full`` or the number of pixels on each side.
+        padding_mode: ``zeros`` (default) or ``circular``.
+        pooling: ``max`` (default) or ``avg``.
+        pool_size: side and stride of the pooling windows, default 2; 1 for no pooling.
+        normalization: ``none``, ``batch`` (default), ``layer``, ``instance`` or ``group``.
+        activation: nonlinearity of all layers, default ``relu``.
+        conv_dropout: probability that a feature map is dropped after each convolution, default 0.
+        global_pooling: ``none`` (default; the last feature maps are flattened), ``avg`` or ``max``.
+        hidden_dims: widths of hidden fully connected layers, default none.
+        dropout: dropout probability after each of these layers, or one for each; default 0.
         **conv: see :class:`ConvClassifier`.
+
+    Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
+
+    Raises:
+        InputError: images too small for the layers, or settings that do not fit their number.
 
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
     """
@@ -112,59 +126,17 @@ class CNN(ConvClassifier):
 
     def make_features(self) -> ConvStack:
         hp = self.hparams
-        names = ("channels", "kernel_size", "stride", "padding", "padding_mode", "pooling")
-        more = ("pool_size", "normalization", "activation")
-        settings = {name: hp[name] for name in (*names, *more)}
-        return ConvStack(self.input_shape, **settings, dropout=hp["conv_dropout"])
+        return ConvStack(
+            self.input_shape, hp["channels"], hp["kernel_size"], hp["stride"], hp["padding"],
+            hp["padding_mode"], hp["pooling"], hp["pool_size"], hp["normalization"],
+            hp["activation"], hp["conv_dropout"],
+        )  # fmt: skip
 
     def make_head(self, features: nn.Module) -> nn.Module:
         hp = self.hparams
         shape: tuple[int, ...] = features.output_shape  # type: ignore[assignment]
-        pooled = hp["global_pooling"] != "none"
-        sizes = [shape[0] if pooled else math.prod(shape), *hp["hidden_dims"], self.num_classes]
-        layers = [GlobalPool(hp["global_pooling"])] if pooled else []
-        return nn.Sequential(*layers, MLP(sizes, hp["activation"], hp["dropout"]))
-
-
-class ResNet(ConvClassifier):
-    """A residual network for small images: ResNet-20 by default, averages of the last maps on top.
-
-    Args:
-        input_shape, num_classes: of the data.
-        widths, blocks, stem_stride, activation, normalization: see
-            :class:`zoo.networks.resnet.ResNetFeatures`.
-        dropout: probability before the last layer, default 0.
-        **conv: see :class:`ConvClassifier`.
-
-    Source: He et al., Deep residual learning for image recognition, 2016, section 4.2.
-    """
-
-    def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        num_classes: int,
-        widths: tuple[int, ...] = (16, 32, 64),
-        blocks: int | tuple[int, ...] = 3,
-        stem_stride: int = 1,
-        activation: str = "relu",
-        normalization: str = "batch",
-        dropout: float = 0.0,
-        **conv: Any,
-    ) -> None:
-        super().__init__(input_shape, num_classes, **conv)
-
-    def make_features(self) -> ResNetFeatures:
-        hp = self.hparams
-        if len(self.input_shape) != 3:
-            raise InputError(
-                f"a residual network needs images (channels, height, width), got {self.input_shape}"
-            )
-        names = ("widths", "blocks", "stem_stride", "activation", "normalization")
-        return ResNetFeatures(self.input_shape[0], **{name: hp[name] for name in names})
-
-    def make_head(self, features: nn.Module) -> nn.Module:
-        hp = self.hparams
-        layers = [nn.Dropout(hp["dropout"])] if hp["dropout"] else []
-        return nn.Sequential(
-            GlobalPool("avg"), *layers, nn.Linear(hp["widths"][-1], self.num_classes)
-        )
+        is_pooled = hp["global_pooling"] != "none"
+        in_features = shape[0] if is_pooled else math.prod(shape)
+        widths = [in_features, *hp["hidden_dims"], self.num_classes]
+        pool = [GlobalPool(hp["global_pooling"])] if is_pooled else []
+        return nn.Sequential(*pool, MLP(widths, hp["activation"], hp["dropout"]))

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: classifier and regressor."""
+"""Multilayer perceptrons for classification and regression."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from zoo.networks import MLP
 
 
 class MLPClassifier(Classifier):
-    """Fully connected layers on flattened input: softmax(W_L φ(… φ(W_1 x + b_1) …) + b_L).
+    """Multilayer perceptron: logits W_L φ(… φ(W_1 x + b_1) …) + b_L of the flattened input.
+
+    The defaults of both dropouts are those of Srivastava et al., Dropout: A simple way to prevent
+    neural networks from overfitting, 2014, appendix A.1.
 
     Args:
         input_shape: shape of one sample, such as (1, 28, 28).
-        num_classes: classes.
-        hidden: widths of the hidden layers, default (512, 512).
-        activation: φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
-        dropout: probability after each hidden layer, or one for each layer; default 0.5.
-        input_dropout: probability on the pixels, default 0.2 (both as Srivastava et al. 2014, A.1).
+        num_classes: number of classes, K.
+        hidden_dims: widths of the hidden layers, default (512, 512).
+        activation: nonlinearity φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
+        dropout: dropout probability after each hidden layer, or one for each layer; default 0.5.
+        input_dropout: dropout probability of the input, default 0.2.
         normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``, before
             each nonlinearity.
         **classifier: see :class:`zoo.core.classification.Classifier`.
 
-    Shapes: (B, *input_shape) → logits (B, num_classes).
+    Shapes: (B, *input_shape) → logits (B, K).
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class MLPClassifier(Classifier):
         self.network = self.make_network()
 
     def make_network(self) -> nn.Module:
-        """The map from input to logits."""
+        """Create the network that maps inputs to logits."""
         return _make_mlp(self.hparams, self.hparams["num_classes"])
 
     def logits(self, x: Tensor) -> Tensor:
@@ -57,28 +60,36 @@ class MLPClassifier(Classifier):
 
 
 class MLPRegressor(Regressor):
-    """Fully connected layers on flattened input: ŷ = m + s · (W_L φ(… φ(W_1 x + b_1) …) + b_L).
+    """Multilayer perceptron: ŷ = m + s · (W_L φ(… φ(W_1 x + b_1) …) + b_L) of the flattened input.
 
-    The network works in standard deviations of the targets, and so does its loss: (1/BT) Σ ((ŷ −
-    y)/s)², or with ``predict_variance``, where a second output gives σ² = s² softplus(·), the
-    negative log-likelihood of y/s. Predictions and metrics are in the targets' own units.
+    The network predicts standardized targets, and its loss is that of the standardized targets:
+    (1/BT) Σ ((ŷ − y)/s)², or with ``predict_variance`` the negative log-likelihood of y/s.
+    Predictions and metrics are in the original units of the targets.
 
     Args:
         input_shape: shape of one sample.
-        num_targets: T, numbers per sample.
-        target_mean, target_std: m and s, one number or one for each target; from the training data
-            where it says them, default 0 and 1.
-        hidden, activation, dropout, input_dropout, normalization: as in :class:`MLPClassifier`;
-            defaults (64, 64), ``relu``, 0, 0, ``none``.
-        predict_variance: whether the noise around ŷ is predicted too, as a function of x; default
-            no (Nix and Weigend, Estimating the mean and variance of the target probability
-            distribution, 1994).
+        num_targets: number of targets per sample, T.
+        target_mean: mean m of the targets, one number or one for each target, default 0; data
+            modules provide that of the training data.
+        target_std: standard deviation s of the targets, likewise, default 1.
+        hidden_dims: widths of the hidden layers, default (64, 64).
+        activation: nonlinearity φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
+        dropout: dropout probability after each hidden layer, or one for each layer; default 0.
+        input_dropout: dropout probability of the input, default 0.
+        normalization: ``none`` (default), ``batch``, ``layer``, ``instance`` or ``group``, before
+            each nonlinearity.
+        predict_variance: whether the network also predicts the variance of the noise,
+            σ² = s² softplus(·), as a function of x; default False (Nix and Weigend, Estimating the
+            mean and variance of the target probability distribution, 1994).
         **regressor: see :class:`zoo.core.regression.Regressor`.
 
     Shapes: (B, *input_shape) → (B, T).
+
+    Raises:
+        InputError: a standard deviation that is not positive.
     """
 
-    smallest = 1e-6  # of a predicted variance, in units of s²
+    min_variance = 1e-6  # smallest predicted variance, in units of s²
     mean: Tensor
     std: Tensor
 
@@ -107,7 +118,7 @@ class MLPRegressor(Regressor):
         self.network = self.make_network()
 
     def make_network(self) -> nn.Module:
-        """The map from input to standardised targets, their variances after them."""
+        """Create the network that maps inputs to standardized targets, followed by variances."""
         count = 2 if self.hparams["predict_variance"] else 1
         return _make_mlp(self.hparams, count * self.hparams["num_targets"])
 
@@ -119,7 +130,7 @@ class MLPRegressor(Regressor):
         mean = self.mean + self.std * outputs[:, : self.num_targets]
         if not self.hparams["predict_variance"]:
             return mean[..., None]
-        variance = F.softplus(outputs[:, self.num_targets :]) + self.smallest
+        variance = F.softplus(outputs[:, self.num_targets :]) + self.min_variance
         return torch.stack([mean, self.std.square() * variance], dim=-1)
 
     def loss(self, moments: Tensor, y: Tensor) -> Tensor:
@@ -127,6 +138,7 @@ class MLPRegressor(Regressor):
         return super().loss(moments / scale, y / self.std)
 
 
-def _make_mlp(hp: Any, outputs: int) -> MLP:
-    sizes = [math.prod(hp["input_shape"]), *hp["hidden_dims"], outputs]
-    return MLP(sizes, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])
+def _make_mlp(hparams: Any, out_features: int) -> MLP:
+    hp = hparams
+    widths = [math.prod(hp["input_shape"]), *hp["hidden_dims"], out_features]
+    return MLP(widths, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])

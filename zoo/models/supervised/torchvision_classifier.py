@@ -1,4 +1,4 @@
-"""Any classifier of torchvision by name."""
+"""Classifiers with a backbone from torchvision."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class TorchvisionClassifier(Classifier):
-    """A backbone of ``torchvision.models`` with a head for other classes.
+    """Image classifier with a backbone from ``torchvision.models``, random or pretrained.
 
-    Grey images are repeated to three channels; pixels are standardised as torchvision's weights
-    expect.
+    Grayscale images are repeated to three channels, and pixels are normalized with the statistics
+    of ImageNet, as torchvision's weights expect.
 
     Args:
-        input_shape: (1 or 3, H, W).
-        num_classes: classes.
+        input_shape: shape of one image, (1 or 3, H, W).
+        num_classes: number of classes, K.
         backbone: name in ``torchvision.models.list_models()``, default ``resnet18``.
-        weights: ``DEFAULT`` or another name of its pretrained weights; null (default) for random.
-        head: ``fresh`` (default: made by ``make_head``) or ``pretrained`` (the backbone's own;
-            needs as many classes as it was trained on).
-        hidden: widths of the fresh head's hidden layers, default none.
-        freeze: trains the head alone, the backbone in evaluation mode; default no.
-        image_size: side that images are resized to (bilinear) before the backbone; by default they
-            stay as they are.
+        weights: name of pretrained weights, such as ``DEFAULT``; null (default) for random weights.
+        head: ``fresh`` (default), a new head from ``make_head``, or ``pretrained``, the head of the
+            weights, which needs the same number of classes.
+        hidden_dims: widths of the hidden layers of a fresh head, default none.
+        freeze: whether only the head is trained, with the backbone in evaluation mode; default
+            False.
+        image_size: side in pixels to which images are resized before the backbone (bilinear);
+            default no resizing.
         **classifier: see :class:`zoo.core.classification.Classifier`.
 
-    Shapes: (B, C, H, W) in [0, 1] → logits (B, num_classes).
+    Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
 
     Raises:
-        InputError: unknown backbone or weights; weights that cannot be downloaded.
-        ValueError: images that the backbone cannot read, a pretrained head of other classes.
+        InputError: unknown backbone or weights; weights that cannot be downloaded; images that the
+            backbone cannot process; a pretrained head with another number of classes.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class TorchvisionClassifier(Classifier):
         self._check_image_size()
 
     def make_backbone(self) -> nn.Module:
-        """torchvision's model, its auxiliary outputs removed."""
+        """Create the model of torchvision, without auxiliary outputs."""
         from torchvision import models
 
         name, weights = self.hparams["backbone"], self.hparams["weights"]
@@ -96,7 +97,7 @@ class TorchvisionClassifier(Classifier):
         return model
 
     def make_head(self, in_features: int) -> nn.Module:
-        """Features of the backbone → (B, num_classes)."""
+        """Create a fresh head, features (B, in_features) → logits (B, K)."""
         return MLP([in_features, *self.hparams["hidden_dims"], self.num_classes])
 
     def logits(self, x: Tensor) -> Tensor:
@@ -110,14 +111,14 @@ class TorchvisionClassifier(Classifier):
     def train(self, mode: bool = True) -> TorchvisionClassifier:
         super().train(mode)
         if self.hparams["freeze"]:
-            self.backbone.eval()  # normalisation keeps its statistics
+            self.backbone.eval()  # batch normalization keeps its statistics
             self._head.train(mode)
         return self
 
     # -- helpers --------------------------------------------------------------------------------
 
     def _place_head(self) -> None:
-        """Puts the head where the backbone's last layer is."""
+        """Replace the last layer of the backbone by the head."""
         layers = [
             (name, m) for name, m in self.backbone.named_modules()
             if isinstance(m, nn.Linear | nn.Conv2d)
@@ -127,13 +128,13 @@ class TorchvisionClassifier(Classifier):
             outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
             if outputs != self.num_classes:
                 raise InputError(
-                    f"the pretrained head has {outputs} classes, the data {self.num_classes}: "
-                    "choose head='fresh'"
+                    f"the pretrained head has {outputs} classes, but the data have "
+                    f"{self.num_classes}: choose head='fresh'"
                 )
             head: nn.Module = last
         elif isinstance(last, nn.Linear):
             head = self.make_head(last.in_features)
-        else:  # a 1×1 convolution before global pooling
+        else:  # a 1×1 convolution before global pooling, as in SqueezeNet
             head = nn.Conv2d(last.in_channels, self.num_classes, 1)
         parent, _, child = name.rpartition(".")
         if self.hparams["freeze"]:
@@ -147,7 +148,7 @@ class TorchvisionClassifier(Classifier):
         return self.backbone.get_submodule(self._head_name)
 
     def _check_image_size(self) -> None:
-        """Run one image through the network, so that a misfit is reported before training."""
+        """Run one image through the network, to report a wrong size before training."""
         self.eval()
         try:
             with torch.no_grad(), torch.random.fork_rng([]):

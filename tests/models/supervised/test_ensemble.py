@@ -1,4 +1,4 @@
-"""Ensembles: equal to separate runs, and to exact averages."""
+"""Ensembles against separately trained members and exact averages."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MEMBER = {"hidden_dims": (16,), "dropout": 0.0, "input_dropout": 0.0}
         ("cnn", {"channels": (4, 8), "pool_size": 2, "conv_dropout": 0.0}),
     ],
 )
-def test_the_vectorised_step_equals_separate_runs(
+def test_members_equal_separately_trained_models(
     member: str, settings: dict[str, Any], trainer: Trainer
 ) -> None:
-    """Ten steps of Adam: each member's weights are those it would have had alone."""
+    """Weights after ten steps of Adam."""
     training = {"lr": 0.01, "schedule": "constant", "label_smoothing": 0.1}
     ensemble = DeepEnsemble((1, 8, 8), 10, 3, member=member, member_settings=settings, **training)
     alone = []
@@ -70,13 +70,13 @@ def test_predictions_are_the_mean_of_the_members() -> None:
     assert parts["nll"] <= parts["member_nll"]  # Jensen
 
 
-def test_members_start_apart() -> None:
+def test_members_have_different_initial_weights() -> None:
     ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=2)
     first, second = (m.network[1].weight for m in ensemble.members)
     assert not torch.equal(first, second)
 
 
-def test_dropout_differs_between_members_and_one_member_is_itself() -> None:
+def test_members_have_different_dropout_masks() -> None:
     settings = {"hidden_dims": (64,), "dropout": 0.5, "input_dropout": 0.0}
     ensemble = DeepEnsemble((1, 8, 8), 10, 2, member_settings=settings).train()
     ensemble.members[1].load_state_dict(ensemble.members[0].state_dict())
@@ -87,7 +87,7 @@ def test_dropout_differs_between_members_and_one_member_is_itself() -> None:
     torch.testing.assert_close(single(x).softmax(1), single.members[0](x).softmax(1))
 
 
-def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
+def test_regressors_learn_a_sine(trainer: Trainer) -> None:
     data = ToyCurves(noise=0.05)
     model = DeepEnsembleRegressor(
         data.input_shape, data.num_targets, 3, target_mean=data.target_mean,
@@ -102,8 +102,8 @@ def test_an_ensemble_of_regressors_learns(trainer: Trainer) -> None:
 
 
 @pytest.mark.parametrize("num_targets", [1, 3])
-def test_regressors_with_variances_are_a_mixture_of_gaussians(num_targets: int) -> None:
-    """Moments of the mixture against samples' exact sums, losses against torch.distributions."""
+def test_regressors_with_variances_form_a_mixture_of_gaussians(num_targets: int) -> None:
+    """The references are sums over members and ``torch.distributions``."""
     settings = {"hidden_dims": (16,), "predict_variance": True}
     scale = {"target_mean": (5.0,) * num_targets, "target_std": (2.0,) * num_targets}
     model = DeepEnsembleRegressor((4,), num_targets, 3, member_settings=settings, **scale).double()
@@ -116,18 +116,18 @@ def test_regressors_with_variances_are_a_mixture_of_gaussians(num_targets: int) 
     torch.testing.assert_close(model.predict(x), mean, atol=1e-12, rtol=0)
     variance = second - mean.square()
     torch.testing.assert_close(model.moments(x)[..., 1], variance, atol=1e-10, rtol=0)
-    assert (variance > variances.mean(0)).all()  # disagreement only adds
+    assert (variance > variances.mean(0)).all()  # disagreement adds to the variance
     parts = model.step((x, y))
     nll = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).sum(1).mean()
     torch.testing.assert_close(parts["nll"], nll, atol=1e-10, rtol=0)
     of_members = -torch.distributions.Normal(means, variances.sqrt()).log_prob(y).sum(2).mean()
     torch.testing.assert_close(parts["member_nll"], of_members, atol=1e-10, rtol=0)
-    # in standard deviations of the targets a density is s times as high
+    # the density of standardized targets is s times as high
     loss = 3 * (of_members - num_targets * torch.tensor(2.0).double().log())
     torch.testing.assert_close(parts["loss"], loss, atol=1e-10, rtol=0)
 
 
-def test_vectorised_regressors_with_variances_equal_separate_runs(trainer: Trainer) -> None:
+def test_regressors_with_variances_equal_separately_trained_models(trainer: Trainer) -> None:
     data = ToyCurves(batch_size=32)
     settings = {"hidden_dims": (8,), "predict_variance": True}
     needs = {"target_mean": data.target_mean, "target_std": data.target_std, "lr": 0.01}
@@ -147,7 +147,7 @@ def test_vectorised_regressors_with_variances_equal_separate_runs(trainer: Train
             torch.testing.assert_close(p, q, rtol=0, atol=1e-9)
 
 
-def test_dropout_passes_of_a_regressor_with_variances() -> None:
+def test_mc_dropout_of_a_regressor_with_variances() -> None:
     settings = {"hidden_dims": (16,), "dropout": 0.5, "predict_variance": True}
     model = MCDropoutRegressor((4,), 2, 7, member_settings=settings).eval()
     x, y = torch.randn(5, 4), torch.randn(5, 2)
@@ -157,7 +157,7 @@ def test_dropout_passes_of_a_regressor_with_variances() -> None:
     assert model.train().member_outputs(x).shape == (1, 5, 2, 2)
 
 
-def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> None:
+def test_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> None:
     ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=2)
     fit = trainer(max_steps=2)
     fit.fit(ensemble, Digits())
@@ -173,7 +173,7 @@ def test_the_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> Non
         (lambda: DeepEnsemble((4,), 3, 0), "num_members must be at least 1, got 0"),
         (lambda: DeepEnsemble((4,), 3, member="vae"), "member must be a Classifier, got VAE"),
         (lambda: DeepEnsemble((4,), 3, member="mpl"), "unknown model 'mpl'; did you mean 'mlp'"),
-        (lambda: MCDropout((4,), 3, member_settings=MEMBER), "needs a model with dropout, and mlp"),
+        (lambda: MCDropout((4,), 3, member_settings=MEMBER), "needs a model with dropout, but mlp"),
         (lambda: MCDropout((4,), 3, 0), "num_passes must be at least 1"),
         (lambda: MCDropoutRegressor((4,), 1), "needs a model with dropout"),
     ],
@@ -186,8 +186,8 @@ def test_bad_members(make: Callable[[], Any], message: str) -> None:
 # -- dropout -------------------------------------------------------------------------------------
 
 
-def test_scaling_at_test_time_is_the_average_over_all_masks() -> None:
-    """For a linear model, exactly: E[w·(m∘x)/(1−p)] = w·x over the 2ⁿ masks, each by its odds."""
+def test_scaling_at_test_time_equals_the_mean_over_all_masks() -> None:
+    """For a linear model E[w·(m∘x)/(1−p)] = w·x, over the 2ⁿ masks with their probabilities."""
     p, n = 0.3, 8
     model = nn.Sequential(nn.Dropout(p), nn.Linear(n, 2)).double()
     x = torch.randn(5, n).double()
@@ -200,7 +200,7 @@ def test_scaling_at_test_time_is_the_average_over_all_masks() -> None:
     torch.testing.assert_close(model.eval()(x), total, atol=1e-12, rtol=0)
 
 
-def test_random_masks_average_to_it_too() -> None:
+def test_mean_over_random_masks_converges_to_scaling() -> None:
     model = nn.Sequential(nn.Dropout(0.3), nn.Linear(8, 2)).double().eval()
     x = torch.randn(5, 8).double()
     passes = forward_with_dropout(model, x, 20_000, (nn.Dropout,), seed=0)
@@ -208,7 +208,7 @@ def test_random_masks_average_to_it_too() -> None:
     assert (error < 5 * passes.std(0) / 20_000**0.5).all()
 
 
-def test_mc_dropout_is_random_between_passes_and_the_same_every_time() -> None:
+def test_mc_dropout_has_random_but_reproducible_masks() -> None:
     model = MCDropout((1, 8, 8), 10, num_passes=5).eval()
     x = torch.rand(3, 1, 8, 8)
     before = torch.get_rng_state()
@@ -220,7 +220,7 @@ def test_mc_dropout_is_random_between_passes_and_the_same_every_time() -> None:
     assert not any(m.training for m in model.modules())
 
 
-def test_only_dropout_is_at_work() -> None:
+def test_mc_dropout_keeps_other_layers_in_evaluation_mode() -> None:
     settings = {"normalization": "batch", "hidden_dims": (8,)}
     model = MCDropout((1, 8, 8), 10, member_settings=settings, num_passes=2).eval()
     norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))

@@ -1,0 +1,105 @@
+"""MC dropout: the mean prediction of one network under random dropout masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.core.regression import Regressor
+from zoo.core.task import Task
+from zoo.errors import InputError, check_at_least
+from zoo.models.supervised.ensemble import EnsembleClassifier, EnsembleRegressor
+from zoo.networks.ensemble import forward_with_dropout
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+
+
+class _DropoutSampled(Task):
+    """A model that is evaluated several times with random dropout masks."""
+
+    model: Task
+
+    def build(self) -> None:
+        self.model = self.make_member()
+        if not any(isinstance(m, DROPOUTS) and m.p > 0 for m in self.model.modules()):
+            raise InputError(
+                f"MC dropout needs a model with dropout, but {self.hparams['member']} has none "
+                "with these settings: set its dropout in member_settings"
+            )
+
+    def member_outputs(self, x: Tensor) -> Tensor:
+        method = "moments" if isinstance(self.model, Regressor) else "logits"
+        if self.training:
+            return getattr(self.model, method)(x)[None]
+        seed = self.rng.initial_seed() if self.rng else self.hparams["seed"]
+        passes = self.hparams["num_passes"]
+        return forward_with_dropout(self.model, x, passes, DROPOUTS, seed, method)
+
+
+class MCDropout(_DropoutSampled, EnsembleClassifier):
+    """MC dropout: the mean prediction of a classifier under random dropout masks.
+
+    The masks depend only on the seed and on a sample's position in its batch, so predictions are
+    reproducible.
+
+    Args:
+        input_shape: shape of one sample.
+        num_classes: number of classes, K.
+        num_passes: number of forward passes in evaluation, default 20.
+        seed: random seed of the masks outside of Lightning's loops, default 0.
+        **ensemble: see :class:`~zoo.models.supervised.ensemble.EnsembleClassifier`; ``member`` is
+            the model with dropout.
+
+    Shapes: (B, *input_shape) → log p(k|x), (B, K).
+
+    Raises:
+        InputError: a model without dropout.
+
+    Source: Gal and Ghahramani, Dropout as a Bayesian approximation, 2016.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        num_passes: int = 20,
+        seed: int = 0,
+        **ensemble: Any,
+    ) -> None:
+        super().__init__(input_shape, num_classes, **ensemble)
+        check_at_least(1, num_passes=num_passes)
+
+
+class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
+    """MC dropout: the mean prediction of a regressor under random dropout masks.
+
+    Args:
+        input_shape: shape of one sample.
+        num_targets: number of targets per sample, T.
+        num_passes: number of forward passes in evaluation, default 20.
+        seed: random seed of the masks outside of Lightning's loops, default 0.
+        **ensemble: see :class:`~zoo.models.supervised.ensemble.EnsembleRegressor`; ``member`` is
+            the model with dropout.
+
+    Shapes: (B, *input_shape) → (B, T).
+
+    Raises:
+        InputError: a model without dropout.
+
+    Source: Gal and Ghahramani, 2016.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_targets: int,
+        num_passes: int = 20,
+        seed: int = 0,
+        **ensemble: Any,
+    ) -> None:
+        super().__init__(input_shape, num_targets, **ensemble)
+        check_at_least(1, num_passes=num_passes)
+
+    def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
+        return self.model.loss(moments, y)
