@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -20,9 +21,10 @@ def squared_jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor) -> Te
     Returns:
         (B,), differentiable in the parameters of ``function``.
     """
-    z, pullback = vjp(function, x)[:2]
-    basis = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(-1, *z.shape)
-    (rows,) = vmap(pullback)(basis)  # (D, B, ...)
+    with _without_inference_mode(x) as inputs:
+        z, pullback = vjp(function, inputs)[:2]
+        basis = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(-1, *z.shape)
+        (rows,) = vmap(pullback)(basis)  # (D, B, ...)
     return rows.square().flatten(2).sum((0, 2))
 
 
@@ -40,7 +42,22 @@ def estimate_squared_jacobian_norm(
     Returns:
         (B,), differentiable in the parameters of ``function``.
     """
-    z, pullback = vjp(function, x)[:2]
-    signs = torch.empty_like(z).bernoulli_(0.5, generator=generator) * 2 - 1
-    (row,) = pullback(signs)
+    with _without_inference_mode(x) as inputs:
+        z, pullback = vjp(function, inputs)[:2]
+        signs = torch.empty_like(z).bernoulli_(0.5, generator=generator) * 2 - 1
+        (row,) = pullback(signs)
     return row.square().flatten(1).sum(1)
+
+
+@contextmanager
+def _without_inference_mode(x: Tensor) -> Iterator[Tensor]:
+    """Leave inference mode, in which some versions of torch compute gradients of zero.
+
+    Yields:
+        The input, copied if it was created in inference mode and has no gradients.
+    """
+    if not torch.is_inference_mode_enabled():
+        yield x
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield x.clone()

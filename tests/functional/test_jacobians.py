@@ -1,0 +1,33 @@
+"""Norms of Jacobians against exact values."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
+
+
+def test_linear_map() -> None:
+    """The Jacobian of x ↦ Wx is W; Hutchinson's estimate has mean ‖W‖²_F."""
+    weight, x = torch.randn(3, 5).double(), torch.randn(4, 5).double()
+    exact = weight.square().sum().expand(4)
+    torch.testing.assert_close(squared_jacobian_norm(lambda x: x @ weight.mT, x), exact)
+    many = x[:1].expand(40_000, -1)
+    estimates = estimate_squared_jacobian_norm(lambda x: x @ weight.mT, many)
+    error = 4 * estimates.std() / len(many) ** 0.5
+    assert float((estimates.mean() - exact[0]).abs()) < float(error)
+
+
+def test_values_in_inference_mode() -> None:
+    """Lightning evaluates in inference mode, in which vjp of torch 2.11 returns zeros."""
+    network = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+    x = torch.randn(6, 5)
+    expected = squared_jacobian_norm(network, x)
+    assert expected.requires_grad
+    with torch.inference_mode():
+        norms = squared_jacobian_norm(network, x + 0)
+        generator = torch.Generator().manual_seed(0)
+        estimates = estimate_squared_jacobian_norm(network, x + 0, generator)
+    torch.testing.assert_close(norms, expected.detach())
+    assert float(estimates.min()) > 0
