@@ -90,7 +90,7 @@ def check_fraction(**arguments: float | None) -> None:
 
 
 def check_probability(**arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is in [0, 1), as dropout needs; None passes."""
+    """Raise :class:`InputError` unless every argument is in [0, 1); None passes."""
     for name, value in arguments.items():
         if value is not None and not 0 <= value < 1:
             raise InputError(f"{name} must be at least 0 and below 1, got {value}")

@@ -45,7 +45,7 @@ class FeasibleSet(PerSample):
 class PGD(EpsilonAttack):
     """Projected gradient ascent from a random point: x ← Π(x + α · steepest(∇L)).
 
-    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest_direction`` is
+    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest`` is
     the sign of the gradient for ``linf`` and the normalized gradient for ``l2``. For several random
     starts use ``Restarts(PGD(...), n)``.
 

@@ -18,12 +18,12 @@ ConfigT = TypeVar("ConfigT")
 class ModelMeta(type(LightningModule)):  # type: ignore[misc]
     """Metaclass of all models.
 
-    A model's ``__init__`` takes its own arguments and passes the others on through ``**``. To what a
-    plain class does, this adds:
+    A model's ``__init__`` takes its own arguments and passes the others on through ``**``. This
+    class adds three things to the usual construction:
 
-    * ``inspect.signature``, ``help`` and notebooks show all arguments of the whole chain of
+    * ``inspect.signature``, ``help`` and notebooks show the arguments of the whole chain of
       constructors, with their defaults;
-    * an unknown argument is refused, with the nearest known ones;
+    * an unknown argument is an error that suggests similar names;
     * ``build`` runs once the outermost constructor has returned, so that a subclass may set
       attributes before or after ``super().__init__()`` and use them in ``make_*`` methods.
     """

@@ -55,7 +55,7 @@ class Regressor(Task):
         return len(batch[0]), self.num_targets
 
     def moments(self, x: Tensor) -> Tensor:
-        """Compute the mean of each target, (B, ...) → (B, T, 1), or mean and variance, (B, T, 2)."""
+        """Compute the mean of each target, (B, T, 1), or its mean and variance, (B, T, 2)."""
         return self.predict(x)[..., None]
 
     def loss(self, moments: Tensor, y: Tensor) -> Tensor:

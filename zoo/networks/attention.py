@@ -48,7 +48,8 @@ class AttentionContext:
         bias: bias added to the attention scores, (heads, T, S).
         causal: whether a token sees only itself and earlier tokens. If ``mask`` is given, it
             includes this restriction.
-        rotation: result of :func:`zoo.functional.attention.rotary_embedding` for the tokens' positions.
+        rotation: cosines and sines of the tokens' positions, see
+            :func:`zoo.functional.attention.rotary_embedding`.
         token_mask: True at tokens and False at padding, (B, T); padding comes last in every row.
         memory: encoder output that cross-attention reads, (B, S, dim).
         memory_mask: attention mask of the memory, broadcastable to (B, heads, T, S).

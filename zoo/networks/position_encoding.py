@@ -67,11 +67,11 @@ class LearnedPositions(PositionEncoding):
 
 
 class SinusoidalPositions(PositionEncoding):
-    """x + α · sinusoidal_encoding(position) with learned α; see :func:`zoo.functional.attention.sinusoidal_encoding`.
+    """Fixed sinusoidal encodings with a learned scale: x + α · PE(position).
 
-    The initial α scales the sinusoidal_encoding to the size of token embeddings with standard deviation 0.02,
-    which α = 1 would drown out (Li et al., Neural speech synthesis with transformer network, 2019,
-    section 3.2).
+    PE is :func:`zoo.functional.attention.sinusoidal_encoding`. The initial α scales it to the size
+    of token embeddings with standard deviation 0.02, which α = 1 would drown out (Li et al., Neural
+    speech synthesis with transformer network, 2019, section 3.2).
     """
 
     def __init__(self, dim: int, heads: int, max_length: int, causal: bool) -> None:

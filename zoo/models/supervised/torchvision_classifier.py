@@ -58,7 +58,8 @@ class TorchvisionClassifier(Classifier):
         super().__init__(num_classes, **classifier)
         if len(input_shape) != 3 or input_shape[0] not in (1, 3):
             raise InputError(
-                f"a backbone needs images with 1 or 3 channels, got input_shape={tuple(input_shape)}"
+                "a backbone needs images with 1 or 3 channels, "
+                f"got input_shape={tuple(input_shape)}"
             )
         check_choice("head", head, ("fresh", "pretrained"))
         self.input_shape = tuple(input_shape)
