@@ -1,7 +1,7 @@
 """Command-line arguments: from ``--model vae --data mnist`` to what LightningCLI reads.
 
-A name stands for its recipe, whose settings become the defaults; everything else on the command
-line overrides them.
+A model's name is replaced by its recipe, whose settings become the defaults of the run; all other
+options override them.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Invocation:
     Args:
         subcommand: ``fit``, ``validate``, ``test`` or ``predict``.
         test_after_fit: whether no subcommand was given: fit, then test.
-        args: what LightningCLI parses, the subcommand first.
-        recipe: settings that ``args`` override; empty where a configuration file has them all.
-        given: options that the user wrote, such as ``--model.latent_dim``.
-        classes: class paths of the model and the data, as far as known before parsing.
+        args: arguments for LightningCLI, starting with the subcommand.
+        recipe: settings that ``args`` override; empty if they come from a configuration file.
+        given: options on the command line, such as ``--model.latent_dim``.
+        classes: class paths of the model and the data, if known before parsing.
     """
 
     subcommand: str
@@ -73,7 +73,7 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
 
     Args:
         args: the command line without the program.
-        commands: further commands of the program, for suggestions.
+        commands: other commands of the program, for suggestions.
 
     Raises:
         InputError: unknown subcommand, model, data set or logger (with the nearest names); a model
@@ -166,7 +166,7 @@ def _recipe(model: str, data: str | None) -> dict[str, Any]:
     else:
         name, recipe = registry.recipe_for(model, named)
         recipe["name"] = name
-    if data and not named:  # a class of the user's, at its own defaults
+    if data and not named:  # the user's own class, with its defaults
         import_class("--data", data)
         recipe["data"] = {"class_path": data}
         recipe.pop("reference", None)
@@ -190,7 +190,7 @@ def _recipe_for_class(path: str, data: str | None) -> dict[str, Any]:
     }
     recipe["name"] = path.rpartition(".")[2]
     if registry.model_of_class(registry.public_path(cls)) is None:
-        recipe.pop("reference", None)  # it is about the zoo's own class
+        recipe.pop("reference", None)  # it applies only to the zoo's own class
     return recipe
 
 
@@ -211,8 +211,8 @@ def _config_beside(checkpoint: str | None) -> Path:
 
 
 def _read_config(path: str) -> dict[str, Any]:
-    """Return the contents of a configuration file as far as they can be read; the parser reports
-    what is wrong with it."""
+    """Return the contents of a configuration file, nothing if it cannot be read: LightningCLI will
+    report the error."""
     try:
         content = yaml.safe_load(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -242,7 +242,7 @@ def import_class(flag: str, path: str) -> type:
         cls = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if error.name and not f"{module}.".startswith(f"{error.name}."):
-            raise  # an import inside the user's module failed, not that of the module itself
+            raise  # the module exists, but one of its own imports failed
         raise InputError(f"{flag} {path}: there is no module {error.name!r}") from error
     except AttributeError:
         near = suggest(name, dir(importlib.import_module(module)))

@@ -38,12 +38,13 @@ from zoo.errors import InputError
 
 @dataclass
 class CheckpointSettings:
-    """Which checkpoints a run keeps: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
+    """Checkpoints of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
     Args:
         monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
         mode: ``min`` or ``max``.
-        every_n_train_steps: write ``last.ckpt`` every so many steps instead of every epoch.
+        every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
+            after every epoch.
         upload: whether the checkpoints are uploaded to Weights & Biases as an artifact.
     """
 
@@ -71,7 +72,7 @@ def run(invocation: Invocation) -> None:
 
 
 class ZooParser(LightningArgumentParser):
-    """Parser whose errors are one line, with the nearest names."""
+    """Parser whose errors are one line and suggest similar names."""
 
     arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
 
@@ -96,7 +97,7 @@ class ZooCLI(LightningCLI):
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.run_folder = Path()
-        self._checkpoint: dict[str, Any] = {}  # of ckpt_path, until its weights are checked
+        self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
         ZooParser.arguments = {
             key: arguments_of(registry.import_class(path))
             for key, path in invocation.classes.items()
@@ -129,7 +130,7 @@ class ZooCLI(LightningCLI):
         parser.add_class_arguments(CheckpointSettings, "checkpoint")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link what the model asks for to the properties of the data module."""
+        """Link arguments of the model to the data module's properties of the same names."""
         known = ZooParser.arguments.get("model", set(registry.PROPERTIES))
         for name in registry.PROPERTIES:
             if name in known:
@@ -174,8 +175,8 @@ class ZooCLI(LightningCLI):
             written_by = checkpoints.find_class(checkpoint, path)
             if written_by is not cls:
                 raise InputError(
-                    f"checkpoint {path} holds a {written_by.__name__}, the model is a "
-                    f"{cls.__name__}: choose the model that wrote it"
+                    f"checkpoint {path} contains a {written_by.__name__}, but the model is a "
+                    f"{cls.__name__}: choose the model that the checkpoint contains"
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
         for key, value in checkpoint.get("hyper_parameters", {}).items():
@@ -231,7 +232,7 @@ class ZooCLI(LightningCLI):
             return callbacks
         settings = self._get(self.config_init, "checkpoint")
         folder = str(self.run_folder / "checkpoints")
-        # the best one first, so that the last one stores its newest score
+        # "best" comes first, so that "last" stores its latest score
         if settings.monitor and isinstance(self.model, Task):  # every Task logs val/loss
             callbacks.append(Checkpoint("best", settings.monitor, settings.mode, dirpath=folder))
         every = settings.every_n_train_steps
@@ -254,7 +255,7 @@ class ZooCLI(LightningCLI):
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
-                    logger.experiment.finish()  # else a second run in this process would join it
+                    logger.experiment.finish()  # or the next run in this process joins it
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""
@@ -325,7 +326,7 @@ class ZooCLI(LightningCLI):
                 logger.experiment.log_artifact(artifact)
 
     def _print_results(self, stage: str) -> None:
-        """Print the metrics of a stage, then where the files of the run are."""
+        """Print the metrics of a stage, then the paths of the run's files."""
         metrics = {
             name.split("/", 1)[1]: float(value)
             for name, value in self.trainer.callback_metrics.items()

@@ -1,6 +1,6 @@
 """Entry point of the command line.
 
-``main`` finds out what is asked for without importing torch, so that help and lists come at once.
+``main`` selects the command without importing torch, so that help and lists appear immediately.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ COMMANDS = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command line; exit with code 2 and one line when the input is at fault.
+    """Run a command line; on invalid input, print one line and exit with code 2.
 
     Args:
         args: default ``sys.argv[1:]``.
@@ -117,8 +117,8 @@ def _import_own_packages() -> None:
             file = importlib.import_module(name).__file__ or ""
             if Path(file).resolve().parents[1] != Path(home):
                 raise InputError(
-                    f"the package {name!r} was imported from {file}, the zoo needs its own in "
-                    f"{home}: rename yours"
+                    f"the package {name!r} was imported from {file}, but the zoo needs its own "
+                    f"package in {home}: rename yours"
                 )
     finally:
         sys.path.remove(home)

@@ -24,8 +24,8 @@ ModelT = TypeVar("ModelT", bound="Task")
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoint plugin for the Trainer that writes whole files and runs no code when reading.
 
-    The bytes are written to a file beside the final one, flushed to disk, and renamed: a process
-    killed in between leaves the previous checkpoint intact. Files are read with
+    The bytes are written to a temporary file in the same folder, flushed to disk, and renamed: a
+    process killed in between leaves the previous checkpoint intact. Files are read with
     ``weights_only=True``.
     """
 
@@ -55,7 +55,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint, tensors on the CPU, without running code from the file.
 
     Raises:
-        InputError: no such file, a corrupt one, or one that holds more than tensors and plain
+        InputError: no such file, a corrupt file, or one that contains more than tensors and plain
             values.
     """
     path = Path(path)
@@ -116,7 +116,7 @@ def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path)
     """Check that a checkpoint's weights are those of a model, by name and shape.
 
     Args:
-        model: the model that is to be given the weights.
+        model: model that will receive the weights.
         weights: ``state_dict`` of the checkpoint.
         path: path of the checkpoint, for the message.
 

@@ -296,8 +296,8 @@ def make_schedule(
         if name == "one_cycle":
             if warmup:
                 raise InputError(
-                    "schedule 'one_cycle' has its own warm-up: leave warmup at 0, or set pct_start in "
-                    "schedule_options"
+                    "schedule 'one_cycle' has its own warm-up: leave warmup at 0, or set "
+                    "pct_start in schedule_options"
                 )
             rates = [group["lr"] for group in optimizer.param_groups]
             cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}

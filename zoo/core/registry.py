@@ -110,12 +110,12 @@ def recipe_for(model: str, data: str | None = None) -> tuple[str, dict[str, Any]
     recipe = read_recipe(model)
     if data_class(data) != recipe["data"]["class_path"]:
         recipe["data"] = {"class_path": data_class(data)}
-        recipe.pop("reference", None)  # it is about the recipe's own data
+        recipe.pop("reference", None)  # it applies only to the recipe's own data
     return model, recipe
 
 
 def data_class(name: str) -> str:
-    """Return the class path of a data set; a class path stands for itself.
+    """Return the class path of a data set, given its name or the class path itself.
 
     Raises:
         InputError: unknown name (with the nearest ones).

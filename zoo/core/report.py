@@ -1,4 +1,4 @@
-"""Texts that a run prints at its end."""
+"""Texts that a run prints."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _chain(cls: type) -> Iterator[Any]:
 
 @cache
 def _parameters(init: Any) -> tuple[inspect.Parameter, ...]:
-    """Return a constructor's parameters without ``self``, with annotations evaluated if possible."""
+    """Return a constructor's parameters without ``self``, annotations evaluated if possible."""
     try:
         signature = inspect.signature(init, eval_str=True)
     except (NameError, AttributeError, TypeError):  # a name that only type checkers import
