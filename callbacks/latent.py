@@ -127,8 +127,8 @@ class LatentInterpolation(_Shown):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if self.kind not in pl_module.paths:
-            known = ", ".join(pl_module.paths)
+        if self.kind not in pl_module.path_types:
+            known = ", ".join(pl_module.path_types)
             raise InputError(f"unknown kind of path {self.kind!r}; choose from {known}")
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:

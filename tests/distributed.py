@@ -70,7 +70,7 @@ class FromData(GAN):
     def labels(self, batch: Any) -> Tensor:
         return batch[0].flatten(1)[:, 18:26] - 0.5
 
-    def codes(self, n: int, y: Tensor | None) -> Tensor:
+    def sample_latent_given(self, n: int, y: Tensor | None) -> Tensor:
         assert y is not None
         return y
 

@@ -7,14 +7,21 @@ from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeC
 from zoo.models.geometric.meshes import MeshClassifier, MeshSegmenter
 from zoo.models.geometric.point_clouds import PointClassifier, PointSegmenter
 from zoo.models.geometric.voxels import VoxelClassifier
-from zoo.models.latent.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
-from zoo.models.latent.gan import GAN, ConditionalGAN
+from zoo.models.latent.autoencoder import Autoencoder
+from zoo.models.latent.beta_vae import BetaVAE
+from zoo.models.latent.conditional_gan import ConditionalGAN
+from zoo.models.latent.conditional_vae import ConditionalVAE
+from zoo.models.latent.contractive_autoencoder import ContractiveAutoencoder
+from zoo.models.latent.denoising_autoencoder import DenoisingAutoencoder
+from zoo.models.latent.gan import GAN
 from zoo.models.latent.iwae import IWAE
-from zoo.models.latent.mesh_autoencoder import MeshAutoencoder, MeshVAE
+from zoo.models.latent.mesh_autoencoder import MeshAutoencoder
+from zoo.models.latent.mesh_vae import MeshVAE
 from zoo.models.latent.pca import PCA
-from zoo.models.latent.vae import VAE, BetaVAE, ConditionalVAE
-from zoo.models.latent.vamp_prior import VampPriorVAE
-from zoo.models.latent.vqvae import VQVAE
+from zoo.models.latent.sparse_autoencoder import SparseAutoencoder
+from zoo.models.latent.vae import VAE
+from zoo.models.latent.vamp_prior_vae import VampPriorVAE
+from zoo.models.latent.vq_vae import VQVAE
 from zoo.models.sequences.classification import SequenceClassifier
 from zoo.models.sequences.forecasting import DLinear, Forecaster
 from zoo.models.sequences.language import LanguageModel

@@ -45,7 +45,7 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
     "MeshModel": {"times": "num_times"},
 }
 #: old prefix of a weight's name → new prefix
-WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema."}
+WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema.", "codes.": "code_density."}
 
 
 def is_current(checkpoint: dict[str, Any]) -> bool:

@@ -26,10 +26,10 @@ from zoo.metrics.latent import (
     probe_accuracy,
 )
 from zoo.metrics.samples import ModeMeasure
-from zoo.models.latent.autoencoders import corrupt, psnr
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.conditional import ClassConditional
-from zoo.models.latent.pca import PCA, spectrum
+from zoo.models.latent.denoising_autoencoder import corrupt, psnr
+from zoo.models.latent.pca import PCA, principal_components
 from zoo.models.latent.samplers import fit_sampler
 
 CHUNK = 1_000  # images a network sees at once
@@ -157,7 +157,7 @@ def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
     moments = kind.of(x[:CHUNK].flatten(1))
     for part in x[CHUNK:].split(CHUNK):
         moments = moments.merge(kind.of(part.flatten(1)))
-    components = spectrum(moments, dims)[1]
+    components = principal_components(moments, dims)[1]
     centered = test.flatten(1).to(moments.mean) - moments.mean
     left = centered - centered @ components @ components.mT
     least = float(left.square().mean())

@@ -27,7 +27,8 @@ from datamodules import Digits
 from zoo.core.optim import make_optimizer
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
-from zoo.models.latent.vae import VAE, BetaVAE
+from zoo.models.latent.beta_vae import BetaVAE
+from zoo.models.latent.vae import VAE
 from zoo.plots.latent import scatter_classes
 from zoo.plots.style import COLORS, INK, finish, new_figure, parts
 from zoo.studies.base import Table, fit, generator, require, track

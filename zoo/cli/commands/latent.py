@@ -46,7 +46,7 @@ def interpolate(args: list[str]) -> None:
             ]
         else:  # by the model's own method, which a subclass may have changed
             ends = shown.x[first, None], shown.x[second, None]
-            kinds = model.paths
+            kinds = model.path_types
             rows = [model.interpolate(*ends, options.steps, kind)[:, 0] for kind in kinds]
         rows = [model.to_images(row) for row in rows]
     title = f"{type(model).__name__}: from {shown.kind} {first} to {second}"
