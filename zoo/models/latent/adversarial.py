@@ -29,7 +29,7 @@ class AdversarialTask(LatentModel):
     and averaging of gradients over processes. The Trainer counts the discriminator's steps.
 
     A subclass creates ``discriminator`` and ``generator`` in ``build``, and calls
-    :meth:`_train_only` and :meth:`_step` in ``training_step``.
+    :meth:`train_only` and :meth:`update_network` in ``training_step``.
 
     Args:
         input_shape: shape of one sample.
@@ -85,18 +85,18 @@ class AdversarialTask(LatentModel):
     # -- steps ----------------------------------------------------------------------------------
 
     @contextmanager
-    def _train_only(self, index: int) -> Iterator[None]:
+    def train_only(self, index: int) -> Iterator[None]:
         """Compute gradients of one network only.
 
         DistributedDataParallel does not support two backward passes for one forward pass, so its
-        averaging of gradients is turned off; :meth:`_step` averages them instead.
+        averaging of gradients is turned off; :meth:`update_network` averages them instead.
         """
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
         with block(), self.toggled_optimizer(self.optimizers()[index]):
             yield
 
     @torch.no_grad()
-    def _step(self, index: int) -> None:
+    def update_network(self, index: int) -> None:
         """Update one network with its accumulated gradients."""
         network = self._networks()[index]
         optimizer = self.optimizers()[index]

@@ -37,12 +37,14 @@ class Sampler(Protocol):
 
 
 class LatentModel(Task):
-    """A task whose model maps samples to codes, codes to samples, or both.
+    """A model with a latent space, such as an autoencoder or a GAN.
 
-    ``encode``, ``decode``, ``reconstruct``, ``sample`` and ``interpolate`` are plain functions of
-    tensors that log nothing; ``encode`` and ``reconstruct`` are deterministic. A subclass provides
-    ``step`` and those of ``encode``, ``decode`` and ``sample_latent`` that it supports, and creates
-    its networks in ``build``, usually with :meth:`make_encoder_network` and
+    ``encode`` maps samples x to codes z, and ``decode`` maps codes to samples. These two,
+    ``reconstruct``, ``sample`` and ``interpolate`` are plain functions of tensors that log nothing;
+    ``encode`` and ``reconstruct`` are deterministic.
+
+    A subclass provides ``step``, ``decode``, ``sample_latent`` and, unless it has no encoder,
+    ``encode``. It creates its networks in ``build``, usually with :meth:`make_encoder_network` and
     :meth:`make_decoder_network`.
 
     Args:
@@ -59,7 +61,8 @@ class LatentModel(Task):
 
     Raises:
         InputError: an unknown network, or one that does not fit ``input_shape``; a ``latent_dim``
-            that is not smaller than a sample, unless ``allows_overcomplete``.
+            that is not smaller than the number of values of a sample, unless the class has
+            ``allows_overcomplete``.
     """
 
     #: choices of the ``network`` argument

@@ -20,8 +20,8 @@ class ContractiveAutoencoder(Autoencoder):
         input_shape: shape of one sample.
         latent_dim: dimension of a code, D, default 64; it may exceed the size of a sample.
         contraction_weight: λ, default 1e-3.
-        jacobian: how training computes ‖∂f/∂x‖²_F: ``exact`` (default; D backward passes in one
-            vectorized call) or ``estimate`` (unbiased, one backward pass). Evaluation is exact.
+        jacobian: method that computes ‖∂f/∂x‖²_F in training: ``exact`` (default; D vectorized
+            backward passes) or ``estimate`` (unbiased; one backward pass). Evaluation is exact.
         code_activation: activation function of the code units, default ``sigmoid``.
         **autoencoder: see :class:`~zoo.models.latent.autoencoder.Autoencoder`.
 

@@ -45,14 +45,14 @@ MAX_ACCURACY = 0.995  # discriminator's accuracy above which the generator stops
 class GAN(AdversarialTask):
     """Generative adversarial network: a generator G, trained against a discriminator D.
 
-    On every batch the discriminator minimizes
+    A step of the discriminator minimizes
 
         E[f(D(x))] + E[g(D(G(z)))] + penalty,   z ~ N(0, I).
 
-    After every ``discriminator_steps`` such steps the generator minimizes E[h(D(G(z)))] on the same
-    z with the updated discriminator. ``objective`` selects f, g and h. One batch is one step of the
-    Trainer. ``decode``, ``sample`` and evaluation use an exponential moving average (EMA) of the
-    generator's weights.
+    After ``discriminator_steps`` of them, a step of the generator minimizes E[h(D(G(z)))] on the
+    same z with the updated discriminator. ``objective`` selects f, g and h. The Trainer counts the
+    steps of the discriminator, one per batch unless batches are accumulated. ``decode``, ``sample``
+    and evaluation use an exponential moving average (EMA) of the generator's weights.
 
     Args:
         input_shape: shape of one sample: an image with pixels in [0, 1], (C, H, W), or a vector,
@@ -236,21 +236,21 @@ class GAN(AdversarialTask):
         if self._has_batch_norm:  # data and samples are normalized separately
             return self.discriminate(x, y), self.discriminate(fake, y)
         y_both = None if y is None else torch.cat([y, y])
-        real, false = self.discriminate(torch.cat([x, fake]), y_both).chunk(2)
-        return real, false
+        real_scores, fake_scores = self.discriminate(torch.cat([x, fake]), y_both).chunk(2)
+        return real_scores, fake_scores
 
     def discriminator_losses(self, x: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Compute the discriminator's loss and its accuracies; see :meth:`scores`."""
-        real, false = self.scores(x, fake, y)
-        losses = self.objective.discriminator(real, false)
+        real_scores, fake_scores = self.scores(x, fake, y)
+        losses = self.objective.discriminator(real_scores, fake_scores)
         loss = losses[0].mean() + losses[1].mean()
         threshold: Tensor | float | None = self.objective.threshold
         if threshold is None:  # scores have no absolute meaning: halfway between the means
-            threshold = 0.5 * (real.detach().mean() + false.detach().mean())
+            threshold = 0.5 * (real_scores.detach().mean() + fake_scores.detach().mean())
         return {
             "loss": loss, "discriminator_loss": loss,
-            "accuracy_real": (real > threshold).to(loss).mean(),
-            "accuracy_fake": (false < threshold).to(loss).mean(),
+            "accuracy_real": (real_scores > threshold).to(loss).mean(),
+            "accuracy_fake": (fake_scores < threshold).to(loss).mean(),
         }  # fmt: skip
 
     def generator_loss(self, fake: Tensor, y: Tensor | None) -> Tensor:
@@ -304,7 +304,7 @@ class GAN(AdversarialTask):
             fake = self.output_activation(self.generator(codes))
         self._window.append((codes, y))
         parts: dict[str, Any] = dict.fromkeys(("generator_loss", "generator_gradient_norm"))
-        with self._train_only(DISCRIMINATOR):
+        with self.train_only(DISCRIMINATOR):
             parts |= self.discriminator_losses(x, fake.detach(), y)
             penalty = self.discriminator_penalty(x, fake.detach(), y)
             if penalty is not None:
@@ -312,7 +312,7 @@ class GAN(AdversarialTask):
             parts = self._penalized(parts)
             self.manual_backward(parts["loss"] / window)
             if is_due:
-                self._step(DISCRIMINATOR)
+                self.update_network(DISCRIMINATOR)
         if hp["penalty"] != "none":
             parts["discriminator_penalty"] = penalty
         if trains_generator:
@@ -336,13 +336,13 @@ class GAN(AdversarialTask):
         """
         window = self.hparams["accumulate_grad_batches"]
         losses = []
-        with self._train_only(GENERATOR):
+        with self.train_only(GENERATOR):
             for codes, y in self._window:
                 samples = self.output_activation(self.generator(codes)) if fake is None else fake
                 parts = self._penalized({"loss": self.generator_loss(samples, y)})
                 self.manual_backward(parts["loss"] / window)
                 losses.append(parts["loss"].detach())
-            self._step(GENERATOR)
+            self.update_network(GENERATOR)
         self.ema.update(self.generator, self.global_step // self.hparams["discriminator_steps"] - 1)
         return torch.stack(losses).mean()
 

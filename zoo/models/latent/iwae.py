@@ -16,8 +16,8 @@ class IWAE(VAE):
     """Importance-weighted autoencoder: a VAE trained on a tighter bound from k samples of z.
 
     Minimizes −E log (1/k) Σ_i w_i with w_i = p(x, z_i)/q(z_i|x). As k increases, the bound
-    approaches log p(x). Its gradient weights the gradient of log w_i by w_i / Σ_j w_j, which
-    differentiating the log-sum-exp gives without further code.
+    approaches log p(x). Automatic differentiation of the log-sum-exp weights the gradient of each
+    log w_i by w_i / Σ_j w_j, as the paper does.
 
     Args:
         input_shape: shape of one sample.

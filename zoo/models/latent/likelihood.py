@@ -32,8 +32,8 @@ class LikelihoodModel(LatentModel):
             gray values of each pixel.
         binarization: pixels that a Bernoulli likelihood is evaluated at. ``none`` (default): gray
             values, used as probabilities. ``threshold``: x > ½. ``stochastic``: pixels sampled with
-            the gray values as probabilities, again every time; ``encode`` then takes the gray
-            values. The bounds of the three cannot be compared.
+            the gray values as probabilities, independently in every step; ``encode`` uses the gray
+            values themselves. Bounds with different binarizations cannot be compared.
         levels: number of gray values of the categorical likelihood, default 256; the command line
             takes it from the data.
         **latent: see :class:`~zoo.models.latent.base.LatentModel`.

@@ -35,7 +35,7 @@ class PCA(MomentsTask, LatentModel):
         input_shape: shape of one sample; it is flattened to P values.
         latent_dim: number of components, D, default 2.
         solver: ``covariance`` (default; eigenvectors of the covariance) or ``svd`` (singular
-            vectors of a triangular factor of it, which keeps all digits of small λ).
+            vectors of a triangular factor of the covariance, which is more precise for small λ).
         **latent: see :class:`~zoo.models.latent.base.LatentModel`. PCA has no network, so
             ``network``, ``hidden_dims`` and ``activation`` have no effect.
 
@@ -51,7 +51,7 @@ class PCA(MomentsTask, LatentModel):
         InputError: an unknown solver; D not below P; nan or infinite values, or fewer than two
             samples, in the training data.
 
-    Sources: Hastie, Tibshirani and Friedman, The elements of statistical learning, 14.5; Tipping
+    Source: Hastie, Tibshirani and Friedman, The elements of statistical learning, 14.5; Tipping
     and Bishop, Probabilistic principal component analysis, 1999.
     """
 

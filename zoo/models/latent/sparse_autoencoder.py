@@ -18,7 +18,7 @@ from zoo.models.latent.autoencoder import Autoencoder
 
 
 class SparseAutoencoder(Autoencoder):
-    """Sparse autoencoder: a penalty keeps most code units inactive for any one input.
+    """Sparse autoencoder: a penalty keeps most code units inactive for each input.
 
     Minimizes mean (x − g(f(x)))² + λ · penalty(z). The penalty is E Σ_d |z_d| (``l1``, with ReLU
     codes), or Σ_d KL(ρ ‖ ρ̂_d) (``kl``, with sigmoid codes), where ρ̂_d is the mean activation of

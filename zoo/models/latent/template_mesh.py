@@ -66,9 +66,9 @@ class TemplateMeshModel(LatentModel):
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error per coordinate of decode(encode(x)); 1 is the variance of the "
         "training shapes around their mean",
-        "edge_error": "Σ |ℓ′ − ℓ| / Σ ℓ for the edge lengths ℓ′ of reconstructions",
-        "isometry_error": "mean ((ℓ − ℓ̄) / ℓ̄)² for the edge lengths ℓ of shapes decoded between "
-        "two codes; ℓ̄ is interpolated between the two inputs",
+        "edge_error": "relative error of the edge lengths of reconstructions, Σ |ℓ′ − ℓ| / Σ ℓ",
+        "isometry_error": "squared relative error of the edge lengths of shapes decoded between "
+        "two codes, mean ((ℓ − ℓ̄) / ℓ̄)²",
     }
 
     def __init__(
@@ -204,7 +204,7 @@ class TemplateMeshModel(LatentModel):
         return self.decode(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
 
     def path_energy(self, shapes: Tensor) -> Tensor:
-        """Compute the energy of a path, (steps, B, V, 3) → a scalar: how much shapes change on it.
+        """Compute how much shapes change along a path, (steps, B, V, 3) → a scalar.
 
         Σ_k mean_e ((ℓ_{k+1} − ℓ_k) / ℓ̄)² + 0.01 · mean ‖v_{k+1} − v_k‖², where ℓ are edge lengths,
         ℓ̄ their means over the path, and v the vertices.
