@@ -138,7 +138,7 @@ def gradients(folder: Path, processes: int) -> None:
             if name == "vq":  # the running means are those of the whole batch
                 state["codebook"] = model.codebook.vectors
             if name == "gan":
-                state |= dict(model.average.named_buffers())
+                state |= dict(model.ema.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
 
 

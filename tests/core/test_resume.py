@@ -130,7 +130,7 @@ def test_resuming_at_any_batch_gives_the_same_weights(
 
 def test_a_codebook_and_its_random_revivals_resume_exactly(tmp_path: Path) -> None:
     def make() -> VQVAE:
-        model = VQVAE((1, 8, 8), 32, 4, (4, 4), decay=0.8, prior_width=8, lr=1e-3)
+        model = VQVAE((1, 8, 8), 32, 4, (4, 4), ema_decay=0.8, prior_width=8, lr=1e-3)
         model.codebook.revive_below = 5.0  # so that some are revived in every step
         return model
 

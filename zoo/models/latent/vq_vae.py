@@ -49,8 +49,7 @@ class VQVAE(LikelihoodModel):
 
     Raises:
         InputError: fewer than two codes; a negative ``commitment_weight``; an ``ema_decay`` outside
-            [0, 1].
-        ValueError: samples that are not images, or images too small for that many halvings.
+            [0, 1]; samples that are not images, or images too small for so many halvings.
 
     Source: van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017.
     """
