@@ -153,7 +153,7 @@ class LatentInterpolation(LatentFigure):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        check_choice("kind of path", self.kind, pl_module.paths)
+        check_choice("kind of path", self.kind, pl_module.path_types)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         title = f"{type(model).__name__}: {PATH_NAMES.get(self.kind, self.kind)} between"

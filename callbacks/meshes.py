@@ -161,7 +161,7 @@ class ShapeInterpolation(LatentFigure):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        if "isometric" not in pl_module.paths:
+        if "isometric" not in pl_module.path_types:
             raise InputError(
                 "ShapeInterpolation needs a model with isometric paths, such as MeshAutoencoder, "
                 f"got {type(pl_module).__name__}: leave the callback out"

@@ -70,7 +70,7 @@ class FromData(GAN):
     def labels(self, batch: Any) -> Tensor:
         return batch[0].flatten(1)[:, 18:26] - 0.5
 
-    def codes(self, n: int, y: Tensor | None) -> Tensor:
+    def sample_latent_given(self, n: int, y: Tensor | None) -> Tensor:
         assert y is not None
         return y
 
@@ -138,7 +138,7 @@ def gradients(folder: Path, processes: int) -> None:
             if name == "vq":  # the running means are those of the whole batch
                 state["codebook"] = model.codebook.vectors
             if name == "gan":
-                state |= dict(model.average.named_buffers())
+                state |= dict(model.ema.named_buffers())
             torch.save(state, folder / f"{name}-{processes}.pt")
 
 

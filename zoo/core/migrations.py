@@ -58,7 +58,7 @@ DATA_ARGUMENTS_0_1 = {
     "vocab_size": "max_vocab_size",
 }
 #: old prefix of a weight's name → new prefix
-WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema."}
+WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema.", "codes.": "code_density."}
 
 
 def is_current(checkpoint: dict[str, Any]) -> bool:

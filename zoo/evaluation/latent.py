@@ -28,10 +28,10 @@ from zoo.metrics.latent import (
     linear_probe_accuracy,
 )
 from zoo.metrics.samples import MixtureModeMetric
-from zoo.models.latent.autoencoders import corrupt, psnr
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.conditional import ClassConditional
-from zoo.models.latent.pca import PCA, spectrum
+from zoo.models.latent.denoising_autoencoder import corrupt, psnr
+from zoo.models.latent.pca import PCA, principal_components
 from zoo.models.latent.samplers import fit_sampler
 
 BATCH_SIZE = 1_000  # images per forward pass
@@ -181,7 +181,7 @@ def _pca_error(evaluation: LatentEvaluation, dims: int) -> float:
     moments = kind.from_samples(train[:BATCH_SIZE].flatten(1))
     for batch in train[BATCH_SIZE:].split(BATCH_SIZE):
         moments = moments.merge(kind.from_samples(batch.flatten(1)))
-    components = spectrum(moments, dims)[1]
+    components = principal_components(moments, dims)[1]
     centered = test.flatten(1).to(moments.mean) - moments.mean
     residual = centered - centered @ components @ components.mT
     return float(residual.square().mean())

@@ -32,7 +32,8 @@ from zoo.core.optim import make_optimizer
 from zoo.errors import check_at_least
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
-from zoo.models.latent.vae import VAE, BetaVAE
+from zoo.models.latent.beta_vae import BetaVAE
+from zoo.models.latent.vae import VAE
 from zoo.plots.latent import scatter_classes
 from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.base import Row, Table, fit, make_generator, sentence_case, track

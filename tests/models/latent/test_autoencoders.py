@@ -1,9 +1,15 @@
+"""Plain, denoising, contractive and sparse autoencoders."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
+from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
 import torch
 
+import zoo
 from datamodules import Digits
 from zoo import (
     Autoencoder,
@@ -12,7 +18,7 @@ from zoo import (
     SparseAutoencoder,
 )
 from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
-from zoo.models.latent.autoencoders import corrupt, psnr
+from zoo.models.latent.denoising_autoencoder import corrupt, psnr
 
 
 def test_the_loss_is_the_squared_error_per_pixel() -> None:
@@ -28,8 +34,10 @@ def test_input_noise_acts_in_training_only_and_the_target_stays_clean() -> None:
     assert model.eval().step((x, None))["loss"] == clean
 
 
-def test_eight_numbers_beat_eight_principal_components(trainer: Callable[..., L.Trainer]) -> None:
-    """PCA of 8 components leaves 0.02489 on this split (scikit-learn); 40 epochs go well below."""
+def test_eight_dimensions_beat_eight_principal_components(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    """The error of 8 principal components on this split is 0.02489 (scikit-learn)."""
     from sklearn.decomposition import PCA
 
     data = Digits(batch_size=64)
@@ -51,17 +59,36 @@ def test_samples_come_from_the_density_of_training_codes(
     trainer(max_epochs=15).fit(model, data)
     with torch.no_grad():
         codes = model.encode(data.split("train")[0] / 16)
-        drawn = model.sample_latent(20_000, torch.Generator().manual_seed(0))
+        sampled = model.sample_latent(20_000, torch.Generator().manual_seed(0))
     scale = codes.std(0)
-    assert ((drawn.mean(0) - codes.mean(0)).abs() < 0.15 * scale).all()
-    assert ((drawn.std(0) / scale - 1).abs() < 0.15).all()
+    assert ((sampled.mean(0) - codes.mean(0)).abs() < 0.15 * scale).all()
+    assert ((sampled.std(0) / scale - 1).abs() < 0.15).all()
 
 
-def test_evaluation_leaves_the_density_alone() -> None:
+def test_evaluation_does_not_change_the_density_of_codes() -> None:
     model = Autoencoder((1, 8, 8)).eval()
-    before = model.codes.mean.clone()
+    before = model.code_density.mean.clone()
     model.step((torch.rand(6, 1, 8, 8), None))
-    assert torch.equal(before, model.codes.mean)
+    assert torch.equal(before, model.code_density.mean)
+
+
+def test_a_checkpoint_of_version_0_1_is_loaded(tmp_path: Path) -> None:
+    model = SparseAutoencoder((4,), 3, hidden_dims=(5,), sparsity_weight=0.1)
+    weights = {name.replace("code_density.", "codes."): w for name, w in model.state_dict().items()}
+    settings = {"input_shape": (4,), "latent_dim": 3, "hidden": (5,), "strength": 0.1}
+    path = tmp_path / "old.ckpt"
+    torch.save(
+        {
+            "state_dict": weights,
+            "hyper_parameters": settings,
+            "class_path": "zoo.autoencoders.SparseAutoencoder",
+        },
+        path,
+    )
+    loaded = zoo.load(path)
+    assert loaded.hparams["sparsity_weight"] == 0.1
+    for name, w in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], w)
 
 
 def test_negative_noise_is_refused() -> None:
@@ -72,17 +99,17 @@ def test_negative_noise_is_refused() -> None:
 # -- denoising ---------------------------------------------------------------------------------
 
 
-def test_corruptions_are_what_they_say() -> None:
+def test_corruptions() -> None:
     x = 0.2 + 0.6 * torch.rand(400, 100)
     masked = corrupt(x, "masking", 0.3)
-    hit = masked != x
-    assert (masked[hit] == 0).all()
-    assert hit.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    changed = masked != x
+    assert (masked[changed] == 0).all()
+    assert changed.float().mean().item() == pytest.approx(0.3, abs=0.01)
     speckled = corrupt(x, "salt_and_pepper", 0.3)
-    hit = speckled != x
-    assert hit.float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert set(speckled[hit].unique().tolist()) == {0, 1}
-    assert speckled[hit].mean().item() == pytest.approx(0.5, abs=0.02)
+    changed = speckled != x
+    assert changed.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert set(speckled[changed].unique().tolist()) == {0, 1}
+    assert speckled[changed].mean().item() == pytest.approx(0.5, abs=0.02)
     noise = corrupt(x, "gaussian", 0.3) - x
     assert noise.mean().item() == pytest.approx(0, abs=0.01)
     assert noise.std().item() == pytest.approx(0.3, abs=0.01)
@@ -144,7 +171,7 @@ def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
 
 
-def test_the_jacobian_of_any_encoder_is_autograds() -> None:
+def test_the_jacobian_norm_of_a_convolutional_encoder() -> None:
     model = ContractiveAutoencoder((1, 8, 8), 3, network="conv", hidden_dims=(4,)).double()
     x = torch.rand(2, 1, 8, 8).double()
     rows = torch.autograd.functional.jacobian(model.encode, x)  # (B, D, B, ...)
@@ -155,13 +182,13 @@ def test_the_jacobian_of_any_encoder_is_autograds() -> None:
 def test_the_estimate_is_unbiased() -> None:
     model = ContractiveAutoencoder((7,), 5, hidden_dims=(6,)).double()
     x = torch.rand(1, 7).double()
-    draws = estimate_squared_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
+    estimates = estimate_squared_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
     exact = float(squared_jacobian_norm(model.encode, x))
-    assert abs(float(draws.mean()) - exact) < 4 * float(draws.std()) / 200
+    assert abs(float(estimates.mean()) - exact) < 4 * float(estimates.std()) / 200
 
 
-def test_the_penalty_is_known_in_evaluation_too(trainer: Callable[..., L.Trainer]) -> None:
-    """``trainer.test`` runs in inference mode, where gradients need care."""
+def test_the_penalty_is_exact_in_evaluation(trainer: Callable[..., L.Trainer]) -> None:
+    """``trainer.test`` runs in inference mode, which does not allow gradients by default."""
     model = ContractiveAutoencoder((1, 8, 8), 6, jacobian="estimate")
     data = Digits()
     (metrics,) = trainer().test(model, data, verbose=False)
@@ -175,27 +202,27 @@ def test_the_penalty_is_known_in_evaluation_too(trainer: Callable[..., L.Trainer
 
 def test_penalties_on_codes() -> None:
     x = torch.rand(6, 7).double()
-    lasso = SparseAutoencoder((7,), 9, sparsity_weight=0.1).double()
-    parts, z = lasso.step((x, None)), lasso.encode(x)
+    l1 = SparseAutoencoder((7,), 9, sparsity_weight=0.1).double()
+    parts, z = l1.step((x, None)), l1.encode(x)
     assert (z >= 0).all()
     torch.testing.assert_close(parts["sparsity"], z.abs().sum() / 6)
     torch.testing.assert_close(parts["loss"], parts["mse"] + 0.1 * parts["sparsity"])
-    rates = SparseAutoencoder((7,), 9, sparsity="kl", target_rate=0.1).double()
-    parts, activity = rates.step((x, None)), rates.encode(x).mean(0)
+    kl = SparseAutoencoder((7,), 9, sparsity="kl", target_rate=0.1).double()
+    parts, rate = kl.step((x, None)), kl.encode(x).mean(0)
     torch.testing.assert_close(
         parts["sparsity"],
-        (0.1 * (0.1 / activity).log() + 0.9 * (0.9 / (1 - activity)).log()).sum(),
+        (0.1 * (0.1 / rate).log() + 0.9 * (0.9 / (1 - rate)).log()).sum(),
     )
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "kl"])
-def test_a_stronger_penalty_leaves_fewer_units_active(
+def test_a_penalty_makes_fewer_units_active(
     sparsity: str, trainer: Callable[..., L.Trainer]
 ) -> None:
     active = []
-    for strength in (0.0, 1e-3):
+    for weight in (0.0, 1e-3):
         model = SparseAutoencoder(
-            (1, 8, 8), 100, sparsity=sparsity, sparsity_weight=strength, hidden_dims=(), lr=1e-2
+            (1, 8, 8), 100, sparsity=sparsity, sparsity_weight=weight, hidden_dims=(), lr=1e-2
         )
         data = Digits(batch_size=128)
         trainer(max_epochs=15).fit(model, data)
@@ -210,21 +237,24 @@ def test_a_stronger_penalty_leaves_fewer_units_active(
         (lambda: Autoencoder((4,), output="tanh"), "unknown output 'tanh'"),
         (lambda: Autoencoder((4,), 4), "latent_dim=4 is not smaller than a sample"),
         (lambda: DenoisingAutoencoder((4,), corruption="rain"), "unknown corruption 'rain'"),
-        (lambda: DenoisingAutoencoder((4,), input_noise=0.1), "leave input_noise out"),
+        (lambda: DenoisingAutoencoder((4,), input_noise=0.1), "leave input_noise at 0"),
         (
             lambda: DenoisingAutoencoder((4,), corruption_level=1.5),
             "corruption_level must be between 0 and 1, got 1.5",
         ),
         (
             lambda: ContractiveAutoencoder((4,), contraction_weight=-1),
-            "strength must not be negative",
+            "contraction_weight must not be negative",
         ),
         (lambda: ContractiveAutoencoder((4,), jacobian="half"), "unknown jacobian 'half'"),
         (lambda: SparseAutoencoder((4,), sparsity="l0"), "unknown sparsity 'l0'"),
         (lambda: SparseAutoencoder((4,), sparsity="kl", code_activation="relu"), "needs code_act"),
-        (lambda: SparseAutoencoder((4,), target_rate=1.0), "target_rate must be between"),
+        (
+            lambda: SparseAutoencoder((4,), target_rate=1.0),
+            "target_rate must be at least 0 and",
+        ),
     ],
 )
-def test_settings_that_cannot_be(make: Callable[[], object], message: str) -> None:
+def test_invalid_arguments(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

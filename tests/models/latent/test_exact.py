@@ -1,4 +1,4 @@
-"""Latent models where theory gives the number: linear autoencoders, linear-Gaussian VAEs."""
+"""Latent models with a known optimum: linear autoencoders and linear-Gaussian VAEs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def data(samples: int = 80, features: int = 5) -> Tensor:
 
 @pytest.fixture
 def fitted(trainer: Trainer) -> tuple[PCA, Tensor]:
-    """Principal components of some data, in float64."""
+    """A PCA in float64, and the data that it was fitted to."""
     x = data()
     model = PCA((x.shape[1],), DIMS)
     loader = DataLoader(TensorDataset(x, torch.zeros(len(x))), 20)
@@ -46,28 +46,28 @@ def test_a_linear_autoencoder_never_beats_pca_and_converges_to_it(
                         optimizer_options={"max_iter": 20})  # fmt: skip
     errors: list[Tensor] = []
 
-    class Watch(L.Callback):
+    class RecordError(L.Callback):
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             with torch.no_grad():
                 errors.append((model.reconstruct(x) - x).square().mean())
 
     loader = DataLoader(TensorDataset(x, torch.zeros(len(x))), len(x))
-    trainer(max_epochs=40, precision="64-true", callbacks=[Watch()]).fit(model, loader)
+    trainer(max_epochs=40, precision="64-true", callbacks=[RecordError()]).fit(model, loader)
     assert all(error >= least - 1e-12 for error in errors)
     torch.testing.assert_close(errors[-1], least, rtol=1e-6, atol=0)
     # the codes span the same subspace: each is a linear function of the other
     with torch.no_grad():
         ours, theirs = model.encode(x), pca.encode(x)
     ours = torch.cat([ours, torch.ones(len(x), 1).double()], 1)
-    left = theirs - ours @ torch.linalg.lstsq(ours, theirs).solution
-    assert left.abs().max() < 1e-3 * theirs.std()
+    residual = theirs - ours @ torch.linalg.lstsq(ours, theirs).solution
+    assert residual.abs().max() < 1e-3 * theirs.std()
 
 
 # -- linear-Gaussian VAE -----------------------------------------------------------------------
 
 
 def optimal_vae(pca: PCA, model: VAE) -> VAE:
-    """The weights for which q(z|x) is the posterior of probabilistic PCA.
+    """Set the weights of a linear VAE such that q(z|x) is the posterior of probabilistic PCA.
 
     x = W z + μ + σ ε with W = Uᵀ(Λ − σ²)^½ has the posterior N(M⁻¹Wᵀ(x − μ), σ² M⁻¹),
     M = WᵀW + σ² = Λ, which is diagonal.
@@ -104,7 +104,7 @@ def test_the_elbo_of_the_optimal_vae_is_the_exact_log_likelihood(
     ), atol=1e-10, rtol=0)  # fmt: skip
 
 
-def test_the_importance_weighted_bound_rises_to_the_likelihood(
+def test_the_importance_weighted_bound_approaches_the_likelihood(
     fitted: tuple[PCA, Tensor],
 ) -> None:
     pca, x = fitted
@@ -125,7 +125,7 @@ def test_the_importance_weighted_bound_rises_to_the_likelihood(
     assert max(values) < exact + 2e-3
 
 
-def test_the_gradient_of_the_bound_weighs_each_draw_by_its_share() -> None:
+def test_the_gradient_of_the_bound_weights_each_sample() -> None:
     model = IWAE((5,), DIMS, hidden_dims=(4,), num_samples=3).double()
     x = torch.rand(6, 5).double()
     with model.seeded(0):
@@ -134,14 +134,14 @@ def test_the_gradient_of_the_bound_weighs_each_draw_by_its_share() -> None:
     model.zero_grad()
     with model.seeded(0):
         log_w = model.log_weights(x, num_samples=3)
-    share = log_w.detach().softmax(0)  # Burda et al., equation 14
-    (-(share * log_w).sum(0).mean()).backward()
+    normalized = log_w.detach().softmax(0)  # Burda et al., equation 14
+    (-(normalized * log_w).sum(0).mean()).backward()
     explicit = [p.grad for p in model.parameters() if p.grad is not None]
     for one, other in zip(automatic, explicit, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-9)
 
 
-def test_one_draw_is_the_elbo_of_a_vae() -> None:
+def test_the_bound_with_one_sample_is_the_elbo_of_a_vae() -> None:
     model = IWAE((5,), DIMS, hidden_dims=(4,), num_samples=1).double().eval()
     plain = VAE((5,), DIMS, hidden_dims=(4,)).double().eval()
     plain.load_state_dict(model.state_dict())
@@ -150,4 +150,4 @@ def test_one_draw_is_the_elbo_of_a_vae() -> None:
         one, other = model.step((x, None)), plain.step((x, None))
     torch.testing.assert_close(one["loss"], one["neg_elbo"])
     assert abs(one["neg_elbo"] - other["neg_elbo"]) < 0.05
-    assert abs(one["neg_elbo"]) > 5 * math.log(2) * 0.5  # not a number near zero by chance
+    assert abs(one["neg_elbo"]) > 5 * math.log(2) * 0.5  # not both near 0 by chance

@@ -1,4 +1,4 @@
-"""How the two networks are trained: steps, gradients, averages, and what the figures say."""
+"""GANs: training steps, gradients, the EMA of the generator, networks, metrics, remarks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def weights(network: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
 
 
-class Watch(L.Callback):
-    """Both networks' weights after every batch."""
+class WeightHistory(L.Callback):
+    """Records the weights of both networks before training and after every batch."""
 
     def __init__(self) -> None:
         self.discriminator: list[Tensor] = []
@@ -44,42 +44,44 @@ class Watch(L.Callback):
         self.discriminator.append(weights(pl_module.discriminator))
         self.generator.append(weights(pl_module.generator))
 
-    def moves(self, name: str) -> list[bool]:
-        kept = getattr(self, name)
-        return [not torch.equal(a, b) for a, b in zip(kept[:-1], kept[1:], strict=True)]
+    def changes(self, name: str) -> list[bool]:
+        """Return whether each batch changed the weights of a network."""
+        states = getattr(self, name)
+        return [not torch.equal(a, b) for a, b in zip(states[:-1], states[1:], strict=True)]
 
 
 # -- steps -----------------------------------------------------------------------------------------
 
 
-def test_one_step_a_batch(trainer: Callable[..., L.Trainer]) -> None:
+def test_each_batch_is_one_step_of_the_trainer(trainer: Callable[..., L.Trainer]) -> None:
     fit = trainer(max_epochs=2)
     fit.fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
     assert fit.global_step == 14
 
 
 def test_max_steps_counts_batches(trainer: Callable[..., L.Trainer]) -> None:
-    watch = Watch()
-    trainer(max_steps=5, callbacks=[watch]).fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
-    assert watch.moves("discriminator") == watch.moves("generator") == [True] * 5
+    history = WeightHistory()
+    trainer(max_steps=5, callbacks=[history]).fit(GAN((1, 8, 8), **SMALL), Repeat(batch(), 7))
+    assert history.changes("discriminator") == history.changes("generator") == [True] * 5
 
 
-def test_the_critic_takes_several_steps_for_each_of_the_generator(
+def test_the_discriminator_takes_several_steps_for_each_of_the_generator(
     trainer: Callable[..., L.Trainer],
 ) -> None:
-    watch = Watch()
-    fit = trainer(max_epochs=1, callbacks=[watch])
+    history = WeightHistory()
+    fit = trainer(max_epochs=1, callbacks=[history])
     fit.fit(GAN((1, 8, 8), discriminator_steps=3, **SMALL), Repeat(batch(), 7))
     assert fit.global_step == 7
-    assert watch.moves("discriminator") == [True] * 7
-    assert watch.moves("generator") == [False, False, True, False, False, True, False]
+    assert history.changes("discriminator") == [True] * 7
+    assert history.changes("generator") == [False, False, True, False, False, True, False]
 
 
 def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]) -> None:
-    """Three steps on batches of 64, or on twice as many of 32: the same noise, the same weights."""
+    """Three steps on batches of 64 give the same weights as three on pairs of batches of 32, with
+    the same noise."""
     x, y = batch(64)
     halves = [(x[:32], y[:32]), (x[32:], y[32:])] * 3
-    ends = []
+    results = []
     for batches, every in (([(x, y)] * 3, 1), (halves, 2)):
         torch.manual_seed(0)
         model = GAN((1, 8, 8), accumulate_grad_batches=every, **(SMALL | SGD)).double()
@@ -87,11 +89,13 @@ def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]
         fit = trainer(max_epochs=1)
         fit.fit(model, torch.utils.data.DataLoader(doubles, batch_size=None))  # type: ignore[arg-type]
         assert fit.global_step == 3
-        ends.append(torch.cat([weights(model.discriminator), weights(model.generator)]))
-    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+        results.append(torch.cat([weights(model.discriminator), weights(model.generator)]))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-12)
 
 
-def test_a_last_batch_that_fills_no_window_makes_a_step(trainer: Callable[..., L.Trainer]) -> None:
+def test_the_last_batches_of_an_epoch_make_a_step_even_if_they_are_too_few(
+    trainer: Callable[..., L.Trainer],
+) -> None:
     fit = trainer(max_epochs=2)
     fit.fit(GAN((1, 8, 8), accumulate_grad_batches=3, **SMALL), Repeat(batch(), 7))
     assert fit.global_step == 6
@@ -111,40 +115,41 @@ def test_a_schedule_ends_with_training_when_batches_are_accumulated(
 
 
 def test_gradients_are_clipped_and_their_norms_recorded(trainer: Callable[..., L.Trainer]) -> None:
-    """A step of plain gradient descent is as long as the learning rate times the clipped norm."""
-    watch = Watch()
+    """The norm of a plain gradient descent step is the learning rate times the clipped norm."""
+    history = WeightHistory()
     options = SMALL | SGD | {"lr": 1.0}
     model = GAN((1, 8, 8), gradient_clip_val=1e-3, **options)
-    fit = trainer(max_epochs=1, callbacks=[watch])
+    fit = trainer(max_epochs=1, callbacks=[history])
     fit.fit(model, Repeat(batch(), 3))
-    for kept in (watch.discriminator, watch.generator):
-        for before, after in zip(kept[:-1], kept[1:], strict=True):
+    for states in (history.discriminator, history.generator):
+        for before, after in zip(states[:-1], states[1:], strict=True):
             assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-2)
     for name in ("discriminator_gradient_norm", "generator_gradient_norm"):
         assert float(fit.callback_metrics[f"train/{name}"]) > 2e-3
 
 
-def test_each_step_reaches_one_network_alone(trainer: Callable[..., L.Trainer]) -> None:
-    """With next to no learning rate, a network does not move; nothing is left switched off."""
+def test_each_step_changes_one_network_only(trainer: Callable[..., L.Trainer]) -> None:
+    """A network with almost no learning rate does not change; afterwards, all weights require
+    gradients again."""
     for name, rates in (("discriminator", (0.01, 1e-12)), ("generator", (1e-12, 0.01))):
-        watch = Watch()
+        history = WeightHistory()
         model = GAN((1, 8, 8), **(SMALL | SGD | {"discriminator_lr": rates[0], "lr": rates[1]}))
-        trainer(max_epochs=1, callbacks=[watch]).fit(model, Repeat(batch(), 3))
+        trainer(max_epochs=1, callbacks=[history]).fit(model, Repeat(batch(), 3))
         other = "generator" if name == "discriminator" else "discriminator"
-        assert all(watch.moves(name))
-        assert (getattr(watch, other)[-1] - getattr(watch, other)[0]).abs().max() < 1e-6
+        assert all(history.changes(name))
+        assert (getattr(history, other)[-1] - getattr(history, other)[0]).abs().max() < 1e-6
         assert all(p.requires_grad for p in model.parameters())
         assert all(p.grad is None for p in model.parameters())
 
 
-def test_weights_of_the_critic_are_clipped(trainer: Callable[..., L.Trainer]) -> None:
+def test_weights_of_the_discriminator_are_clipped(trainer: Callable[..., L.Trainer]) -> None:
     model = GAN((1, 8, 8), objective="wasserstein", weight_clip=0.02, **SMALL)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
     assert float(weights(model.discriminator).abs().max()) == pytest.approx(0.02)
     assert float(weights(model.generator).abs().max()) > 0.02
 
 
-def test_a_lazy_penalty_weighs_as_much_as_those_left_out() -> None:
+def test_a_lazy_penalty_is_scaled_up_for_the_steps_without_one() -> None:
     x, _ = batch()
     values = {}
     for every in (1, 4):
@@ -173,45 +178,45 @@ def test_norm_penalties_and_limits_reach_both_networks(trainer: Callable[..., L.
     assert float(fit.callback_metrics["train/penalty"]) > 0
 
 
-# -- the average -----------------------------------------------------------------------------------
+# -- the EMA of the generator ----------------------------------------------------------------------
 
 
-def test_the_average_follows_the_generator_alone(trainer: Callable[..., L.Trainer]) -> None:
-    watch = Watch()
+def test_the_ema_averages_the_generator_only(trainer: Callable[..., L.Trainer]) -> None:
+    history = WeightHistory()
     torch.manual_seed(0)
     model = GAN((1, 8, 8), ema_decay=0.3, **SMALL)
-    trainer(max_epochs=1, callbacks=[watch]).fit(model, Repeat(batch(), 6))
-    mean = watch.generator[0]
-    for step, w in enumerate(watch.generator[1:]):
+    trainer(max_epochs=1, callbacks=[history]).fit(model, Repeat(batch(), 6))
+    mean = history.generator[0]
+    for step, w in enumerate(history.generator[1:]):
         decay = min(0.3, (1 + step) / (10 + step))
         mean = decay * mean + (1 - decay) * w
-    kept = [value for name, value in model.average.named_buffers() if "running" not in name]
-    torch.testing.assert_close(torch.cat([v.flatten() for v in kept]), mean)
-    assert not list(model.average.parameters())
+    averages = [value for name, value in model.ema.named_buffers() if "running" not in name]
+    torch.testing.assert_close(torch.cat([v.flatten() for v in averages]), mean)
+    assert not list(model.ema.parameters())
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == {
         "discriminator",
         "generator",
     }
 
 
-def test_samples_come_from_the_average(trainer: Callable[..., L.Trainer]) -> None:
+def test_samples_come_from_the_ema(trainer: Callable[..., L.Trainer]) -> None:
     model = GAN((1, 8, 8), ema_decay=0.9, **SMALL)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 6))
     z = model.sample_latent(5)
-    assert torch.equal(model.decode(z), model.output_activation(model.average(z)))
+    assert torch.equal(model.decode(z), model.output_activation(model.ema(z)))
     assert not torch.allclose(model.decode(z), model.output_activation(model.generator(z)))
 
 
-def test_the_average_is_in_evaluation_mode_and_has_the_statistics_of_the_generator(
+def test_the_ema_is_in_evaluation_mode_and_has_the_batch_statistics_of_the_generator(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     model = GAN((1, 8, 8), network="dcgan", hidden_dims=(4, 8), normalization="batch", latent_dim=8)
     trainer(max_epochs=1).fit(model, Repeat(batch(), 3))
-    assert not any(m.training for m in model.train().average.modules())
+    assert not any(m.training for m in model.train().ema.modules())
     for name, value in model.generator.named_buffers():
-        assert torch.equal(value, model.average.network.get_buffer(name))
+        assert torch.equal(value, model.ema.network.get_buffer(name))
     z = model.sample_latent(4)
-    torch.testing.assert_close(model.decode(z)[:2], model.decode(z[:2]))  # no statistics of a batch
+    torch.testing.assert_close(model.decode(z)[:2], model.decode(z[:2]))  # independent of the batch
 
 
 # -- resuming --------------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ def test_the_average_is_in_evaluation_mode_and_has_the_statistics_of_the_generat
 
 @pytest.mark.parametrize("stop", [4, 10, 12])
 def test_resuming_at_any_batch_gives_the_same_weights(tmp_path: Path, stop: int) -> None:
-    """Inside an epoch, between two steps of the generator, between two penalties."""
+    """In the middle of an epoch, between two generator steps, and between two penalties."""
 
     def make() -> GAN:
         return GAN(
@@ -230,7 +235,7 @@ def test_resuming_at_any_batch_gives_the_same_weights(tmp_path: Path, stop: int)
     resumes_exactly(make, tmp_path, stop)
 
 
-def test_a_conditional_critic_with_spectral_norms_resumes_exactly(tmp_path: Path) -> None:
+def test_a_conditional_discriminator_with_spectral_norm_resumes_exactly(tmp_path: Path) -> None:
     def make() -> ConditionalGAN:
         return ConditionalGAN((1, 8, 8), 10, spectral_norm=True, objective="hinge", **SMALL)
 
@@ -256,8 +261,8 @@ def test_networks_fit_images_of_many_sizes(
     assert model.discriminate(x).shape == (3,)
 
 
-def test_the_residual_critic_of_the_paper() -> None:
-    """Miyato et al. 2018, table 4: on 32×32, two blocks that halve and two that do not."""
+def test_the_residual_networks_of_the_paper() -> None:
+    """Miyato et al. 2018, table 4: for 32×32, two blocks halve the image and two do not."""
     model = GAN(
         (3, 32, 32), 128, network="residual", hidden_dims=(256, 256, 256), normalization="batch",
         discriminator_hidden_dims=(128, 128, 128, 128), spectral_norm=True,
@@ -279,8 +284,8 @@ def test_batch_norm_has_the_default_epsilon_and_momentum() -> None:
         assert all(m.eps == 1e-5 and m.momentum == 0.1 for m in norms)
 
 
-def test_spectral_norms_bound_the_critics_slope() -> None:
-    """Every layer's largest singular value is 1, so a ReLU network is 1-Lipschitz."""
+def test_spectral_norm_bounds_the_gradient_of_the_discriminator() -> None:
+    """The largest singular value of every layer is 1, so a ReLU network is 1-Lipschitz."""
     torch.manual_seed(0)
     model = GAN((2,), 4, hidden_dims=(32, 32), spectral_norm=True)
     for _ in range(200):
@@ -294,20 +299,20 @@ def test_spectral_norms_bound_the_critics_slope() -> None:
     assert float(slopes.max()) <= 1 + 1e-3
 
 
-def test_a_critic_with_batch_norm_sees_data_and_samples_apart() -> None:
-    """Normalised together, each kind would move the other's scores."""
+def test_a_discriminator_with_batch_norm_normalizes_data_and_samples_separately() -> None:
+    """In one batch, the scores of data would depend on the samples."""
     model = GAN((1, 8, 8), network="dcgan", hidden_dims=(4, 8), discriminator_normalization="batch")
     x, _ = batch()
     model.train()
     expected = model.discriminate(x).detach()
-    seen, _ = model.scores(x, torch.rand_like(x), None)
-    torch.testing.assert_close(seen.detach(), expected)
+    found, _ = model.scores(x, torch.rand_like(x), None)
+    torch.testing.assert_close(found.detach(), expected)
 
 
 # -- classes ---------------------------------------------------------------------------------------
 
 
-def test_the_projection_adds_the_product_of_class_and_features() -> None:
+def test_the_projection_adds_the_product_of_class_embedding_and_features() -> None:
     model = ConditionalGAN((1, 8, 8), 10, **SMALL)
     x, y = batch()
     h = model.discriminator.features(2 * x - 1)
@@ -316,7 +321,7 @@ def test_the_projection_adds_the_product_of_class_and_features() -> None:
     torch.testing.assert_close(model.discriminate(x, y), expected)
 
 
-def test_codes_carry_the_class() -> None:
+def test_codes_contain_the_class() -> None:
     model = ConditionalGAN((1, 8, 8), 10, **SMALL)
     z = model.sample_latent(4, y=torch.tensor([3, 3, 1, 0]))
     assert z.shape == (4, 8 + 10)
@@ -325,51 +330,52 @@ def test_codes_carry_the_class() -> None:
 
 
 def test_a_conditional_gan_learns_its_classes(trainer: Callable[..., L.Trainer]) -> None:
-    """Each of two classes of data is a point; samples of a class must be nearer to its own."""
+    """The data are two clusters, one for each class; samples of a class must be on its side."""
     torch.manual_seed(0)
     y = torch.arange(64) % 2
     x = torch.where(y[:, None] == 0, -2.0, 2.0) + 0.1 * torch.randn(64, 2)
     model = ConditionalGAN((2,), 2, 4, hidden_dims=(32,), lr=5e-3, penalty="r1", penalty_weight=0.1)
     trainer(max_epochs=1).fit(model, Repeat((x, y), 400))
-    wanted = torch.arange(100) % 2
-    samples = model.decode(model.sample_latent(100, y=wanted)).detach()
-    assert ((samples.mean(1) > 0).long() == wanted).float().mean() > 0.95
+    y_new = torch.arange(100) % 2
+    samples = model.decode(model.sample_latent(100, y=y_new)).detach()
+    assert ((samples.mean(1) > 0).long() == y_new).float().mean() > 0.95
 
 
-# -- figures and verdicts --------------------------------------------------------------------------
+# -- metrics and remarks ---------------------------------------------------------------------------
 
 
-def test_accuracies_are_shares_of_scores_on_the_right_side() -> None:
+def test_accuracies_are_fractions_of_scores_on_the_right_side_of_the_threshold() -> None:
     class Fixed(GAN):
         def discriminate(self, x: Tensor, y: Tensor | None = None) -> Tensor:
             return x.flatten(1)[:, 0]
 
     real, fake = torch.tensor([[2.0], [1.0], [-1.0], [3.0]]), torch.tensor([[-1.0], [0.4]])
-    shares = {}
+    accuracies = {}
     for objective in ("hinge", "least_squares", "wasserstein"):
         parts = Fixed((1,), objective=objective).discriminator_losses(real, fake.repeat(2, 1), None)
-        shares[objective] = (float(parts["accuracy_real"]), float(parts["accuracy_fake"]))
-    assert shares["hinge"] == (0.75, 0.5)
-    assert shares["least_squares"] == (0.75, 1.0)
-    assert shares["wasserstein"] == (0.75, 1.0)  # the middle is ½ (1.25 − 0.3)
+        accuracies[objective] = (float(parts["accuracy_real"]), float(parts["accuracy_fake"]))
+    assert accuracies["hinge"] == (0.75, 0.5)
+    assert accuracies["least_squares"] == (0.75, 1.0)
+    assert accuracies["wasserstein"] == (0.75, 1.0)  # the threshold is ½ (1.25 − 0.3)
 
 
-def test_verdicts() -> None:
+def test_remarks() -> None:
     grid = Gaussians2D()
     model = GAN((2,), modes=grid.modes, mode_std=grid.mode_std)
     assert model.remarks({"modes_found": 25, "high_quality": 0.9}) == []
-    assert "reach only 16%" in model.remarks({"modes_found": 4, "high_quality": 0.9})[0]
+    assert "samples cover only 16%" in model.remarks({"modes_found": 4, "high_quality": 0.9})[0]
     assert "diverged" in model.remarks({"modes_found": 2, "high_quality": 0.01})[0]
     images = GAN((1, 8, 8))
     assert images.remarks({"density": 0.8, "coverage": 0.9}) == []
-    assert "collapsed" in images.remarks({"density": 0.8, "coverage": 0.1})[0]
+    assert "mode collapse" in images.remarks({"density": 0.8, "coverage": 0.1})[0]
     won = {"density": 0.8, "coverage": 0.9, "accuracy_real": 1.0, "accuracy_fake": 1.0}
-    assert "tells all samples from data" in images.remarks(won)[0]
+    assert "separates all samples from the data" in images.remarks(won)[0]
     assert images.remarks({}) == []
 
 
 def test_a_ring_of_gaussians_is_covered(trainer: Callable[..., L.Trainer]) -> None:
-    """What a plain recipe reaches in a few seconds; the grid's figure is in docs/results.md."""
+    """A plain recipe reaches this in a few seconds; the results for the grid are in
+    docs/results.md."""
     torch.manual_seed(0)
     data = Gaussians2D("ring", num_samples=20_000, batch_size=256, val_size=1000, test_size=2000)
     model = zoo.create_model("gan", "gaussians_2d", modes=data.modes, hidden_dims=(128, 128))
@@ -381,17 +387,17 @@ def test_a_ring_of_gaussians_is_covered(trainer: Callable[..., L.Trainer]) -> No
     assert model.remarks({k.removeprefix("test/"): v for k, v in metrics.items()}) == []
 
 
-def test_a_collapsed_run_says_so(
+def test_mode_collapse_is_reported_at_the_end_of_a_run(
     run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The saturating game with a critic far ahead: its generator never reaches most modes."""
+    """With the saturating loss and a discriminator far ahead, most modes are never reached."""
     run(
         "--model=gan", "--data=gaussians_2d", "--model.objective=minimax", "--model.penalty=none",
         "--model.discriminator_lr=0.01", "--trainer.max_steps=200", "--data.num_samples=10000",
         "--trainer.enable_progress_bar=false",
     )  # fmt: skip
     output = capsys.readouterr().out
-    assert "collapsed: samples reach only" in output or "diverged: hardly any sample" in output
+    assert "mode collapse: samples cover only" in output or "diverged: hardly any" in output
 
 
 def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer]) -> None:
@@ -405,7 +411,7 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
     assert after["test/density"] > 0.1
 
 
-# -- bad input -------------------------------------------------------------------------------------
+# -- invalid arguments and data --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -415,7 +421,7 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
         ({"penalty": "gp"}, "unknown penalty 'gp'"),
         ({"discriminator_steps": 0}, "discriminator_steps must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
-        ({"ema_decay": 1.0}, "decay must be at least 0 and below 1, got 1.0"),
+        ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, got 1.0"),
         ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
         ({"network": "dcgan", "hidden_dims": (4, 4, 4, 4)}, "images of 8×8 pixels cannot be halved evenly"),
         (
@@ -425,12 +431,12 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
         ),
     ],
 )  # fmt: skip
-def test_settings_that_do_not_work(arguments: dict[str, Any], message: str) -> None:
+def test_invalid_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GAN((1, 8, 8), **arguments)
 
 
-def test_a_network_of_images_refuses_vectors() -> None:
+def test_image_networks_refuse_vectors() -> None:
     for network in ("dcgan", "residual"):
         with pytest.raises(ValueError, match="images \\(channels, height, width\\)"):
             GAN((2,), network=network)
@@ -438,10 +444,10 @@ def test_a_network_of_images_refuses_vectors() -> None:
 
 def test_a_conditional_model_refuses_data_without_classes(fails: Callable[..., str]) -> None:
     message = fails("fit", "--model=conditional_gan", "--data=diabetes")
-    assert "has no num_classes, which ConditionalGAN needs" in message
+    assert "ConditionalGAN needs num_classes, which Diabetes does not have" in message
 
 
-def test_the_trainers_clipping_is_refused_with_the_models_own(fails: Callable[..., str]) -> None:
+def test_clipping_and_accumulation_by_the_trainer_are_refused(fails: Callable[..., str]) -> None:
     message = fails("--model=gan", "--trainer.gradient_clip_val=1")
     assert "--model.gradient_clip_val" in message
     message = fails("--model=gan", "--trainer.accumulate_grad_batches=2")

@@ -1,4 +1,4 @@
-"""Autoencoders of shapes: the contract of latent models, isometry, paths, pictures."""
+"""Latent models of meshes: contract, isometry, paths, figures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Trainer = Callable[..., L.Trainer]
 DATA = Articulated(num_samples=200, batch_size=16)
 
 
-def model(cls: Any = MeshAutoencoder, **options: Any) -> Any:
+def make(cls: Any = MeshAutoencoder, **options: Any) -> Any:
     torch.manual_seed(0)
-    few: dict[str, Any] = {"latent_dim": 4, "hidden_dims": (4, 8)}
-    return cls(DATA.input_shape, DATA.template, **(few | options))
+    small: dict[str, Any] = {"latent_dim": 4, "hidden_dims": (4, 8)}
+    return cls(DATA.input_shape, DATA.template, **(small | options))
 
 
 def batch() -> Any:
@@ -34,53 +34,52 @@ def batch() -> Any:
 
 @pytest.mark.parametrize("network", ["spiral", "cheb", "mlp"])
 @pytest.mark.parametrize("cls", [MeshAutoencoder, MeshVAE])
-def test_a_latent_model(cls: Any, network: str, tmp_path: Path) -> None:
-    made = model(cls, network=network).eval()
+def test_the_contract_of_latent_models(cls: Any, network: str, tmp_path: Path) -> None:
+    model = make(cls, network=network).eval()
     x = batch()[0][:3]
-    z = made.encode(x)
+    z = model.encode(x)
     assert z.shape == (3, 4)
-    assert made.reconstruct(x).shape == x.shape
-    torch.testing.assert_close(made.reconstruct(x), made.decode(z))
-    assert made.sample(5, generator=torch.Generator().manual_seed(0)).shape == (5, *x.shape[1:])
-    path = made.interpolate(x[:2], x[1:], steps=5)
+    assert model.reconstruct(x).shape == x.shape
+    torch.testing.assert_close(model.reconstruct(x), model.decode(z))
+    assert model.sample(5, generator=torch.Generator().manual_seed(0)).shape == (5, *x.shape[1:])
+    path = model.interpolate(x[:2], x[1:], steps=5)
     assert path.shape == (5, 2, *x.shape[1:])
-    torch.testing.assert_close(path[0], made.reconstruct(x[:2]))
-    parts = made.step(batch())
+    torch.testing.assert_close(path[0], model.reconstruct(x[:2]))
+    parts = model.step(batch())
     assert {"loss", "mse", "edge_error"} <= set(parts)
     assert "bits_per_dim" not in parts
-    images = made.to_images(x)
+    images = model.to_images(x)
     assert images.shape == (3, 3, 160, 160)
     assert 0 <= float(images.min()) < 0.7
     assert float(images.max()) == 1
 
 
-def test_what_pooling_took_is_stored_with_the_model() -> None:
-    state = model().state_dict()
+def test_everything_that_pooling_needs_is_saved() -> None:
+    state = make().state_dict()
     assert {"faces", "edges"} <= set(state)
     stored = [name for name in state if name.endswith(("kept", "corners", "weights", "spiral"))]
     assert len(stored) == 2 + 2 * 2 + 5
-    again = model(latent_dim=4)
-    again.load_state_dict(state)
+    make().load_state_dict(state)
 
 
-def test_isometry_is_its_formula() -> None:
-    made = model(isometry=0.7).eval()
+def test_the_isometry_error() -> None:
+    model = make(isometry_weight=0.7).eval()
     x = batch()[0]
-    z, lengths = made.encode(x), edge_lengths(x, made.edges)
-    middle = made.decode((z + z.roll(1, 0)) / 2)
-    wanted = (lengths + lengths.roll(1, 0)) / 2
-    expected = ((edge_lengths(middle, made.edges) - wanted) / wanted).square().mean()
-    parts = made.step((x, None))
-    torch.testing.assert_close(parts["distortion"], expected)
+    z, lengths = model.encode(x), edge_lengths(x, model.edges)
+    middle = model.decode((z + z.roll(1, 0)) / 2)
+    target = (lengths + lengths.roll(1, 0)) / 2
+    expected = ((edge_lengths(middle, model.edges) - target) / target).square().mean()
+    parts = model.step((x, None))
+    torch.testing.assert_close(parts["isometry_error"], expected)
     torch.testing.assert_close(parts["loss"], parts["mse"] + 0.7 * expected)
-    found = edge_lengths(made.reconstruct(x), made.edges)
+    found = edge_lengths(model.reconstruct(x), model.edges)
     error = ((found - lengths).abs().sum(1) / lengths.sum(1)).mean()
     torch.testing.assert_close(parts["edge_error"], error)
-    assert "distortion" not in model().eval().step((x, None))
+    assert "isometry_error" not in make().eval().step((x, None))
 
 
-def test_a_relaxed_path_of_a_known_energy() -> None:
-    """Points on a line that repel nothing but their neighbours: equal steps; ends stay."""
+def test_the_path_of_least_energy_for_a_known_energy() -> None:
+    """The sum of squared steps is least on a straight line with equal steps; the ends stay."""
     torch.manual_seed(0)
     line = torch.randn(6, 2, 3, dtype=torch.float64)
     found = minimize_path_energy(line, lambda z: z.diff(dim=0).square().sum())
@@ -89,10 +88,10 @@ def test_a_relaxed_path_of_a_known_energy() -> None:
 
 
 def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
-    """With the term in training, and with the path of least change, edges keep their lengths better
-    than on straight lines through space."""
+    """With the isometry penalty in training, shapes on a path of least energy have more constant
+    edge lengths than shapes whose vertices move on straight lines."""
     torch.manual_seed(0)
-    made = MeshAutoencoder(
+    model = MeshAutoencoder(
         DATA.input_shape,
         DATA.template,
         8,
@@ -101,51 +100,51 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
         schedule="cosine",
         isometry_weight=1.0,
     )
-    trainer(max_epochs=25, limit_val_batches=0).fit(made, DATA)
-    made.eval()
+    trainer(max_epochs=25, limit_val_batches=0).fit(model, DATA)
+    model.eval()
     x, y = DATA.split("test")
     x0, x1 = x[y == 2][:1], x[y == 3][:1]  # a squat and a jump
-    with torch.inference_mode():  # as in a test
-        straight = made.interpolate(x0, x1, 7, "linear")[:, 0]
-        relaxed_ = made.interpolate(x0, x1, 7, "isometric")[:, 0]
+    with torch.inference_mode():  # as in trainer.test
+        straight = model.interpolate(x0, x1, 7, "linear")[:, 0]
+        relaxed = model.interpolate(x0, x1, 7, "isometric")[:, 0]
         ends = straight[0], straight[-1]
-        torch.testing.assert_close(relaxed_[0], ends[0], rtol=0, atol=1e-5)
-        torch.testing.assert_close(relaxed_[-1], ends[1], rtol=0, atol=1e-5)
+        torch.testing.assert_close(relaxed[0], ends[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(relaxed[-1], ends[1], rtol=0, atol=1e-5)
 
-        def energy(way: torch.Tensor) -> float:
-            return float(made.path_energy(way[:, None]))
+        def energy(path: torch.Tensor) -> float:
+            return float(model.path_energy(path[:, None]))
 
-        assert energy(relaxed_) < energy(straight)
-        through = linear_path(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
-        assert edge_length_distortion(relaxed_, *ends, made.edges) < edge_length_distortion(
-            through, x0[0], x1[0], made.edges
+        assert energy(relaxed) < energy(straight)
+        vertices = linear_path(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
+        assert edge_length_distortion(relaxed, *ends, model.edges) < edge_length_distortion(
+            vertices, x0[0], x1[0], model.edges
         )
 
 
-def test_bad_arguments() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="the template has 1046 vertices, input_shape is"):
         MeshAutoencoder((100, 3), DATA.template)
     with pytest.raises(ValueError, match="not a template made by pack_template"):
         MeshAutoencoder(DATA.input_shape, "star")
-    with pytest.raises(ValueError, match="isometry must not be negative"):
-        model(isometry=-1.0)
+    with pytest.raises(ValueError, match="isometry_weight must not be negative"):
+        make(isometry_weight=-1.0)
     with pytest.raises(ValueError, match="unknown network 'conv'; choose from spiral, cheb, mlp"):
-        model(network="conv")
+        make(network="conv")
     with pytest.raises(ValueError, match=r"pooling factors \(40, 40\) leave fewer than 4 of 1046"):
-        model(pooling=40)
+        make(pooling_factor=40)
     with pytest.raises(ValueError, match="unknown path 'crooked'; choose from linear, spherical"):
-        model().interpolate(batch()[0][:1], batch()[0][1:2], 3, "crooked")
+        make().interpolate(batch()[0][:1], batch()[0][1:2], 3, "crooked")
 
 
-def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
-    made = model(MeshVAE)
-    drawn = [
+def test_figures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
+    model = make(MeshVAE)
+    figures = [
         callbacks.Reconstructions(4), callbacks.LatentScatter(50), callbacks.LatentManifold(3),
         callbacks.LatentInterpolation(2, 4, "isometric"), callbacks.Samples(4),
         callbacks.ShapeInterpolation(10, 4), callbacks.LatentWalk(3, 3),
     ]  # fmt: skip
-    fit = trainer(max_epochs=1, callbacks=drawn, default_root_dir=tmp_path)
-    fit.fit(made, Articulated(num_samples=40, val_size=12))
+    fit = trainer(max_epochs=1, callbacks=figures, default_root_dir=tmp_path)
+    fit.fit(model, Articulated(num_samples=40, val_size=12))
     written = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert written == [
         "latent_interpolation.png", "latent_manifold.png", "latent_scatter.png",
@@ -159,7 +158,7 @@ def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
 
 
 def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
-    with pytest.raises(InputError, match=r"PCA cannot draw samples of shape \(1046, 3\)"):
+    with pytest.raises(InputError, match=r"PCA cannot show samples of shape \(1046, 3\)"):
         PCA(DATA.input_shape, 2).to_images(batch()[0])
     paths = callbacks.LatentInterpolation(kind="isometric")
     plain = Autoencoder(DATA.input_shape, 2, hidden_dims=(8,), output="identity")
@@ -172,8 +171,8 @@ def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
         trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
 
 
-def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
-    """interpolate, traverse, arithmetic on a checkpoint of shapes."""
+def test_commands_show_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
+    """The commands interpolate, traverse and arithmetic on a checkpoint of a mesh model."""
     from zoo.cli.main import main
 
     folder = run("--model=mesh_vae", "--trainer.max_epochs=1", "--data.num_samples=60",
@@ -185,4 +184,4 @@ def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
     for name in ("interpolate", "traverse", "arithmetic"):
         assert (folder / "figures" / f"{name}.png").stat().st_size > 8_000
     loaded = zoo.load(checkpoint)
-    assert loaded.paths == ("linear", "spherical", "isometric")
+    assert loaded.path_types == ("linear", "spherical", "isometric")

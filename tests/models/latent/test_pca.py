@@ -1,4 +1,4 @@
-"""Principal components against scikit-learn, in float64."""
+"""PCA, compared with scikit-learn in float64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOLVERS = ["covariance", "svd"]
 
 @pytest.fixture
 def fit(trainer: Callable[..., L.Trainer]) -> Fit:
-    """Trains in float64 on batches of seven."""
+    """Return a function that fits PCA in float64, on batches of seven."""
 
     def run(x: Tensor, latent_dim: int = 3, **options: Any) -> PCA:
         model = PCA(tuple(x.shape[1:]), latent_dim, **options)
@@ -36,13 +36,13 @@ def fit(trainer: Callable[..., L.Trainer]) -> Fit:
 
 
 def data(samples: int = 60, features: int = 8) -> Tensor:
-    """Correlated columns far from zero."""
+    """Return samples with correlated features far from zero."""
     mix = torch.randn(features, features).double()
     return 50 + torch.randn(samples, features).double() @ mix
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_equals_scikit_learn_up_to_sign(fit: Fit, solver: str) -> None:
+def test_pca_equals_scikit_learn_up_to_signs(fit: Fit, solver: str) -> None:
     x = data()
     model, oracle = fit(x, solver=solver), decomposition.PCA(3).fit(x.numpy())
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_equals_scikit_learn_up_to_sign(fit: Fit, solver: str) -> None:
 
 
 def test_the_triangular_factor_keeps_digits_that_the_covariance_loses(fit: Fit) -> None:
-    """A direction ten million times smaller than the first: λ of 1e-14 beside 1."""
+    """The last direction is ten million times smaller than the first: λ = 1e-14 next to 1."""
     turn = torch.linalg.qr(torch.randn(3, 3).double()).Q
     x = torch.randn(100, 3).double() * torch.tensor([1.0, 1e-3, 1e-7]).double() @ turn
     exact = torch.linalg.svdvals(x - x.mean(0)).square() / 99
@@ -90,56 +90,56 @@ def test_moments_of_parts_are_those_of_the_whole(kind: type[Moments]) -> None:
         torch.testing.assert_close(moments.uncentered_scatter(), x.T @ x)
 
 
-def test_images_and_the_published_figure(trainer: Callable[..., L.Trainer]) -> None:
-    for dims, figure in ((2, 0.05215), (8, 0.02489), (16, 0.01218), (32, 0.00273)):
+def test_the_published_error_on_digits(trainer: Callable[..., L.Trainer]) -> None:
+    for dims, mse in ((2, 0.05215), (8, 0.02489), (16, 0.01218), (32, 0.00273)):
         model, digits = PCA((1, 8, 8), dims), Digits(val_size=0)
         fit = trainer(max_epochs=1)
         fit.fit(model, digits)
         (metrics,) = fit.test(model, digits, verbose=False)
-        assert metrics["test/mse"] == pytest.approx(figure, abs=6e-6)
+        assert metrics["test/mse"] == pytest.approx(mse, abs=6e-6)
 
 
 def test_samples_have_the_moments_of_the_linear_model(fit: Fit) -> None:
     x = data()
     model = fit(x)
     with torch.no_grad():
-        drawn = model.sample(200_000, torch.Generator().manual_seed(0))
+        sampled = model.sample(200_000, torch.Generator().manual_seed(0))
         expected = model.components.T * model.explained_variance @ model.components
     scale = x.T.cov().diagonal().max()
-    assert (drawn.mean(0) - x.mean(0)).abs().max() < 0.02 * scale.sqrt()
-    assert (drawn.T.cov() - expected).abs().max() < 0.02 * scale
+    assert (sampled.mean(0) - x.mean(0)).abs().max() < 0.02 * scale.sqrt()
+    assert (sampled.T.cov() - expected).abs().max() < 0.02 * scale
     again = model.sample(5, torch.Generator().manual_seed(1))
     assert torch.equal(again, model.sample(5, torch.Generator().manual_seed(1)))
 
 
-def test_pixels_that_never_vary_leave_a_density(fit: Fit) -> None:
+def test_a_density_exists_although_some_pixels_never_vary(fit: Fit) -> None:
     x = torch.zeros(30, 6).double()
     x[:, 0] = torch.randn(30)
-    with pytest.warns(UserWarning, match="varies in 1 directions only: the last 1 of 2"):
+    with pytest.warns(UserWarning, match=r"varies in only 1 direction\(s\): the last 1 of 2"):
         model = fit(x, 2)
     assert model.log_prob(x).isfinite().all()
     assert (model.sample(10)[:, 1:].abs() < 1e-6).all()
 
 
 @pytest.mark.parametrize("dims", [6, 7])
-def test_as_many_components_as_numbers_reduce_nothing(dims: int) -> None:
+def test_latent_dim_must_be_smaller_than_a_sample(dims: int) -> None:
     with pytest.raises(ValueError, match=f"latent_dim={dims} is not smaller than a sample"):
         PCA((6,), dims)
 
 
-def test_what_cannot_be_fitted(fit: Fit) -> None:
+def test_invalid_arguments_and_data(fit: Fit) -> None:
     with pytest.raises(ValueError, match="unknown solver 'qr'; choose from covariance, svd"):
         PCA((6,), solver="qr")
     x = data()
     x[3, 5] = float("nan")
-    with pytest.raises(InputError, match=r"feature\(s\) 5 .* hold nan"):
+    with pytest.raises(InputError, match=r"feature\(s\) 5 .* contain nan"):
         fit(x)
-    with pytest.raises(InputError, match="at least two training samples"):
+    with pytest.raises(InputError, match="PCA needs at least two training samples"):
         fit(data(1))
 
 
-def test_few_samples_of_very_many_numbers(fit: Fit) -> None:
-    """The triangular factor has a row for each sample: 20 of 30,000 numbers take 5 MB, not 7 GB."""
+def test_few_samples_of_many_features(fit: Fit) -> None:
+    """The triangular factor has one row per sample: 20 × 30,000 values need 5 MB, not 7 GB."""
     torch.manual_seed(0)
     x = torch.randn(20, 3, dtype=torch.float64) @ torch.randn(3, 30_000, dtype=torch.float64)
     x = x + 0.1 * torch.randn(20, 30_000, dtype=torch.float64)
@@ -150,13 +150,13 @@ def test_few_samples_of_very_many_numbers(fit: Fit) -> None:
     torch.testing.assert_close(model.total_variance, variance.sum())
     overlap = (model.components @ exact.Vh[:2].mT).abs()
     torch.testing.assert_close(overlap, torch.eye(2).double(), rtol=0, atol=1e-9)
-    left = variance[2:].sum() / (30_000 - 2)
-    torch.testing.assert_close(model.noise_variance, left)
+    noise = variance[2:].sum() / (30_000 - 2)
+    torch.testing.assert_close(model.noise_variance, noise)
 
 
 def test_more_components_than_samples(fit: Fit) -> None:
     x = torch.randn(4, 12, dtype=torch.float64)
-    with pytest.warns(UserWarning, match="varies in 3 directions only: the last 3 of 6"):
+    with pytest.warns(UserWarning, match=r"varies in only 3 direction\(s\): the last 3 of 6"):
         model = fit(x, 6, solver="svd")
     unit = torch.eye(6, dtype=torch.float64)
     torch.testing.assert_close(model.components @ model.components.mT, unit, rtol=0, atol=1e-10)

@@ -1,4 +1,4 @@
-"""Densities over codes: fitted, sampled, and better than none."""
+"""Densities over codes: fitting and sampling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def clusters(samples: int = 3000) -> torch.Tensor:
     return centers[which] + 0.5 * torch.randn(samples, 2)
 
 
-def test_the_mixture_is_scikit_learns() -> None:
+def test_the_mixture_equals_that_of_scikit_learn() -> None:
     codes = clusters()
     sampler = GaussianMixtureSampler(codes, 3, seed=1)
     oracle = GaussianMixture(3, random_state=1).fit(codes.double().numpy())
@@ -28,30 +28,30 @@ def test_the_mixture_is_scikit_learns() -> None:
     )
 
 
-def test_draws_follow_the_mixture() -> None:
+def test_samples_follow_the_mixture() -> None:
     sampler = GaussianMixtureSampler(clusters(), 3)
-    drawn = sampler.sample(20_000, torch.Generator().manual_seed(0))
-    nearest = torch.cdist(drawn, torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])).min(1)
+    sampled = sampler.sample(20_000, torch.Generator().manual_seed(0))
+    nearest = torch.cdist(sampled, torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])).min(1)
     assert nearest.values.max() < 3
-    share = torch.bincount(nearest.indices) / 20_000
-    assert ((share - 1 / 3).abs() < 0.03).all()
-    assert torch.equal(drawn, sampler.sample(20_000, torch.Generator().manual_seed(0)))
+    frequency = torch.bincount(nearest.indices) / 20_000
+    assert ((frequency - 1 / 3).abs() < 0.03).all()
+    assert torch.equal(sampled, sampler.sample(20_000, torch.Generator().manual_seed(0)))
 
 
 def test_one_gaussian_has_the_moments_of_the_codes() -> None:
     codes = torch.randn(5000, 3) @ torch.randn(3, 3) + 4
-    drawn = fit_sampler("gaussian", Autoencoder((9,), 3), codes).sample(50_000)
-    torch.testing.assert_close(drawn.mean(0), codes.mean(0), atol=0.1, rtol=0)
-    torch.testing.assert_close(drawn.T.cov(), codes.T.cov(), atol=0.2, rtol=0.05)
+    sampled = fit_sampler("gaussian", Autoencoder((9,), 3), codes).sample(50_000)
+    torch.testing.assert_close(sampled.mean(0), codes.mean(0), atol=0.1, rtol=0)
+    torch.testing.assert_close(sampled.T.cov(), codes.T.cov(), atol=0.2, rtol=0.05)
 
 
 def test_codes_of_any_scale_are_fitted() -> None:
     codes = 1e-5 * clusters()
-    drawn = GaussianMixtureSampler(codes, 3).sample(2000)
-    assert torch.cdist(drawn, codes).min(1).values.max() < 5e-6
+    sampled = GaussianMixtureSampler(codes, 3).sample(2000)
+    assert torch.cdist(sampled, codes).min(1).values.max() < 5e-6
 
 
-def test_a_model_decodes_what_a_sampler_draws() -> None:
+def test_a_model_decodes_codes_from_a_sampler() -> None:
     model = VAE((1, 8, 8), 2).eval()
     images = model.sample(6, torch.Generator().manual_seed(0), fit_sampler("mixture", model,
                           clusters(), 3))  # fmt: skip
@@ -63,7 +63,7 @@ def test_a_model_decodes_what_a_sampler_draws() -> None:
     assert torch.equal(model.sample(5, one), model.sample(5, other, prior))
 
 
-def test_what_cannot_be_fitted() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(InputError, match="unknown sampler 'mixtur'; did you mean 'mixture'"):
         fit_sampler("mixtur", VAE((4,)), torch.randn(9, 2))
     with pytest.raises(ValueError, match="a mixture of 10 Gaussians cannot be fitted to 3 codes"):

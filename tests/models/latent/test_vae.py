@@ -1,3 +1,7 @@
+"""The contract of latent models; ELBO, likelihoods and binarization of a VAE."""
+
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
@@ -40,7 +44,7 @@ def digits(samples: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
         ((12,), "mlp", (16, 8)),
     ],
 )
-def test_the_contract_holds_for_any_input_shape(
+def test_latent_models_support_any_input_shape(
     model_class: type[LatentModel], shape: tuple[int, ...], network: str, hidden: tuple[int, ...]
 ) -> None:
     model = model_class(shape, latent_dim=3, network=network, hidden_dims=hidden).eval()
@@ -60,7 +64,7 @@ def test_the_contract_holds_for_any_input_shape(
 
 
 @pytest.mark.parametrize("model_class", MODELS)
-def test_encode_and_reconstruct_are_deterministic_even_in_training(
+def test_encode_and_reconstruct_are_deterministic_in_training_mode_too(
     model_class: type[LatentModel],
 ) -> None:
     model, (x, _) = model_class((1, 8, 8)), digits()
@@ -69,7 +73,7 @@ def test_encode_and_reconstruct_are_deterministic_even_in_training(
 
 
 @pytest.mark.parametrize("model_class", MODELS)
-def test_sampling_follows_its_generator_and_leaves_the_global_one(
+def test_sampling_uses_its_generator_and_not_the_global_one(
     model_class: type[LatentModel],
 ) -> None:
     model = model_class((1, 8, 8))
@@ -100,8 +104,8 @@ def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
     torch.testing.assert_close(parts["loss"], reconstruction + kl, rtol=1e-9, atol=1e-9)
 
 
-def test_the_balance_of_the_two_parts_does_not_move_with_the_image_size() -> None:
-    """A decoder that says ½ everywhere costs log 2 a pixel, whatever the size."""
+def test_the_reconstruction_is_a_sum_over_pixels_of_any_image_size() -> None:
+    """A decoder that outputs ½ everywhere costs log 2 per pixel."""
     for side in (4, 8, 16):
         model = VAE((1, side, side), hidden_dims=(4,)).double()
         torch.nn.init.zeros_(model.decoder[0][-1].weight)
@@ -110,7 +114,9 @@ def test_the_balance_of_the_two_parts_does_not_move_with_the_image_size() -> Non
         assert parts["reconstruction"].item() == pytest.approx(side**2 * math.log(2))
 
 
-def test_the_gaussian_learns_its_standard_deviation(trainer: Callable[..., L.Trainer]) -> None:
+def test_a_gaussian_likelihood_learns_its_standard_deviation(
+    trainer: Callable[..., L.Trainer],
+) -> None:
     model = VAE((1, 8, 8), likelihood="gaussian", lr=3e-3)
     data = Digits(batch_size=64)
     trainer(max_epochs=30).fit(model, data)
@@ -120,21 +126,21 @@ def test_the_gaussian_learns_its_standard_deviation(trainer: Callable[..., L.Tra
     assert metrics["test/neg_elbo"] < 64 * (0.5 * math.log(2 * math.pi * math.e * 0.3**2))
 
 
-def test_binarisation_is_what_it_says() -> None:
+def test_binarization() -> None:
     x = torch.tensor([[0.0, 0.3, 0.7, 1.0]]).repeat(4000, 1)
     assert torch.equal(VAE((4,)).binarize(x), x)
     threshold = VAE((4,), binarization="threshold").binarize(x)
     assert threshold[0].tolist() == [0, 0, 1, 1]
-    drawn = VAE((4,), binarization="stochastic").binarize(x)
-    assert set(drawn.unique().tolist()) == {0, 1}
-    torch.testing.assert_close(drawn.mean(0), x[0], atol=0.03, rtol=0)
+    sampled = VAE((4,), binarization="stochastic").binarize(x)
+    assert set(sampled.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(sampled.mean(0), x[0], atol=0.03, rtol=0)
 
 
-def test_the_metrics_state_likelihood_and_binarisation() -> None:
+def test_descriptions_of_metrics_name_likelihood_and_binarization() -> None:
     notes = VAE((4,), binarization="stochastic").describe_metrics()["neg_elbo"]
     assert "nats" in notes
     assert "Bernoulli" in notes
-    assert "fresh draw" in notes
+    assert "by sampling" in notes
     assert "learned σ" in VAE((4,), likelihood="gaussian").describe_metrics()["neg_elbo"]
 
 
@@ -150,13 +156,13 @@ def test_the_metrics_state_likelihood_and_binarisation() -> None:
         ({"activation": "rleu"}, "unknown activation 'rleu'"),
     ],
 )
-def test_settings_that_cannot_be(options: dict[str, object], message: str) -> None:
+def test_invalid_arguments(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VAE((4,), **options)  # type: ignore[arg-type]
 
 
 def test_a_vae_beats_the_best_constant_image(trainer: Callable[..., L.Trainer]) -> None:
-    """A decoder that ignores z pays the entropy of the mean image: 27.4 nats on these digits."""
+    """A decoder that ignores z costs the entropy of the mean image: 27.4 nats on these digits."""
     data = Digits(batch_size=64)
     train, test = data.split("train")[0] / 16, data.split("test")[0] / 16
     p = train.mean(0).clamp(1e-3, 1 - 1e-3)

@@ -1,4 +1,4 @@
-"""β-VAE, conditional VAE, VampPrior, options of the KL, likelihoods of pixels."""
+"""β-VAE, conditional VAE, VampPrior; options of the KL term; likelihoods of pixels."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ def parts_of(model: VAE, train: bool = False) -> dict[str, torch.Tensor]:
         return model.step(batch())
 
 
-# -- what the loss weighs ------------------------------------------------------------------------
+# -- weight of the KL term -----------------------------------------------------------------------
 
 
-def test_beta_weighs_the_kl_and_leaves_the_elbo() -> None:
+def test_beta_weights_the_kl_in_the_loss_but_not_in_the_elbo() -> None:
     parts = parts_of(BetaVAE((1, 4, 4), beta=3.0, hidden_dims=(8,)))
     torch.testing.assert_close(parts["loss"], parts["reconstruction"] + 3 * parts["kl"])
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["kl"])
 
 
-def test_free_bits_cost_nothing() -> None:
+def test_free_bits_are_not_penalized() -> None:
     model = VAE((1, 4, 4), 3, free_bits=0.5, hidden_dims=(8,)).double()
     x, _ = batch()
-    each = kl_standard_normal(*model.posterior(x)).mean(0)
+    kl = kl_standard_normal(*model.posterior(x)).mean(0)
     parts = parts_of(model)
-    torch.testing.assert_close(parts["kl"], each.sum())
-    counted = parts["loss"] - parts["reconstruction"]
-    torch.testing.assert_close(counted, each.clamp(min=0.5).sum())
-    assert counted > parts["kl"]
+    torch.testing.assert_close(parts["kl"], kl.sum())
+    penalized = parts["loss"] - parts["reconstruction"]
+    torch.testing.assert_close(penalized, kl.clamp(min=0.5).sum())
+    assert penalized > parts["kl"]
 
 
 @pytest.mark.parametrize("warmup", [8, 0.5])
 def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -> None:
     weights = []
 
-    class Watch(L.Callback):
+    class RecordWeight(L.Callback):
         def on_before_optimizer_step(self, trainer: L.Trainer, model: Any, _: Any) -> None:
             weights.append(model.kl_weight())
 
     model = VAE((1, 8, 8), kl_warmup=warmup, hidden_dims=(8,))
-    fit = trainer(max_steps=16, callbacks=[Watch()], limit_val_batches=0)
+    fit = trainer(max_steps=16, callbacks=[RecordWeight()], limit_val_batches=0)
     fit.fit(model, Digits(batch_size=64))
     assert weights == [min(1.0, step / 8) for step in range(16)]
     assert model.eval().kl_weight() == 1.0
@@ -69,7 +69,7 @@ def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -
 # -- pixels --------------------------------------------------------------------------------------
 
 
-def test_categorical_pixels() -> None:
+def test_categorical_likelihood() -> None:
     model = VAE((2, 3, 3), 2, likelihood="categorical", levels=5, hidden_dims=(8,)).double().eval()
     x = torch.randint(0, 5, (6, 2, 3, 3)).double() / 4
     decoded = model.decoder(torch.randn(6, 2).double())
@@ -87,7 +87,7 @@ def test_categorical_pixels() -> None:
         assert other.sample(3).shape == (3, 2, 6, 5)
 
 
-def test_the_data_say_how_many_grey_levels_there_are() -> None:
+def test_the_number_of_gray_levels_comes_from_the_data() -> None:
     import zoo
 
     model = zoo.create_model("vae", likelihood="categorical")
@@ -95,8 +95,8 @@ def test_the_data_say_how_many_grey_levels_there_are() -> None:
     assert zoo.create_model("vae", data="mnist").hparams["levels"] == 256
 
 
-class Bright(Digits):
-    """Images standardised by somebody who did not read the contract."""
+class StandardizedDigits(Digits):
+    """Standardized images, which are not in [0, 1]."""
 
     def prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
         x, *rest = super().prepare_evaluation(batch, generator)
@@ -107,15 +107,15 @@ class Bright(Digits):
 def test_pixels_outside_the_unit_interval_are_refused(hook: str, trainer: Trainer) -> None:
     run = getattr(trainer(max_epochs=1, num_sanity_val_steps=0), hook)
     with pytest.raises(InputError, match=r"bernoulli likelihood needs pixels in \[0, 1\], the"):
-        run(VAE((1, 8, 8)), Bright())
+        run(VAE((1, 8, 8)), StandardizedDigits())
     gaussian = VAE((1, 8, 8), likelihood="gaussian")
-    getattr(trainer(fast_dev_run=True), hook)(gaussian, Bright())
+    getattr(trainer(fast_dev_run=True), hook)(gaussian, StandardizedDigits())
 
 
 # -- conditional ---------------------------------------------------------------------------------
 
 
-def test_a_code_has_the_class_behind_it() -> None:
+def test_a_conditional_code_ends_with_the_class() -> None:
     model = ConditionalVAE((1, 4, 4), 3, 2, hidden_dims=(8,)).double().eval()
     x, y = batch()
     code = model.encode(x, y)
@@ -123,14 +123,14 @@ def test_a_code_has_the_class_behind_it() -> None:
     assert torch.equal(code[:, 2:].argmax(1), y)
     torch.testing.assert_close(code[:, :2], model.posterior(x)[0])
     assert model.sample(7).shape == (7, 1, 4, 4)
-    drawn = model.sample_latent(4, y=torch.tensor([2, 2, 0, 1]))
-    assert drawn[:, 2:].argmax(1).tolist() == [2, 2, 0, 1]
+    sampled = model.sample_latent(4, y=torch.tensor([2, 2, 0, 1]))
+    assert sampled[:, 2:].argmax(1).tolist() == [2, 2, 0, 1]
     middle = model.interpolate(x[:1], x[1:2], 3)[1]
     half = (model.encode(x[:1]) + model.encode(x[1:2])) / 2
     torch.testing.assert_close(middle, model.decode(half))
 
 
-def test_the_class_is_found_by_bayes_rule() -> None:
+def test_the_class_is_inferred_by_bayes_rule() -> None:
     model = ConditionalVAE((1, 4, 4), 3, 2, hidden_dims=(8,)).double().eval()
     x, _ = batch()
     z = model.posterior(x)[0]
@@ -141,7 +141,7 @@ def test_the_class_is_found_by_bayes_rule() -> None:
     assert torch.equal(model.encode(x)[:, 2:].argmax(1), scores.argmax(0))
 
 
-def test_labels_make_the_bound_tighter_and_samples_obey(trainer: Trainer) -> None:
+def test_labels_lower_the_bound_and_are_inferred_from_images(trainer: Trainer) -> None:
     settings = {"hidden_dims": (128,), "lr": 3e-3, "schedule": "one_cycle"}
     data = Digits(batch_size=64)
     bounds = []
@@ -159,14 +159,14 @@ def test_labels_make_the_bound_tighter_and_samples_obey(trainer: Trainer) -> Non
 def test_a_conditional_model_needs_labels() -> None:
     model = ConditionalVAE((1, 4, 4), 3)
     for labels in (None, torch.rand(6), torch.rand(6, 2)):
-        with pytest.raises(InputError, match="needs a class for each image"):
+        with pytest.raises(InputError, match="needs a class index for each sample"):
             model.step((torch.rand(6, 1, 4, 4), labels))
 
 
 # -- VampPrior -----------------------------------------------------------------------------------
 
 
-def test_the_prior_is_the_mixture_of_its_posteriors() -> None:
+def test_the_vamp_prior_is_the_mixture_of_its_posteriors() -> None:
     model = VampPriorVAE((1, 4, 4), 1, num_pseudo_inputs=4, hidden_dims=(8,)).double()
     with torch.no_grad():
         mean, log_var = model.posterior(model.pseudo_inputs())
@@ -176,25 +176,25 @@ def test_the_prior_is_the_mixture_of_its_posteriors() -> None:
     grid = torch.linspace(-8, 8, 4001).double()[:, None]
     torch.testing.assert_close(model.log_prior(grid).detach(), mixture.log_prob(grid[:, 0]))
     assert float(model.log_prior(grid).exp().sum().detach()) * 0.004 == pytest.approx(1, abs=1e-6)
-    drawn = model.sample_latent(100_000, torch.Generator().manual_seed(0))[:, 0].detach()
-    assert float(drawn.mean()) == pytest.approx(float(mixture.mean), abs=0.02)
-    assert float(drawn.var()) == pytest.approx(float(mixture.variance), rel=0.02)
+    sampled = model.sample_latent(100_000, torch.Generator().manual_seed(0))[:, 0].detach()
+    assert float(sampled.mean()) == pytest.approx(float(mixture.mean), abs=0.02)
+    assert float(sampled.var()) == pytest.approx(float(mixture.variance), rel=0.02)
 
 
-def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
-    """With one pseudo-input the prior is a Gaussian, and the KL has its closed form."""
+def test_the_vamp_prior_kl_is_estimated_by_the_log_ratio() -> None:
+    """With one pseudo-input the prior is a Gaussian, and the KL has a closed form."""
     model = VampPriorVAE((1, 4, 4), 2, num_pseudo_inputs=1, hidden_dims=(8,)).double().eval()
     x = torch.rand(1, 1, 4, 4).double()
     with torch.no_grad():
         mean, log_var = model.posterior(x)
         prior_mean, prior_log_var = model.posterior(model.pseudo_inputs())
         z = model.reparameterize(mean.expand(50_000, 2), log_var.expand(50_000, 2))
-        draws = model.kl(mean.expand(50_000, 2), log_var.expand(50_000, 2), z)
+        estimates = model.kl(mean.expand(50_000, 2), log_var.expand(50_000, 2), z)
     exact = torch.distributions.kl_divergence(
         Normal(mean, (log_var / 2).exp()), Normal(prior_mean, (prior_log_var / 2).exp())
     ).sum()
-    error = draws.std() / 50_000**0.5
-    assert abs(draws.mean() - exact) < 4 * error + 1e-9
+    error = estimates.std() / 50_000**0.5
+    assert abs(estimates.mean() - exact) < 4 * error + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_its_kl_is_the_mean_of_the_log_ratio() -> None:
         (lambda: IWAE((4,), num_samples=0), "num_samples must be at least 1, got 0"),
         (lambda: IWAE((4,), free_bits=0.1), "has no KL term"),
         (lambda: VampPriorVAE((4,), num_pseudo_inputs=0), "num_pseudo_inputs must be at least 1"),
-        (lambda: VampPriorVAE((4,), free_bits=0.1), "free_bits need a KL for each"),
+        (lambda: VampPriorVAE((4,), free_bits=0.1), "free_bits needs a KL for each"),
     ],
 )
-def test_settings_that_cannot_be(make: Callable[[], object], message: str) -> None:
+def test_invalid_arguments(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -47,7 +47,7 @@ def interpolate(args: list[str]) -> None:
             ]
         else:  # by the model's own method, which a subclass may override
             ends = start.x[first, None], start.x[second, None]
-            kinds = model.paths
+            kinds = model.path_types
             rows = [model.interpolate(*ends, options.steps, kind)[:, 0] for kind in kinds]
         rows = [model.to_images(row) for row in rows]
     title = f"{type(model).__name__}: path from {start.noun} {first} to {second}"

@@ -1,1 +1,1 @@
-"""Latent-variable models: everything here encodes, decodes, samples and interpolates."""
+"""Models with a latent space: PCA, autoencoders, variational autoencoders, GANs."""

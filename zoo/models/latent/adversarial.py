@@ -1,10 +1,10 @@
-"""Two networks that are trained one against the other, in Lightning."""
+"""AdversarialTask: training of a discriminator and a generator in Lightning."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,30 +14,39 @@ from torch.optim import Optimizer
 from zoo.core.distributed import average_gradients
 from zoo.core.optim import decay_groups, make_optimizer, make_schedule
 from zoo.core.regularization import apply_max_norm
-from zoo.errors import check_at_least
+from zoo.errors import check_at_least, check_non_negative
 from zoo.models.latent.base import LatentModel
+
+DISCRIMINATOR, GENERATOR = 0, 1  # indices of the optimizers
 
 
 class AdversarialTask(LatentModel):
-    """A latent model with two optimisers: a critic's (0) and a generator's (1).
+    """A latent model that trains a discriminator and a generator, each with its own optimizer.
 
-    Lightning leaves to such a model what it does for one optimiser. Here are a step of one network
-    alone, clipping and norms of its gradient, accumulated batches, schedules, the averaging over
-    processes, and one step of the Trainer for each of the critic.
+    With two optimizers, Lightning leaves the whole training step to the model ("manual
+    optimization"). This class adds what that mode lacks: steps of one network at a time, gradient
+    clipping and gradient norms of each network, accumulation of batches, learning-rate schedules,
+    and averaging of gradients over processes. The Trainer counts the discriminator's steps.
+
+    A subclass creates ``discriminator`` and ``generator`` in ``build``, and calls
+    :meth:`train_only` and :meth:`update_network` in ``training_step``.
 
     Args:
-        n_critic: steps of the critic for each of the generator, default 1.
-        critic_lr: the critic's learning rate, default ``lr`` (Heusel et al., 2017).
-        gradient_clip_val: largest norm of a network's gradient, default none. The Trainer's own
-            serves one optimiser only.
-        accumulate_grad_batches: batches to a step of each network, default 1: k batches of B count
-            as one of k·B.
-        weight_clip: largest absolute value of the critic's weights, default none (Arjovsky et al.,
-            Wasserstein GAN, 2017, algorithm 1).
-        **latent: see :class:`zoo.models.latent.base.LatentModel`.
+        input_shape: shape of one sample.
+        latent_dim: dimension of a code, D, default 64.
+        discriminator_steps: steps of the discriminator for each step of the generator, default 1.
+        discriminator_lr: learning rate of the discriminator, default ``lr`` (Heusel et al., 2017).
+        gradient_clip_val: largest norm of the gradient of each network, default none. Use it
+            instead of the Trainer's, which does not support two optimizers.
+        accumulate_grad_batches: batches for each step of a network, default 1: k batches of size B
+            count as one of size k·B. Use it instead of the Trainer's.
+        weight_clip: largest absolute value of the discriminator's weights, default none (Arjovsky
+            et al., Wasserstein GAN, 2017, algorithm 1).
+        **latent: see :class:`~zoo.models.latent.base.LatentModel`.
 
     Raises:
-        ValueError: counts below 1.
+        InputError: ``discriminator_steps`` or ``accumulate_grad_batches`` below 1; a negative
+            learning rate or limit.
     """
 
     discriminator: nn.Module
@@ -60,56 +69,65 @@ class AdversarialTask(LatentModel):
             discriminator_steps=discriminator_steps,
             accumulate_grad_batches=accumulate_grad_batches,
         )
+        check_non_negative(
+            discriminator_lr=discriminator_lr,
+            gradient_clip_val=gradient_clip_val,
+            weight_clip=weight_clip,
+        )
         self.automatic_optimization = False
-        self._norms: list[Tensor | None] = [None, None]  # of the newest gradients
+        # norms in the steps after the current batch, None for a network that had no step
+        self._gradient_norms: list[Tensor | None] = [None, None]
 
-    def adversaries(self) -> tuple[nn.Module, nn.Module]:
-        """The critic and the generator, in the order of their optimisers."""
+    def _networks(self) -> tuple[nn.Module, nn.Module]:
+        """Return the two networks in the order of their optimizers."""
         return self.discriminator, self.generator
 
-    @contextmanager
-    def _only(self, index: int) -> Iterator[None]:
-        """Gradients of one network alone.
+    # -- steps ----------------------------------------------------------------------------------
 
-        Two backward passes in one forward pass are more than DistributedDataParallel follows, so
-        its own averaging is off, and ``_step`` averages.
+    @contextmanager
+    def train_only(self, index: int) -> Iterator[None]:
+        """Compute gradients of one network only.
+
+        DistributedDataParallel does not support two backward passes for one forward pass, so its
+        averaging of gradients is turned off; :meth:`update_network` averages them instead.
         """
-        optimizer = self.optimizers()[index]
         block = getattr(self.trainer.strategy, "block_backward_sync", nullcontext)
-        quiet: AbstractContextManager[Any] = block()
-        with quiet:
-            self.toggle_optimizer(optimizer)
-            try:
-                yield
-            finally:
-                self.untoggle_optimizer(optimizer)
+        with block(), self.toggled_optimizer(self.optimizers()[index]):
+            yield
 
     @torch.no_grad()
-    def _step(self, index: int) -> None:
-        """A step of one network on the gradients that have come together."""
-        network = self.adversaries()[index]
+    def update_network(self, index: int) -> None:
+        """Update one network with its accumulated gradients."""
+        network = self._networks()[index]
         optimizer = self.optimizers()[index]
         average_gradients(network)
-        if index:  # Lightning counts every optimiser's steps: the critic's are one a batch
-            optimizer._on_before_step = optimizer._on_after_step = _nothing
+        if index == GENERATOR:  # keep the Trainer from counting the generator's steps too
+            optimizer._on_before_step = optimizer._on_after_step = _do_nothing
         optimizer.step()
         optimizer.zero_grad()
         if self.hparams["max_norm"]:
             apply_max_norm(self, self.hparams["max_norm"])
         if self.hparams["schedule"] != "constant" or self.hparams["warmup"]:
             self.lr_schedulers()[index].step()
-        if not index and self.hparams["weight_clip"]:
+        limit = self.hparams["weight_clip"]
+        if index == DISCRIMINATOR and limit:
             for p in network.parameters():
-                p.clamp_(-self.hparams["weight_clip"], self.hparams["weight_clip"])
+                p.clamp_(-limit, limit)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Measures and clips the gradient; a gradient scaler has been undone by now."""
+        """Record the norm of the gradient, and clip it."""
+        # a gradient scaler has unscaled the gradient by now
         index = next(i for i, own in enumerate(self.trainer.optimizers) if own is optimizer)
         weights = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
-        self._norms[index] = norm
+        self._gradient_norms[index] = norm
         if limit := self.hparams["gradient_clip_val"]:
             nn.utils.clip_grads_with_norm_(weights, limit, norm)
+
+    def logged_step(self) -> int:
+        return self.trainer.fit_loop.total_batch_idx
+
+    # -- optimizers -----------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
@@ -119,7 +137,7 @@ class AdversarialTask(LatentModel):
                 hp["optimizer"], decay_groups(network, hp["weight_decay"]), rate,
                 hp["optimizer_options"], self._fused(),
             )
-            for network, rate in zip(self.adversaries(), rates, strict=True)
+            for network, rate in zip(self._networks(), rates, strict=True)
         ]  # fmt: skip
         total = self._total_steps()
         schedules = [
@@ -129,25 +147,26 @@ class AdversarialTask(LatentModel):
         return optimizers, [s for s in schedules if s is not None]
 
     def _total_steps(self) -> float:
-        """Steps of the whole training; the Trainer does not know how batches are accumulated."""
+        """Return the number of discriminator steps of the whole training, or infinity.
+
+        The Trainer's own estimate does not take the model's ``accumulate_grad_batches`` into
+        account.
+        """
         trainer = self.trainer
-        if trainer.estimated_stepping_batches == math.inf:  # asked for: it sets the data up
+        if trainer.estimated_stepping_batches == math.inf:  # this property also sets up the data
             return math.inf
-        every = self.hparams["accumulate_grad_batches"]
-        steps = [math.inf, math.inf]
+        limits = [math.inf]
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            steps[0] = math.ceil(trainer.num_training_batches / every) * trainer.max_epochs
+            window = self.hparams["accumulate_grad_batches"]
+            limits.append(math.ceil(trainer.num_training_batches / window) * trainer.max_epochs)
         if trainer.max_steps >= 0:
-            steps[1] = trainer.max_steps
-        return min(steps)
+            limits.append(trainer.max_steps)
+        return min(limits)
 
     def _fused(self) -> bool:
-        # a fused step undoes a gradient scaler by itself, too late to measure and to clip
+        # a fused step unscales gradients itself, after they have been measured and clipped
         return super()._fused() and self.trainer.precision != "16-mixed"
 
-    def logged_step(self) -> int:
-        return self.trainer.fit_loop.total_batch_idx
 
-
-def _nothing() -> None:
+def _do_nothing() -> None:
     pass

@@ -1,4 +1,7 @@
-"""LatentModel: the contract that latent callbacks and metrics rely on."""
+"""LatentModel: the base class of all models with a latent space.
+
+Callbacks, metrics and commands for latent models use only the methods of this class.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from zoo.networks import (
     ResidualEncoder,
 )
 
-NETWORKS = ("mlp", "conv", "residual")
+NETWORK_TYPES = ("mlp", "conv", "residual")
 ENCODERS = {"conv": ConvEncoder, "residual": ResidualEncoder}
 DECODERS = {"conv": ConvDecoder, "residual": ResidualDecoder}
 
@@ -28,39 +31,45 @@ class Sampler(Protocol):
     """A density over codes; see :mod:`zoo.models.latent.samplers`."""
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes, (n, latent_dim)."""
+        """Sample ``n`` codes, (n, latent_dim)."""
         ...
 
 
 class LatentModel(Task):
-    """A task with a latent space.
+    """A model with a latent space, such as an autoencoder or a GAN.
 
-    ``encode``, ``decode``, ``reconstruct``, ``sample`` and ``interpolate_features`` are plain functions of
-    tensors without logging; ``encode`` and ``reconstruct`` are deterministic.
+    ``encode`` maps samples x to codes z, and ``decode`` maps codes to samples. These two,
+    ``reconstruct``, ``sample`` and ``interpolate`` are plain functions of tensors that log nothing;
+    ``encode`` and ``reconstruct`` are deterministic.
+
+    A subclass provides ``step``, ``decode``, ``sample_latent`` and, unless it has no encoder,
+    ``encode``. It creates its networks in ``build``, usually with :meth:`make_encoder_network` and
+    :meth:`make_decoder_network`.
 
     Args:
         input_shape: shape of one sample, such as (1, 28, 28).
-        latent_dim: D, dimensions of a code.
-        network: ``mlp`` (default; any input), ``conv`` or ``residual`` (images of any size).
-        hidden: widths of the MLP's hidden layers, or channels after each halving of the image, from
-            input to code; the decoder mirrors them. Default (256, 256).
-        activation: nonlinearity, default ``relu``.
-        **task: see :class:`zoo.core.task.Task`.
+        latent_dim: dimension of a code, D, default 2.
+        network: ``mlp`` (default; samples of any shape), ``conv`` or ``residual`` (images of any
+            size).
+        hidden_dims: widths of the MLP's hidden layers, or numbers of channels after each halving of
+            the image, from input to code; the decoder mirrors them. Default (256, 256).
+        activation: activation function of the hidden layers, default ``relu``.
+        **task: see :class:`~zoo.core.task.Task`.
 
-    Batch: (x, y), x in [0, 1]; y is ignored.
+    Batch: (x, y) with x in [0, 1], (B, *input_shape); y is ignored.
 
     Raises:
-        ValueError: unknown network, or one that does not fit ``input_shape``; as many latent
-            dimensions as a sample has numbers, in a model that nothing else keeps from copying
-            its input.
+        InputError: an unknown network, or one that does not fit ``input_shape``; a ``latent_dim``
+            that is not smaller than the number of values of a sample, unless the class has
+            ``allows_overcomplete``.
     """
 
-    #: what the ``network`` argument may say
-    networks: ClassVar[tuple[str, ...]] = NETWORKS
-    #: what the ``kind`` of a path may be
-    paths: ClassVar[tuple[str, ...]] = PATHS
-    #: whether the codes may have as many dimensions as the data, or more
-    overcomplete: ClassVar[bool] = False
+    #: choices of the ``network`` argument
+    network_types: ClassVar[tuple[str, ...]] = NETWORK_TYPES
+    #: choices of the ``kind`` argument of :meth:`interpolate`
+    path_types: ClassVar[tuple[str, ...]] = PATHS
+    #: whether a code may have as many dimensions as a sample has values, or more
+    allows_overcomplete: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -73,12 +82,12 @@ class LatentModel(Task):
     ) -> None:
         super().__init__(**task)
         check_at_least(1, latent_dim=latent_dim)
-        check_choice("network", network, self.networks)
+        check_choice("network", network, self.network_types)
         size = math.prod(input_shape)
-        if latent_dim >= size and not self.overcomplete:
+        if latent_dim >= size and not self.allows_overcomplete:
             raise InputError(
-                f"latent_dim={latent_dim} is not smaller than a sample, which has {size} values: the "
-                "model could copy its input; choose a smaller latent_dim"
+                f"latent_dim={latent_dim} is not smaller than a sample, which has {size} values: "
+                "the model could copy its input; choose a smaller latent_dim"
             )
         self.input_shape = tuple(input_shape)
         self.latent_dim = latent_dim
@@ -86,7 +95,7 @@ class LatentModel(Task):
     # -- networks -------------------------------------------------------------------------------
 
     def make_encoder_network(self, out_features: int) -> nn.Module:
-        """(B, *input_shape) → (B, out_features), by the ``network`` argument."""
+        """Create a network of the type ``network``, (B, *input_shape) → (B, out_features)."""
         hp = self.hparams
         if hp["network"] == "mlp":
             return MLP(
@@ -95,47 +104,60 @@ class LatentModel(Task):
         make = ENCODERS[hp["network"]]
         return make(self.input_shape, hp["hidden_dims"], out_features, hp["activation"])
 
-    def make_decoder_network(self, in_features: int | None = None, values: int = 1) -> nn.Module:
-        """(B, in_features) → (B, *input_shape), by the ``network`` argument.
+    def make_decoder_network(
+        self, in_features: int | None = None, outputs_per_value: int = 1
+    ) -> nn.Module:
+        """Create a network of the type ``network``, (B, in_features) → (B, *input_shape).
 
         Args:
-            in_features: default ``latent_dim``.
-            values: numbers for each pixel; several come as (B, values, *input_shape).
+            in_features: size of the input, default ``latent_dim``.
+            outputs_per_value: number of outputs for each value of a sample, default 1. With n > 1
+                the output has the shape (B, n, *input_shape).
         """
         hp = self.hparams
         size = self.latent_dim if in_features is None else in_features
-        shape = self.input_shape if values == 1 else (values, *self.input_shape)
+        n = outputs_per_value
+        shape = self.input_shape if n == 1 else (n, *self.input_shape)
         if hp["network"] == "mlp":
             sizes = [size, *reversed(hp["hidden_dims"]), math.prod(shape)]
             return nn.Sequential(MLP(sizes, hp["activation"]), nn.Unflatten(1, shape))
         channels, *sides = self.input_shape
         make = DECODERS[hp["network"]]
-        decoder = make((values * channels, *sides), hp["hidden_dims"], size, hp["activation"])
-        if values == 1:
-            return decoder
-        return nn.Sequential(decoder, nn.Unflatten(1, (values, channels)))
+        decoder = make((n * channels, *sides), hp["hidden_dims"], size, hp["activation"])
+        return decoder if n == 1 else nn.Sequential(decoder, nn.Unflatten(1, (n, channels)))
 
-    # -- the contract ---------------------------------------------------------------------------
+    # -- codes and samples ----------------------------------------------------------------------
 
     @property
     def has_encoder(self) -> bool:
-        """Whether there are ``encode``, ``reconstruct`` and ``interpolate_features``: a GAN has none."""
+        """Whether ``encode``, ``reconstruct`` and ``interpolate`` work: they do not in a GAN."""
         return type(self).encode is not LatentModel.encode
 
     def encode(self, x: Tensor) -> Tensor:
-        """(B, *input_shape) → (B, latent_dim); the mean, for a distribution over codes."""
+        """Return the code of each sample, (B, *input_shape) → (B, latent_dim).
+
+        In a model with a distribution over codes, it is the mean.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, latent_dim) → (B, *input_shape); the mean, for a distribution of images."""
+        """Return the sample for each code, (B, latent_dim) → (B, *input_shape).
+
+        In a model with a distribution over samples, it is the mean.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """decode(encode(x))."""
+        """Return ``decode(encode(x))``."""
         return self.decode(self.encode(x))
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` codes from the model's own density over codes, (n, latent_dim)."""
+        """Sample ``n`` codes from the model's own density, such as its prior: (n, latent_dim).
+
+        Args:
+            n: number of codes.
+            generator: random generator on the model's device, default the global one.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no sample_latent(n)")
 
     def sample(
@@ -144,25 +166,28 @@ class LatentModel(Task):
         generator: torch.Generator | None = None,
         sampler: Sampler | None = None,
     ) -> Tensor:
-        """``n`` new samples, (n, *input_shape).
+        """Generate ``n`` new samples, (n, *input_shape).
 
         Args:
-            n: how many.
-            generator: on the model's device; the global one by default.
-            sampler: of the codes, such as a mixture fitted to those of the training data
-                (:func:`zoo.models.latent.samplers.fit_sampler`); default the model's own density.
+            n: number of samples.
+            generator: random generator on the model's device, default the global one.
+            sampler: density that codes are sampled from, such as a mixture fitted to the codes of
+                the training data (:func:`zoo.models.latent.samplers.fit_sampler`); default the
+                model's own.
         """
         if sampler is None:
             return self.decode(self.sample_latent(n, generator))
         return self.decode(sampler.sample(n, generator).to(self.device, self.dtype))
 
     def interpolate(self, x0: Tensor, x1: Tensor, steps: int = 10, kind: str = "linear") -> Tensor:
-        """Decoded points of a path between two codes, both ends included.
+        """Decode the points of a path from the code of one sample to that of another.
 
         Args:
-            x0, x1: where it begins and ends, (B, *input_shape) each.
-            steps: points along it, default 10.
-            kind: ``linear`` (default) or ``spherical_path``; see :mod:`zoo.functional.paths`.
+            x0: samples at the start, (B, *input_shape).
+            x1: samples at the end, (B, *input_shape).
+            steps: number of points, both ends included, default 10.
+            kind: ``linear`` (default; straight line) or ``spherical`` (arc); see
+                :mod:`zoo.functional.paths`.
 
         Returns:
             (steps, B, *input_shape).
@@ -171,17 +196,29 @@ class LatentModel(Task):
         return torch.stack([self.decode(z) for z in codes])
 
     def to_images(self, x: Tensor) -> Tensor:
-        """Samples as images in [0, 1], (N, *input_shape) → (N, 1 or 3, H, W): as they are.
+        """Convert samples to images in [0, 1] for figures, (N, *input_shape) → (N, 1 or 3, H, W).
+
+        Images are returned unchanged; a model of other data overrides this method.
 
         Raises:
-            InputError: samples that are no images.
+            InputError: samples that are not images.
         """
         if x.ndim != 4:
             raise InputError(
-                f"{type(self).__name__} cannot draw samples of shape {tuple(x.shape[1:])}: leave "
-                "the callbacks that show them out"
+                f"{type(self).__name__} cannot show samples of shape {tuple(x.shape[1:])} as "
+                "images: leave out the callbacks that do so, or override to_images"
             )
         return x
+
+    # -- for subclasses -------------------------------------------------------------------------
+
+    def labels(self, batch: Any) -> Tensor | None:
+        """Return the labels that the networks are conditioned on, (B,).
+
+        None here, as the model is unconditional; class indices in a
+        :class:`~zoo.models.latent.conditional.ClassConditional` model.
+        """
+        return None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reconstruct(x)

@@ -1,4 +1,4 @@
-"""What models of images of a chosen class share: codes that carry the class."""
+"""ClassConditional: the base class of latent models that generate samples of a chosen class."""
 
 from __future__ import annotations
 
@@ -13,35 +13,50 @@ from zoo.models.latent.base import LatentModel
 
 
 class ClassConditional(LatentModel):
-    """A latent model whose codes are z with the class behind it, as K weights of one, (B, D + K).
+    """A latent model whose codes contain a class: z followed by a one-hot vector, (B, D + K).
 
-    ``decode`` takes mixtures of classes too, so that a line between two codes leads from class to
-    class. The class that mixes this in has an argument ``num_classes`` and a ``sample_latent`` of z
-    alone further down.
+    ``decode`` also takes mixtures of classes instead of one-hot vectors, so a straight line between
+    two codes changes one class gradually into another.
+
+    Inherit from this class first and then from the unconditional model, whose ``sample_latent``
+    samples z: ``class ConditionalVAE(ClassConditional, VAE)``. The subclass sets ``num_classes``.
     """
 
+    #: number of classes, K
+    num_classes: int
+
     def one_hot(self, y: Tensor) -> Tensor:
-        """Classes as weights: (B,) → (B, K)."""
-        return F.one_hot(y, self.hparams["num_classes"]).to(self.device, self.dtype)
+        """Convert class indices to one-hot vectors, (B,) → (B, K)."""
+        return F.one_hot(y, self.num_classes).to(self.device, self.dtype)
 
     def sample_latent(
         self, n: int, generator: torch.Generator | None = None, y: Tensor | None = None
     ) -> Tensor:
-        """``n`` codes, (n, D + K), of the classes ``y``, (n,), or of all in turn."""
+        """Sample ``n`` codes, (n, D + K).
+
+        Args:
+            n: number of codes.
+            generator: random generator on the model's device, default the global one.
+            y: class index of each code, (n,), default 0, 1, …, K − 1 in turn.
+        """
         z = super().sample_latent(n, generator)
         if y is None:
-            y = torch.arange(n, device=z.device) % self.hparams["num_classes"]
+            y = torch.arange(n, device=z.device) % self.num_classes
         return torch.cat([z, self.one_hot(y.to(z.device))], dim=1)
 
-    def classes_of(self, label: Any) -> Tensor:
-        """A batch's labels, if they are classes.
+    def labels(self, batch: Any) -> Tensor:
+        """Return the class indices of a batch, (B,).
 
         Raises:
-            InputError: they are not.
+            InputError: a batch without class indices.
         """
-        if not isinstance(label, Tensor) or label.is_floating_point() or label.ndim != 1:
+        return self.check_labels(batch[1] if len(batch) > 1 else None)
+
+    def check_labels(self, y: Any) -> Tensor:
+        """Return ``y`` unchanged; raise :class:`InputError` unless it contains class indices."""
+        if not isinstance(y, Tensor) or y.is_floating_point() or y.ndim != 1:
             raise InputError(
-                "a conditional model needs a class for each image, and the data has none: choose "
-                "data with classes"
+                f"{type(self).__name__} needs a class index for each sample, and the data has "
+                "none: choose data with classes"
             )
-        return label
+        return y

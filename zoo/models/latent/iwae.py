@@ -1,4 +1,4 @@
-"""The importance-weighted autoencoder."""
+"""Importance-weighted autoencoder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from zoo.models.latent.vae import VAE
 
 
 class IWAE(VAE):
-    """Importance-weighted autoencoder: minimises −E log (1/k) Σ_i w_i, w = p(x, z)/q(z|x).
+    """Importance-weighted autoencoder: a VAE trained on a tighter bound from k samples of z.
 
-    The bound rises with k towards log p(x). Its gradient weighs each draw's own by the share
-    w_i / Σ w, which automatic differentiation of log-sum-exp gives by itself.
+    Minimizes −E log (1/k) Σ_i w_i with w_i = p(x, z_i)/q(z_i|x). As k increases, the bound
+    approaches log p(x). Automatic differentiation of the log-sum-exp weights the gradient of each
+    log w_i by w_i / Σ_j w_j, as the paper does.
 
     Args:
         input_shape: shape of one sample.
-        latent_dim: D, default 2.
-        num_samples: k, default 5.
-        **vae: see :class:`VAE`; the bound has no KL of its own that could be warmed up or freed.
+        latent_dim: dimension of a code, D, default 2.
+        num_samples: number of samples of z, k, default 5.
+        **vae: see :class:`~zoo.models.latent.vae.VAE`; ``kl_warmup`` and ``free_bits`` must be 0,
+            as the bound has no KL term.
 
     Raises:
-        ValueError: fewer than one draw; KL options.
+        InputError: ``num_samples`` below 1; ``kl_warmup`` or ``free_bits`` above 0.
 
     Source: Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016, section 3.
     """
@@ -57,5 +59,5 @@ class IWAE(VAE):
 
     def describe_metrics(self) -> dict[str, str]:
         return super().describe_metrics() | {
-            "bits_per_dim": "the importance-weighted bound in bits per pixel and channel",
+            "bits_per_dim": "importance-weighted bound in bits per pixel and channel",
         }

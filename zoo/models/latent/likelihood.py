@@ -1,4 +1,4 @@
-"""PixelModel: a latent model whose decoder says a distribution of pixels."""
+"""LikelihoodModel: the base class of latent models with a likelihood p(x|z)."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ BINARIZATIONS = ("none", "threshold", "stochastic")
 
 
 class LikelihoodModel(LatentModel):
-    """A latent model with a likelihood p(x|z) of its pixels.
+    """A latent model whose decoder outputs the parameters of a distribution of pixels, p(x|z).
 
     Args:
         input_shape: shape of one sample.
-        latent_dim: D, default 2.
-        likelihood: ``bernoulli`` (default) for pixels in [0, 1]; ``gaussian`` with one learned
-            standard deviation for all pixels, for any numbers; or ``categorical``: a free
-            distribution over the ``levels`` grey values of each pixel.
-        binarization: what a Bernoulli likelihood is given. ``none`` (default): grey values as
-            probabilities; ``threshold``: x > ½; ``stochastic``: a fresh draw from the grey values
-            each time an image is seen, while ``encode`` takes the grey values themselves. The
-            bounds of the three are not comparable.
-        levels: grey values of the categorical likelihood, from the data; default 256.
-        **latent: see :class:`zoo.models.latent.base.LatentModel`.
+        latent_dim: dimension of a code, D, default 2.
+        likelihood: family of p(x|z). ``bernoulli`` (default): one probability per pixel, for pixels
+            in [0, 1]. ``gaussian``: one mean per pixel and one learned standard deviation for all
+            of them, for any values. ``categorical``: one probability for each of the ``levels``
+            gray values of each pixel.
+        binarization: pixels that a Bernoulli likelihood is evaluated at. ``none`` (default): gray
+            values, used as probabilities. ``threshold``: x > ½. ``stochastic``: pixels sampled with
+            the gray values as probabilities, independently in every step; ``encode`` uses the gray
+            values themselves. Bounds with different binarizations cannot be compared.
+        levels: number of gray values of the categorical likelihood, default 256; the command line
+            takes it from the data.
+        **latent: see :class:`~zoo.models.latent.base.LatentModel`.
 
     Raises:
-        ValueError: unknown likelihood or binarisation; binarised pixels without a Bernoulli.
-        InputError: pixels outside [0, 1], in the first batch of a pass, for a likelihood that
-            needs them there.
+        InputError: an unknown likelihood or binarization; binarization without a Bernoulli
+            likelihood; fewer than two ``levels``; pixels outside [0, 1], in the first batch of an
+            epoch, if the likelihood is not Gaussian.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class LikelihoodModel(LatentModel):
         check_choice("likelihood", likelihood, LIKELIHOODS)
         check_choice("binarization", binarization, BINARIZATIONS)
         if likelihood != "bernoulli" and binarization != "none":
-            raise InputError(f"binarization={binarization!r} needs likelihood='bernoulli'")
+            raise InputError(
+                f"binarization={binarization!r} needs likelihood='bernoulli', got {likelihood!r}"
+            )
         if likelihood == "categorical":
             check_at_least(2, levels=levels)
 
@@ -64,45 +68,55 @@ class LikelihoodModel(LatentModel):
         if self.hparams["likelihood"] == "gaussian":
             self.log_sigma = nn.Parameter(torch.zeros(()))
 
-    def parameters_per_pixel(self) -> int:
-        """Numbers that the decoder says for each pixel."""
+    # -- the distribution p(x|z) ----------------------------------------------------------------
+
+    def parameters_per_value(self) -> int:
+        """Return the number of the decoder's outputs for each pixel and channel."""
         return self.hparams["levels"] if self.hparams["likelihood"] == "categorical" else 1
 
     def log_prob(self, x: Tensor, decoded: Tensor) -> Tensor:
-        """log p(x|z) in nats, (B,), from the decoder's output."""
-        kind = self.hparams["likelihood"]
-        if kind == "gaussian":
+        """Compute log p(x|z) in nats, (B,).
+
+        Args:
+            x: pixels, (B, *input_shape).
+            decoded: output of the decoder for z: logits, or means of a Gaussian, (..., B,
+                *input_shape); logits of a categorical likelihood, (..., B, levels, *input_shape).
+        """
+        likelihood = self.hparams["likelihood"]
+        if likelihood == "gaussian":
             return gaussian_log_prob(decoded, self.log_sigma, x)
-        return (bernoulli_log_prob if kind == "bernoulli" else categorical_log_prob)(decoded, x)
+        if likelihood == "bernoulli":
+            return bernoulli_log_prob(decoded, x)
+        return categorical_log_prob(decoded, x)
 
     def likelihood_mean(self, decoded: Tensor) -> Tensor:
-        """E[x|z], (B, *input_shape), from the decoder's output."""
-        kind = self.hparams["likelihood"]
-        if kind == "bernoulli":
+        """Compute E[x|z], (B, *input_shape), from the output of the decoder."""
+        likelihood = self.hparams["likelihood"]
+        if likelihood == "bernoulli":
             return decoded.sigmoid()
-        if kind == "gaussian":
+        if likelihood == "gaussian":
             return decoded
         gray = torch.linspace(0, 1, decoded.shape[1], device=decoded.device, dtype=decoded.dtype)
         return torch.einsum("bk...,k->b...", decoded.softmax(1), gray)
 
+    # -- pixels ---------------------------------------------------------------------------------
+
     def binarize(self, x: Tensor) -> Tensor:
-        """The pixels whose likelihood is taken, by the ``binarization`` argument."""
-        kind = self.hparams["binarization"]
-        if kind == "none":
+        """Return the pixels at which the likelihood is evaluated, as ``binarization`` specifies."""
+        binarization = self.hparams["binarization"]
+        if binarization == "none":
             return x
-        if kind == "threshold":
+        if binarization == "threshold":
             return (x > 0.5).to(x.dtype)
         return torch.bernoulli(x, generator=self.rng)
 
-    def encoder_input(self, x: Tensor) -> Tensor:
-        """What ``encode`` shows the encoder: pixels binarised at ½ where training has them so."""
+    def prepare_input(self, x: Tensor) -> Tensor:
+        """Return the pixels that ``encode`` passes to the encoder.
+
+        They are binarized if ``binarization`` is ``threshold``, but not if it is ``stochastic``, as
+        ``encode`` is deterministic.
+        """
         return self.binarize(x) if self.hparams["binarization"] == "threshold" else x
-
-    def bits_per_dim(self, nats: Tensor) -> Tensor:
-        """Nats per sample as bits per pixel and channel."""
-        return nats / (math.prod(self.input_shape) * math.log(2))
-
-    # -- bad input ------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self._check_pixels(batch, batch_idx)
@@ -114,30 +128,39 @@ class LikelihoodModel(LatentModel):
         self._check_pixels(batch, batch_idx)
 
     def _check_pixels(self, batch: Any, batch_idx: int) -> None:
-        """The first batch of a pass: to look at each one would stop the device in every step."""
-        kind = self.hparams["likelihood"]
-        if batch_idx or kind == "gaussian":
+        """Check the first batch of an epoch; checking each would synchronize the device."""
+        likelihood = self.hparams["likelihood"]
+        if batch_idx or likelihood == "gaussian":
             return
         low, high = (float(v) for v in batch[0].aminmax())
         if low < 0 or high > 1:
             raise InputError(
-                f"a {kind} likelihood needs pixels in [0, 1], the data has {low:.3g} to "
-                f"{high:.3g}: scale the data, or choose --model.likelihood gaussian"
+                f"a {likelihood} likelihood needs pixels in [0, 1], the data has {low:.3g} to "
+                f"{high:.3g}: rescale the data, or choose likelihood='gaussian'"
             )
 
+    # -- metrics --------------------------------------------------------------------------------
+
+    def bits_per_dim(self, nats: Tensor) -> Tensor:
+        """Convert nats per sample to bits per pixel and channel."""
+        return nats / (math.prod(self.input_shape) * math.log(2))
+
     def describe_likelihood(self) -> str:
-        """The likelihood and what it is given, in words: bounds compare only where they agree."""
+        """Return a description of the likelihood and its pixels.
+
+        Bounds can be compared only between models with the same description.
+        """
         hp = self.hparams
-        pixels = {
-            "none": "grey values as probabilities",
-            "threshold": "pixels binarised at ½",
-            "stochastic": "pixels binarised by a fresh draw",
-        }[hp["binarization"]]
         if hp["likelihood"] == "gaussian":
-            pixels = "one learned σ"
-        elif hp["likelihood"] == "categorical":
-            pixels = f"{hp['levels']} grey levels"
-        return f"{hp['likelihood'].title()} likelihood, {pixels}"
+            return "Gaussian likelihood, one learned σ"
+        if hp["likelihood"] == "categorical":
+            return f"Categorical likelihood, {hp['levels']} gray levels"
+        pixels = {
+            "none": "gray values as probabilities",
+            "threshold": "pixels binarized at ½",
+            "stochastic": "pixels binarized by sampling",
+        }[hp["binarization"]]
+        return f"Bernoulli likelihood, {pixels}"
 
     def describe_metrics(self) -> dict[str, str]:
         return super().describe_metrics() | {

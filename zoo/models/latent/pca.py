@@ -18,35 +18,40 @@ from zoo.models.latent.base import LatentModel
 
 
 class PCA(MomentsTask, LatentModel):
-    """z = W (x − μ), x̂ = μ + Wᵀ z: the linear codes of least squared error.
+    """Principal component analysis: the linear encoder and decoder with the smallest squared error.
+
+        z = W (x − μ),   x̂ = μ + Wᵀ z
 
     The rows of W are the orthonormal eigenvectors of the training data's covariance with the D
-    largest eigenvalues λ_d. One pass over the data, batch by batch and process by process; memory
-    is that of a P × P matrix, P the numbers of a sample.
+    largest eigenvalues λ_d. They are computed in one pass over the data, in batches and on any
+    number of processes, in the memory of one P × P matrix, where P is the number of values of a
+    sample.
 
-    As a density it is probabilistic PCA: p(x) = N(μ, Wᵀ(Λ − σ²I)W + σ²I), with σ² the mean of the
-    eigenvalues left out; ``log_prob`` is exact, and codes are sampled from N(0, Λ).
+    The density of the model is that of probabilistic PCA, p(x) = N(μ, Wᵀ(Λ − σ²I)W + σ²I), where
+    σ² is the mean of the other P − D eigenvalues. ``log_prob`` is exact; ``sample_latent`` samples
+    codes from N(0, Λ).
 
     Args:
-        input_shape: shape of one sample; flattened to P numbers.
-        latent_dim: D, default 2.
-        solver: ``covariance`` (default; eigenvectors of the streamed covariance) or ``svd``
-            (singular vectors of a streamed triangular factor: small λ keep all their digits).
-        **latent: see :class:`zoo.models.latent.base.LatentModel`; there is no network to choose.
+        input_shape: shape of one sample; it is flattened to P values.
+        latent_dim: number of components, D, default 2.
+        solver: ``covariance`` (default; eigenvectors of the covariance) or ``svd`` (singular
+            vectors of a triangular factor of the covariance, which is more precise for small λ).
+        **latent: see :class:`~zoo.models.latent.base.LatentModel`. PCA has no network, so
+            ``network``, ``hidden_dims`` and ``activation`` have no effect.
 
     Attributes:
-        components: W, (D, P); each row's largest entry is positive.
-        explained_variance: λ, (D,).
-        explained_variance_ratio: their shares of the whole variance.
+        components: W, (D, P); the entry with the largest absolute value in each row is positive.
+        explained_variance: eigenvalues λ, (D,).
+        explained_variance_ratio: fraction of the total variance that each component explains, (D,).
         noise_variance: σ².
 
     Shapes: x (B, *input_shape), z (B, D).
 
     Raises:
-        ValueError: unknown solver; D not below P.
-        InputError: nan or infinite values in the training data.
+        InputError: an unknown solver; D not below P; nan or infinite values, or fewer than two
+            samples, in the training data.
 
-    Sources: Hastie, Tibshirani and Friedman, The elements of statistical learning, 14.5; Tipping
+    Source: Hastie, Tibshirani and Friedman, The elements of statistical learning, 14.5; Tipping
     and Bishop, Probabilistic principal component analysis, 1999.
     """
 
@@ -78,13 +83,13 @@ class PCA(MomentsTask, LatentModel):
         self.register_buffer("total_variance", torch.tensor(float(features)))
         self.register_buffer("noise_variance", torch.tensor(1.0))
 
-    # -- the contract ---------------------------------------------------------------------------
+    # -- codes and samples ----------------------------------------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
         return (x.flatten(1) - self.mean) @ self.components.mT
 
     def decode(self, z: Tensor) -> Tensor:
-        """(B, D) → (B, *input_shape); a linear model does not keep to [0, 1]."""
+        """Return x̂, (B, D) → (B, *input_shape); its values may be outside [0, 1]."""
         return (self.mean + z @ self.components).unflatten(1, self.input_shape)
 
     def sample_latent(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -93,13 +98,14 @@ class PCA(MomentsTask, LatentModel):
         return scale * torch.randn(shape, generator=generator, device=scale.device).to(scale)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log p(x) of probabilistic PCA in nats, (B,)."""
+        """Compute log p(x) of probabilistic PCA in nats, (B,)."""
         z = self.encode(x)
-        left = (x.flatten(1) - self.mean).square().sum(1) - z.square().sum(1)
+        residual = (x.flatten(1) - self.mean).square().sum(1) - z.square().sum(1)
         features, dims = len(self.mean), self.latent_dim
         log_det = self.explained_variance.log().sum()
         log_det = log_det + (features - dims) * self.noise_variance.log()
-        mahalanobis = (z.square() / self.explained_variance).sum(1) + left / self.noise_variance
+        mahalanobis = (z.square() / self.explained_variance).sum(1)
+        mahalanobis = mahalanobis + residual / self.noise_variance
         return -0.5 * (features * math.log(2 * math.pi) + log_det + mahalanobis)
 
     @property
@@ -122,41 +128,48 @@ class PCA(MomentsTask, LatentModel):
     def solve(self) -> tuple[dict[str, Tensor], int]:
         moments = self.pop_moments()
         self._check_finite(moments.mean)
-        dims, features = self.latent_dim, len(self.mean)
-        values, vectors = spectrum(moments, dims)  # (P,), (P, dims): columns
-        rank = min(int(nonzero_eigenvalue_mask(values).sum()), moments.n - 1)
         if moments.n < 2:
-            raise InputError("principal components need at least two training samples")
+            raise InputError("PCA needs at least two training samples, the data has one")
+        dims, features = self.latent_dim, len(self.mean)
+        eigenvalues, eigenvectors = principal_components(moments, dims)  # (P,), (P, D)
+        rank = min(int(nonzero_eigenvalue_mask(eigenvalues).sum()), moments.n - 1)
         if rank < dims:
             rank_zero_warn(
-                f"the training data varies in {rank} directions only: the last {dims - rank} of "
+                f"the training data varies in only {rank} direction(s): the last {dims - rank} of "
                 f"{dims} components are arbitrary; choose a smaller latent_dim"
             )
-        rows = vectors.mT
+        rows = eigenvectors.mT
         signs = rows.gather(1, rows.abs().argmax(1, keepdim=True)).sign()
-        # floored, so that a density exists where some pixels never vary
+        # a positive lower bound, as there is no density where a variance is zero
         floor = torch.finfo(self.mean.dtype).tiny * features
         self.mean.copy_(moments.mean)
         self.components.copy_(rows * signs)
-        self.explained_variance.copy_(values[:dims].clamp(min=floor))
-        self.total_variance.copy_(values.sum())
-        self.noise_variance.copy_(values[dims:].mean().clamp(min=floor))
-        self.trainer.should_stop = True  # another pass would give the same
-        mse = values[dims:].sum() * (moments.n - 1) / (moments.n * features)
+        self.explained_variance.copy_(eigenvalues[:dims].clamp(min=floor))
+        self.total_variance.copy_(eigenvalues.sum())
+        self.noise_variance.copy_(eigenvalues[dims:].mean().clamp(min=floor))
+        self.trainer.should_stop = True  # another pass would give the same components
+        mse = eigenvalues[dims:].sum() * (moments.n - 1) / (moments.n * features)
         return {"loss": mse, "mse": mse}, moments.n
 
 
-def spectrum(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:
-    """All eigenvalues of the covariance (divisor n − 1), largest first, (P,), and the eigenvectors
-    of the first ``dims`` as columns, (P, dims)."""
-    degrees = max(moments.n - 1, 1)
+def principal_components(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:
+    """Compute eigenvalues and eigenvectors of a covariance, in descending order of eigenvalues.
+
+    Args:
+        moments: mean and scatter of P features; the covariance has the divisor n − 1.
+        dims: number of eigenvectors, D.
+
+    Returns:
+        All eigenvalues, (P,), and the first D eigenvectors as columns, (P, D).
+    """
+    divisor = max(moments.n - 1, 1)
     if not isinstance(moments, FactoredMoments):
-        values, vectors = torch.linalg.eigh(moments.scatter / degrees)
+        values, vectors = torch.linalg.eigh(moments.scatter / divisor)
         return values.flip(0).clamp(min=0), vectors.flip(1)[:, :dims]
     _, singular, rows = torch.linalg.svd(moments.factor, full_matrices=False)
     features, found = len(moments.mean), len(singular)
-    values = F.pad(singular.square() / degrees, (0, features - found))
-    if found < dims:  # directions without variance, orthogonal to all others
-        others = torch.eye(features, dims, dtype=rows.dtype, device=rows.device)
-        rows = torch.linalg.qr(torch.cat([rows.mT, others], 1)).Q[:, :dims].mT
+    values = F.pad(singular.square() / divisor, (0, features - found))
+    if found < dims:  # complete the basis with orthogonal directions of zero variance
+        unit = torch.eye(features, dims, dtype=rows.dtype, device=rows.device)
+        rows = torch.linalg.qr(torch.cat([rows.mT, unit], 1)).Q[:, :dims].mT
     return values, rows[:dims].mT

@@ -1,7 +1,8 @@
-"""Densities over codes, apart from the models: ``model.sample(n, sampler=…)``.
+"""Densities over codes that ``model.sample(n, sampler=...)`` can sample from.
 
-An autoencoder's codes follow no law that training would have imposed; a VAE's fill its prior only
-nearly. A density fitted to the codes of the training data closes the gap.
+Training does not make the codes of an autoencoder follow a given distribution, and those of a VAE
+match the prior only approximately. Samples improve if codes come from a density that is fitted to
+the codes of the training data.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import unknown
+from zoo.errors import InputError, check_at_least, check_choice
 from zoo.models.latent.base import LatentModel, Sampler
+
+SAMPLERS = ("prior", "gaussian", "mixture")
 
 
 class PriorSampler:
-    """The model's own density over codes: the prior of a VAE.
+    """A model's own density over codes, such as the prior of a VAE.
 
     Args:
         model: any latent model.
@@ -27,29 +30,32 @@ class PriorSampler:
         self.model = model
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sample ``n`` codes, (n, latent_dim)."""
         return self.model.sample_latent(n, generator)
 
 
 class GaussianMixtureSampler:
-    """A mixture of Gaussians, Σ_k π_k N(μ_k, C_k), fitted by expectation maximisation.
+    """A mixture of Gaussians, Σ_k π_k N(μ_k, C_k), fitted by expectation maximization.
 
     Args:
-        codes: of the training data, (N, D).
-        components: at most; default 10. One is a single Gaussian.
-        seed: of the starting points, default 0.
+        codes: codes of the training data, (N, D).
+        components: number of Gaussians, default 10.
+        seed: random seed of the initialization, default 0.
 
     Raises:
-        ValueError: no component, or more than codes.
+        InputError: fewer than one component, or more components than codes.
     """
 
     def __init__(self, codes: Tensor, components: int = 10, seed: int = 0) -> None:
         from sklearn.mixture import GaussianMixture
 
-        if not 1 <= components <= len(codes):
-            raise ValueError(
-                f"a mixture of {components} Gaussians cannot be fitted to {len(codes)} codes"
+        check_at_least(1, components=components)
+        if components > len(codes):
+            raise InputError(
+                f"a mixture of {components} Gaussians cannot be fitted to {len(codes)} codes: use "
+                "fewer components or more codes"
             )
-        # scikit-learn's floor of the variances is absolute: 1e-6 of the codes' own scale
+        # scikit-learn adds an absolute constant to the variances: 1e-6 relative to the codes' scale
         scale = float(codes.double().std(0).mean()) or 1.0
         fitted: Any = GaussianMixture(components, reg_covar=1e-6 * scale**2, random_state=seed)
         fitted.fit(codes.detach().double().cpu().numpy())
@@ -58,6 +64,13 @@ class GaussianMixtureSampler:
         self.factors = torch.linalg.cholesky(torch.from_numpy(fitted.covariances_))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Sample ``n`` codes, (n, D).
+
+        Args:
+            n: number of codes.
+            generator: random generator, whose device is that of the codes; default the global one
+                of the CPU.
+        """
         device = generator.device if generator is not None else torch.device("cpu")
         weights, means, factors = (
             t.to(device, torch.float32) for t in (self.weights, self.means, self.factors)
@@ -67,35 +80,31 @@ class GaussianMixtureSampler:
         return means[chosen] + torch.einsum("nij,nj->ni", factors[chosen], noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log density of codes in nats, (N, D) → (N,)."""
+        """Compute the log density of codes in nats, (N, D) → (N,)."""
         z = z.detach().double().cpu()
-        away = torch.linalg.solve_triangular(
+        whitened = torch.linalg.solve_triangular(
             self.factors, (z[None] - self.means[:, None]).mT, upper=False
         )  # (K, D, N)
         log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)[:, None]
         dims = self.means.shape[1]
-        each = -0.5 * (away.square().sum(1) + dims * math.log(2 * math.pi)) - log_det
-        return (each + self.weights.log()[:, None]).logsumexp(0)
-
-
-SAMPLERS = ("prior", "gaussian", "mixture")
+        log_p = -0.5 * (whitened.square().sum(1) + dims * math.log(2 * math.pi)) - log_det
+        return (log_p + self.weights.log()[:, None]).logsumexp(0)
 
 
 def fit_sampler(kind: str, model: LatentModel, codes: Tensor, components: int = 10) -> Sampler:
-    """A density over codes by its name.
+    """Fit a density over codes.
 
     Args:
-        kind: ``prior`` (the model's own), ``gaussian`` (one, fitted) or ``mixture`` (of
-            ``connected_components``, fitted).
-        model: whose codes they are.
-        codes: of the training data, (N, D).
-        components: of the mixture, default 10.
+        kind: ``prior`` (the model's own density, nothing is fitted), ``gaussian`` or ``mixture``
+            (of Gaussians).
+        model: the model of the codes.
+        codes: codes of the training data, (N, D).
+        components: number of Gaussians of a mixture, default 10.
 
     Raises:
-        InputError: unknown kind.
+        InputError: an unknown kind; a number of components that does not suit the codes.
     """
-    if kind not in SAMPLERS:
-        raise unknown("sampler", kind, SAMPLERS)
+    check_choice("sampler", kind, SAMPLERS)
     if kind == "prior":
         return PriorSampler(model)
     return GaussianMixtureSampler(codes, 1 if kind == "gaussian" else components)

@@ -1,4 +1,4 @@
-"""A VAE whose prior is a mixture of its own posteriors."""
+"""VAE with a VampPrior."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from zoo.models.latent.vae import VAE
 
 
 class VampPriorVAE(VAE):
-    """A VAE whose prior is a mixture of its own posteriors, p(z) = (1/K) Σ_k q(z|u_k).
+    """VAE with a VampPrior, a mixture of its own posteriors: p(z) = (1/K) Σ_k q(z|u_k).
 
-    The pseudo-inputs u_k are learned images. The KL has no closed form; it is estimated with the
-    draw of z.
+    The pseudo-inputs u_k are learned images. The KL term has no closed form; it is estimated with
+    the same sample of z as the reconstruction.
 
     Args:
         input_shape: shape of one sample.
-        latent_dim: D, default 2.
-        num_pseudo_inputs: K, default 100.
-        **vae: see :class:`VAE`; free bits need a KL for each dimension, which this prior lacks.
+        latent_dim: dimension of a code, D, default 2.
+        num_pseudo_inputs: number of pseudo-inputs, K, default 100.
+        **vae: see :class:`~zoo.models.latent.vae.VAE`; ``free_bits`` must be 0, as the KL of this
+            prior is not a sum over latent dimensions.
 
     Raises:
-        ValueError: fewer than one pseudo-input; free bits.
+        InputError: ``num_pseudo_inputs`` below 1; ``free_bits`` above 0.
 
     Source: Tomczak and Welling, VAE with a VampPrior, 2018, section 2.
     """
@@ -41,18 +42,18 @@ class VampPriorVAE(VAE):
         check_at_least(1, num_pseudo_inputs=num_pseudo_inputs)
         if self.hparams["free_bits"]:
             raise InputError(
-                "free_bits need a KL for each latent dimension, which this prior does not have: "
-                "leave them at 0"
+                "free_bits needs a KL for each latent dimension, which a VampPrior does not have: "
+                "leave free_bits at 0"
             )
 
     def build(self) -> None:
         super().build()
-        # mapped to [0, 1] by a sigmoid; the initial values are those of a dark image
+        # a sigmoid maps these to [0, 1]; the initial values correspond to a dark image
         count = self.hparams["num_pseudo_inputs"]
         self.pseudo_logits = nn.Parameter(torch.randn(count, *self.input_shape) - 1)
 
     def pseudo_inputs(self) -> Tensor:
-        """u, (K, *input_shape)."""
+        """Return the pseudo-inputs u, (K, *input_shape)."""
         return self.pseudo_logits.sigmoid()
 
     def log_prior(self, z: Tensor) -> Tensor:

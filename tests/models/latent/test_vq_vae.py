@@ -1,4 +1,4 @@
-"""Vector quantisation, its codebook and its prior."""
+"""VQ-VAE: codebook, prior and loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Trainer = Callable[..., L.Trainer]
 # -- codebook ------------------------------------------------------------------------------------
 
 
-def test_the_nearest_vector_is_taken() -> None:
+def test_quantization_selects_the_nearest_vector() -> None:
     book = VectorQuantizer(7, 3).double().eval()
     h = torch.randn(4, 5, 5, 3).double()
     quantized, indices = book(h)
@@ -30,7 +30,7 @@ def test_the_nearest_vector_is_taken() -> None:
     torch.testing.assert_close(quantized, book.vectors[expected])
 
 
-def test_vectors_are_the_running_means_of_theirs() -> None:
+def test_codebook_vectors_are_averages_of_their_assigned_vectors() -> None:
     book = VectorQuantizer(2, 2, decay=0.9, revive_below=0.0).double()
     book.started.fill_(True)
     book.vectors.copy_(torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
@@ -53,13 +53,13 @@ def test_dead_vectors_are_revived_from_the_batch() -> None:
     book.vectors.copy_(far)
     book.sums.copy_(far)
     h = torch.randn(50, 2)
-    book(h)  # counts of the far ones: 0.5, still alive
-    book(h)  # 0.25: dead
+    book(h)  # counts of the two far vectors: 0.5, not yet below the limit
+    book(h)  # 0.25: revived
     assert (book.vectors.abs() < 10).all()
     assert all(any(torch.equal(v, row) for row in h) for v in book.vectors[1:])
 
 
-def test_the_first_batch_sets_all_vectors_unless_a_checkpoint_did() -> None:
+def test_the_first_batch_initializes_the_vectors_unless_a_checkpoint_did() -> None:
     book = VectorQuantizer(4, 2, decay=1.0, revive_below=0.0)
     h = 50 + torch.randn(30, 2)
     book(h)
@@ -73,21 +73,22 @@ def test_the_first_batch_sets_all_vectors_unless_a_checkpoint_did() -> None:
 # -- prior ---------------------------------------------------------------------------------------
 
 
-def test_no_place_sees_itself_or_later_ones() -> None:
+def test_each_position_depends_on_earlier_positions_only() -> None:
     model = PixelCNN(5, 8, 2)
-    symbols = torch.randint(0, 5, (1, 4, 4))
-    before = model(symbols)
-    for place in range(16):
-        row, column = divmod(place, 4)
-        changed = symbols.clone()
+    indices = torch.randint(0, 5, (1, 4, 4))
+    before = model(indices)
+    for position in range(16):
+        row, column = divmod(position, 4)
+        changed = indices.clone()
         changed[0, row, column] = (changed[0, row, column] + 1) % 5
         after = model(changed).flatten(2)
-        assert torch.equal(after[..., : place + 1], before.flatten(2)[..., : place + 1])
-        if place < 15:  # and what follows does
-            assert not torch.equal(after[..., place + 1], before.flatten(2)[..., place + 1])
+        unchanged = position + 1
+        assert torch.equal(after[..., :unchanged], before.flatten(2)[..., :unchanged])
+        if position < 15:  # the next position does depend on it
+            assert not torch.equal(after[..., unchanged], before.flatten(2)[..., unchanged])
 
 
-def test_probabilities_of_all_grids_sum_to_one_and_samples_follow_them() -> None:
+def test_probabilities_of_all_grids_sum_to_one_and_match_the_samples() -> None:
     model = PixelCNN(2, 8, 1).double()
     with torch.no_grad():
         for p in model.parameters():
@@ -95,10 +96,10 @@ def test_probabilities_of_all_grids_sum_to_one_and_samples_follow_them() -> None
         grids = torch.tensor(list(itertools.product((0, 1), repeat=4))).view(16, 2, 2)
         p = model.log_prob(grids).exp()
     assert float(p.sum()) == pytest.approx(1, abs=1e-12)
-    drawn = model.sample(20_000, (2, 2), torch.Generator().manual_seed(0)).flatten(1)
-    share = torch.bincount(drawn @ torch.tensor([8, 4, 2, 1]), minlength=16) / 20_000
+    sampled = model.sample(20_000, (2, 2), torch.Generator().manual_seed(0)).flatten(1)
+    frequency = torch.bincount(sampled @ torch.tensor([8, 4, 2, 1]), minlength=16) / 20_000
     error = (p * (1 - p) / 20_000).sqrt()
-    assert ((share - p).abs() < 4.5 * error + 1e-4).all()
+    assert ((frequency - p).abs() < 4.5 * error + 1e-4).all()
 
 
 # -- the model -----------------------------------------------------------------------------------
@@ -109,13 +110,13 @@ def make(**options: object) -> VQVAE:
     return VQVAE((1, 8, 8), **(settings | options))  # type: ignore[arg-type]
 
 
-def test_the_gradient_passes_straight_through() -> None:
+def test_the_gradient_passes_straight_through_the_quantization() -> None:
     model = make().double()
     x = torch.rand(6, 1, 8, 8).double()
     h, quantized, _ = model.quantize(x)
-    straight = h + (quantized - h).detach()
-    torch.testing.assert_close(straight, quantized)
-    (gradient,) = torch.autograd.grad(straight.square().sum(), h)
+    straight_through = h + (quantized - h).detach()
+    torch.testing.assert_close(straight_through, quantized)
+    (gradient,) = torch.autograd.grad(straight_through.square().sum(), h)
     torch.testing.assert_close(gradient, 2 * quantized.detach())
 
 
@@ -125,10 +126,10 @@ def test_the_parts_of_the_loss() -> None:
     parts = model.step((x, None))
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["prior_nll"])
     torch.testing.assert_close(parts["loss"], parts["neg_elbo"] + 0.5 * parts["commitment"])
-    h, quantized, symbols = model.quantize(x)
+    h, quantized, indices = model.quantize(x)
     commitment = (h - quantized).square().sum() / 6
     torch.testing.assert_close(parts["commitment"], commitment)
-    torch.testing.assert_close(parts["prior_nll"], -model.prior.log_prob(symbols).mean())
+    torch.testing.assert_close(parts["prior_nll"], -model.prior.log_prob(indices).mean())
     parts["prior_nll"].backward()  # reaches the prior only
     assert all(p.grad is None for p in model.encoder.parameters())
     assert 1 <= parts["codes_used"] <= 8
@@ -139,32 +140,34 @@ def test_codes_are_grids_of_codebook_vectors() -> None:
     x = torch.rand(5, 1, 8, 8)
     z = model.encode(x)
     assert z.shape == (5, 2 * 2 * 4)
-    torch.testing.assert_close(z.view(5, 2, 2, 4), model.codebook.vectors[model.symbols(x)])
+    vectors = model.codebook.vectors[model.codebook_indices(x)]
+    torch.testing.assert_close(z.view(5, 2, 2, 4), vectors)
     assert model.reconstruct(x).shape == x.shape
     assert model.sample(3).shape == (3, 1, 8, 8)
     assert model.interpolate(x[:1], x[1:2], 4).shape == (4, 1, 1, 8, 8)
 
 
-def test_it_learns_digits_and_uses_its_codes(trainer: Trainer) -> None:
+def test_training_on_digits_uses_many_codes(trainer: Trainer) -> None:
     model = make(num_codes=32, hidden_dims=(32, 32), lr=3e-3, schedule="one_cycle")
     data = Digits(batch_size=64)
     trainer(max_epochs=60).fit(model, data)
     (metrics,) = trainer().test(model, data, verbose=False)
     used = metrics["test/codes_used"]
     assert used > 12
-    assert metrics["test/mse"] < 0.035  # four of 32 symbols; the mean image leaves 0.09
-    # four symbols of their entropy are what a prior costs that knows their frequencies alone
+    # four indices, each one of 32; the error of the mean image is 0.09
+    assert metrics["test/mse"] < 0.035
+    # a prior of independent positions, fitted to the frequencies, costs four times their entropy
     assert metrics["test/prior_nll"] < 4 * math.log(used) - 0.2
 
 
-def test_any_size_and_grey_levels() -> None:
+def test_any_image_size_and_number_of_gray_levels() -> None:
     model = VQVAE((3, 17, 30), 8, 4, (4, 8), likelihood="categorical", levels=4)
     x = torch.randint(0, 4, (2, 3, 17, 30)) / 3
     assert model.step((x, None))["loss"].isfinite()
     assert model.sample(2).shape == x.shape
 
 
-def test_settings_that_cannot_be() -> None:
+def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="num_codes must be at least 2"):
         VQVAE((1, 8, 8), 1)
     with pytest.raises(TypeError, match="latent_dim"):
