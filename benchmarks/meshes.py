@@ -87,7 +87,12 @@ def spread(values: list[float], digits: int = 3) -> str:
 
 def surface_net(inputs: str, dropout: float = 0.2) -> Callable[[Any], Any]:
     return lambda data: MeshClassifier(
-        data.num_classes, inputs=inputs, width=32, dropout=dropout, lr=3e-3, schedule="cosine"
+        data.num_classes,
+        input_features=inputs,
+        width=32,
+        dropout=dropout,
+        lr=3e-3,
+        schedule="cosine",
     )
 
 

@@ -257,7 +257,7 @@ def sheets() -> Any:
 
 def test_meshes_of_any_connectivity(sheets: Any) -> None:
     torch.manual_seed(0)
-    model = MeshClassifier(8, inputs="xyz", width=16, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=16, blocks=1)
     model.train()
     before = {name: value.clone() for name, value in sheets.to_dict().items() if name != "ptr"}
     y = model.logits(sheets).argmax(1)
@@ -285,7 +285,7 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
 
 def test_robustness_of_a_classifier_of_meshes(sheets: Any) -> None:
     torch.manual_seed(0)
-    model = MeshClassifier(8, inputs="xyz", width=16, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=16, blocks=1)
     batch = sheets.clone()
     batch.y = model.eval().logits(batch).argmax(1)
     batch.y[0] = (batch.y[0] + 1) % 8  # which it is wrong about
@@ -312,13 +312,13 @@ def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> N
     bare = sheets.clone()
     del bare.face
     with pytest.raises(InputError, match="needs meshes with faces"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), bare)
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), bare)
     bare = sheets.clone()
     del bare.y
     with pytest.raises(InputError, match="the meshes have no labels"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), bare)
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), bare)
     with pytest.raises(InputError, match="attacks what each mesh is, the data has 7 labels for 4"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), sheets, torch.zeros(7))
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), sheets, torch.zeros(7))
     with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*choose OnMeshes\(attack\)"):
         PGD(eps=0.1).on_batch(MeshClassifier(8, width=8, blocks=1), sheets)
     with pytest.raises(InputError, match="OnMeshes takes PyG batches: on tensors call PGD itself"):
@@ -371,7 +371,7 @@ def test_training_against_moved_points() -> None:
 def test_training_against_moved_vertices() -> None:
     torch.manual_seed(0)
     data = Isometric(samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
-    model = MeshClassifier(8, inputs="xyz", width=8, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=8, blocks=1)
     attack = OnMeshes(PGD(eps=0.02, norm="point", bounds=None, steps=2))
     trainer = L.Trainer(max_epochs=1, callbacks=[AdversarialTraining(attack)], **OPTIONS)
     trainer.fit(model, data)

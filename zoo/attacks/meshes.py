@@ -195,6 +195,6 @@ def scores_at(model: Any, mesh: Any, vertices: Tensor) -> Tensor:
     if vertices.requires_grad and not scores.requires_grad:
         raise InputError(
             f"{type(model).__name__} does not look at where the vertices are, only at what is "
-            "measured inside of the surface: attack a model with inputs=xyz"
+            "measured inside of the surface: attack a model with input_features=xyz"
         )
     return scores

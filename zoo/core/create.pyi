@@ -3,10 +3,14 @@
 from typing import Any, Literal, overload
 
 from zoo.core.task import Task
-from zoo.models.geometric.graphs import GraphAutoencoder, GraphClassifier, NodeClassifier
-from zoo.models.geometric.meshes import MeshClassifier, MeshSegmenter
-from zoo.models.geometric.point_clouds import PointClassifier, PointSegmenter
-from zoo.models.geometric.voxels import VoxelClassifier
+from zoo.models.geometric.graph_autoencoder import GraphAutoencoder
+from zoo.models.geometric.graph_classifier import GraphClassifier
+from zoo.models.geometric.mesh_classifier import MeshClassifier
+from zoo.models.geometric.mesh_segmenter import MeshSegmenter
+from zoo.models.geometric.node_classifier import NodeClassifier
+from zoo.models.geometric.point_classifier import PointClassifier
+from zoo.models.geometric.point_segmenter import PointSegmenter
+from zoo.models.geometric.voxel_classifier import VoxelClassifier
 from zoo.models.latent.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
 from zoo.models.latent.gan import GAN, ConditionalGAN
 from zoo.models.latent.iwae import IWAE
@@ -15,11 +19,12 @@ from zoo.models.latent.pca import PCA
 from zoo.models.latent.vae import VAE, BetaVAE, ConditionalVAE
 from zoo.models.latent.vamp_prior import VampPriorVAE
 from zoo.models.latent.vqvae import VQVAE
-from zoo.models.sequences.classification import SequenceClassifier
-from zoo.models.sequences.forecasting import DLinear, Forecaster
-from zoo.models.sequences.language import LanguageModel
-from zoo.models.sequences.translation import Translator
-from zoo.models.sequences.vision import VisionTransformer
+from zoo.models.sequences.dlinear import DLinear
+from zoo.models.sequences.forecaster import Forecaster
+from zoo.models.sequences.language_model import LanguageModel
+from zoo.models.sequences.sequence_classifier import SequenceClassifier
+from zoo.models.sequences.translator import Translator
+from zoo.models.sequences.vision_transformer import VisionTransformer
 from zoo.models.supervised.backbones import TorchvisionClassifier
 from zoo.models.supervised.cnn import CNN, ResNet
 from zoo.models.supervised.ensembles import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegressor

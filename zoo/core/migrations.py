@@ -42,7 +42,8 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
         "teleport": "teleport_probability",
     },
     "GraphClassifier": {"pool": "pooling"},
-    "MeshModel": {"times": "num_times"},
+    "MeshModel": {"inputs": "input_features", "times": "num_times"},
+    "PointModel": {"alignment": "orthogonality_weight"},
 }
 #: old prefix of a weight's name → new prefix
 WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema."}

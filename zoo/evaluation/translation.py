@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.evaluation.latent import Measurement
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.translator import Translator
 
 BATCH = 64  # sentences that are translated together
 

@@ -102,7 +102,7 @@ KINDS = {
         "NodeClassifier on Karate: 32 test nodes", ["PRBCD", "RandomFlips"],
     ),
     "meshes": (
-        ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
+        ["diffusion_net", "--model.input_features=xyz", "--model.width=8", "--model.blocks=1",
          "--data.samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
         ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
          "--target", "3"],

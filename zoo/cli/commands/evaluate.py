@@ -35,7 +35,7 @@ from zoo.evaluation.translation import translations
 from zoo.metrics.features import ClassifierFeatures, InceptionFeatures
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.samplers import SAMPLERS
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.translator import Translator
 
 CLASSIFIER_STEPS = 700
 

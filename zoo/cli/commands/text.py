@@ -12,8 +12,8 @@ from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError
 from zoo.functional.tokenization import UnknownSymbolError
-from zoo.models.sequences.language import LanguageModel
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.language_model import LanguageModel
+from zoo.models.sequences.translator import Translator
 
 
 def generate(args: list[str]) -> None:
@@ -42,7 +42,7 @@ def generate(args: list[str]) -> None:
     for number in range(options.samples):
         if number:
             print("\n" + "─" * 40)
-        pieces = model.write(options.prompt, options.tokens, generator=generator, **choice)
+        pieces = model.stream_text(options.prompt, options.tokens, generator=generator, **choice)
         try:
             first = next(pieces, "")
         except UnknownSymbolError as error:
