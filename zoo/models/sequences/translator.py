@@ -104,7 +104,14 @@ class Translator(SequenceModel):
         return load_tokenizer(source), load_tokenizer(target)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode sources, (B, S): returns the encoder's output (B, S, dim) and token mask (B, S)."""
+        """Encode sources.
+
+        Args:
+            x: token ids of the sources, padded with 0, (B, S).
+
+        Returns:
+            The encoder's output, (B, S, dim), and its mask, (B, S), True at tokens.
+        """
         token_mask = x != PAD_ID
         return self.encoder(self.embedding(x), token_mask), token_mask
 
