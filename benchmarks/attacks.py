@@ -46,9 +46,9 @@ from zoo.attacks import (
     PGD,
     CarliniWagner,
     DeepFool,
-    PenaltyAttack,
+    LBFGSAttack,
     Restarts,
-    TransferAttack,
+    SubstituteAttack,
     UniversalPerturbation,
     evaluate_robustness,
 )
@@ -106,14 +106,14 @@ def strength(seed: int) -> dict[str, float]:
         figures[attack.name] = accuracy(model, attack(model, x, y), y)
     universal = UniversalPerturbation(eps=EPS).fit(model, batches)
     figures["universal"] = accuracy(model, universal(model, x, y), y)
-    substitute = TransferAttack(attack=PGD(eps=EPS), seed=seed).fit(model, many)
+    substitute = SubstituteAttack(attack=PGD(eps=EPS), seed=seed).fit(model, many)
     figures["transfer"] = accuracy(model, substitute(model, x, y), y)
     x, y = x[:200], y[:200]
-    for nearest in (CarliniWagner(), PenaltyAttack(), DeepFool()):
+    for nearest in (CarliniWagner(), LBFGSAttack(), DeepFool()):
         found = nearest(model, x, y)
         figures[f"{nearest.name} success"] = 1 - accuracy(model, found, y)
         figures[nearest.name] = float((found - x).flatten(1).norm(dim=1).mean())
-    figures["ratio"] = figures["PenaltyAttack"] / figures["CarliniWagner"]
+    figures["ratio"] = figures["LBFGSAttack"] / figures["CarliniWagner"]
     return figures
 
 
@@ -137,8 +137,8 @@ def strengths() -> None:
     row("… under one universal perturbation, ε = 0.3, unseen images", "universal", "≤ 40 %")
     row("… under PGD on a substitute of 10,000 queries, ε = 0.3", "transfer", "≤ 50 %")
     row("nearest adversarial image, mean L2: Carlini and Wagner", "CarliniWagner", "–", False)
-    row("… PenaltyAttack", "PenaltyAttack", "–", False)
-    row("… PenaltyAttack over Carlini and Wagner", "ratio", "≤ 1.15", False)
+    row("… LBFGSAttack", "LBFGSAttack", "–", False)
+    row("… LBFGSAttack over Carlini and Wagner", "ratio", "≤ 1.15", False)
     row("… DeepFool", "DeepFool", "–", False)
     row("… success of Carlini and Wagner", "CarliniWagner success", "100 %")
 
@@ -235,7 +235,7 @@ def defended(seed: int, share: float) -> tuple[Curves, list[float]]:
     digits, curves = Digits(seed=seed), Curves()
     model = create_model("robust_cnn", input_shape=(1, 8, 8), num_classes=10)
     against = AdversarialTraining(
-        PGD(eps=0.15, steps=7), mix=share, eps_warmup=0.2, val_attack=PGD(eps=0.15)
+        PGD(eps=0.15, steps=7), adversarial_fraction=share, eps_warmup=0.2, val_attack=PGD(eps=0.15)
     )
     trainer = L.Trainer(
         max_epochs=40, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -245,7 +245,7 @@ def defended(seed: int, share: float) -> tuple[Curves, list[float]]:
     found = evaluate_robustness(
         model.eval(), [digits.evaluation_samples("test")], PGD(eps=0.15), BUDGETS
     )
-    return curves, list(found.accuracy["PGD"])
+    return curves, list(found.robust_accuracy["PGD"])
 
 
 def digits_training() -> None:

@@ -35,7 +35,7 @@ from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
 from zoo.attacks import PurifiedModel, jaccard_filter
-from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyFlips, RandomFlips
+from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyEdgeFlips, RandomEdgeFlips
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.core.quiet import silence_libraries
 from zoo.core.speed import keep_freed_memory
@@ -45,8 +45,8 @@ HEADER = ("test nodes right", "5 %", "10 %", "25 %", "runs", "command")
 BUDGETS = (0.05, 0.1, 0.25)
 SEEDS, EPOCHS = 3, 200
 KINDS: dict[str, Any] = {
-    "random pairs": RandomFlips,
-    "GreedyFlips": GreedyFlips,
+    "random pairs": RandomEdgeFlips,
+    "GreedyEdgeFlips": GreedyEdgeFlips,
     "GRBCD": GRBCD,
     "PRBCD": PRBCD,
 }
@@ -140,7 +140,7 @@ def training() -> None:
         before = [accuracy(plain, PRBCD(eps=eps)(plain, test)) for eps in BUDGETS]
         clean = accuracy(plain, test)
         for name, labels in (("known nodes", None), ("all nodes, own classes", classes)):
-            against = AdversarialTraining(attack, mix=0.5)
+            against = AdversarialTraining(attack, adversarial_fraction=0.5)
             model = train(Changed(classes=labels), seed, against)
             after = [accuracy(model, PRBCD(eps=eps)(model, test)) for eps in BUDGETS]
             regained = [(a - b) / (clean - b) for a, b in zip(after, before, strict=True)]

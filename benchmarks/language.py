@@ -81,7 +81,7 @@ def nanogpt(seed: int) -> tuple[float, float]:
     """Seconds of training, and the loss afterwards."""
     torch.manual_seed(seed)
     data = TinyShakespeare()
-    train = torch.tensor(data.codec.encode(data.parts["train"]))
+    train = torch.tensor(data.fitted_tokenizer.encode(data.split_texts["train"]))
     model = GPT(data.vocab_size)
     groups = [
         {"params": [p for p in model.parameters() if (p.ndim >= 2) == decayed], "weight_decay": d}

@@ -44,7 +44,7 @@ from zoo import PCA, MeshClassifier, MeshVAE, PointClassifier, VoxelClassifier
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.core.quiet import silence_libraries
 from zoo.core.speed import keep_freed_memory
-from zoo.functional.meshes import relative_stretch, sample_surface
+from zoo.functional.meshes import edge_length_distortion, sample_surface
 from zoo.functional.paths import linear_path
 
 Contestant = tuple[Callable[[int], Any], Callable[[Any], Any], int]  # data, model, epochs
@@ -248,9 +248,9 @@ class Ways:
         for name, way in ways(model, x0, x1).items():
             label = name if name == "vertices straight" else f"{name}, {kind}"
             values = self.by_shapes.setdefault(label, [])
-            values.append(relative_stretch(way, x0[0], x1[0], model.edges))
+            values.append(edge_length_distortion(way, x0[0], x1[0], model.edges))
             self.by_ends.setdefault(label, []).append(
-                relative_stretch(way, way[0], way[-1], model.edges)
+                edge_length_distortion(way, way[0], way[-1], model.edges)
             )
             if middle is not None:
                 apart = float((way[len(way) // 2] - middle).square().mean())

@@ -39,7 +39,7 @@ from zoo.attacks import (
     PointDropping,
     PurifiedModel,
     SmoothPGD,
-    UniversalSpectrum,
+    UniversalSpectralAttack,
     VoxelFlips,
     remove_outliers,
 )
@@ -131,7 +131,7 @@ def voxels(seed: int) -> Figures:
 
 
 def bodies(seed: int) -> Figures:
-    data = Articulated(samples=300, seed=seed)
+    data = Articulated(num_samples=300, seed=seed)
     L.seed_everything(seed, verbose=False)
     model = PointClassifier(4, width=8, lr=5e-3, schedule="cosine")
     model = fit(model, data, 10)
@@ -150,9 +150,9 @@ def bodies(seed: int) -> Figures:
     learn, classes = data.evaluation_samples("train")
     right = model.logits(learn).argmax(1) == classes
     learn, classes = learn[right][:24], classes[right][:24]
-    spectral = UniversalSpectrum(faces=data.faces).fit(model, learn, classes)
+    spectral = UniversalSpectralAttack(faces=data.faces).fit(model, learn, classes)
     found["… universal spectral attack, bodies that it was learned on: broken"] = 1 - accuracy(
-        model, spectral.learned, classes
+        model, spectral.training_shapes, classes
     )
     attacked = spectral(model, x, y)
     found["… universal spectral attack, unseen bodies: broken"] = 1 - accuracy(model, attacked, y)
@@ -171,7 +171,7 @@ def codes(seed: int) -> Figures:
     x, y = data.evaluation_samples("test")
     found = {"codes, CNN on digits: accuracy": accuracy(model, x, y)}
     for eps in (0.5, 1.0, 2.0):
-        attacked = LatentPGD(eps=eps, codes=vae)(model, x, y)
+        attacked = LatentPGD(eps=eps, autoencoder=vae)(model, x, y)
         found[f"… codes moved by {eps:g}"] = accuracy(model, attacked, y)
         length = float((attacked - x).flatten(1).norm(dim=1).mean())
         found[f"… codes moved by {eps:g}: mean L2 of the images"] = length

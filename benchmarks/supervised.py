@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from benchmarks.loop import elsewhere
 from benchmarks.timing import interleaved, record
-from datamodules import MNIST, BatchPlan, Digits, TensorLoader
+from datamodules import MNIST, Digits, DistributedBatchSampler, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
 from zoo.cli.main import main as command_line
@@ -203,8 +203,8 @@ def least_squares() -> None:
 
     def zoo() -> float:
         model = LinearRegression((COLUMNS,), 1).double()
-        plan = BatchPlan(ROWS, 10_000, shuffle=False)
-        loader = TensorLoader((x, y), plan, resident=False, num_workers=0)
+        sampler = DistributedBatchSampler(ROWS, 10_000, shuffle=False)
+        loader = TensorLoader((x, y), sampler, on_device=False, num_workers=0)
         trainer = L.Trainer(
             max_epochs=1, logger=False, accelerator="cpu", enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, precision="64-true",

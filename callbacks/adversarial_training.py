@@ -1,4 +1,4 @@
-"""Training and validation under attack, for any classifier."""
+"""Adversarial training, and validation under attack, for any classifier."""
 
 from __future__ import annotations
 
@@ -10,70 +10,71 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval, unpack_batch
-from zoo.attacks.combine import with_new_seed
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, RandomFGSM
+from zoo.attacks.wrappers import with_new_seed
 from zoo.core.classification import Classifier
-from zoo.core.report import print_rank_zero
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
 class AdversarialTraining(Callback):
-    """min_θ E max_{‖δ‖ ≤ ε} L(θ, x + δ, y): each batch is attacked before the model learns from it.
+    """Train on adversarial samples: min_θ E max_{‖δ‖ ≤ ε} L(θ, x + δ, y).
 
-    Validation and test add ``robust_accuracy``, the share that is right without the attack and
-    under it: checkpoints and early stopping can watch ``val/robust_accuracy``.
+    Each training batch is attacked before the optimization step. Validation and test add
+    ``robust_accuracy``, the fraction of samples classified correctly both without and under the
+    attack; checkpoints and early stopping can monitor ``val/robust_accuracy``.
 
-    Attacks see the model in evaluation mode, so that no running mean of a batch norm knows of them;
-    the model then learns from the attacked batch in training mode. They are computed without
-    autocast, by the unwrapped module: mixed precision, several processes and a compiled network
-    change nothing.
+    The attack runs with the model in evaluation mode, so the running statistics of batch norm
+    layers do not see its intermediate points; the training step on the attacked batch then runs in
+    training mode. The attack uses the unwrapped module without autocast, so it is the same under
+    mixed precision, in several processes and with a compiled network.
 
     Args:
-        attack: of training. It draws other random numbers in every step.
-        mix: share of the samples of a batch that are attacked, default 1; of graphs and meshes,
-            share of the batches.
-        eps_warmup: steps (≥ 1) or fraction of training (< 1) over which ε rises linearly from 0,
-            default 0.
-        every_n: attacks every n-th batch alone, default 1.
-        val_attack: of validation and test, default ``attack``.
+        attack: attack on the training batches; its seed changes in every step.
+        adversarial_fraction: fraction of each batch that is attacked, default 1; for graphs and
+            meshes, fraction of the batches that are attacked.
+        eps_warmup: steps (≥ 1) or fraction of training (< 1) over which ε increases linearly from
+            0, default 0.
+        every_n_batches: n, to attack only every n-th batch, default 1.
+        val_attack: attack in validation and test, default ``attack``.
 
     Raises:
-        ValueError: a mix outside [0, 1]; every_n below 1.
-        InputError: a model that is no classifier.
+        InputError: ``adversarial_fraction`` outside [0, 1]; ``every_n_batches`` below 1; negative
+            ``eps_warmup``; a model that is not a classifier.
 
     Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018.
     """
 
-    #: parts that ``learn`` adds to those of the module's own step
-    adds: ClassVar[tuple[str, ...]] = ()
+    #: metrics that ``adversarial_step`` adds to those of the module's own step
+    extra_metrics: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
         attack: Attack,
-        mix: float = 1.0,
+        adversarial_fraction: float = 1.0,
         eps_warmup: float = 0.0,
-        every_n: int = 1,
+        every_n_batches: int = 1,
         val_attack: Attack | None = None,
     ) -> None:
-        if not 0 <= mix <= 1:
-            raise ValueError(f"mix must be in [0, 1], got {mix}")
-        if every_n < 1:
-            raise ValueError(f"every_n must be at least 1, got {every_n}")
+        check_fraction(adversarial_fraction=adversarial_fraction)
+        check_non_negative(eps_warmup=eps_warmup)
+        check_at_least(1, every_n_batches=every_n_batches)
         self.attack, self.val_attack = attack, val_attack or attack
-        self.mix, self.eps_warmup, self.every_n = mix, eps_warmup, every_n
-        self._batches = 0
+        self.adversarial_fraction = adversarial_fraction
+        self.eps_warmup, self.every_n_batches = eps_warmup, every_n_batches
+        self._num_batches = 0  # training batches so far
 
-    # -- in the place of the module's own step ----------------------------------------------------
+    # -- replacement of the module's step ----------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, Classifier):
             raise InputError(
-                f"{type(self).__name__} needs a classifier, {type(pl_module).__name__} is none"
+                f"{type(self).__name__} requires a Classifier, got {type(pl_module).__name__}"
             )
         pl_module.step = partial(self._step, pl_module, pl_module.step)  # type: ignore[method-assign]
 
@@ -81,88 +82,106 @@ class AdversarialTraining(Callback):
         pl_module.__dict__.pop("step", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, error: Any) -> None:
-        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out then
+        self.teardown(trainer, pl_module, "fit")  # Lightning does not call it after an exception
 
     def _step(self, module: Classifier, step: Any, batch: Any) -> dict[str, Any]:
         if not module.training:
             return step(batch) | {"robust_accuracy": self.robust_accuracy(module, batch)}
-        number = self._batches
-        self._batches += 1
-        if number % self.every_n:
-            return step(batch) | dict.fromkeys(self.adds)
-        return self.learn(module, step, batch, self.current_attack(module.trainer, number))
+        index = self._num_batches
+        self._num_batches += 1
+        if index % self.every_n_batches:
+            return step(batch) | dict.fromkeys(self.extra_metrics)
+        attack = self.scheduled_attack(module.trainer, index)
+        return self.adversarial_step(module, step, batch, attack)
 
-    def current_attack(self, trainer: Trainer, number: int) -> Attack:
-        """The attack on the ``number``-th batch: random numbers of its own, ε as far as it rose."""
-        attack = with_new_seed(self.attack, 1 + number * trainer.world_size + trainer.global_rank)
+    def scheduled_attack(self, trainer: Trainer, batch_index: int) -> Attack:
+        """Return the attack on a training batch, with its own seed and the current ε."""
+        offset = 1 + batch_index * trainer.world_size + trainer.global_rank
+        attack = with_new_seed(self.attack, offset)
         if not self.eps_warmup:
             return attack
-        steps = self.eps_warmup
-        if steps < 1:
-            steps *= trainer.estimated_stepping_batches
-        share = min(1.0, (trainer.global_step + 1) / max(1.0, steps))
-        return attack.with_eps(share * attack_eps(attack))
+        warmup_steps = self.eps_warmup
+        if warmup_steps < 1:
+            warmup_steps *= trainer.estimated_stepping_batches
+        factor = min(1.0, (trainer.global_step + 1) / max(1.0, warmup_steps))
+        return attack.with_eps(factor * attack_eps(attack))
 
-    def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
-        """The step on what the attack makes of the batch."""
+    def adversarial_step(
+        self, module: Classifier, step: Any, batch: Any, attack: Attack
+    ) -> dict[str, Any]:
+        """Run the module's step on the attacked batch and return its loss and metrics.
+
+        Args:
+            module: the classifier.
+            step: its own step.
+            batch: training batch.
+            attack: attack with its seed and ε for this batch.
+        """
+        fraction = self.adversarial_fraction
         if not isinstance(batch, tuple | list):
-            due = math.floor(self._batches * self.mix) > math.floor((self._batches - 1) * self.mix)
-            return step(attack.on_batch(module, batch) if due else batch)
+            # spread the attacked batches evenly: one whenever count · fraction passes an integer
+            count = self._num_batches
+            is_due = math.floor(count * fraction) > math.floor((count - 1) * fraction)
+            return step(attack.perturb_batch(module, batch) if is_due else batch)
         x, y = batch
-        count = round(self.mix * len(x))
+        count = round(fraction * len(x))
         attacked = attack(module, x[:count], y[:count]).to(x) if count else x[:0]
         return step((torch.cat([attacked, x[count:]]), y))
 
     def robust_accuracy(self, module: Classifier, batch: Any) -> Tensor:
-        """Share of a batch that is right without and under the attack of validation."""
+        """Compute the fraction of a batch that is correct both without and under ``val_attack``."""
         with torch.no_grad():
-            right = self._right(module, batch)
-            attacked = self.val_attack.on_batch(module, batch)
-            return (right & self._right(module, attacked)).float().mean()
+            correct = self._is_correct(module, batch)
+            attacked = self.val_attack.perturb_batch(module, batch)
+            return (correct & self._is_correct(module, attacked)).float().mean()
 
     @staticmethod
-    def _right(module: Classifier, batch: Any) -> Tensor:
+    def _is_correct(module: Classifier, batch: Any) -> Tensor:
         scores, y = module.scores_and_labels(batch)
-        return module.probabilities(scores).argmax(1) == y  # of an ensemble, the members' mean
+        # the probabilities of an ensemble are the mean over its members
+        return module.probabilities(scores).argmax(1) == y
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self._batches}
+        return {"batches": self._num_batches}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._batches = state_dict["batches"]
+        self._num_batches = state_dict["batches"]
 
 
 def attack_eps(attack: Any) -> float:
-    """ε of an attack, or of the attack inside it.
+    """Return ε of an attack, or of the attack that it wraps.
 
     Raises:
-        InputError: it has none.
+        InputError: neither has an ε.
     """
     while not hasattr(attack, "eps"):
         inner = getattr(attack, "attack", None) or next(iter(getattr(attack, "attacks", ())), None)
         if inner is None:
-            raise InputError(f"{attack.name} has no eps that could rise: leave eps_warmup at 0")
+            raise InputError(f"{attack.name} has no eps to warm up: leave eps_warmup at 0")
         attack = inner
     return attack.eps
 
 
 class FastAdversarialTraining(AdversarialTraining):
-    """One gradient step of 1.25 ε from a random point of the ball, and a guard.
+    """Fast adversarial training: FGSM with a random start, and a guard against its failure.
 
-    Training on one step may suddenly learn to be blind to it, while several steps break everything:
-    catastrophic overfitting. After each epoch the guard attacks its first training samples with
-    ten steps of PGD; where accuracy there has fallen by more than ``fall`` from the best epoch's,
-    the weights of the epoch before come back and training ends, said so. Metrics: adds
-    ``train/robust_accuracy``, what the guard sees.
+    The failure is catastrophic overfitting: a model trained on single-step attacks suddenly becomes
+    robust to them, but loses all robustness to multi-step attacks. After each epoch the guard
+    attacks the first training samples of the epoch with PGD-10. If their accuracy is lower than
+    that of the best epoch by more than ``max_accuracy_drop``, the weights of the previous epoch are
+    restored, and training ends with a warning.
+
+    Metrics: adds ``train/robust_accuracy``, the accuracy under the guard's attack.
 
     Args:
-        eps: ε, in the units of x.
-        norm: default ``linf``.
-        step_size: default 1.25 ε.
-        fall: in accuracy, default 0.2.
-        guarded: samples that the guard attacks in each process, default 500, up to whole batches.
-        bounds: of samples, default (0, 1).
-        val_attack: default ten steps of PGD.
+        eps: radius ε, in the units of x.
+        norm: norm of the ball, default ``linf``.
+        step_size: step size of FGSM, default 1.25 ε.
+        max_accuracy_drop: largest drop in accuracy that the guard tolerates, default 0.2.
+        guard_samples: number of samples that the guard attacks in each process, default 500,
+            rounded up to whole batches.
+        bounds: bounds of the samples, default (0, 1).
+        val_attack: attack in validation and test, default PGD-10.
         **training: see :class:`AdversarialTraining`.
 
     Source: Wong et al., Fast is better than free, 2020, sections 4 and 5.
@@ -173,79 +192,81 @@ class FastAdversarialTraining(AdversarialTraining):
         eps: float,
         norm: str = "linf",
         step_size: float | None = None,
-        fall: float = 0.2,
-        guarded: int = 500,
+        max_accuracy_drop: float = 0.2,
+        guard_samples: int = 500,
         bounds: tuple[float, float] | None = (0.0, 1.0),
         val_attack: Attack | None = None,
         **training: Any,
     ) -> None:
         attack = RandomFGSM(eps=eps, norm=norm, step_size=step_size, bounds=bounds)
-        ten = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
-        super().__init__(attack, val_attack=val_attack or ten, **training)
-        self.fall, self.guarded, self._ten = fall, guarded, ten
-        self._best = 0.0
-        self._guarded: list[tuple[Tensor, Tensor]] = []
-        self._weights: dict[str, Tensor] = {}
+        pgd = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
+        super().__init__(attack, val_attack=val_attack or pgd, **training)
+        self.max_accuracy_drop, self.guard_samples = max_accuracy_drop, guard_samples
+        self._guard_attack = pgd
+        self._guard_batches: list[tuple[Tensor, Tensor]] = []
+        self._best_accuracy = 0.0
+        self._weights: dict[str, Tensor] = {}  # after the previous epoch
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if batch_idx == 0:
-            self._guarded = []
-        if sum(len(y) for _, y in self._guarded) < self.guarded:
-            self._guarded.append(unpack_batch(batch, type(self).__name__))
+            self._guard_batches = []
+        if sum(len(y) for _, y in self._guard_batches) < self.guard_samples:
+            self._guard_batches.append(unpack_batch(batch, type(self).__name__))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._guarded:  # resumed behind the last batch of an epoch
+        if not self._guard_batches:  # a run that was resumed after the last batch of an epoch
             return
-        right = []
-        with frozen_eval(pl_module), torch.no_grad():
-            for x, y in self._guarded:
-                found = self._ten(pl_module, x, y)
-                right.append(
-                    ScoreFunction(pl_module)(as_normal_tensor(found)).argmax(1)
-                    == as_normal_tensor(y)
-                )
-        local = torch.cat(right).float().mean()
-        accuracy = float(trainer.strategy.reduce(local, reduce_op="mean"))
+        accuracy = self._guard_accuracy(trainer, pl_module)
         pl_module.log("train/robust_accuracy", accuracy)
-        if self._weights and accuracy < self._best - self.fall:
+        if self._weights and accuracy < self._best_accuracy - self.max_accuracy_drop:
             pl_module.load_state_dict(self._weights)
             trainer.should_stop = True
-            print_rank_zero(
-                f"epoch {trainer.current_epoch}: accuracy under ten steps fell from "
-                f"{self._best:.3f} to {accuracy:.3f}, catastrophic overfitting; the weights of the "
-                "epoch before are back and training ends"
+            rank_zero_warn(
+                f"catastrophic overfitting in epoch {trainer.current_epoch}: accuracy under PGD-10 "
+                f"dropped from {self._best_accuracy:.3f} to {accuracy:.3f}; the weights of the "
+                "previous epoch are restored, and training ends"
             )
             return
-        self._best = max(self._best, accuracy)
+        self._best_accuracy = max(self._best_accuracy, accuracy)
         self._weights = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
 
+    def _guard_accuracy(self, trainer: Trainer, module: LightningModule) -> float:
+        """Compute the accuracy under the guard's attack, averaged over processes."""
+        correct = []
+        with frozen_eval(module), torch.no_grad():
+            for x, y in self._guard_batches:
+                x_adv = as_normal_tensor(self._guard_attack(module, x, y))
+                correct.append(ScoreFunction(module)(x_adv).argmax(1) == as_normal_tensor(y))
+        local = torch.cat(correct).float().mean()
+        return float(trainer.strategy.reduce(local, reduce_op="mean"))
+
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"best": self._best, "weights": self._weights}
+        return super().state_dict() | {"best": self._best_accuracy, "weights": self._weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self._best, self._weights = state_dict["best"], state_dict["weights"]
+        self._best_accuracy, self._weights = state_dict["best"], state_dict["weights"]
 
 
 class FreeAdversarialTraining(AdversarialTraining):
-    """One backward pass serves the weights and the perturbation: δ ← Π(δ + ε steepest(∇_δ L)).
+    """Free adversarial training: one backward pass updates both the weights and the perturbation.
 
-    Each batch is replayed ``replays`` times, with an optimiser's step each; δ goes on from one
-    replay and one batch to the next. A tenth of the epochs of ordinary training or fewer is
-    enough: an epoch here costs ``replays`` of them. The Trainer counts a step for each batch.
+    Each batch is replayed several times, with δ ← Π(δ + ε steepest(∇_δ L)) and an optimizer step in
+    every replay. δ is carried over from one replay, and one batch, to the next. An epoch costs
+    ``replays`` ordinary epochs, but training needs a tenth of the epochs or fewer. The Trainer
+    counts one step per batch.
 
     Args:
-        eps: ε, in the units of x.
-        norm: default ``linf``.
-        replays: default 8.
-        bounds: of samples, default (0, 1).
-        val_attack: default ten steps of PGD.
+        eps: radius ε, in the units of x.
+        norm: norm of the ball, default ``linf``.
+        replays: number of replays of each batch, default 8.
+        bounds: bounds of the samples, default (0, 1).
+        val_attack: attack in validation and test, default PGD-10.
 
     Raises:
-        ValueError: fewer than one replay.
-        InputError: gradients that are accumulated over batches.
+        InputError: fewer than one replay; gradient accumulation over several batches.
 
     Source: Shafahi et al., Adversarial training for free!, 2019, algorithm 1.
     """
@@ -258,17 +279,19 @@ class FreeAdversarialTraining(AdversarialTraining):
         bounds: tuple[float, float] | None = (0.0, 1.0),
         val_attack: Attack | None = None,
     ) -> None:
-        if replays < 1:
-            raise ValueError(f"replays must be at least 1, got {replays}")
-        ten = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
-        super().__init__(ten, val_attack=val_attack)
-        self.replays, self._ball = replays, ten
+        check_at_least(1, replays=replays)
+        pgd = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
+        super().__init__(pgd, val_attack=val_attack)
+        self.replays, self._ball = replays, pgd
         self._delta: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and trainer.accumulate_grad_batches != 1:
-            raise InputError("FreeAdversarialTraining: leave trainer.accumulate_grad_batches at 1")
+            raise InputError(
+                "FreeAdversarialTraining needs trainer.accumulate_grad_batches=1, got "
+                f"{trainer.accumulate_grad_batches}"
+            )
         pl_module.optimizer_step = partial(self._replay, pl_module.optimizer_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -280,13 +303,15 @@ class FreeAdversarialTraining(AdversarialTraining):
         for _ in range(self.replays):
             optimizer_step(*args, **kwargs)
 
-    def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
+    def adversarial_step(
+        self, module: Classifier, step: Any, batch: Any, attack: Attack
+    ) -> dict[str, Any]:
         x, y = unpack_batch(batch, type(self).__name__)
-        kept = self._delta
-        if kept is None or kept.shape[1:] != x.shape[1:] or len(kept) < len(x):
-            kept = torch.zeros_like(x)
-        delta = kept[: len(x)].to(x)
-        # inside the bounds, so that x + δ is a sample
+        delta = self._delta
+        if delta is None or delta.shape[1:] != x.shape[1:] or len(delta) < len(x):
+            delta = torch.zeros_like(x)
+        delta = delta[: len(x)].to(x)
+        # clip x + δ to the bounds
         self._delta = (self._ball.clip(x + delta) - x).detach().requires_grad_()
         return step((x + self._delta, y))
 
@@ -294,13 +319,15 @@ class FreeAdversarialTraining(AdversarialTraining):
         if self._delta is None or self._delta.grad is None:
             return
         ball = self._ball
-        moved = self._delta.detach() + ball.eps * steepest_direction(self._delta.grad, ball.norm)
-        self._delta = project_to_ball(moved, ball.eps, ball.norm)
+        delta = self._delta.detach() + ball.eps * steepest_direction(self._delta.grad, ball.norm)
+        self._delta = project_to_ball(delta, ball.eps, ball.norm)
 
 
 @dataclass(frozen=True)
 class Divergence(Goal):
-    """Away from what the model says without an attack: KL(p(x) ‖ p(x′)) rises.
+    """Goal of TRADES: maximize KL(p(x) ‖ p(x′)), the divergence from the clean prediction.
+
+    It has no threshold, so it is never reached.
 
     Args:
         clean: log p(x), (B, K).
@@ -308,58 +335,65 @@ class Divergence(Goal):
 
     clean: Tensor | None = None
 
-    def reached(self, scores: Tensor) -> Tensor:
+    def is_reached(self, scores: Tensor) -> Tensor:
         return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
 
     def loss(self, scores: Tensor, name: str) -> Tensor:
-        return divergence(self.clean, scores)
+        return kl_divergence(self.clean, scores)
 
 
-def divergence(clean: Any, scores: Tensor) -> Tensor:
-    """KL(p ‖ softmax(scores)) of each sample in nats, from log p, (B, K) → (B,)."""
-    return F.kl_div(scores.log_softmax(1), clean, reduction="none", log_target=True).sum(1)
+def kl_divergence(log_p: Any, scores: Tensor) -> Tensor:
+    """Compute KL(p ‖ softmax(scores)) of each sample in nats, (B, K), (B, K) → (B,)."""
+    return F.kl_div(scores.log_softmax(1), log_p, reduction="none", log_target=True).sum(1)
 
 
 class TRADES(AdversarialTraining):
-    """L(x, y) + β max_{‖x′−x‖ ≤ ε} KL(p(x) ‖ p(x′)): accuracy, and a smooth neighbourhood.
+    """TRADES: L(x, y) + β max_{‖x′−x‖ ≤ ε} KL(p(x) ‖ p(x′)), accuracy traded against smoothness.
 
     Args:
-        attack: a PGD, whose loss is KL(p(x) ‖ p(x′)) here, whatever it says.
-        beta: β, default 6.
-        **training: see :class:`AdversarialTraining`; ``mix`` must stay 1.
+        attack: PGD; its ``loss`` is ignored, as it maximizes KL(p(x) ‖ p(x′)).
+        beta: β, weight of the divergence, default 6.
+        **training: see :class:`AdversarialTraining`; ``adversarial_fraction`` must be 1.
 
-    Metrics: adds ``divergence``, the second term without β, nats.
+    Metrics: adds ``divergence``, the KL divergence without β, in nats.
 
     Raises:
-        InputError: scores of several members.
-        ValueError: a mix, or an attack that is no PGD.
+        InputError: ``adversarial_fraction`` is not 1; the attack is not PGD; the model has several
+            sets of scores per sample, such as an ensemble.
 
     Source: Zhang et al., Theoretically principled trade-off between robustness and accuracy, 2019,
     equation 5 and algorithm 1.
     """
 
-    adds = ("divergence",)
+    extra_metrics = ("divergence",)
 
     def __init__(self, attack: PGD, beta: float = 6.0, **training: Any) -> None:
         super().__init__(attack, **training)
-        if self.mix != 1.0:
-            raise ValueError("TRADES has the clean samples in its loss: leave mix at 1")
+        if self.adversarial_fraction != 1.0:
+            raise InputError(
+                f"TRADES needs adversarial_fraction=1, got {self.adversarial_fraction}: its loss "
+                "already includes the clean samples"
+            )
         if not isinstance(attack, PGD):
-            raise ValueError(f"TRADES needs a PGD, got {type(attack).__name__}")
+            raise InputError(f"TRADES needs a PGD attack, got {type(attack).__name__}")
         self.beta = beta
 
-    def learn(self, module: Classifier, step: Any, batch: Any, attack: Attack) -> dict[str, Any]:
+    def adversarial_step(
+        self, module: Classifier, step: Any, batch: Any, attack: Attack
+    ) -> dict[str, Any]:
         x, y = unpack_batch(batch, type(self).__name__)
         with frozen_eval(module):
             with torch.no_grad():
                 clean = module.logits(x).log_softmax(1)
-            found = attack.perturb(ScoreFunction(module, y), x, Divergence(y, None, clean)).detach()
+            goal = Divergence(y, None, clean)
+            x_adv = attack.perturb(ScoreFunction(module, y), x, goal).detach()
         scores = module.scores(x)
         if scores.ndim != 2:
             raise InputError(
-                f"TRADES needs one set of scores for a sample, {type(module).__name__} has "
-                f"{tuple(scores.shape[1:])}"
+                f"TRADES needs one set of scores per sample, got scores of shape "
+                f"{tuple(scores.shape)} from {type(module).__name__}"
             )
         parts = module.parts(scores, y)
-        apart = divergence(scores.log_softmax(1), module.logits(found.to(x))).mean()
-        return parts | {"loss": parts["loss"] + self.beta * apart, "divergence": apart}
+        divergence = kl_divergence(scores.log_softmax(1), module.logits(x_adv.to(x))).mean()
+        loss = parts["loss"] + self.beta * divergence
+        return parts | {"loss": loss, "divergence": divergence}

@@ -13,7 +13,7 @@ from callbacks.figures import FigureCallback, prediction_label, run_folder, writ
 from callbacks.latent import LatentFigure
 from zoo import plots
 from zoo.errors import InputError, check_at_least
-from zoo.functional.meshes import relative_stretch
+from zoo.functional.meshes import edge_length_distortion
 from zoo.functional.paths import linear_path
 from zoo.functional.voxels import voxel_faces
 
@@ -141,7 +141,7 @@ class ShapeInterpolation(LatentFigure):
 
     The paths are a straight line in space, a straight line between the latent codes, and the
     isometric path between the codes. Their ends are the two evaluation shapes that differ most.
-    A row's percentage is :func:`zoo.functional.meshes.relative_stretch`.
+    A row's percentage is :func:`zoo.functional.meshes.edge_length_distortion`.
 
     Args:
         num_samples: number of evaluation shapes to choose from, default 100.
@@ -177,7 +177,7 @@ class ShapeInterpolation(LatentFigure):
             "Isometric": model.interpolate(x0, x1, self.steps, "isometric")[:, 0],
         }
         labels = [
-            f"{name}: {relative_stretch(path, x0[0], x1[0], model.edges):.1%}"
+            f"{name}: {edge_length_distortion(path, x0[0], x1[0], model.edges):.1%}"
             for name, path in paths.items()
         ]
         rows = [model.to_images(path) for path in paths.values()]

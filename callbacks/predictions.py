@@ -116,8 +116,8 @@ class FittedCurve(PredictionFigure):
         grid = torch.linspace(low, high, 400, device=x.device, dtype=x.dtype)
         curve, band = _curve_and_band(model, grid.view(-1, *x.shape[1:]))
         truth = None
-        if hasattr(self.data, "truth"):
-            truth = torch.as_tensor(self.data.truth(grid.cpu().numpy()))
+        if hasattr(self.data, "ground_truth"):
+            truth = torch.as_tensor(self.data.ground_truth(grid.cpu().numpy()))
         return plots.fitted_curve(
             features[:, 0], target, prediction, grid.cpu(), curve, title, band, truth
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 from callbacks.figures import FigureCallback, evaluation_mode, run_folder, writes_files
 from zoo import plots
 from zoo.errors import InputError, check_at_least
-from zoo.functional.tokenization import UnknownSymbolError
+from zoo.functional.tokenization import UnknownTokenError
 from zoo.networks.attention import record_attention_weights
 from zoo.networks.position_encoding import position_embeddings
 from zoo.networks.sequence_network import SequenceNetwork
@@ -172,7 +172,7 @@ class TextSamples(Callback):
             return
         try:
             tokens = pl_module.tokenizer.encode(self.prompt)
-        except UnknownSymbolError as error:
+        except UnknownTokenError as error:
             raise InputError(f"TextSamples, prompt: {error}") from None
         if not 1 <= len(tokens) <= pl_module.length:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Data for the zoo's models: LightningDataModules that know nothing of models."""
+"""Data for the zoo's models: LightningDataModules that are independent of the models."""
 
 import lazy_loader
 

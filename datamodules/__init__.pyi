@@ -1,22 +1,24 @@
-"""Data for the zoo's models: LightningDataModules that know nothing of models."""
+"""Data for the zoo's models: LightningDataModules that are independent of the models."""
 
 from .articulated import Articulated as Articulated
 from .augment import Augmentation as Augmentation
 from .base import TensorDataModule as TensorDataModule
 from .body_parts import BodyParts as BodyParts
 from .csv_file import CSV as CSV
-from .folder import ImageFolder as ImageFolder
 from .graph_classification import GraphClassificationDataModule as GraphClassificationDataModule
 from .graph_csv import GraphCSV as GraphCSV
+from .image_folder import ImageFolder as ImageFolder
 from .images import CIFAR10 as CIFAR10
 from .images import MNIST as MNIST
 from .images import Digits as Digits
 from .images import FashionMNIST as FashionMNIST
+from .images import ImageDataModule as ImageDataModule
 from .isometric import Isometric as Isometric
 from .karate import Karate as Karate
 from .labeled_text import SST2 as SST2
 from .labeled_text import LabeledText as LabeledText
-from .loader import BatchPlan as BatchPlan
+from .loader import DistributedBatchSampler as DistributedBatchSampler
+from .loader import ResumableLoader as ResumableLoader
 from .loader import TensorLoader as TensorLoader
 from .mesh_folder import MeshFolder as MeshFolder
 from .mesh_sequence import MeshSequence as MeshSequence
@@ -24,8 +26,6 @@ from .meshes import MeshDataModule as MeshDataModule
 from .modelnet import ModelNet as ModelNet
 from .parallel_text import Multi30k as Multi30k
 from .parallel_text import ParallelText as ParallelText
-from .pictures import Anscombe as Anscombe
-from .pictures import Datasaurus as Datasaurus
 from .planetoid import Planetoid as Planetoid
 from .point_clouds import PointAugmentation as PointAugmentation
 from .point_clouds import PointDataModule as PointDataModule
@@ -37,6 +37,8 @@ from .series import ETTh1 as ETTh1
 from .series import Series as Series
 from .shapes import Shapes as Shapes
 from .single_graph import GraphDataModule as GraphDataModule
+from .summary_statistics import Anscombe as Anscombe
+from .summary_statistics import Datasaurus as Datasaurus
 from .tables import BreastCancer as BreastCancer
 from .tables import Diabetes as Diabetes
 from .tables import Iris as Iris

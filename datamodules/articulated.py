@@ -20,7 +20,8 @@ class Articulated(TemplateMeshDataModule):
     ``class_names``.
 
     Args:
-        samples: training poses, including validation, default 600; a third as many are for testing.
+        num_samples: training poses, including validation, default 600; a third as many are for
+            testing.
         noise: standard deviation of the joint angles around those of the movement, in radians,
             default 0.08.
         **data: see :class:`~datamodules.template_meshes.TemplateMeshDataModule`.
@@ -28,9 +29,9 @@ class Articulated(TemplateMeshDataModule):
 
     num_classes = len(MOVEMENTS)
 
-    def __init__(self, samples: int = 600, noise: float = 0.08, **data: Any) -> None:
+    def __init__(self, num_samples: int = 600, noise: float = 0.08, **data: Any) -> None:
         super().__init__(**data)
-        self.samples, self.noise = samples, noise
+        self.num_samples, self.noise = num_samples, noise
         self.class_names = list(MOVEMENTS)
 
     @property
@@ -40,7 +41,7 @@ class Articulated(TemplateMeshDataModule):
     def angles(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return joint angles in radians (N, 8) and indices of the movements (N,) of a split."""
         return sample_poses(
-            self.samples if train else self.samples // 3, self.noise, 2 * self.seed + train
+            self.num_samples if train else self.num_samples // 3, self.noise, 2 * self.seed + train
         )
 
     def meshes(self, train: bool) -> tuple[Tensor, Tensor]:

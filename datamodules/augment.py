@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of images, on the device they are on."""
+"""Random augmentation of batches of images, on the device they are on."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.errors import InputError, check_non_negative
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes to training images, drawn anew for every image and epoch.
+    """Random transformations of training images, sampled independently for each image and epoch.
 
-    The random numbers come from a CPU generator, so that they are the same on every device.
+    The random numbers come from a CPU generator, so they are the same on every device.
 
     Args:
-        flip: mirror left and right with probability ½.
-        crop: pad with zeros by this many pixels, then cut out at a random place: a shift by whole
-            pixels.
-        rotation: largest angle in degrees, either way.
-        zoom: largest relative change of size, either way: 0.1 is 0.9 to 1.1 times.
-        cutout: side of a square, in pixels, set to zero around a random centre (DeVries and
-            Taylor, 2017).
-        noise: standard deviation of Gaussian noise, in units of the pixel range; clipped to [0, 1].
+        flip: whether to mirror images horizontally with probability ½, default False.
+        crop: zero padding in pixels before a random crop to the original size, which shifts the
+            image by whole pixels; default 0.
+        rotation: largest rotation angle in degrees, in both directions; default 0.
+        zoom: largest relative change of size, in both directions: 0.1 scales images by a factor
+            between 0.9 and 1.1; default 0.
+        cutout: side in pixels of a square around a random center that is set to zero (DeVries and
+            Taylor, 2017), default 0.
+        noise: standard deviation of Gaussian noise on pixels in [0, 1], which are then clipped to
+            this range; default 0.
 
     Shapes: (B, C, H, W) → (B, C, H, W), float in [0, 1].
 
     Raises:
-        ValueError: a negative amount, or a zoom of 1 or more.
+        InputError: an argument is negative, or ``zoom`` is 1 or more.
     """
 
     flip: bool = False
@@ -41,34 +45,33 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for name in ("crop", "rotation", "zoom", "cutout", "noise"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"augment.{name} must not be negative, got {getattr(self, name)}")
+            check_non_negative(**{f"augment.{name}": getattr(self, name)})
         if self.zoom >= 1:
-            raise ValueError(f"augment.zoom must be below 1, got {self.zoom}")
+            raise InputError(f"augment.zoom must be below 1, got {self.zoom}")
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         if self.flip:
-            x = flip(x, generator)
+            x = random_flip(x, generator)
         if self.rotation or self.zoom:
-            x = rotate_and_zoom(x, self.rotation, self.zoom, generator)
+            x = random_rotation_and_zoom(x, self.rotation, self.zoom, generator)
         if self.crop:
-            x = crop(x, self.crop, generator)
+            x = random_crop(x, self.crop, generator)
         if self.cutout:
-            x = cutout(x, self.cutout, generator)
+            x = random_cutout(x, self.cutout, generator)
         if self.noise:
             noise = torch.randn(x.shape, generator=generator).to(x)
             x = (x + self.noise * noise).clamp(0, 1)
         return x
 
 
-def flip(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirrors half of the images, (B, C, H, W)."""
+def random_flip(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror each image (B, C, H, W) horizontally with probability ½."""
     mirrored = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored.to(x.device), x.flip(-1), x)
 
 
-def crop(x: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Shifts each image by up to ``padding`` pixels along both axes; zeros come in."""
+def random_crop(x: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+    """Shift each image (B, C, H, W) by up to ``padding`` pixels per axis, filling with zeros."""
     batch, _, height, width = x.shape
     offsets = torch.randint(0, 2 * padding + 1, (2, batch, 1), generator=generator).to(x.device)
     rows = offsets[0] + torch.arange(height, device=x.device)  # (B, H)
@@ -78,13 +81,22 @@ def crop(x: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return padded[images, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def rotate_and_zoom(x: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
-    """Turns and scales each image about its centre, bilinear; zeros come in."""
+def random_rotation_and_zoom(
+    x: Tensor, degrees: float, zoom: float, generator: torch.Generator
+) -> Tensor:
+    """Rotate and scale each image (B, C, H, W) about its center, bilinear, filling with zeros.
+
+    Args:
+        x: images.
+        degrees: largest rotation angle in degrees, in both directions.
+        zoom: largest relative change of size, in both directions.
+        generator: CPU generator of the angles and factors.
+    """
     height, width = x.shape[-2:]
     angle = (torch.rand(len(x), generator=generator) * 2 - 1) * math.radians(degrees)
     scale = 1 + (torch.rand(len(x), generator=generator) * 2 - 1) * zoom
     cos, sin, zero = angle.cos() / scale, angle.sin() / scale, torch.zeros(len(x))
-    # affine_grid's axes run over [−1, 1] whatever the sides: undo the aspect ratio
+    # both axes of affine_grid run over [−1, 1], so the rotation has to undo the aspect ratio
     top = torch.stack([cos, -sin * height / width, zero], dim=1)
     bottom = torch.stack([sin * width / height, cos, zero], dim=1)
     theta = torch.stack([top, bottom], dim=1).to(x)  # (B, 2, 3)
@@ -92,8 +104,8 @@ def rotate_and_zoom(x: Tensor, degrees: float, zoom: float, generator: torch.Gen
     return F.grid_sample(x, grid, align_corners=False)
 
 
-def cutout(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Sets one square of each image to zero; it may stick out over the edge."""
+def random_cutout(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Set a random square of each image (B, C, H, W) to zero; it may extend over the border."""
     batch, _, height, width = x.shape
     centers = torch.rand(2, batch, 1, generator=generator).to(x.device)
     corner_y = (centers[0] * height).floor() - side // 2

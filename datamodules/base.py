@@ -1,4 +1,4 @@
-"""TensorDataModule: a data set that is a pair of tensors, served fast to any Trainer."""
+"""TensorDataModule: data sets of aligned tensors, with reproducible splits and a fast loader."""
 
 from __future__ import annotations
 
@@ -10,89 +10,117 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.augment import Augmentation
-from datamodules.loader import Batch, BatchPlan, TensorLoader
-from zoo.errors import DataError
+from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader
+from zoo.errors import DataError, check_at_least, check_non_negative
 
-EVAL_BATCH = 512  # samples per evaluation batch: it changes the speed, not the figures
+EVAL_BATCH_SIZE = 512  # large evaluation batches are faster; the metrics do not depend on the size
 
 
 def default_root() -> str:
-    """Where data lies: the environment variable ``ZOO_DATA``, else ``data``."""
+    """Return the folder of the data: the environment variable ``ZOO_DATA``, else ``data``."""
     return os.environ.get("ZOO_DATA", "data")
 
 
 class TensorDataModule(LightningDataModule):
-    """Images and labels as two tensors, with splits, augmentation and a device-resident loader.
+    """A data set of aligned tensors, such as inputs and labels, whose batches are tuples.
 
-    A data set implements ``load(train)`` and the properties below; ``download`` where it has one.
-    Training batches are (x, y) with x float32 in [0, 1], (B, C, H, W), and y int64, (B,).
+    A data set implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
+    override ``split_indices``, and ``prepare_training`` and ``prepare_evaluation``, which turn
+    stored samples into the batches that models receive.
 
-    Properties that models ask for: ``input_shape``, ``num_classes``, ``levels``.
+    A data set with classes has ``num_classes`` and their ``class_names``.
 
     Args:
         batch_size: training samples per batch and process, default 128.
-        val_size: validation samples cut from the training split: a count (≥ 1) or a fraction
+        val_size: validation samples held out from the training split: a count (≥ 1) or a fraction
             (< 1), default 0.1.
-        seed: of the validation cut and of the order of batches, default 0.
-        augment: random changes to training images, default none.
+        seed: random seed of the validation split and of the order of batches, default 0.
         root: folder of the data, default the environment variable ``ZOO_DATA``, else ``data``.
-        drop_last: leaves out a last training batch that is not full, default no.
-        resident: whether the data lives on the training device; by default it does when it takes
-            less than half of the free memory there.
-        num_workers: processes that fetch batches when the data is not resident, default 2.
+        drop_last: whether to drop the last training batch if it is not full, default False.
+        on_device: whether to keep the data on the training device; by default it is kept there if
+            it takes less than half of the free memory.
+        num_workers: worker processes that read batches of data not kept on the device, default 2.
+
+    Raises:
+        InputError: an argument is out of range.
     """
 
     input_shape: tuple[int, ...]
     num_classes: int
-    #: value of a white pixel in what ``load`` returns
-    white = 255
-
-    @property
-    def levels(self) -> int:
-        """Grey levels of a pixel."""
-        return self.white + 1
 
     def __init__(
         self,
         batch_size: int = 128,
         val_size: float = 0.1,
         seed: int = 0,
-        augment: Augmentation | None = None,
         root: str | None = None,
         drop_last: bool = False,
-        resident: bool | None = None,
+        on_device: bool | None = None,
         num_workers: int = 2,
     ) -> None:
         super().__init__()
-        if val_size < 0:
-            raise ValueError(f"val_size must not be negative, got {val_size}")
+        check_at_least(1, batch_size=batch_size)
+        check_non_negative(val_size=val_size, num_workers=num_workers)
         self.batch_size = batch_size
         self.val_size = val_size
         self.seed = seed
-        self.augment = augment
         self.root = Path(root or default_root())
         self.drop_last = drop_last
-        self.resident = resident
+        self.on_device = on_device
         self.num_workers = num_workers
-        self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and the rows that belong
+        self._splits: dict[str, tuple[Batch, Tensor]] = {}  # tensors, and a split's indices in them
 
     def __str__(self) -> str:
-        # Lightning's own asks loaders for their length, and fails on ours
+        # LightningDataModule.__str__ would load all data to describe it
         return f"{type(self).__name__}()"
 
-    # -- what a data set provides ---------------------------------------------------------------
+    # -- what a data set implements -------------------------------------------------------------
 
     def download(self) -> None:
-        """Makes the files be there; called on one process per machine."""
+        """Download missing files; called by one process per machine."""
 
     def load(self, train: bool) -> Batch:
-        """The official training or test split: x uint8 (N, C, H, W), y int64 (N,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no load(train)")
+        """Return the tensors of the official training or test split, such as (x, y)."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement load(train)")
 
-    def rows(self, train: bool, samples: int) -> Tensor:
-        """Which of the ``samples`` that ``load(train)`` returns make up the split: all of them."""
-        return torch.arange(samples)
+    def split_indices(self, train: bool, num_samples: int) -> Tensor:
+        """Return the indices of the split's samples among those of ``load(train)``, default all.
+
+        Args:
+            train: whether the split is the training split or the test split.
+            num_samples: number of samples that ``load(train)`` returned.
+        """
+        return torch.arange(num_samples)
+
+    def prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return a training batch made from stored samples, by default as for evaluation.
+
+        Args:
+            batch: stored samples, on the training device.
+            generator: CPU generator whose seed depends only on the seed, epoch, batch and process.
+        """
+        return self.prepare_evaluation(batch, generator)
+
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return an evaluation batch made from stored samples, by default unchanged."""
+        return batch
+
+    @property
+    def is_training_random(self) -> bool:
+        """True if ``prepare_training`` uses its generator."""
+        return False
+
+    def make_sampler(
+        self, split: str, num_samples: int, **settings: Any
+    ) -> DistributedBatchSampler:
+        """Return the sampler of a split's batches.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            num_samples: number of samples in the split.
+            **settings: other arguments of :class:`~datamodules.loader.DistributedBatchSampler`.
+        """
+        return DistributedBatchSampler(num_samples, **settings)
 
     # -- Lightning ------------------------------------------------------------------------------
 
@@ -102,22 +130,12 @@ class TensorDataModule(LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
             tensors = self.load(train=True)
-            train, val = self._cut(self.rows(True, len(tensors[0])))
-            self._splits |= {"train": (tensors, train), "val": (tensors, val)}
+            indices = self.split_indices(True, len(tensors[0]))
+            train, val = hold_out(len(indices), self.val_size, self.seed)
+            self._splits |= {"train": (tensors, indices[train]), "val": (tensors, indices[val])}
         if stage in ("test", "predict", None) and "test" not in self._splits:
             tensors = self.load(train=False)
-            self._splits["test"] = tensors, self.rows(False, len(tensors[0]))
-
-    def _cut(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Training and validation rows of the training split, by the seed."""
-        samples = len(rows)
-        held_out = int(self.val_size if self.val_size >= 1 else round(self.val_size * samples))
-        if held_out >= samples:
-            raise DataError(
-                f"val_size={self.val_size} leaves nothing of {samples} training samples"
-            )
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed))
-        return rows[order[held_out:].sort().values], rows[order[:held_out].sort().values]
+            self._splits["test"] = tensors, self.split_indices(False, len(tensors[0]))
 
     def train_dataloader(self) -> TensorLoader:
         return self._loader("train")
@@ -134,18 +152,20 @@ class TensorDataModule(LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        if batch[0].device == device:  # the zoo's loader has put it there
+        if batch[0].device == device:  # TensorLoader has moved it
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    # -- access to the samples ------------------------------------------------------------------
+
     def split(self, name: str) -> Batch:
-        """The samples of ``train``, ``val`` or ``test`` as they are kept: pixels are uint8."""
-        tensors, rows = self._stored(name)
-        return tuple(t.index_select(0, rows) for t in tensors)
+        """Return the samples of ``train``, ``val`` or ``test`` as stored; pixels are uint8."""
+        tensors, indices = self._stored(name)
+        return tuple(t.index_select(0, indices) for t in tensors)
 
     def evaluation_samples(self, name: str) -> Batch:
-        """The samples of a split as evaluation batches bring them: pixels are floats in [0, 1]."""
-        return self._prepare_evaluation(self.split(name), torch.Generator())
+        """Return all samples of a split as in evaluation batches; pixels are floats in [0, 1]."""
+        return self.prepare_evaluation(self.split(name), torch.Generator())
 
     def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:
@@ -154,56 +174,73 @@ class TensorDataModule(LightningDataModule):
         return self._splits[name]
 
     def _loader(self, name: str) -> TensorLoader:
-        tensors, rows = self._stored(name)
-        training = name == "train"
+        tensors, indices = self._stored(name)
+        is_training = name == "train"
         trainer = self.trainer
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
-        plan = self.make_plan(
+        sampler = self.make_sampler(
             name,
-            samples=len(rows),
-            batch_size=self.batch_size if training else max(self.batch_size, EVAL_BATCH),
-            shuffle=training,
+            num_samples=len(indices),
+            batch_size=self.batch_size if is_training else max(self.batch_size, EVAL_BATCH_SIZE),
+            shuffle=is_training,
             seed=self.seed,
             drop_last=self.drop_last,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
-        resident = _fits(tensors, device) if self.resident is None else self.resident
-        prepare = self._prepare_training if training else self._prepare_evaluation
-        random = training and self.draws
         return TensorLoader(
-            tensors, plan, device, prepare, rows, resident, self.num_workers, random
+            tensors,
+            sampler,
+            device,
+            self.prepare_training if is_training else self.prepare_evaluation,
+            indices,
+            on_device=_fits(tensors, device) if self.on_device is None else self.on_device,
+            num_workers=self.num_workers,
+            is_random=is_training and self.is_training_random,
         )
 
-    def make_plan(self, split: str, samples: int, **settings: Any) -> BatchPlan:
-        """Which samples of a split make up which batch."""
-        return BatchPlan(samples, **settings)
 
-    @property
-    def draws(self) -> bool:
-        """Whether training batches are prepared with random numbers."""
-        return self.augment is not None
-
-    def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
-        x, *rest = self._prepare_evaluation(batch, generator)
-        return (self.augment(x, generator) if self.augment else x, *rest)
-
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
-        x, *rest = batch
-        return (to_float(x, self.white), *rest)
+# -- splits ----------------------------------------------------------------------------------------
 
 
-def to_float(x: Tensor, white: int) -> Tensor:
-    """Stored pixels as float32 in [0, 1]."""
-    return x.float().div_(white)
+def stage_splits(stage: str | None) -> tuple[str, ...]:
+    """Return the names of the splits that a stage of the Trainer uses; None means all stages."""
+    stages = {None: ("train", "val", "test"), "fit": ("train", "val"), "validate": ("val",)}
+    return stages.get(stage, ("test",))
+
+
+def split_count(size: float, num_samples: int) -> int:
+    """Return a split size, given as a count (≥ 1) or a fraction (< 1), as a number of samples."""
+    return int(size) if size >= 1 else round(size * num_samples)
+
+
+def hold_out(
+    num_samples: int, size: float, seed: int, argument: str = "val_size"
+) -> tuple[Tensor, Tensor]:
+    """Return the indices of the remaining and of the held-out samples, both sorted.
+
+    Args:
+        num_samples: number of samples.
+        size: samples to hold out: a count (≥ 1) or a fraction (< 1).
+        seed: random seed of the choice.
+        argument: name of the argument that gave ``size``, for the error message.
+
+    Raises:
+        DataError: no sample would remain.
+    """
+    count = split_count(size, num_samples)
+    if count >= num_samples:
+        raise DataError(f"{argument}={size:g} leaves none of {num_samples} samples for training")
+    order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(seed))
+    return order[count:].sort().values, order[:count].sort().values
 
 
 def _fits(tensors: Batch, device: torch.device) -> bool:
-    """Whether the data takes less than half of the device's free memory."""
+    """Return whether tensors take less than half of a device's free memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
     elif hasattr(os, "sysconf"):
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    else:  # Windows does not say; what was loaded is there
+    else:  # Windows has no sysconf, but the tensors were just loaded into its memory
         return True
     return sum(t.numel() * t.element_size() for t in tensors) < free / 2

@@ -14,7 +14,8 @@ class BodyParts(MeshDataModule):
     """A body in many poses, with the part of each vertex as its label, y (V,).
 
     Args:
-        samples: training poses, including validation, default 60; half as many are for testing.
+        num_samples: training poses, including validation, default 60; half as many are for
+            testing.
         noise: standard deviation of the joint angles around those of the movement, in radians,
             default 0.3.
         batch_size: training meshes per batch and process, default 4.
@@ -22,14 +23,14 @@ class BodyParts(MeshDataModule):
     """
 
     def __init__(
-        self, samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
+        self, num_samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
     ) -> None:
         super().__init__(batch_size=batch_size, **meshes)
-        self.samples, self.noise = samples, noise
+        self.num_samples, self.noise = num_samples, noise
         self.class_names = list(PARTS)
 
     def load(self, train: bool) -> list[Data]:
-        count = self.samples if train else self.samples // 2
+        count = self.num_samples if train else self.num_samples // 2
         angles, _ = sample_poses(count, self.noise, 2 * self.seed + train)
         body = build_body()
         return [Data(pos=pos, face=body.faces.T, y=body.parts) for pos in pose_body(angles)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -11,140 +11,148 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from zoo.errors import DataError
+from zoo.errors import DataError, check_choice
 
 ON_ERROR = ("stop", "skip")
 T = TypeVar("T")
 
 
 class ClassFolders:
-    """Three layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``; ``path/CLASS/…``; files
-    directly in ``path`` (no classes).
+    """A folder of the user's files, with or without class folders and official splits.
+
+    Layouts: ``path/train/CLASS/…`` with ``path/test/CLASS/…``; ``path/CLASS/…``; or files directly
+    in ``path``, which have no classes.
 
     Args:
         path: the folder.
-        suffixes: of the files that count, in lower case.
-        what: what they are, for errors.
-        on_error: what a file does that cannot be used: ``stop`` (default), or ``skip``, which names
-            it in a warning and goes on without it.
+        suffixes: file name suffixes to use, in lower case; other files are ignored.
+        noun: plural noun for the files in error messages, such as ``images``.
+        on_error: handling of a file that cannot be used: ``stop`` (default) with an error, or
+            ``skip`` it with a warning.
 
     Raises:
-        ValueError: unknown ``on_error``.
+        InputError: unknown ``on_error``.
     """
 
-    smallest = 3  # files of a split, at least
+    min_files = 3  # per split
 
     def __init__(
-        self, path: Path, suffixes: Collection[str], what: str, on_error: str = "stop"
+        self, path: Path, suffixes: Collection[str], noun: str, on_error: str = "stop"
     ) -> None:
-        if on_error not in ON_ERROR:
-            raise ValueError(f"unknown on_error {on_error!r}; choose from {', '.join(ON_ERROR)}")
-        self.path, self.suffixes, self.what = path, suffixes, what
+        check_choice("on_error", on_error, ON_ERROR)
+        self.path, self.suffixes, self.noun = path, suffixes, noun
         self.on_error = on_error
 
     @cached_property
     def class_names(self) -> list[str]:
-        """Names of the class folders, sorted; empty when files lie directly in ``path``."""
-        return sorted(self._folders(self.path / "train" if self.has_splits else self.path))
+        """Names of the class folders, sorted; empty if the files are directly in ``path``."""
+        return sorted(self._class_folders(self.path / "train" if self.has_splits else self.path))
 
     @property
     def has_splits(self) -> bool:
-        """Whether the folder says what is for training and what for test."""
+        """True if the folder has subfolders ``train`` and ``test``."""
         return (self.path / "train").is_dir() and (self.path / "test").is_dir()
 
-    def files(self, train: bool) -> list[Path]:
-        """The files of a split; all files, where the folder has none.
+    def list_files(self, train: bool) -> list[Path]:
+        """Return the files in a split's folder, or all files without split folders.
 
         Raises:
-            DataError: no such folder, too few files, classes that training lacks.
+            DataError: the folder does not exist or has too few files, or the test folder has
+                classes that the training folder lacks.
         """
         if not self.path.is_dir():
             raise DataError(f"there is no folder {self.path} (--data.path)")
         top = self.path / ("train" if train else "test") if self.has_splits else self.path
-        unknown = sorted(set(self._folders(top)) - set(self.class_names))
-        if unknown:
-            raise DataError(f"{top} has class folders that {self.path / 'train'} lacks: {unknown}")
+        extra = sorted(set(self._class_folders(top)) - set(self.class_names))
+        if extra:
+            raise DataError(
+                f"{top} has class folders that {self.path / 'train'} lacks: {', '.join(extra)}"
+            )
         folders = [top / name for name in self.class_names] if self.class_names else [top]
         files = [f for folder in folders if folder.is_dir() for f in sorted(folder.iterdir())]
-        files = [f for f in files if f.suffix.lower() in self.suffixes]
-        if len(files) < self.smallest:
+        files = [f for f in files if self._is_used(f)]
+        if len(files) < self.min_files:
             raise DataError(
-                f"{top} holds {len(files)} {self.what} ({', '.join(sorted(self.suffixes))}), "
-                f"directly or in class folders; at least {self.smallest} are needed"
+                f"{top} has {len(files)} {self.noun} ({', '.join(sorted(self.suffixes))}), "
+                f"counting those in class folders; at least {self.min_files} are needed"
             )
         return files
 
     def label(self, file: Path) -> int:
-        """Number of a file's class, 0 where there are none."""
+        """Return the class index of a file, 0 if there are no classes."""
         return self.class_names.index(file.parent.name) if self.class_names else 0
 
-    def rows(self, train: bool, samples: int, seed: int) -> Tensor:
-        """Which of the files of a split belong to it: all, or, where the folder has no splits, a
-        tenth drawn by the seed for test and the others for training."""
-        if self.has_splits:
-            return torch.arange(samples)
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-        held_out = max(1, samples // 10)
-        return (order[held_out:] if train else order[:held_out]).sort().values
+    def split_indices(self, train: bool, num_files: int, seed: int) -> Tensor:
+        """Return the indices of a split's files among those of ``list_files``, sorted.
 
-    def chosen(self, train: bool, seed: int, train_per_class: int | None = None) -> list[Path]:
-        """The files of a split, after ``rows``, or after so many of each class for training.
+        With split folders, these are all files; otherwise a tenth of the files, chosen by the
+        seed, is for testing and the remainder for training.
+        """
+        if self.has_splits:
+            return torch.arange(num_files)
+        order = torch.randperm(num_files, generator=torch.Generator().manual_seed(seed))
+        test = max(1, num_files // 10)
+        return (order[test:] if train else order[:test]).sort().values
+
+    def split_files(self, train: bool, seed: int, train_per_class: int | None = None) -> list[Path]:
+        """Return the files of the training or test split.
 
         Args:
-            train: which split.
-            seed: of the draw.
-            train_per_class: counts only where the folder has no splits of its own.
+            train: whether to return the training split or the test split.
+            seed: random seed of the split, if the folder has no split folders.
+            train_per_class: number of training files per class, if the folder has no split
+                folders; default None: nine tenths of all files.
 
         Raises:
-            DataError: see ``files`` and :func:`per_class`.
+            DataError: see ``list_files``; or a class has no more than ``train_per_class`` files.
         """
-        files = self.files(train)
+        files = self.list_files(train)
         if train_per_class is None or self.has_splits:
-            rows = self.rows(train, len(files), seed)
+            indices = self.split_indices(train, len(files), seed)
         else:
-            labels = torch.tensor([self.label(file) for file in files])
-            rows = per_class(labels, train_per_class, seed)[0 if train else 1]
-        return [files[row] for row in rows.tolist()]
+            indices = self._split_per_class(files, train_per_class, seed)[0 if train else 1]
+        return [files[i] for i in indices.tolist()]
 
-    def attempt(self, read: Callable[[], T]) -> T | None:
-        """What ``read()`` returns; None, and a warning, for a file that is to be skipped.
+    def read_or_skip(self, read: Callable[[], T]) -> T | None:
+        """Return the result of ``read()``, or None after a warning for a file that is skipped.
 
         Raises:
-            DataError: that of a file that stops all.
+            DataError: the file cannot be used, and ``on_error`` is ``stop``.
         """
         try:
             return read()
         except DataError as error:
             if self.on_error == "stop":
-                raise DataError(f"{error} (--data.on_error skip goes on without it)") from None
+                raise DataError(f"{error} (--data.on_error skip leaves out such files)") from None
             warnings.warn(f"left out: {error}", stacklevel=2)
             return None
 
-    def _folders(self, path: Path) -> list[str]:
-        """Folders in ``path`` that hold at least one such file."""
+    def _split_per_class(
+        self, files: Sequence[Path], count: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the indices of ``count`` random files per class, and of all others; sorted."""
+        labels = torch.tensor([self.label(file) for file in files])
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        chosen = []
+        for k in range(int(labels.max()) + 1):
+            members = order[labels[order] == k]
+            if len(members) <= count:
+                folder = self.path / self.class_names[k] if self.class_names else self.path
+                raise DataError(
+                    f"{folder} has {len(members)} {self.noun}: train_per_class={count} leaves none "
+                    "for testing"
+                )
+            chosen.append(members[:count])
+        train = torch.cat(chosen).sort().values
+        indices = torch.arange(len(labels))
+        return train, indices[~torch.isin(indices, train)]
+
+    def _class_folders(self, path: Path) -> list[str]:
+        """Return the names of the folders in ``path`` that contain at least one file to use."""
         if not path.is_dir():
             return []
         folders = [f for f in path.iterdir() if f.is_dir()]
-        return [
-            f.name for f in folders if any(p.suffix.lower() in self.suffixes for p in f.iterdir())
-        ]
+        return [f.name for f in folders if any(map(self._is_used, f.iterdir()))]
 
-
-def per_class(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """``count`` samples of each class, drawn by the seed, and all others; both sorted.
-
-    Raises:
-        DataError: a class has no more than ``count``.
-    """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    chosen = []
-    for k in range(int(labels.max()) + 1):
-        members = order[labels[order] == k]
-        if len(members) <= count:
-            raise DataError(
-                f"class {k} has {len(members)} samples: {count} for training leave none for test"
-            )
-        chosen.append(members[:count])
-    train = torch.cat(chosen).sort().values
-    everything = torch.arange(len(labels))
-    return train, everything[~torch.isin(everything, train)]
+    def _is_used(self, file: Path) -> bool:
+        return file.suffix.lower() in self.suffixes

@@ -1,8 +1,7 @@
-"""A user's own table."""
+"""CSV: the user's own table."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,38 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.files import number, read_table
-from datamodules.tables import Table, TableDataModule
-from zoo.errors import DataError
+from datamodules.files import parse_number, read_table
+from datamodules.tables import Array, Table, TableDataModule
+from zoo.errors import DataError, check_choice, suggest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
-POLICIES = ("impute", "drop", "error")
+ON_MISSING = ("impute", "drop", "stop")
 TASKS = ("auto", "regression", "classification")
-TYPOS = 0.05  # a column with fewer words than this among numbers is numbers with typing errors
+TYPO_FRACTION = 0.05  # a column with at most this fraction of words is numeric with typos
 MAX_CATEGORIES = 100
-
-Array = np.ndarray[Any, Any]
 
 
 class CSV(TableDataModule):
     """A table from a text file with a header: ``--data csv --data.path t.csv --data.target price``.
 
-    A column whose values are all numbers is one; any other is a category, and becomes one column
-    of 0 and 1 for each of its words but the first. ``?``, ``NA``, ``nan``, ``null``, ``none`` and
-    nothing at all are missing values.
+    A column is numeric if all its values are numbers. Any other column is categorical and is
+    encoded as one indicator (0 or 1) for each of its categories but the first. Empty cells, ``?``,
+    ``NA``, ``N/A``, ``nan``, ``null`` and ``none``, in upper or lower case, are missing values.
 
     Args:
-        path: the file; UTF-8, separated by commas, semicolons, tabs or bars.
-        target: column to predict, or several of numbers.
-        task: ``auto`` (default: numbers are regression, words are classes), ``regression`` or
-            ``classification``.
-        ignore: columns to leave out.
-        missing: ``impute`` (default: the training mean and a column that says so; for categories a
-            word of its own), ``drop`` (leaves such rows out) or ``error``.
+        path: UTF-8 file whose values are separated by commas, semicolons, tabs or vertical bars.
+        target: name of the column to predict, or a list of several numeric columns.
+        task: ``regression``, ``classification`` or ``auto`` (default): regression if the target
+            is numeric, otherwise classification.
+        ignore: names of columns to leave out, default none.
+        on_missing: handling of missing values: ``impute`` (default) the training mean and add an
+            indicator of missing values, or an extra category in categorical columns; ``drop`` the
+            row; ``stop`` with an error. A missing target is an error unless its row is dropped.
         **table: see :class:`~datamodules.tables.TableDataModule`.
 
     Raises:
-        DataError: names the file, line and column of what is wrong.
+        InputError: an argument is unknown or out of range.
+        DataError: the table cannot be used; the message names the file, line and column.
     """
 
     def __init__(
@@ -50,145 +49,161 @@ class CSV(TableDataModule):
         target: str | list[str],
         task: str = "auto",
         ignore: list[str] | None = None,
-        missing: str = "impute",
+        on_missing: str = "impute",
         **table: Any,
     ) -> None:
         super().__init__(**table)
-        if missing not in POLICIES:
-            raise ValueError(f"unknown missing {missing!r}; choose from {', '.join(POLICIES)}")
-        if task not in TASKS:
-            raise ValueError(f"unknown task {task!r}; choose from {', '.join(TASKS)}")
+        check_choice("on_missing", on_missing, ON_MISSING)
+        check_choice("task", task, TASKS)
         self.path = Path(path)
         self.targets = [target] if isinstance(target, str) else list(target)
         self.task = task
         self.ignore = list(ignore or [])
-        self.missing = missing
+        self.on_missing = on_missing
 
-    def table(self) -> Table:
+    def load_table(self) -> Table:
         names, lines, rows = self._read()
         for name in [*self.targets, *self.ignore]:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
-                raise DataError(f"{self.path} has no column {name!r}; {hint}")
+                hint = suggest(name, names) or f"; its columns are {', '.join(names)}"
+                raise DataError(f"{self.path} has no column {name!r}{hint}")
         columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
         used = [name for name in names if name not in self.ignore]
         keep = self._rows_to_keep({name: columns[name] for name in used}, lines)
         columns = {name: [columns[name][i] for i in keep] for name in used}
         lines = [lines[i] for i in keep]
-        y, classes = self._target(columns, lines)
-        parts = [
-            self._feature(name, columns[name], lines) for name in used if name not in self.targets
+        y, class_names = self._encode_targets(columns, lines)
+        features = [
+            self._encode_feature(name, columns[name], lines)
+            for name in used
+            if name not in self.targets
         ]
-        if not parts:
-            raise DataError(f"{self.path} has no columns beside the target")
-        x = np.concatenate([values for values, _ in parts], axis=1)
-        feature_names = [name for _, part in parts for name in part]
-        return Table(x, y, feature_names, classes, self.targets)
+        if not features:
+            raise DataError(
+                f"{self.path} has no columns other than the target: add a feature column"
+            )
+        x = np.concatenate([values for values, _ in features], axis=1)
+        feature_names = [name for _, encoded in features for name in encoded]
+        return Table(x, y, feature_names, class_names, self.targets)
 
-    def _numbers_note(self) -> str:
-        return f"{super()._numbers_note()}, or set --data.task classification"
+    def _regression_hint(self) -> str:
+        return f"{super()._regression_hint()}, or set --data.task classification"
 
     # -- reading --------------------------------------------------------------------------------
 
     def _read(self) -> tuple[list[str], list[int], list[list[str]]]:
-        """Header, line numbers, and the cells of all rows that are not empty."""
+        """Return the header, and the line numbers and cells of all rows that are not empty."""
         names, rows = read_table(self.path)
         rows = [(line, row) for line, row in rows if any(row)]
         if not rows:
-            raise DataError(f"{self.path} holds no rows under its header")
+            raise DataError(f"{self.path} has no rows below its header")
         return names, [line for line, _ in rows], [row for _, row in rows]
 
     def _rows_to_keep(self, columns: dict[str, list[str]], lines: list[int]) -> list[int]:
-        """Rows that stay, by the policy for missing values."""
+        """Return the indices of the rows that remain, depending on ``on_missing``."""
         keep = []
         for row, line in enumerate(lines):
-            gaps = [name for name, cells in columns.items() if _missing(cells[row])]
+            gaps = [name for name, cells in columns.items() if _is_missing(cells[row])]
             if not gaps:
                 keep.append(row)
                 continue
-            lost_target = any(name in self.targets for name in gaps)
-            if self.missing == "error" or (lost_target and self.missing == "impute"):
+            lacks_target = any(name in self.targets for name in gaps)
+            if self.on_missing == "stop" or (lacks_target and self.on_missing == "impute"):
                 raise DataError(
-                    f"{self.path}, line {line}: column {gaps[0]!r} is missing; "
-                    "--data.missing drop leaves such rows out"
+                    f"{self._location(gaps[0], line)}: the value is missing; fill it in, or leave "
+                    "out such rows with --data.on_missing drop"
                 )
-            if self.missing == "impute":
+            if self.on_missing == "impute":
                 keep.append(row)
         return keep
 
+    def _location(self, column: str, line: int | None = None) -> str:
+        where = "" if line is None else f", line {line}"
+        return f"{self.path}{where}, column {column!r}"
+
     # -- columns --------------------------------------------------------------------------------
 
-    def _numbers(self, name: str, cells: Sequence[str], lines: Sequence[int]) -> Array | None:
-        """A column as float64 with nan for missing values, or None where it holds words."""
-        values = [math.nan if _missing(cell) else number(cell) for cell in cells]
+    def _parse_numbers(self, name: str, cells: Sequence[str], lines: Sequence[int]) -> Array | None:
+        """Return a column as float64 with NaN for missing values, or None if it is categorical."""
+        values = [math.nan if _is_missing(cell) else parse_number(cell) for cell in cells]
         words = [i for i, value in enumerate(values) if value is None]
-        present = sum(not _missing(cell) for cell in cells)
+        present = sum(not _is_missing(cell) for cell in cells)
         if not present:
-            raise DataError(
-                f"{self.path}: column {name!r} holds no values; leave it out with "
-                f"--data.ignore '[{name}]'"
-            )
-        if len(words) > TYPOS * present:
+            raise DataError(f"{self._location(name)}: all values are missing; {_ignore(name)}")
+        if len(words) > TYPO_FRACTION * present:
             return None
         if words:
             raise DataError(
-                f"{self.path}, line {lines[words[0]]}: column {name!r} holds {cells[words[0]]!r}, "
-                "where all but a few values are numbers"
+                f"{self._location(name, lines[words[0]])}: {cells[words[0]]!r} is not a number, "
+                f"but nearly all other values are; correct it, or {_ignore(name)}"
             )
         array = np.array(values, dtype=np.float64)
         infinite = np.flatnonzero(np.isinf(array))
         if len(infinite):
-            raise DataError(f"{self.path}, line {lines[infinite[0]]}: column {name!r} is infinite")
+            raise DataError(
+                f"{self._location(name, lines[infinite[0]])}: the value is infinite; correct it, "
+                f"or {_ignore(name)}"
+            )
         return array
 
-    def _feature(
+    def _encode_feature(
         self, name: str, cells: Sequence[str], lines: Sequence[int]
     ) -> tuple[Array, list[str]]:
-        """What a column becomes, (N, columns), and their names."""
-        numbers = self._numbers(name, cells, lines)
+        """Return the encoding of a column, (N, features), and the names of the features."""
+        numbers = self._parse_numbers(name, cells, lines)
         if numbers is not None:
             gaps = np.isnan(numbers)
             if not gaps.any():
                 return numbers[:, None], [name]
             return np.stack([numbers, gaps.astype(float)], axis=1), [name, f"{name} missing"]
-        words = ["(missing)" if _missing(cell) else cell for cell in cells]
-        known = sorted(set(words))
-        if len(known) > MAX_CATEGORIES:
+        words = ["(missing)" if _is_missing(cell) else cell for cell in cells]
+        categories = sorted(set(words))
+        if len(categories) > MAX_CATEGORIES:
             raise DataError(
-                f"{self.path}: column {name!r} holds {len(known)} different words in {len(words)} "
-                f"rows; leave it out with --data.ignore '[{name}]'"
+                f"{self._location(name)}: {len(categories)} categories in {len(words)} rows are "
+                f"too many (at most {MAX_CATEGORIES}); {_ignore(name)}"
             )
-        one_hot = np.array([[float(word == k) for k in known[1:]] for word in words])
-        return one_hot.reshape(len(words), -1), [f"{name}={k}" for k in known[1:]]
+        indicators = np.array([[float(word == k) for k in categories[1:]] for word in words])
+        return indicators.reshape(len(words), -1), [f"{name}={k}" for k in categories[1:]]
 
-    def _target(
+    def _encode_targets(
         self, columns: dict[str, list[str]], lines: Sequence[int]
     ) -> tuple[Array, list[str]]:
-        """Numbers (N, T) and no classes, or indices (N,) and the classes."""
-        numbers = [self._numbers(name, columns[name], lines) for name in self.targets]
+        """Return numbers (N, T) and no class names, or class indices (N,) and class names."""
+        numbers = [self._parse_numbers(name, columns[name], lines) for name in self.targets]
         if self.task == "classification" or (self.task == "auto" and numbers[0] is None):
-            return self._classes(columns[self.targets[0]])
+            return self._encode_classes(columns[self.targets[0]])
         for name, values in zip(self.targets, numbers, strict=True):
             if values is None:
-                raise DataError(f"{self.path}: target {name!r} holds words, not numbers")
+                raise DataError(
+                    f"{self._location(name)}: a regression target must contain numbers, not words"
+                )
         return np.stack([values for values in numbers if values is not None], axis=1), []
 
-    def _classes(self, words: Sequence[str]) -> tuple[Array, list[str]]:
+    def _encode_classes(self, words: Sequence[str]) -> tuple[Array, list[str]]:
+        """Return class indices (N,) and the names of the classes, sorted as numbers or words."""
         if len(self.targets) > 1:
-            raise DataError(f"several targets ({', '.join(self.targets)}) must all be numbers")
-        known = sorted(set(words), key=lambda word: (number(word) or 0.0, word))
-        if len(known) == 1:
             raise DataError(
-                f"{self.path}: target {self.targets[0]!r} has one class only, {known[0]!r}"
+                f"{self.path}: several targets ({', '.join(self.targets)}) must all be numeric; "
+                "classification takes one target"
             )
-        if len(known) > max(MAX_CATEGORIES, len(words) // 10):
+        location = self._location(self.targets[0])
+        classes = sorted(set(words), key=lambda word: (parse_number(word) or 0.0, word))
+        if len(classes) == 1:
             raise DataError(
-                f"{self.path}: target {self.targets[0]!r} has {len(known)} different values in "
-                f"{len(words)} rows: too many for classes"
+                f"{location}: the target has only one class, {classes[0]!r}; at least 2 are needed"
             )
-        return np.array([known.index(word) for word in words]), known
+        if len(classes) > max(MAX_CATEGORIES, len(words) // 10):
+            raise DataError(
+                f"{location}: {len(classes)} different values in {len(words)} rows are too many "
+                "for classes; choose another target"
+            )
+        return np.array([classes.index(word) for word in words]), classes
 
 
-def _missing(cell: str) -> bool:
+def _is_missing(cell: str) -> bool:
     return cell.lower() in MISSING
+
+
+def _ignore(name: str) -> str:
+    return f"leave the column out with --data.ignore '[{name}]'"

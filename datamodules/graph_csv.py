@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from datamodules.files import number, read_table
+from datamodules.files import parse_number, read_table
 from datamodules.single_graph import SPLITS, GraphDataModule, split_masks
 from zoo.errors import DataError, InputError, check_fraction, unknown
 from zoo.functional.graphs import symmetrize_edges
@@ -113,7 +113,7 @@ class GraphCSV(GraphDataModule):
             return torch.eye(len(rows))
         features = []
         for line, cells in rows:
-            values = [number(cells[i]) for i in columns]
+            values = [parse_number(cells[i]) for i in columns]
             for i, value in zip(columns, values, strict=True):
                 if value is None or not math.isfinite(value):
                     found = repr(cells[i]) if cells[i] else "an empty cell"

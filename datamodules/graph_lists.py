@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from datamodules.loader import BatchPlan, PlannedLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader
 
 
 class GraphListDataModule(LightningDataModule):
@@ -58,7 +59,7 @@ class GraphListDataModule(LightningDataModule):
     def _loader(self, name: str) -> GraphLoader:
         trainer, training = self.trainer, name == "train"
         graphs = self.split(name)
-        plan = BatchPlan(
+        sampler = DistributedBatchSampler(
             len(graphs),
             self.batch_size if training else max(self.batch_size, self.eval_batch_size),
             shuffle=training,
@@ -68,30 +69,30 @@ class GraphListDataModule(LightningDataModule):
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         prepare = self.prepare_training if training else self.prepare_evaluation
-        return GraphLoader(graphs, plan, device, prepare, training)
+        return GraphLoader(graphs, sampler, device, prepare, training)
 
 
-class GraphLoader(PlannedLoader):
+class GraphLoader(ResumableLoader):
     """Loader of PyG batches from a list of graphs.
 
     Args:
-        graphs: the graphs to whose indices the plan refers.
-        plan, prepare, random: see :class:`~datamodules.loader.PlannedLoader`.
+        graphs: the graphs to whose indices the sampler refers.
+        sampler, prepare, is_random: see :class:`~datamodules.loader.ResumableLoader`.
         device: device of the batches.
     """
 
     def __init__(
         self,
         graphs: list[Data],
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         device: torch.device,
         prepare: Callable[[Any, torch.Generator], Any] | None = None,
-        random: bool = False,
+        is_random: bool = False,
     ) -> None:
-        super().__init__(plan, prepare, random)
+        super().__init__(sampler, prepare, is_random)
         self.graphs, self.device = graphs, device
 
-    def fetch(self) -> Iterator[Batch]:
-        for indices in self.sampler.batches()[self._next :]:
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        for indices in batches:
             graphs = [self.graphs[i] for i in indices.tolist()]
             yield Batch.from_data_list(graphs).to(self.device)

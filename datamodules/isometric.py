@@ -37,7 +37,8 @@ class Isometric(MeshDataModule):
     Properties for models: ``num_classes``; for figures: ``class_names``.
 
     Args:
-        samples: training sheets, including validation, default 160; half as many are for testing.
+        num_samples: training sheets, including validation, default 160; half as many are for
+            testing.
         subdivisions: mesh squares along each side of a cell of the outline, default 2.
         test_poses: poses of the test sheets, ``folded`` (default) or ``rolled``.
         eigenpairs: number of eigenpairs of the Laplacian, default 32.
@@ -51,7 +52,7 @@ class Isometric(MeshDataModule):
 
     def __init__(
         self,
-        samples: int = 160,
+        num_samples: int = 160,
         subdivisions: int = 2,
         test_poses: str = "folded",
         eigenpairs: int = 32,
@@ -61,7 +62,7 @@ class Isometric(MeshDataModule):
         super().__init__(eigenpairs=eigenpairs, rotate=rotate, **meshes)
         check_at_least(1, subdivisions=subdivisions)
         check_choice("test_poses", test_poses, POSES)
-        self.samples, self.subdivisions, self.test_poses = samples, subdivisions, test_poses
+        self.num_samples, self.subdivisions, self.test_poses = num_samples, subdivisions, test_poses
         self.class_names = list(OUTLINES)
 
     def load(self, train: bool) -> list[Data]:
@@ -69,7 +70,7 @@ class Isometric(MeshDataModule):
         sheets = [make_sheet(outline, self.subdivisions) for outline in OUTLINES.values()]
         pose = roll if train or self.test_poses == "rolled" else fold
         meshes = []
-        for i in range(self.samples if train else self.samples // 2):
+        for i in range(self.num_samples if train else self.num_samples // 2):
             label = i % len(sheets)
             flat, faces = sheets[label]
             pos = pose(flat, generator)

@@ -1,7 +1,8 @@
-"""A loader that slices tensors: on the training device, sharded by itself, resumable in mid-epoch.
+"""Loaders that slice tensors: on the training device, split among processes, resumable mid-epoch.
 
-``torch.utils.data.DataLoader`` fetches samples one by one and collates them, which on small data
-costs many times the model. Here an epoch is one permutation and a batch is one indexing operation.
+``torch.utils.data.DataLoader`` fetches and collates samples one by one, which on small data takes
+many times longer than the model. Here an epoch is one permutation, and a batch is one indexing
+operation.
 """
 
 from __future__ import annotations
@@ -13,41 +14,42 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from zoo.errors import DataError
+from zoo.errors import DataError, check_at_least
 
 Batch = tuple[Tensor, ...]
 Prepare = Callable[[Batch, torch.Generator], Batch]
 
 
-class BatchPlan:
-    """Which samples make up which batch of which epoch, on which process.
+class DistributedBatchSampler:
+    """Index tensors of one process's batches in the current epoch.
 
-    The same numbers give the same batches on every machine: the permutation of an epoch depends on
-    ``seed`` and the epoch's number alone.
+    The permutation of an epoch depends only on ``seed`` and the epoch's number, so the batches are
+    the same on every machine.
 
-    Training (``shuffle=True``): a global batch of ``batch_size · world_size`` samples is dealt out
-    to the processes in turn, so that every process makes the same number of equally large steps and
-    no sample comes twice; at most ``world_size − 1`` samples of an epoch are left out.
+    Training (``shuffle=True``): the samples of a global batch, ``batch_size · world_size`` of them,
+    are dealt out to the processes in turn. All processes take equally many steps with equally large
+    batches, and no sample is used twice; up to ``world_size − 1`` samples of an epoch are left out.
 
-    Evaluation (``shuffle=False``): every sample comes exactly once on exactly one process, in
-    equally many batches on each.
+    Evaluation (``shuffle=False``): every sample is in exactly one batch of exactly one process, and
+    all processes have equally many batches.
 
     Args:
-        samples: how many there are.
+        num_samples: number of samples.
         batch_size: samples per batch and process.
-        shuffle: see above.
-        seed: of the permutations, default 0.
-        drop_last: leaves out a last training batch that is not full, default no.
-        rank: number of this process, default 0.
+        shuffle: whether to permute the samples in each epoch, for training; see above.
+        seed: random seed of the permutations, default 0.
+        drop_last: whether to drop the last training batch if it is not full, default False.
+        rank: index of this process, default 0.
         world_size: number of processes, default 1.
 
     Raises:
-        DataError: fewer samples than processes, or none left after ``drop_last``.
+        InputError: ``batch_size`` is below 1.
+        DataError: there are fewer samples than processes, or ``drop_last`` leaves no batch.
     """
 
     def __init__(
         self,
-        samples: int,
+        num_samples: int,
         batch_size: int,
         shuffle: bool,
         seed: int = 0,
@@ -55,104 +57,108 @@ class BatchPlan:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size must be at least 1, got {batch_size}")
-        if samples < world_size:
-            raise DataError(f"{samples} samples cannot be shared out to {world_size} processes")
-        self.samples, self.batch_size, self.shuffle, self.seed = samples, batch_size, shuffle, seed
-        self.drop_last, self.rank, self.world_size = drop_last, rank, world_size
+        check_at_least(1, batch_size=batch_size)
+        if num_samples < world_size:
+            raise DataError(
+                f"{num_samples} samples cannot be split among {world_size} processes: "
+                "use fewer processes"
+            )
+        self.num_samples, self.batch_size = num_samples, batch_size
+        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.rank, self.world_size = rank, world_size
         self.epoch = 0
         if len(self) == 0:
             raise DataError(
-                f"{samples} samples make no full batch of {batch_size} on each of {world_size} "
-                "process(es): lower batch_size or leave drop_last off"
+                f"{num_samples} samples do not fill a batch of {batch_size} on each of "
+                f"{world_size} process(es): lower batch_size or set drop_last to false"
             )
 
     def __len__(self) -> int:
-        full, rest = divmod(self.samples, self.batch_size * self.world_size)
+        full, rest = divmod(self.num_samples, self.batch_size * self.world_size)
         if not self.shuffle:
             return full + (rest > 0)
         return full + (rest >= self.world_size and not self.drop_last)
 
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self._training_batches() if self.shuffle else self._evaluation_batches())
+
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the number of the epoch; Lightning calls this before each epoch."""
         self.epoch = epoch
 
-    def batches(self) -> list[Tensor]:
-        """Indices of this process's batches in the current epoch."""
-        if self.shuffle:
-            return self._training_batches()
-        indices = torch.arange(self.samples)
-        if self.world_size == 1:
-            return list(indices.split(self.batch_size))
-        # sizes differ by one at most, so that no process is left without a batch
-        return list(indices.tensor_split(len(self) * self.world_size))[self.rank :: self.world_size]
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The samples of a training epoch, in the order in which batches are cut from them."""
-        return torch.randperm(self.samples, generator=generator)
+    def make_order(self, generator: torch.Generator) -> Tensor:
+        """Return the sample indices of a training epoch, in the order that batches are cut from."""
+        return torch.randperm(self.num_samples, generator=generator)
 
     def _training_batches(self) -> list[Tensor]:
-        order = self.order(torch.Generator().manual_seed(hash_seed(self.seed, self.epoch)))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+        order = self.make_order(generator)
         batches = []
         for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
             even = len(batch) - len(batch) % self.world_size
             batches.append(batch[:even][self.rank :: self.world_size])
         return batches
 
+    def _evaluation_batches(self) -> Sequence[Tensor]:
+        indices = torch.arange(self.num_samples)
+        if self.world_size == 1:
+            return indices.split(self.batch_size)
+        # sizes differ by at most one, so that every process gets a batch in every step
+        batches = indices.tensor_split(len(self) * self.world_size)
+        return batches[self.rank :: self.world_size]
 
-class PlannedLoader:
-    """Batches in the order of a plan, ready for a model; knows where in the epoch it is.
 
-    Iterating starts at the current epoch of the plan, in the middle of it after
-    ``load_state_dict``; each complete pass moves on to the next epoch. A pass over evaluation data
-    always starts at its first batch. Lightning sees ``sampler`` (to set the epoch) and
-    ``state_dict``/``load_state_dict`` (to checkpoint the position).
+class ResumableLoader:
+    """Iterates over prepared batches and can resume in the middle of an epoch.
 
-    A subclass implements ``fetch``.
+    Iteration starts at the sampler's current epoch: at its first batch or, after
+    ``load_state_dict``, at the next batch due. Each complete pass advances to the next epoch.
+    A pass over evaluation data always starts at the first batch.
+
+    Lightning uses ``sampler`` to set the epoch, and ``state_dict`` and ``load_state_dict`` to save
+    the position in a checkpoint. A subclass implements ``load_batches``.
 
     Args:
-        plan: which samples make up which batch.
-        prepare: ``(batch, generator) → batch``: what is done to each batch. The generator (CPU)
-            depends on seed, epoch, batch and process alone.
-        random: whether ``prepare`` draws from its generator, default yes.
+        sampler: indices of the samples in each batch.
+        prepare: function (batch, generator) → batch that is applied to each batch, default none.
+            The CPU generator's seed depends only on the seed, epoch, batch and process.
+        is_random: whether ``prepare`` uses its generator, default True.
     """
 
     def __init__(
         self,
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         prepare: Callable[[Any, torch.Generator], Any] | None = None,
-        random: bool = True,
+        is_random: bool = True,
     ) -> None:
-        self.sampler = plan
-        self.batch_sampler = None  # Lightning asks for it beside ``sampler``
+        self.sampler = sampler
+        self.batch_sampler = None  # Lightning reads this attribute as well as ``sampler``
         self.prepare = prepare
-        self.random = random
-        self._next, self._epoch = 0, plan.epoch  # the next batch, and the epoch it belongs to
+        self.is_random = is_random
+        self._next, self._epoch = 0, sampler.epoch  # the next batch, and the epoch it belongs to
 
-    def fetch(self) -> Iterator[Any]:
-        """The batches of the epoch from ``self._next`` on."""
-        raise NotImplementedError(f"{type(self).__name__} has no fetch()")
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Any]:
+        """Yield the batches with these sample indices, before preparation."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement load_batches()")
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Any]:
-        # a pass that was cut short (limit_train_batches, a sanity check) is not taken up again
-        if self._next >= len(self) or self._epoch != self.sampler.epoch or not self.sampler.shuffle:
+        sampler = self.sampler
+        # a pass that was cut short, by limit_train_batches or a sanity check, is not continued
+        if self._next >= len(self) or self._epoch != sampler.epoch or not sampler.shuffle:
             self._next = 0
-        self._epoch = self.sampler.epoch
+        self._epoch = sampler.epoch
         generator = torch.Generator()
-        for batch in self.fetch():
+        for batch in self.load_batches(list(sampler)[self._next :]):
             position, self._next = self._next, self._next + 1
-            if self.random:
-                plan = self.sampler
-                generator.manual_seed(hash_seed(plan.seed, plan.epoch, position, plan.rank))
-            if self.prepare is not None:
-                batch = self.prepare(batch, generator)
-            yield batch
-        self.sampler.epoch += 1
-        self._next, self._epoch = 0, self.sampler.epoch
+            if self.is_random:
+                seed = derive_seed(sampler.seed, sampler.epoch, position, sampler.rank)
+                generator.manual_seed(seed)
+            yield batch if self.prepare is None else self.prepare(batch, generator)
+        sampler.epoch += 1
+        self._next, self._epoch = 0, sampler.epoch
 
     def state_dict(self) -> dict[str, int]:
         return {"epoch": self.sampler.epoch, "next": self._next}
@@ -162,70 +168,78 @@ class PlannedLoader:
         self._epoch = self.sampler.epoch
 
 
-class TensorLoader(PlannedLoader):
-    """Batches of aligned tensors, tuples, on the device.
+class TensorLoader(ResumableLoader):
+    """Batches of aligned tensors, as tuples on a device.
 
     Args:
-        tensors: equal first dimensions; kept as they are (uint8 stays uint8).
-        plan, prepare, random: see :class:`PlannedLoader`; ``prepare`` works on the device.
-        device: where batches are wanted, default the CPU.
-        rows: of the tensors that the plan's numbers stand for, default all.
-        resident: True (default) moves those rows to the device once; False leaves the tensors
-            where they are, memory-mapped maybe, and lets ``num_workers`` processes fetch batches.
-        num_workers: of the ``DataLoader`` that serves when not resident, default 2.
+        tensors: tensors of equal first dimension; they keep their types (uint8 stays uint8).
+        sampler: indices of the samples in each batch, see :class:`DistributedBatchSampler`.
+        device: device of the batches, default the CPU.
+        prepare: function applied to each batch on the device, see :class:`ResumableLoader`.
+        indices: rows of ``tensors`` that the sampler's indices refer to, default all rows.
+        on_device: True (default) moves these rows to the device once; False leaves the tensors
+            where they are, possibly memory-mapped on disk, and reads batches in worker processes.
+        num_workers: number of worker processes where ``on_device`` is False, default 2.
+        is_random: whether ``prepare`` uses its generator, default True.
+
+    Raises:
+        ValueError: the tensors, or the sampler and the rows, differ in their number of samples.
     """
 
     def __init__(
         self,
         tensors: Sequence[Tensor],
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         device: torch.device | str = "cpu",
         prepare: Prepare | None = None,
-        rows: Tensor | None = None,
-        resident: bool = True,
+        indices: Tensor | None = None,
+        on_device: bool = True,
         num_workers: int = 2,
-        random: bool = True,
+        is_random: bool = True,
     ) -> None:
-        super().__init__(plan, prepare, random)
-        lengths = {len(t) for t in tensors}
-        if len(lengths) != 1:
-            raise DataError(f"tensors of {sorted(lengths)} samples do not belong together")
-        self.rows = torch.arange(lengths.pop()) if rows is None else rows
-        if len(self.rows) != plan.samples:
-            raise DataError(f"{len(self.rows)} samples, but a plan for {plan.samples}")
+        super().__init__(sampler, prepare, is_random)
+        counts = {len(t) for t in tensors}
+        if len(counts) != 1:
+            raise ValueError(f"tensors must have equally many samples, got {sorted(counts)}")
+        self.indices = torch.arange(counts.pop()) if indices is None else indices
+        if len(self.indices) != sampler.num_samples:
+            raise ValueError(
+                f"the sampler is for {sampler.num_samples} samples, got {len(self.indices)}"
+            )
         self.device = torch.device(device)
         self.tensors = tuple(tensors)
-        if resident:
-            self.tensors = tuple(t.index_select(0, self.rows).to(self.device) for t in tensors)
-        self._streams = None if resident else self._make_streams(num_workers)
+        self._remaining = _RemainingBatches(self.indices)
+        self._workers: DataLoader[Any] | None = None
+        if on_device:
+            self.tensors = tuple(t.index_select(0, self.indices).to(self.device) for t in tensors)
+        else:
+            self._workers = self._start_workers(num_workers)
 
-    def fetch(self) -> Iterator[Batch]:
-        if self._streams is not None:
-            for batch in self._streams:
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        if self._workers is not None:
+            self._remaining.batches = batches
+            for batch in self._workers:
                 yield tuple(t.to(self.device, non_blocking=True) for t in batch)
-            return
-        batches = self.sampler.batches()[self._next :]
-        if not batches:
-            return
-        # one transfer for the epoch, not one for each batch
-        epoch = torch.cat(batches).to(self.device)
-        for indices in epoch.split([len(batch) for batch in batches]):
-            yield tuple(t.index_select(0, indices) for t in self.tensors)
+        elif batches:
+            # one transfer of all indices is faster than one for each batch
+            epoch = torch.cat(list(batches)).to(self.device)
+            for indices in epoch.split([len(batch) for batch in batches]):
+                yield tuple(t.index_select(0, indices) for t in self.tensors)
 
-    def _make_streams(self, num_workers: int) -> DataLoader[Any]:
+    def _start_workers(self, num_workers: int) -> DataLoader[Any]:
         return DataLoader(
-            _Rows(self.tensors),
-            batch_sampler=_Remaining(self),
+            _BatchDataset(self.tensors),
+            batch_sampler=self._remaining,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=self.device.type == "cuda",
             collate_fn=_identity,
-            generator=torch.Generator(),  # else each epoch would draw from the global one
+            generator=torch.Generator(),  # otherwise each epoch would advance the global generator
         )
 
 
-class _Rows(Dataset[Any]):
-    """Whole batches by their indices; memory-mapped tensors are read in the worker."""
+class _BatchDataset(Dataset[Any]):
+    """Returns whole batches by their row indices; a worker reads memory-mapped tensors."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self.tensors = tensors
@@ -238,26 +252,27 @@ class _Rows(Dataset[Any]):
         return tuple(t[index] for t in self.tensors)
 
 
-class _Remaining:
-    """What is left of the current epoch, as the lists of indices that ``DataLoader`` wants."""
+class _RemainingBatches:
+    """Remaining batches of the current epoch, as the lists of rows that ``DataLoader`` requires."""
 
-    def __init__(self, loader: TensorLoader) -> None:
-        self.loader = loader
+    def __init__(self, indices: Tensor) -> None:
+        self.indices = indices
+        self.batches: Sequence[Tensor] = ()
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for indices in self.loader.sampler.batches()[self.loader._next :]:
-            yield self.loader.rows[indices].tolist()
+        for batch in self.batches:
+            yield self.indices[batch].tolist()
 
 
 def _identity(batch: Any) -> Any:
     return batch
 
 
-def hash_seed(*numbers: int) -> int:
-    """One 63-bit seed from several numbers (the mixing step of SplitMix64)."""
+def derive_seed(*numbers: int) -> int:
+    """Return a 63-bit seed derived from several integers, by the mixing step of SplitMix64."""
     mask = (1 << 64) - 1
     state = 0
     for number in numbers:

@@ -74,8 +74,8 @@ class MeshFolder(MeshDataModule):
         return len(self.class_names)
 
     def load(self, train: bool) -> list[Data]:
-        files = self.folders.chosen(train, self.seed, self.train_per_class)
-        meshes = (self.folders.attempt(partial(self._read, file)) for file in files)
+        files = self.folders.split_files(train, self.seed, self.train_per_class)
+        meshes = (self.folders.read_or_skip(partial(self._read, file)) for file in files)
         return [mesh for mesh in meshes if mesh is not None]
 
     def _read(self, file: Path) -> Data:
@@ -90,4 +90,4 @@ class MeshFolder(MeshDataModule):
         return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
 
     def prepare_mesh(self, mesh: Data) -> Data | None:
-        return self.folders.attempt(partial(super().prepare_mesh, mesh))
+        return self.folders.read_or_skip(partial(super().prepare_mesh, mesh))

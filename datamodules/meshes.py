@@ -134,7 +134,7 @@ class MeshDataModule(GraphListDataModule):
             name = f"{mesh.name}: " if "name" in mesh else ""
             raise DataError(f"{name}{error}") from None
         pos = normalize_area(mesh.pos.double(), mesh.face.T)
-        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **operators.as_batch())
+        return Data(pos=pos.float(), face=mesh.face, y=mesh.y, **operators.data_attributes())
 
     def _operators(self, vertices: Tensor, faces: Tensor) -> MeshOperators:
         if not self.cache_operators:

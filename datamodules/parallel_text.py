@@ -1,4 +1,4 @@
-"""Sentences and their translations: from two files, from Multi30k, or dates in words."""
+"""Sentences and their translations: the user's own files, Multi30k, dates in words."""
 
 from __future__ import annotations
 
@@ -12,40 +12,51 @@ from typing import Any
 from torch import Tensor
 
 from datamodules.files import read_text
-from datamodules.token_rows import TokenRows
-from zoo.errors import DataError
-from zoo.functional.tokenization import BEGIN, END, SPECIALS, Tokenizer, make_tokenizer
+from datamodules.token_sequences import TokenSequenceDataModule
+from zoo.errors import DataError, check_at_least, check_non_negative
+from zoo.functional.tokenization import BEGIN_ID, END_ID, Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation
 
 
-class ParallelText(TokenRows):
+class ParallelText(TokenSequenceDataModule):
     """Pairs of sentences: ``--data parallel_text --data.path a.de --data.target_path a.en``.
 
-    Batches are (x, y): tokens of the source with the end mark behind them, int64 (B, S), and of the
-    target between the marks for begin and end, (B, T); both padded with 0. Rows of like length meet
-    in a batch.
+    Batches are (x, y), both padded with 0: source tokens followed by the end token, int64 (B, S),
+    and target tokens between the begin and end tokens, (B, T). Pairs of similar length are batched
+    together.
 
-    Properties that models ask for: ``vocab_size``, ``tokenizer``, ``length`` of the source;
+    Properties that models ask for: ``vocab_size``, ``tokenizer`` and ``length`` of the source;
     ``target_vocab_size``, ``target_tokenizer``, ``target_length``.
 
     Args:
-        path, target_path: training sentences, one a line, gzip or not. Default: generated dates,
-            see :func:`dates`.
-        val_path, val_target_path, test_path, test_target_path: likewise; where a pair is missing,
-            that part is cut from the training sentences by the seed.
-        tokenizer, target_tokenizer: ``words``, ``characters``, ``bytes`` or ``bpe``, made of the
-            training sentences; default ``words`` and ``characters``, as the dates need.
-        vocab_size, min_count, lowercase: of both tokenizers, default 8,000, 1 and no.
-        max_length: tokens of a sentence, at most: longer training pairs are left out, longer ones
-            elsewhere cut. Default 128.
-        val_size, test_size: see :class:`~datamodules.base.TensorDataModule`; default 0.1 each.
-        samples: generated pairs, default 6,000.
-        batch_size: default 64.
+        path: training sentences in the source language, one per line; the file may be compressed
+            with gzip. Default: generated dates, see :func:`generate_dates`.
+        target_path: translations of the training sentences, line by line.
+        val_path: validation sentences; default: held out from the training pairs by the seed.
+        val_target_path: translations of the validation sentences.
+        test_path: test sentences; default: held out from the training pairs by the seed.
+        test_target_path: translations of the test sentences.
+        tokenizer_type: tokenizer of the source: ``words`` (default), ``characters``, ``bytes`` or
+            ``bpe``; its vocabulary comes from the training sentences.
+        target_tokenizer_type: tokenizer of the target, as above; default ``characters``, which
+            suits the dates.
+        max_vocab_size: largest vocabulary of ``words`` and ``bpe``, default 8,000.
+        min_count: number of times that a word or piece must occur in the training sentences to be
+            in a vocabulary, default 1.
+        lowercase: whether to convert sentences to lower case, default False.
+        max_length: largest number of tokens in a sentence, default 128. Training pairs with a
+            longer sentence are left out; in other splits, longer sentences are cut off.
+        val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1), default 0.1.
+        test_size: pairs held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
+        num_samples: number of generated dates, default 6,000.
+        batch_size: training pairs per batch and process, default 64.
         **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
-        DataError: files of unequal length, empty lines: names file and line.
+        InputError: an argument is out of range.
+        DataError: two files differ in their number of lines, or a line is empty; the message names
+            the file and line.
     """
 
     def __init__(
@@ -56,92 +67,108 @@ class ParallelText(TokenRows):
         val_target_path: str | None = None,
         test_path: str | None = None,
         test_target_path: str | None = None,
-        tokenizer: str = "words",
-        target_tokenizer: str = "characters",
-        vocab_size: int = 8_000,
+        tokenizer_type: str = "words",
+        target_tokenizer_type: str = "characters",
+        max_vocab_size: int = 8_000,
         min_count: int = 1,
         lowercase: bool = False,
         max_length: int = 128,
         val_size: float = 0.1,
         test_size: float = 0.1,
-        samples: int = 6_000,
+        num_samples: int = 6_000,
         batch_size: int = 64,
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
+        check_at_least(1, max_length=max_length, num_samples=num_samples)
+        check_non_negative(test_size=test_size)
         self.paths = {
             "train": (path, target_path),
             "val": (val_path, val_target_path),
             "test": (test_path, test_target_path),
         }
-        self.kinds = tokenizer, target_tokenizer
-        self.largest, self.min_count, self.lowercase = vocab_size, min_count, lowercase
-        self.max_length, self.test_size, self.samples = max_length, test_size, samples
+        self.tokenizer_types = tokenizer_type, target_tokenizer_type
+        self.max_vocab_size, self.min_count, self.lowercase = max_vocab_size, min_count, lowercase
+        self.max_length, self.test_size, self.num_samples = max_length, test_size, num_samples
 
     # -- what models ask for --------------------------------------------------------------------
 
     @cached_property
-    def pairs(self) -> dict[str, Pairs]:
+    def sentence_pairs(self) -> dict[str, Pairs]:
         """Sentences and translations of each split."""
-        found: dict[str, Pairs] = {}
+        splits: dict[str, Pairs] = {}
         for name, (source, target) in self.paths.items():
             if (source is None) != (target is None):
-                raise DataError(f"{source or target} has no partner: give both files of {name}")
+                raise DataError(
+                    f"{source or target} has no counterpart: give both the source and the target "
+                    f"file of the {name} split"
+                )
             if source is not None and target is not None:
-                found[name] = read_pairs(Path(source), Path(target))
-        if "train" not in found:
-            found["train"] = dates(self.samples, self.seed)
+                splits[name] = read_pairs(Path(source), Path(target))
+        if "train" not in splits:
+            splits["train"] = generate_dates(self.num_samples, self.seed)
         for name, size in (("test", self.test_size), ("val", self.val_size)):
-            if name not in found:
-                found["train"], found[name] = self.held_out(found["train"], size)
-        return found
+            if name not in splits:
+                splits["train"], splits[name] = self.hold_out_examples(
+                    splits["train"], size, f"{name}_size"
+                )
+        return splits
 
     @cached_property
-    def codecs(self) -> tuple[Tokenizer, Tokenizer]:
-        """Tokenizers of source and target."""
+    def fitted_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """Tokenizers of source and target, with vocabularies from the training sentences."""
         source, target = (
             make_tokenizer(
-                kind, [pair[side] for pair in self.pairs["train"]], self.largest, True,
-                self.lowercase, min_count=self.min_count,
+                tokenizer_type,
+                [pair[side] for pair in self.sentence_pairs["train"]],
+                self.max_vocab_size,
+                special_tokens=True,
+                lowercase=self.lowercase,
+                min_count=self.min_count,
             )
-            for side, kind in enumerate(self.kinds)
-        )  # fmt: skip
+            for side, tokenizer_type in enumerate(self.tokenizer_types)
+        )
         return source, target
 
     @property
     def tokenizer(self) -> str:
-        """Description of the source's tokenizer."""
-        return self.codecs[0].describe()
+        """Description of the source tokenizer, from which a model recreates it."""
+        return self.fitted_tokenizers[0].to_json()
 
     @property
     def target_tokenizer(self) -> str:
-        """Description of the target's tokenizer."""
-        return self.codecs[1].describe()
+        """Description of the target tokenizer, from which a model recreates it."""
+        return self.fitted_tokenizers[1].to_json()
 
     @property
     def vocab_size(self) -> int:
-        """Symbols of the source."""
-        return len(self.codecs[0])
+        """Number of symbols in the source vocabulary."""
+        return len(self.fitted_tokenizers[0])
 
     @property
     def target_vocab_size(self) -> int:
-        """Symbols of the target."""
-        return len(self.codecs[1])
+        """Number of symbols in the target vocabulary."""
+        return len(self.fitted_tokenizers[1])
 
     @property
     def length(self) -> int:
-        """Tokens of the longest source."""
-        return max(len(row) for split in self.pairs for row in self.rows_of(split)[0])
+        """Number of tokens in the longest source sequence of any split."""
+        return self._longest(0)
 
     @property
     def target_length(self) -> int:
-        """Tokens of the longest target."""
-        return max(len(row) for split in self.pairs for row in self.rows_of(split)[1])
+        """Number of tokens in the longest target sequence of any split."""
+        return self._longest(1)
 
-    # -- rows -----------------------------------------------------------------------------------
+    def _longest(self, side: int) -> int:
+        return max(
+            len(tokens) for split in self.sentence_pairs for tokens in self.encoded(split)[side]
+        )
 
-    def rows_of(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        """Numbers of sources and targets, with their marks."""
+    # -- sequences ------------------------------------------------------------------------------
+
+    def encoded(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the tokens of all sources and targets of a split, with begin and end tokens."""
         if split not in self._encoded:
             self._encoded[split] = self._encode(split)
         return self._encoded[split]
@@ -151,30 +178,32 @@ class ParallelText(TokenRows):
         return {}
 
     def _encode(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        begin, end = SPECIALS.index(BEGIN), SPECIALS.index(END)
-        source, target = self.codecs
+        begin, end = BEGIN_ID, END_ID
+        source_tokenizer, target_tokenizer = self.fitted_tokenizers
         sources, targets = [], []
-        for one, other in self.pairs[split]:
-            x, y = source.encode(one), target.encode(other)
+        for source, target in self.sentence_pairs[split]:
+            x, y = source_tokenizer.encode(source), target_tokenizer.encode(target)
             if split == "train" and max(len(x), len(y)) > self.max_length:
                 continue
             sources.append([*x[: self.max_length], end])
             targets.append([begin, *y[: self.max_length], end])
         return sources, targets
 
-    def load_rows(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
-        return list(self.rows_of(split)), []
+    def load_sequences(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
+        return list(self.encoded(split)), []
 
 
 class Multi30k(ParallelText):
-    """Captions of pictures in German and English: 29,000 pairs, 1,014, and 1,000 for the test.
+    """Image captions in German and English: 29,000 pairs for training, 1,014, 1,000 for testing.
 
     Six files in ``root/multi30k``: ``train``, ``val`` and ``test_2016_flickr``, each with the
-    ending ``.de.gz`` and ``.en.gz``.
+    suffixes ``.de.gz`` and ``.en.gz``.
 
     Args:
-        source, target: ``de`` (default) and ``en``, or the other way round.
-        tokenizer, target_tokenizer: default ``bpe`` each.
+        source: source language, ``de`` (default) or ``en``.
+        target: target language, ``en`` (default) or ``de``.
+        tokenizer_type: tokenizer of the source, default ``bpe``.
+        target_tokenizer_type: tokenizer of the target, default ``bpe``.
         **text: see :class:`ParallelText`; the paths are fixed.
 
     Source: Elliott et al., Multi30K: multilingual English-German image descriptions, 2016.
@@ -184,39 +213,43 @@ class Multi30k(ParallelText):
         self,
         source: str = "de",
         target: str = "en",
-        tokenizer: str = "bpe",
-        target_tokenizer: str = "bpe",
+        tokenizer_type: str = "bpe",
+        target_tokenizer_type: str = "bpe",
         **text: Any,
     ) -> None:
         super().__init__(
-            "", "", "", "", "", "", tokenizer=tokenizer, target_tokenizer=target_tokenizer, **text
+            "", "", "", "", "", "", tokenizer_type=tokenizer_type,
+            target_tokenizer_type=target_tokenizer_type, **text,
         )  # fmt: skip
         folder = self.root / "multi30k"
         for split, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
-            one, other = (str(folder / f"{name}.{side}.gz") for side in (source, target))
-            self.paths[split] = one, other
+            path, target_path = (str(folder / f"{name}.{side}.gz") for side in (source, target))
+            self.paths[split] = path, target_path
 
 
 def read_pairs(path: Path, target_path: Path) -> Pairs:
-    """Lines of two files, side by side.
+    """Return the pairs of corresponding lines in two files.
 
     Raises:
-        DataError: one is longer, or a line is empty: names file and line.
+        DataError: a file has more lines than the other, or a line is empty.
     """
     sources, targets = (read_text(file).splitlines() for file in (path, target_path))
     pairs: Pairs = []
-    for line, (one, other) in enumerate(zip_longest(sources, targets), 1):
-        if one is None or other is None:
-            longer, shorter = (target_path, path) if one is None else (path, target_path)
+    for line, (source, target) in enumerate(zip_longest(sources, targets), 1):
+        if source is None or target is None:
+            longer, shorter = (target_path, path) if source is None else (path, target_path)
             raise DataError(
-                f"{longer}, line {line}: there is no such line in {shorter}, which has {line - 1}"
+                f"{longer}, line {line} has no counterpart in {shorter}, which ends after line "
+                f"{line - 1}: both files need the same number of lines"
             )
-        for text, file in ((one, path), (other, target_path)):
+        for text, file in ((source, path), (target, target_path)):
             if not text.strip():
-                raise DataError(f"{file}, line {line} is empty")
-        pairs.append((one.strip(), other.strip()))
+                raise DataError(
+                    f"{file}, line {line} is empty: fill it in, or remove the line from both files"
+                )
+        pairs.append((source.strip(), target.strip()))
     if not pairs:
-        raise DataError(f"{path} holds no sentences")
+        raise DataError(f"{path} contains no sentences")
     return pairs
 
 
@@ -229,48 +262,56 @@ ORDINALS = {
     "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
     "nine": "ninth", "twelve": "twelfth", "twenty": "twentieth", "thirty": "thirtieth",
 }  # fmt: skip
-FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
+FIRST_DATE, LAST_DATE = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 
 
-def dates(count: int, seed: int = 0) -> Pairs:
-    """Days of two centuries in words, and as ISO 8601 writes them.
+def generate_dates(count: int, seed: int = 0) -> Pairs:
+    """Generate dates of two centuries in words, with their translation to ISO 8601.
 
     *the twenty-third of may nineteen eighty-six* is 1986-05-23, and so are *may the twenty-third
-    nineteen eighty-six* and *friday the twenty-third of may nineteen eighty-six*: the order
-    changes, and one word may be there that the translation has no use for.
+    nineteen eighty-six* and *friday the twenty-third of may nineteen eighty-six*: the order varies,
+    and the weekday does not occur in the translation.
+
+    Args:
+        count: number of dates.
+        seed: random seed of the dates, default 0.
     """
-    source = random.Random(seed)
-    days = (LAST - FIRST).days + 1
+    rng = random.Random(seed)
+    days = (LAST_DATE - FIRST_DATE).days + 1
     pairs: Pairs = []
     for _ in range(count):
-        date = FIRST + datetime.timedelta(days=source.randrange(days))
+        date = FIRST_DATE + datetime.timedelta(days=rng.randrange(days))
         month, weekday = date.strftime("%B").lower(), date.strftime("%A").lower()
-        day, year = ordinal(date.day), year_in_words(date.year)
-        pattern = source.choice(["the {d} of {m} {y}", "{m} the {d} {y}", "{w} the {d} of {m} {y}"])
+        day, year = ordinal_in_words(date.day), year_in_words(date.year)
+        pattern = rng.choice(["the {d} of {m} {y}", "{m} the {d} {y}", "{w} the {d} of {m} {y}"])
         pairs.append((pattern.format(d=day, m=month, y=year, w=weekday), date.isoformat()))
     return pairs
 
 
-def number(value: int) -> str:
-    """A number below a hundred in words."""
+def number_in_words(value: int) -> str:
+    """Return a number below 100 in words, such as *twenty-three*; *""* for 0."""
     if value < len(UNITS):
         return UNITS[value]
     return f"{TENS[value // 10]}-{UNITS[value % 10]}".rstrip("-")
 
 
-def ordinal(value: int) -> str:
-    """*first*, *twenty-third*."""
-    tens, dash, last = number(value).rpartition("-")
+def ordinal_in_words(value: int) -> str:
+    """Return an ordinal number below 100 in words, such as *first* or *twenty-third*."""
+    tens, dash, last = number_in_words(value).rpartition("-")
     return tens + dash + ORDINALS.get(last, f"{last}th")
 
 
 def year_in_words(year: int) -> str:
-    """*nineteen eighty-six*, *nineteen hundred*, *two thousand five*, *twenty twelve*."""
+    """Return a year in words.
+
+    Examples: *nineteen eighty-six*, *nineteen hundred*, *nineteen oh five*, *two thousand five*,
+    *twenty twelve*.
+    """
     century, rest = divmod(year, 100)
     if 2000 <= year < 2010:
-        return f"two thousand {number(rest)}".strip()
-    return f"{number(century)} {number(rest) if rest > 9 else _early(rest)}"
+        return f"two thousand {number_in_words(rest)}".strip()
+    return f"{number_in_words(century)} {number_in_words(rest) if rest > 9 else _early_year(rest)}"
 
 
-def _early(rest: int) -> str:
+def _early_year(rest: int) -> str:
     return f"oh {UNITS[rest]}" if rest else "hundred"

@@ -96,7 +96,7 @@ class PointDataModule(TensorDataModule):
         batch_size: int = 32,
         **data: Any,
     ) -> None:
-        super().__init__(batch_size=batch_size, augment=None, **data)
+        super().__init__(batch_size=batch_size, **data)
         check_choice("task", task, TASKS)
         check_rotations(rotate, rotate_training)
         check_at_least(1, num_points=num_points)
@@ -142,10 +142,10 @@ class PointDataModule(TensorDataModule):
         return scale_to_unit_ball(points), labels, rotations
 
     @property
-    def draws(self) -> bool:
+    def is_training_random(self) -> bool:
         return True
 
-    def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, _ = batch
         if not self.voxel_resolution:
             chosen = torch.randperm(x.shape[1], generator=generator)[: self.num_points].to(x.device)
@@ -156,7 +156,7 @@ class PointDataModule(TensorDataModule):
             x = self.point_augmentation(x, generator)
         return self._to_input(x), y
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         x, y, rotations = batch
         if not self.voxel_resolution:
             x, y = x[:, : self.num_points], y[:, : self.num_points] if y.ndim == 2 else y

@@ -68,8 +68,8 @@ class PointFolder(SampledPointDataModule):
 
     def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         points, labels = [], []
-        for file in self.folders.chosen(train, self.seed, self.train_per_class):
-            cloud = self.folders.attempt(partial(self._read, file))
+        for file in self.folders.split_files(train, self.seed, self.train_per_class):
+            cloud = self.folders.read_or_skip(partial(self._read, file))
             if cloud is not None:
                 points.append(cloud)
                 labels.append(self.folders.label(file))

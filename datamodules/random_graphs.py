@@ -26,7 +26,7 @@ class RandomGraphs(GraphClassificationDataModule):
     All nodes have the single feature 1.
 
     Args:
-        samples: number of graphs, default 800, divided evenly among the models.
+        num_samples: number of graphs, default 800, divided evenly among the models.
         min_nodes: smallest number of nodes of a graph, default 30.
         max_nodes: largest number of nodes of a graph, default 60.
         **graphs: see :class:`~datamodules.graph_classification.GraphClassificationDataModule`.
@@ -36,13 +36,13 @@ class RandomGraphs(GraphClassificationDataModule):
     """
 
     def __init__(
-        self, samples: int = 800, min_nodes: int = 30, max_nodes: int = 60, **graphs: Any
+        self, num_samples: int = 800, min_nodes: int = 30, max_nodes: int = 60, **graphs: Any
     ) -> None:
         super().__init__(**graphs)
-        check_at_least(1, samples=samples)
+        check_at_least(1, num_samples=num_samples)
         check_at_least(8, min_nodes=min_nodes)
         check_at_least(min_nodes, max_nodes=max_nodes)
-        self.samples, self.min_nodes, self.max_nodes = samples, min_nodes, max_nodes
+        self.num_samples, self.min_nodes, self.max_nodes = num_samples, min_nodes, max_nodes
 
     @property
     def class_names(self) -> list[str]:
@@ -52,7 +52,7 @@ class RandomGraphs(GraphClassificationDataModule):
         generator = torch.Generator().manual_seed(self.seed)
         models = list(RANDOM_GRAPH_MODELS.values())
         graphs = []
-        for i in range(self.samples):
+        for i in range(self.num_samples):
             label = i % len(models)
             size = torch.randint(self.min_nodes, self.max_nodes + 1, (), generator=generator)
             nodes = int(size)

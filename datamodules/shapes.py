@@ -24,14 +24,14 @@ class Shapes(PointDataModule):
     ``input_shape``; for figures: ``class_names``, the names of the shapes or of their parts.
 
     Args:
-        samples: training clouds, including validation, default 900; a third as many are for
+        num_samples: training clouds, including validation, default 900; a third as many are for
             testing.
         **points: see :class:`~datamodules.point_clouds.PointDataModule`.
     """
 
-    def __init__(self, samples: int = 900, **points: Any) -> None:
+    def __init__(self, num_samples: int = 900, **points: Any) -> None:
         super().__init__(**points)
-        self.samples = samples
+        self.num_samples = num_samples
         self.class_names = list(SHAPES)
         if self.task == "parts":
             self.class_names = [f"{shape} {part}" for shape in SHAPES for part in PARTS[shape]]
@@ -40,7 +40,7 @@ class Shapes(PointDataModule):
         rng = UniformRNG(torch.Generator().manual_seed(2 * self.seed + train))
         names = list(SHAPES)
         points, labels = [], []
-        for i in range(self.samples if train else self.samples // 3):
+        for i in range(self.num_samples if train else self.num_samples // 3):
             label = i % len(names)
             primitives = SHAPES[names[label]](rng)
             cloud, parts = sample_points(primitives, self.stored_points, rng)

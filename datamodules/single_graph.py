@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 from torch_geometric.utils import index_to_mask, mask_to_index
 
 from datamodules.base import default_root
-from datamodules.loader import BatchPlan, PlannedLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader
 from zoo.errors import DataError, InputError, check_choice, check_fraction
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
@@ -176,10 +176,10 @@ class GraphDataModule(LightningDataModule):
         if self.num_neighbors is None:
             return FullBatchLoader(_shard(batch, rank, world_size).to(device))
         nodes = mask_to_index(batch.mask)
-        plan = BatchPlan(
+        sampler = DistributedBatchSampler(
             len(nodes), self.batch_size, name == "train", self.seed, False, rank, world_size
         )
-        return NeighborSamplingLoader(batch, nodes, self.num_neighbors, plan, device)
+        return NeighborSamplingLoader(batch, nodes, self.num_neighbors, sampler, device)
 
 
 class FullBatchLoader:
@@ -195,14 +195,14 @@ class FullBatchLoader:
         yield self.graph
 
 
-class NeighborSamplingLoader(PlannedLoader):
+class NeighborSamplingLoader(ResumableLoader):
     """Loader of sampled subgraphs: the nodes of a batch and sampled neighbors around them.
 
     Args:
         graph: the whole graph, as a batch of node classification.
-        nodes: indices of the nodes to which the plan refers.
+        nodes: indices of the nodes to which the sampler refers.
         num_neighbors: neighbors to sample per node, one number for each hop.
-        plan: see :class:`~datamodules.loader.PlannedLoader`.
+        sampler: see :class:`~datamodules.loader.ResumableLoader`.
         device: device of the batches.
 
     Source: Hamilton et al., Inductive representation learning on large graphs, 2017.
@@ -213,21 +213,23 @@ class NeighborSamplingLoader(PlannedLoader):
         graph: Data,
         nodes: Tensor,
         num_neighbors: list[int],
-        plan: BatchPlan,
+        sampler: DistributedBatchSampler,
         device: torch.device,
     ) -> None:
-        super().__init__(plan, random=False)
+        super().__init__(sampler, is_random=False)
         from torch_geometric.loader import NeighborLoader
 
         self.nodes, self.device = nodes, device
         unmasked = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y)
-        self.sample_subgraph = NeighborLoader(unmasked, num_neighbors, batch_size=plan.batch_size)
+        self.sample_subgraph = NeighborLoader(
+            unmasked, num_neighbors, batch_size=sampler.batch_size
+        )
 
-    def fetch(self) -> Iterator[Data]:
-        for rows in self.sampler.batches()[self._next :]:
-            batch = self.sample_subgraph(self.nodes[rows])
+    def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Data]:
+        for indices in batches:
+            batch = self.sample_subgraph(self.nodes[indices])
             # PyG puts the requested nodes first
-            batch.mask = torch.arange(batch.num_nodes) < len(rows)
+            batch.mask = torch.arange(batch.num_nodes) < len(indices)
             yield batch.to(self.device)
 
 

@@ -1,58 +1,63 @@
-"""Tables: numbers in columns, with a split, a standardisation fitted on training rows, a target."""
+"""Tables: features in columns, classes or numbers to predict, splits by a seed."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from datamodules.base import TensorDataModule
+from datamodules.base import TensorDataModule, split_count
 from datamodules.loader import Batch
-from zoo.errors import DataError
+from zoo.errors import DataError, check_non_negative
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and targets before splitting and scaling.
+    """Features and targets before they are split and standardized.
 
     Args:
-        x: (N, F) float64; nan where a value is missing.
-        y: int64 classes (N,), or float64 numbers (N, T).
-        names: of the F columns.
-        class_names: names of the classes; empty for numbers.
-        targets: names of the targets.
+        x: features, (N, F) float64; NaN marks a missing value.
+        y: targets: class indices int64 (N,), or numbers float64 (N, T).
+        feature_names: names of the F features.
+        class_names: names of the classes; empty (default) for numeric targets.
+        target_names: names of the T targets, default ``target``.
     """
 
-    x: np.ndarray[Any, Any]
-    y: np.ndarray[Any, Any]
-    names: Sequence[str]
+    x: Array
+    y: Array
+    feature_names: Sequence[str]
     class_names: Sequence[str] = ()
-    targets: Sequence[str] = field(default=("target",))
+    target_names: Sequence[str] = ("target",)
 
 
 class TableDataModule(TensorDataModule):
-    """Rows of a table, split 70/20/10 by a seed unless told otherwise.
+    """Rows of a table, split 70/20/10 by a seed unless specified otherwise.
 
-    A data set implements ``table()``. Batches are (x, y) with x float32 (B, F) and y int64 (B,) for
-    classes or float32 (B, T) for numbers. Missing values become the training mean of their column.
+    A data set implements ``load_table()``. Batches are (x, y) with x float32 (B, F), and y int64
+    (B,) for classes or float32 (B, T) for numbers. A missing value is replaced by the mean of its
+    feature over the training rows.
 
-    Properties that models ask for: ``input_shape``; ``num_classes`` for classes; ``num_targets``,
-    ``target_mean`` and ``target_std`` (of the training rows) for numbers.
+    Properties that models ask for: ``input_shape``; for classes ``num_classes``; for numbers
+    ``num_targets``, ``target_mean`` and ``target_std``, over the training rows.
 
     Args:
-        val_size, test_size: rows for validation and test: counts (≥ 1) or fractions (< 1), default
-            0.2 and 0.1.
-        standardize: whether columns are scaled to mean 0 and variance 1 over the training rows,
-            default yes. A column that is constant there becomes 0 in every row, with a warning.
+        batch_size: training rows per batch and process, default 32.
+        val_size: rows for validation: a count (≥ 1) or a fraction (< 1), default 0.2.
+        test_size: rows for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
+        standardize: whether to scale features to mean 0 and variance 1 over the training rows,
+            default True. A feature that is constant in them is set to 0, with a warning.
         **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
-        DataError: too few rows; one class only; a target that is constant.
+        InputError: an argument is out of range.
+        DataError: there are too few rows, only one class, or a target is constant.
     """
 
     def __init__(
@@ -64,27 +69,24 @@ class TableDataModule(TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        if self.augment is not None:
-            raise ValueError("augment is for images; a table has none")
-        if test_size < 0:
-            raise ValueError(f"test_size must not be negative, got {test_size}")
+        check_non_negative(test_size=test_size)
         self.test_size = test_size
         self.standardize = standardize
 
-    def table(self) -> Table:
-        """The whole table."""
-        raise NotImplementedError(f"{type(self).__name__} has no table()")
+    def load_table(self) -> Table:
+        """Return the whole table."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement load_table()")
 
     # -- what models ask for --------------------------------------------------------------------
 
     @cached_property
     def _table(self) -> Table:
-        table = self.table()
+        table = self.load_table()
         if len(table.x) < 3:
             raise DataError(f"{type(self).__name__} has {len(table.x)} rows; at least 3 are needed")
         if table.class_names and len(np.unique(table.y)) < 2:
             only = table.class_names[int(table.y[0])]
-            raise DataError(f"the target has one class only, {only!r}: there is nothing to tell")
+            raise DataError(f"the target has only one class, {only!r}; at least 2 are needed")
         return table
 
     @property
@@ -94,124 +96,125 @@ class TableDataModule(TensorDataModule):
     @property
     def num_classes(self) -> int:  # type: ignore[override]
         if not self._table.class_names:
-            raise AttributeError(self._numbers_note())
+            raise AttributeError(self._regression_hint())
         return len(self._table.class_names)
 
     @property
+    def class_names(self) -> list[str]:
+        """Names of the classes; empty for numeric targets."""
+        return list(self._table.class_names)
+
+    @property
     def num_targets(self) -> int:
-        self._need_numbers()
+        """T, the number of numeric targets."""
+        self._require_numbers()
         return self._table.y.shape[1]
 
     @property
     def target_mean(self) -> tuple[float, ...]:
-        self._need_numbers()
-        return tuple(self._table.y[self._rows["train"]].mean(0).tolist())
+        """Mean of each target over the training rows."""
+        self._require_numbers()
+        return tuple(self._table.y[self._row_indices["train"]].mean(0).tolist())
 
     @property
     def target_std(self) -> tuple[float, ...]:
-        self._need_numbers()
-        std = self._table.y[self._rows["train"]].std(0)
-        for name, value in zip(self._table.targets, std, strict=True):
+        """Standard deviation of each target over the training rows."""
+        self._require_numbers()
+        std = self._table.y[self._row_indices["train"]].std(0)
+        for name, value in zip(self._table.target_names, std, strict=True):
             if value == 0:
-                raise DataError(f"target {name!r} is constant in the training rows")
+                raise DataError(
+                    f"target {name!r} is constant in the training rows: choose another target"
+                )
         return tuple(std.tolist())
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of the columns."""
-        return list(self._table.names)
+        """Names of the features."""
+        return list(self._table.feature_names)
 
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes; empty for numbers."""
-        return list(self._table.class_names)
-
-    def _need_numbers(self) -> None:
+    def _require_numbers(self) -> None:
         if self._table.class_names:
             raise AttributeError(
-                f"the target holds {len(self._table.class_names)} classes: choose a classifier"
+                f"the target has {len(self._table.class_names)} classes: choose a classifier"
             )
 
-    def _numbers_note(self) -> str:
-        names = ", ".join(map(repr, self._table.targets))
+    def _regression_hint(self) -> str:
+        names = ", ".join(map(repr, self._table.target_names))
         return (
-            f"the target {names} holds numbers: choose a model for regression, such as "
-            "linear_regression or mlp_regressor"
+            f"the target {names} is numeric: choose a regression model, such as linear_regression "
+            "or mlp_regressor"
         )
 
     # -- splits ---------------------------------------------------------------------------------
 
     @cached_property
-    def _rows(self) -> dict[str, np.ndarray[Any, Any]]:
-        return self._split_rows(len(self._table.x))
+    def _row_indices(self) -> dict[str, Array]:
+        return self.split_rows(len(self._table.x))
 
-    def _split_rows(self, samples: int) -> dict[str, np.ndarray[Any, Any]]:
-        """Rows of ``train``, ``val`` and ``test``."""
-        test, val = (self._count(size, samples) for size in (self.test_size, self.val_size))
-        if test + val >= samples:
+    def split_rows(self, num_rows: int) -> dict[str, Array]:
+        """Return the row indices of ``train``, ``val`` and ``test``."""
+        test = split_count(self.test_size, num_rows)
+        val = split_count(self.val_size, num_rows)
+        if test + val >= num_rows:
             raise DataError(
-                f"val_size={self.val_size} and test_size={self.test_size} leave nothing of "
-                f"{samples} rows to train on"
+                f"val_size={self.val_size:g} and test_size={self.test_size:g} leave none of "
+                f"{num_rows} rows for training"
             )
-        order = torch.randperm(samples, generator=torch.Generator().manual_seed(self.seed)).numpy()
-        parts = {
+        order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(self.seed)).numpy()
+        splits = {
             "test": order[:test],
             "val": order[test : test + val],
             "train": order[test + val :],
         }
-        return {name: np.sort(rows) for name, rows in parts.items()}
-
-    @staticmethod
-    def _count(size: float, samples: int) -> int:
-        return int(size) if size >= 1 else round(size * samples)
+        return {name: np.sort(rows) for name, rows in splits.items()}
 
     def setup(self, stage: str | None = None) -> None:
         if self._splits:
             return
         tensors = self._tensors()
-        self._splits = {name: (tensors, torch.from_numpy(r)) for name, r in self._rows.items()}
+        self._splits = {
+            name: (tensors, torch.from_numpy(rows)) for name, rows in self._row_indices.items()
+        }
 
     def _tensors(self) -> Batch:
-        train = self._rows["train"]
-        x = self._table.x
+        x, train = self._table.x, self._row_indices["train"]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a column without a training value
+            # NumPy warns about a feature without any training value, whose mean becomes 0 below
+            warnings.simplefilter("ignore", RuntimeWarning)
             mean, std = np.nanmean(x[train], axis=0), np.nanstd(x[train], axis=0)
         mean = np.nan_to_num(mean)
         x = np.where(np.isnan(x), mean, x)
         if self.standardize:
             constant = ~(std > 1e-12 * np.maximum(1, np.abs(mean)))
-            if constant.any():
-                names = ", ".join(
-                    repr(self._table.names[i]) for i in np.flatnonzero(constant).tolist()
-                )
-                warnings.warn(
-                    f"column(s) {names} are constant in the training rows, carry no information "
-                    "and are set to 0",
-                    stacklevel=2,
-                )
+            self._warn_of_constant_features(constant)
             x = np.where(constant, 0, (x - mean) / np.where(constant, 1, std))
-        y = self._table.y
-        targets = torch.from_numpy(y) if self._table.class_names else torch.from_numpy(y).float()
-        return torch.from_numpy(x).float(), targets
+        y = torch.from_numpy(self._table.y)
+        return torch.from_numpy(x).float(), y if self._table.class_names else y.float()
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return batch
+    def _warn_of_constant_features(self, constant: Array) -> None:
+        names = [self._table.feature_names[i] for i in np.flatnonzero(constant).tolist()]
+        if names:
+            warnings.warn(
+                f"feature(s) {', '.join(map(repr, names))} are constant in the training rows and "
+                "set to 0",
+                stacklevel=2,
+            )
 
     def test_dataloader(self) -> Any:
         return self._loader("test") if len(self._stored("test")[1]) else []
 
 
-class _ScikitTable(TableDataModule):
-    """A table that comes with scikit-learn."""
+class _SklearnTable(TableDataModule):
+    """A table that is part of scikit-learn."""
 
-    #: ``sklearn.datasets.load_X``
-    official: str
+    #: the X of ``sklearn.datasets.load_X``
+    sklearn_name: str
 
-    def table(self) -> Table:
+    def load_table(self) -> Table:
         import sklearn.datasets
 
-        bunch = getattr(sklearn.datasets, f"load_{self.official}")(**self._options())
+        bunch = getattr(sklearn.datasets, f"load_{self.sklearn_name}")(**self._options())
         names = [str(name) for name in bunch.feature_names]
         if "target_names" not in bunch:
             return Table(bunch.data, bunch.target[:, None].astype(np.float64), names)
@@ -222,37 +225,37 @@ class _ScikitTable(TableDataModule):
         return {}
 
 
-class Diabetes(_ScikitTable):
+class Diabetes(_SklearnTable):
     """Disease progression after a year from ten measurements: 442 patients, regression.
 
     Source: Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004.
     """
 
-    official = "diabetes"
+    sklearn_name = "diabetes"
 
     def _options(self) -> dict[str, Any]:
-        return {"scaled": False}  # scikit-learn would scale by all rows, the test rows included
+        return {"scaled": False}  # scikit-learn would scale with statistics of all rows
 
 
-class BreastCancer(_ScikitTable):
-    """Malignant or benign from 30 measurements of cell nuclei: 569 tumours, 2 classes.
+class BreastCancer(_SklearnTable):
+    """Malignant or benign from 30 measurements of cell nuclei: 569 tumors, 2 classes.
 
     Source: Street, Wolberg and Mangasarian, 1993 (Wisconsin diagnostic).
     """
 
-    official = "breast_cancer"
+    sklearn_name = "breast_cancer"
 
 
-class Wine(_ScikitTable):
-    """Three cultivars from 13 chemical measurements: 178 wines.
+class Wine(_SklearnTable):
+    """Cultivar from 13 chemical measurements: 178 wines, 3 classes.
 
     Source: Aeberhard and Forina, 1991.
     """
 
-    official = "wine"
+    sklearn_name = "wine"
 
 
-class Iris(_ScikitTable):
-    """Three species from four lengths: 150 flowers. Source: Fisher, 1936."""
+class Iris(_SklearnTable):
+    """Species from four lengths and widths: 150 flowers, 3 classes. Source: Fisher, 1936."""
 
-    official = "iris"
+    sklearn_name = "iris"

@@ -31,7 +31,7 @@ class TemplateMeshDataModule(TensorDataModule):
     """
 
     def __init__(self, batch_size: int = 16, **data: Any) -> None:
-        super().__init__(batch_size=batch_size, augment=None, **data)
+        super().__init__(batch_size=batch_size, **data)
 
     def meshes(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return the training or test split: vertices (N, V, 3) and labels int64 (N,)."""
@@ -83,5 +83,5 @@ class TemplateMeshDataModule(TensorDataModule):
         """The normalized mean training mesh, packed as text."""
         return pack_template(self.normalize(self._training[0]).mean(0), self.faces)
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         return batch

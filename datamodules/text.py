@@ -11,46 +11,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datamodules.base import TensorDataModule
-from datamodules.files import fetch, read_text
+from datamodules.base import TensorDataModule, split_count, stage_splits
+from datamodules.files import download_file, read_text
 from datamodules.loader import Batch
 from datamodules.tokenized import Tokenized
-from zoo.errors import DataError
+from zoo.errors import DataError, check_at_least, check_non_negative
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
-STANDARD = 1_000_000  # characters of the standard library, unless told otherwise
-IGNORE = -100  # a target that does not count, as F.cross_entropy has it
+STDLIB_CHARACTERS = 1_000_000  # default limit for the text of the standard library
+IGNORE_INDEX = -100  # target that F.cross_entropy ignores
 
 
 class Text(Tokenized, TensorDataModule):
-    """Text, cut into windows; each token's target is the one after it.
+    """Text in windows of tokens; the target of each token is the next token.
 
-    Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows begin at any token:
-    those of one pass cover the text once, moved by random amounts. Evaluation windows lie one
-    behind the other, so that every token of a split but its first is a target exactly once;
-    what is missing in the last window has the target −100.
+    Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows start at random
+    tokens: those of one epoch cover the text about once. Evaluation windows are consecutive, so
+    every token of a split except its first is a target exactly once; targets beyond the end of the
+    split are −100.
 
-    The text is divided in its order: training first, then validation, then test.
+    The splits are consecutive parts of the text: training, validation, test.
 
     Properties that models ask for: ``vocab_size``, ``tokenizer`` (its description, see
     :mod:`zoo.functional.tokenization`), ``length``.
 
     Args:
-        path: a text file, or a folder whose files are joined in the order of their names; default
-            the modules of Python's standard library, as they lie in this installation.
-        pattern: of the files of a folder, default ``*.txt`` in it and below it.
-        length: T, default 64.
-        tokenizer: ``characters`` (default), ``bytes``, ``words`` or ``bpe``.
-        vocab_size: of ``words`` and ``bpe``, at most, default 8192.
-        lowercase: whether case is dropped, default no.
-        max_characters: of the text, from its beginning; default all of a text of yours, a million
-            of the standard library.
-        val_size, test_size: fractions (< 1) or characters (≥ 1), default 0.05 each.
-        batch_size: default 32.
+        path: a text file, or a folder whose files are joined in the order of their names. Default:
+            the modules of the standard library of this Python installation.
+        pattern: glob pattern of the files in a folder, default ``**/*.txt``, which includes
+            subfolders.
+        length: number of tokens T in a window, default 64.
+        tokenizer_type: ``characters`` (default), ``bytes``, ``words`` or ``bpe``.
+        max_vocab_size: largest vocabulary of ``words`` and ``bpe``, default 8,192.
+        lowercase: whether to convert the text to lower case, default False.
+        max_characters: number of characters to use from the beginning of the text; default all of
+            the user's text, or one million of the standard library.
+        val_size: characters for validation: a count (≥ 1) or a fraction (< 1), default 0.05.
+        test_size: characters for testing: a count (≥ 1) or a fraction (< 1), default 0.05.
+        batch_size: training windows per batch and process, default 32.
         **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
-        DataError: no such file, an empty one, one that is not UTF-8; a split without one window.
+        InputError: an argument is out of range.
+        DataError: a file does not exist, is empty or not UTF-8, or is too short for the splits.
     """
 
     def __init__(
@@ -58,8 +61,8 @@ class Text(Tokenized, TensorDataModule):
         path: str | None = None,
         pattern: str = "**/*.txt",
         length: int = 64,
-        tokenizer: str = "characters",
-        vocab_size: int = 8192,
+        tokenizer_type: str = "characters",
+        max_vocab_size: int = 8192,
         lowercase: bool = False,
         max_characters: int | None = None,
         val_size: float = 0.05,
@@ -68,80 +71,87 @@ class Text(Tokenized, TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        if length < 1:
-            raise ValueError(f"length must be at least 1, got {length}")
-        if test_size < 0:
-            raise ValueError(f"test_size must not be negative, got {test_size}")
+        check_at_least(1, length=length, max_characters=max_characters)
+        check_non_negative(test_size=test_size)
         self.path, self.pattern, self.length = path, pattern, length
-        self.kind, self.largest, self.lowercase = tokenizer, vocab_size, lowercase
-        self.max_characters = (
-            STANDARD if path is None and max_characters is None else max_characters
-        )
+        self.tokenizer_type, self.max_vocab_size = tokenizer_type, max_vocab_size
+        self.lowercase = lowercase
+        if path is None and max_characters is None:
+            max_characters = STDLIB_CHARACTERS
+        self.max_characters = max_characters
         self.test_size = test_size
 
     # -- what models ask for --------------------------------------------------------------------
 
     @cached_property
     def text(self) -> str:
-        """All of it."""
+        """Text of all splits."""
         if self.path is None:
             folder = Path(sysconfig.get_paths()["stdlib"])
             files = sorted(folder.glob("*.py"))
         elif (path := Path(self.path)).is_dir():
             files = sorted(file for file in path.glob(self.pattern) if file.is_file())
             if not files:
-                raise DataError(f"{path} has no files {self.pattern}: set pattern")
+                raise DataError(f"{path} has no files {self.pattern}: set --data.pattern")
         else:
             files = [path]
         text = "\n".join(map(read_text, files))[: self.max_characters]
         if not text.strip():
-            raise DataError(f"{self.path} holds no text")
+            raise DataError(f"{self._source} contains no text")
         return text
 
+    @property
+    def _source(self) -> str:
+        return self.path or "the standard library"
+
     @cached_property
-    def codec(self) -> Tokenizer:  # type: ignore[override]
-        """The tokenizer; the list of its characters is that of the whole text, what it learns of
-        words and pieces comes from the training split."""
-        text = self.text if self.kind == "characters" else self.parts["train"]
-        spaces = self.kind == "words"
+    def fitted_tokenizer(self) -> Tokenizer:  # type: ignore[override]
+        """Tokenizer of the text.
+
+        The vocabulary of ``characters`` comes from the whole text, so that every character has an
+        index; those of ``words`` and ``bpe`` come from the training split.
+        """
+        whole = self.tokenizer_type == "characters"
         return make_tokenizer(
-            self.kind, [text], self.largest, lowercase=self.lowercase, spaces=spaces
+            self.tokenizer_type,
+            [self.text if whole else self.split_texts["train"]],
+            self.max_vocab_size,
+            lowercase=self.lowercase,
+            keep_whitespace=True,
         )
 
     @cached_property
-    def parts(self) -> dict[str, str]:
-        """The text of each split."""
+    def split_texts(self) -> dict[str, str]:
+        """Text of each split."""
         count = len(self.text)
-        val, test = (
-            int(size if size >= 1 else round(size * count))
-            for size in (self.val_size, self.test_size)
-        )
+        val, test = split_count(self.val_size, count), split_count(self.test_size, count)
         if val + test >= count:
             raise DataError(
-                f"val_size={self.val_size} and test_size={self.test_size} leave nothing of "
-                f"{count} characters for training"
+                f"{self._source}: val_size={self.val_size:g} and test_size={self.test_size:g} "
+                f"leave none of {count} characters for training"
             )
         first, second = count - val - test, count - test
         splits = {"train": slice(first), "val": slice(first, second), "test": slice(second, None)}
-        return {name: self.text[part] for name, part in splits.items()}
+        return {name: self.text[characters] for name, characters in splits.items()}
 
     # -- windows --------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        wanted = {"fit": ("train", "val"), "validate": ("val",)}.get(stage or "", ("test",))
-        for name in ("train", "val", "test") if stage is None else wanted:
+        for name in stage_splits(stage):
             if name not in self._splits:
                 windows = self._windows(name)
                 self._splits[name] = (windows,), torch.arange(len(windows))
 
     def _windows(self, name: str) -> Tensor:
-        """Windows of a split, int32: of 2T tokens for training, of T + 1 for evaluation."""
-        tokens = torch.tensor(self.codec.encode(self.parts[name]), dtype=torch.int32)
+        """Return the windows of a split, int32: 2T tokens for training, T + 1 for evaluation."""
+        tokens = torch.tensor(
+            self.fitted_tokenizer.encode(self.split_texts[name]), dtype=torch.int32
+        )
         if name == "train":
             if len(tokens) < 2 * self.length:
                 raise DataError(
-                    f"{len(tokens)} training tokens are too few for windows of length "
-                    f"{self.length}: at least {2 * self.length} are needed"
+                    f"{self._source}: {len(tokens)} training tokens are too few for windows of "
+                    f"length {self.length}; at least {2 * self.length} are needed"
                 )
             return tokens.unfold(0, 2 * self.length, self.length)
         if len(tokens) < 2:
@@ -150,29 +160,31 @@ class Text(Tokenized, TensorDataModule):
         return F.pad(tokens, (0, missing), value=-1).unfold(0, self.length + 1, self.length)
 
     @property
-    def draws(self) -> bool:
+    def is_training_random(self) -> bool:
         return True
 
-    def _prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
-        """T + 1 tokens of each window, from a random place on."""
+    def prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Return T + 1 tokens of each window, from a random start."""
         (windows,) = batch
         start = torch.randint(self.length, (len(windows), 1), generator=generator)
-        places = start.to(windows.device) + torch.arange(self.length + 1, device=windows.device)
-        return self._prepare_evaluation((windows.gather(1, places),), generator)
+        positions = start.to(windows.device) + torch.arange(self.length + 1, device=windows.device)
+        return self.prepare_evaluation((windows.gather(1, positions),), generator)
 
-    def _prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         tokens = batch[0].long()
         x, y = tokens[:, :-1], tokens[:, 1:]
-        return x.clamp(min=0), y.masked_fill(y < 0, IGNORE)
+        return x.clamp(min=0), y.masked_fill(y < 0, IGNORE_INDEX)
 
 
 class TinyShakespeare(Text):
-    """Forty thousand lines of Shakespeare's plays: 1,115,394 characters, of 65 kinds.
+    """40,000 lines of Shakespeare's plays: 1,115,394 characters, 65 different ones.
 
-    The last tenth is the test split, as nanoGPT's validation split; no validation is cut from the
-    rest unless asked for. Lies in ``root/text/tinyshakespeare.txt``; downloaded when it is missing.
+    The last tenth is the test split, which is nanoGPT's validation split; by default nothing is
+    held out for validation. Stored as ``root/text/tinyshakespeare.txt``, downloaded if missing.
 
     Args:
+        val_size: characters for validation: a count (≥ 1) or a fraction (< 1), default 0.
+        test_size: characters for testing, default 111,540, a tenth.
         **text: see :class:`Text`; ``path`` is fixed.
 
     Source: Karpathy, char-rnn, 2015.
@@ -188,7 +200,7 @@ class TinyShakespeare(Text):
         self.path = str(self.root / "text" / "tinyshakespeare.txt")
 
     def download(self) -> None:
-        fetch(self.url, Path(str(self.path)), self.sha256)
+        download_file(self.url, Path(str(self.path)), self.sha256)
 
     @cached_property
     def text(self) -> str:

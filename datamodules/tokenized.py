@@ -1,4 +1,4 @@
-"""What every data module of text says of its tokenizer."""
+"""Properties that text data modules with one tokenizer share."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from zoo.functional.tokenization import Tokenizer
 
 
 class Tokenized:
-    """A data module whose ``codec`` turns text into tokens."""
+    """Mixin for a data module that turns text into tokens with its ``fitted_tokenizer``."""
 
-    codec: Tokenizer
+    fitted_tokenizer: Tokenizer
 
     @property
     def tokenizer(self) -> str:
-        """Description of the tokenizer, from which models make it again."""
-        return self.codec.describe()
+        """Description of the tokenizer, from which a model recreates it."""
+        return self.fitted_tokenizer.to_json()
 
     @property
     def vocab_size(self) -> int:
-        """Symbols that a token may be."""
-        return len(self.codec)
+        """Number of symbols in the vocabulary."""
+        return len(self.fitted_tokenizer)

@@ -1,85 +1,249 @@
-"""Writes what is derived from the recipes: the overloads of ``zoo.create_model``.
+"""Writes what follows from recipes, exports and docstrings.
+
+* ``zoo/core/create.pyi``: the class of each model, for type checkers;
+* ``docs/models.md``, ``data.md``, ``callbacks.md`` and ``attacks.md``: the catalog.
 
 Usage: python docs/generate.py [--check]
 """
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from zoo.core import registry  # noqa: E402
 
+FAMILIES = {
+    "supervised": "Supervised",
+    "latent": "Latent variables",
+    "sequences": "Sequences",
+    "geometric": "Graphs, point clouds, voxels, meshes",
+}
+
+
+@dataclass(frozen=True)
+class Export:
+    """A public name of a package, read from its stub."""
+
+    name: str
+    module: str
+
+    @property
+    def path(self) -> Path:
+        """File that defines the name."""
+        path = ROOT / Path(*self.module.split("."))
+        return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring."""
+        for node in ast.parse(self.path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == self.name:
+                paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
+                return _plain(" ".join(paragraph.split()))
+        raise SystemExit(f"{self.module} has no {self.name}")
+
+    @property
+    def is_class(self) -> bool:
+        return self.name[0].isupper()
+
+    def link(self, shown: str) -> str:
+        return f"[`{shown}`](../{self.path.relative_to(ROOT).as_posix()})"
+
+
+@cache
+def exports(package: str) -> dict[str, Export]:
+    """Return what a package's stub, or else its ``__init__.py``, exports, by name."""
+    stub = ROOT / package / "__init__.pyi"
+    file = stub if stub.is_file() else stub.with_suffix(".py")
+    root = package.replace("/", ".")
+    found = {}
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            module = f"{root}.{node.module}" if node.level else node.module
+            found |= {alias.name: Export(alias.name, module) for alias in node.names}
+    return {name: export for name, export in found.items() if not name.startswith("_")}
+
+
+def model_class(name: str) -> Export:
+    """Return the class that a recipe names.
+
+    Exits with a message that says what to do where the class is not exported.
+    """
+    path = registry.read_recipe(name)["model"]["class_path"]
+    package, _, cls = path.rpartition(".")
+    if package != "zoo" or cls not in exports("zoo"):
+        raise SystemExit(
+            f"zoo/recipes/{name}.yaml names {path}: export the class in zoo/__init__.pyi and write "
+            f"class_path: zoo.{cls}"
+        )
+    return exports("zoo")[cls]
+
+
+# -- zoo/core/create.pyi --------------------------------------------------------------------------
+
 HEADER = '''"""Written by docs/generate.py: the class of each model, for type checkers."""
 
 from typing import Any, Literal, overload
 
 '''
-PLAIN = """
+LAST_OVERLOAD = """
 @overload
 def create_model(name: str, data: str | None = None, **overrides: Any) -> Task: ...
 def data_property(data_module: Any, name: str, model_class: type) -> Any: ...
 """
 
 
-def overloads() -> str:
-    """Return ``zoo/core/create.pyi``."""
-    models: dict[str, list[str]] = {}
+def create_stub() -> str:
+    """Return the overloads of ``create_model``."""
+    models: dict[Export, list[str]] = {}
     for name in registry.list_models():
-        path = registry.read_recipe(name)["model"]["class_path"]
-        models.setdefault(path.rpartition(".")[2], []).append(name)
-    modules: dict[str, list[str]] = {}
-    for module, name in _exports():
-        if name in {*models, "Task"}:
-            modules.setdefault(module, []).append(name)
-    text = HEADER
-    for module, found in sorted(modules.items()):
-        text += f"from {module} import {', '.join(_sorted(found))}\n"
-    for cls, names in sorted(models.items()):
+        models.setdefault(model_class(name), []).append(name)
+    needed = sorted([*models, exports("zoo")["Task"]], key=lambda e: (e.module, e.name))
+    text = HEADER + "".join(f"from {e.module} import {e.name}\n" for e in needed)
+    for export, names in sorted(models.items(), key=lambda item: item[0].name):
         literal = ", ".join(f'"{name}"' for name in names)
         text += (
             "\n@overload\n"
             "def create_model(\n"
             f"    name: Literal[{literal}], data: str | None = None, **overrides: Any\n"
-            f") -> {cls}: ...\n"
+            f") -> {export.name}: ...\n"
         )
-    return text + PLAIN
+    return text + LAST_OVERLOAD
 
 
-def _exports() -> list[tuple[str, str]]:
-    """Return module and name of everything that ``zoo`` exports."""
-    lines = (ROOT / "zoo" / "__init__.pyi").read_text("utf-8").splitlines()
-    words = [line.split() for line in lines if line.startswith("from ")]
-    return [(f"zoo{word[1]}", word[3]) for word in words]
+# -- pages ----------------------------------------------------------------------------------------
 
 
-def _sorted(names: list[str]) -> list[str]:
-    """Sort as linters do: names in capitals first."""
-    return sorted(names, key=lambda name: (not name.isupper(), name))
+def models_page() -> str:
+    """Return ``docs/models.md``: a table for each family, a row for each model."""
+    rows: dict[str, list[list[str]]] = {family: [] for family in FAMILIES}
+    for name in registry.list_models():
+        export = model_class(name)
+        family = export.module.split(".")[2]
+        tested = [r for r in registry.list_recipes() if r.split("-")[0] == name]
+        data = ", ".join(f"`{data_name(registry.read_recipe(r))}`" for r in tested)
+        rows[family].append([f"`{name}`", export.link(export.name), headline(name), data])
+    page = (
+        "# Models\n\n"
+        "Each name is a recipe, `zoo/recipes/NAME.yaml`: `zoo --model NAME` runs it on the first "
+        "data set of its row, `--data DATA` on another. Reference values are in the recipes; "
+        "[results.md](results.md) has them next to measured ones.\n"
+    )
+    for family, title in FAMILIES.items():
+        header = ("name", "class", "what it is", "tested on")
+        page += f"\n## {title}\n\n" + table(header, rows[family])
+    return page
 
 
-FILES = {ROOT / "zoo" / "core" / "create.pyi": overloads}
+def headline(recipe: str) -> str:
+    """Return the first sentence of the comment at the top of a recipe."""
+    lines = (registry.RECIPES / f"{recipe}.yaml").read_text("utf-8").splitlines()
+    comment = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    return " ".join(comment).split(". ")[0].removesuffix(".")
+
+
+def data_name(recipe: dict[str, Any]) -> str:
+    """Return the name on the command line of a recipe's data."""
+    path = recipe["data"]["class_path"]
+    return next((name for name, known in registry.DATA.items() if known == path), path)
+
+
+def data_page() -> str:
+    """Return ``docs/data.md``: a row for each data set."""
+    rows = []
+    for name, path in registry.DATA.items():
+        export = exports("datamodules")[path.rpartition(".")[2]]
+        rows.append([f"`{name}`", export.link(path), export.summary])
+    return (
+        "# Data\n\n"
+        "`zoo --model MODEL --data NAME`; arguments of the class are options, such as "
+        "`--data.batch_size 64`. In Python, each class is a LightningDataModule.\n\n"
+        + table(("name", "class", "what it is"), rows)
+    )
+
+
+def callbacks_page() -> str:
+    """Return ``docs/callbacks.md``: a row for each callback."""
+    rows = [
+        [e.link(f"callbacks.{name}"), e.summary]
+        for name, e in sorted(exports("callbacks").items())
+        if e.is_class and not name.endswith(("Callback", "Interrupted"))
+    ]
+    return (
+        "# Callbacks\n\n"
+        "`zoo --model MODEL --trainer.callbacks+=callbacks.NAME`; arguments follow as "
+        "`--trainer.callbacks.ARGUMENT VALUE`. In Python, pass them to any Trainer.\n\n"
+        + table(("class", "what it does"), rows)
+    )
+
+
+def attacks_page() -> str:
+    """Return ``docs/attacks.md``: a row for each attack and defense."""
+    found = {n: e for n, e in exports("zoo/attacks").items() if n not in ("Attack",)}
+    rows = [[e.link(f"zoo.attacks.{name}"), e.summary] for name, e in sorted(found.items())]
+    return (
+        "# Attacks\n\n"
+        "An attack is a callable, `PGD(eps=0.3)(model, x, y)`, that leaves the model untouched. "
+        "The model is a classifier of the zoo or any function that returns logits. "
+        "`zoo attack CKPT` runs attacks on a checkpoint ([commands.md](commands.md)).\n\n"
+        + table(("name", "what it is"), rows)
+    )
+
+
+def table(header: tuple[str, ...], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Return a docstring's text in Markdown: roles become code."""
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`")
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "zoo/core/create.pyi": create_stub,
+    "docs/models.md": models_page,
+    "docs/data.md": data_page,
+    "docs/callbacks.md": callbacks_page,
+    "docs/attacks.md": attacks_page,
+}
+
+
+def stale_files() -> dict[str, str]:
+    """Return the files that are out of date, with what they should contain."""
+    made = {name: make() for name, make in FILES.items()}
+    return {
+        name: text
+        for name, text in made.items()
+        if not (ROOT / name).is_file() or (ROOT / name).read_text("utf-8") != text
+    }
 
 
 def main() -> None:
-    """Write all files, or with ``--check`` exit with 1 and name those that are out of date."""
-    stale = [
-        path
-        for path, make in FILES.items()
-        if not path.is_file() or path.read_text("utf-8") != make()
-    ]
-    if "--check" in sys.argv[1:]:
-        sys.exit(
-            f"out of date: {', '.join(p.name for p in stale)}; run python docs/generate.py"
-            if stale
-            else 0
-        )
-    for path in stale:
-        path.write_text(FILES[path](), encoding="utf-8")
-        print(f"written {path.relative_to(ROOT)}")
+    """Write the files, or with ``--check`` exit with 1 and name those that are out of date."""
+    stale = stale_files()
+    if "--check" in sys.argv[1:] and stale:
+        sys.exit(f"out of date: {', '.join(stale)}: run python docs/generate.py")
+    for name, text in stale.items():
+        (ROOT / name).write_text(text, encoding="utf-8")
+        print(f"written {name}")
 
 
 if __name__ == "__main__":

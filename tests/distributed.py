@@ -157,7 +157,7 @@ def make_data(name: str, size: int) -> L.LightningDataModule:
 
 def dates(batch_size: int) -> ParallelText:
     """Sentences of unequal length: processes have unequally many tokens."""
-    return ParallelText(samples=700, batch_size=batch_size, target_tokenizer="words")
+    return ParallelText(num_samples=700, batch_size=batch_size, target_tokenizer_type="words")
 
 
 def translation_sizes() -> dict[str, int]:
@@ -231,7 +231,7 @@ class Plane(TableDataModule):
         super().__init__(batch_size=7, val_size=0, test_size=0)
         self.names = classes
 
-    def table(self) -> Table:
+    def load_table(self) -> Table:
         random = np.random.default_rng(0)
         x = random.normal(10, 1, (60, 4))
         y = x @ np.arange(4.0)[:, None] + random.normal(0, 1, (60, 1))

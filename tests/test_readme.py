@@ -1,22 +1,29 @@
-"""Every command and every piece of code in the README runs."""
+"""Every command and every piece of code in README.md and docs/commands.md runs."""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.test_recipes import without_downloads  # noqa: F401
+from zoo.cli.main import COMMANDS as ZOO_COMMANDS
 from zoo.cli.main import main
 
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+PAGES = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/commands.md")}
+BLOCKS = [
+    block
+    for text in PAGES.values()
+    for block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+]
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 COMMANDS = [
     line.strip()
@@ -25,57 +32,85 @@ COMMANDS = [
     for line in code.replace("\\\n", " ").splitlines()
     if line.strip() and not line.startswith("#")
 ]
+OURS = [c for c in dict.fromkeys(COMMANDS) if c.startswith("zoo ")]
 SHORT = [
     "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
     "--trainer.accelerator=cpu",
 ]
+#: smaller data for commands that would take long, by a word in them
+SMALL = {
+    "mesh_autoencoder": ["--data.num_samples=40", "--data.val_size=4", "--trainer.callbacks=[]"],
+    "diffusion_net": ["--data.num_samples=48", "--data.eigenpairs=16"],
+    "dgcnn": ["--data.num_samples=60"],
+    "voxnet": ["--data.num_samples=60"],
+}
+#: model whose checkpoint a command takes, by a word in it; default a VAE
+CHECKPOINT_OF = {
+    "generate": "language_model",
+    "translate": "translator",
+    "attack": "cnn",
+    "prbcd": "gcn",
+    "drop": "pointnet",
+}
 
 
-def runs_here(command: str) -> bool:
-    return re.match(r"python (train\.py|-m zoo) ", command) is not None
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Path]:
+    """Returns a copy of a run of a model, trained once for all commands."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def make(model: str, here: Path) -> Path:
+        if not (folder / model).exists():
+            main([f"--model={model}", *SHORT])
+            shutil.copytree(here / "runs" / model, folder / model)
+        else:
+            shutil.copytree(folder / model, here / "runs" / model)
+        (path,) = here.glob(f"runs/{model}/*/checkpoints/last.ckpt")
+        return path
+
+    return make
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if runs_here(c)])
+@pytest.mark.parametrize("command", OURS)
 def test_command(
     command: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    checkpoint: Callable[[str, Path], Path],
     without_downloads: None,  # noqa: F811
 ) -> None:
     (tmp_path / "mymodels.py").write_text(PYTHON[0])
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mymodels", raising=False)
-    args = shlex.split(command)[2 if "train.py" in command else 3 :]
+    args = shlex.split(command)[1:]
     if args[0] == "study":
         main(args)
         written = list(tmp_path.glob("runs/studies/*/*"))
         assert {p.suffix for p in written} == ({".png", ".svg", ".json"} if args[1:] else set())
-        return
-    if "CKPT" in args:
-        judge(args, tmp_path)
-        return
-    data = ["--data.val_size=20"] if "--data" in args and "sbm" not in args else []
-    if "mesh_autoencoder" in args:  # whose pictures take a minute
-        data = ["--data.samples=40", "--data.val_size=4", "--trainer.callbacks=[]"]
-    main(args if args == ["list"] else [*args, *data, *SHORT])
-    assert args == ["list"] or list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt"))
+    elif "CKPT" in args:
+        run_on_checkpoint(args, tmp_path, checkpoint)
+    elif args[0] in ZOO_COMMANDS:
+        main(args)
+    else:
+        small = [option for word, options in SMALL.items() if word in args for option in options]
+        if "--data" in args and "sbm" not in args:
+            small.append("--data.val_size=20")
+        main([*args, *small, *SHORT])
+        assert list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt"))
 
 
-def judge(args: list[str], folder: Path) -> None:
-    """A command that takes a checkpoint, on one of a short run."""
-    models = {
-        "generate": "language_model", "translate": "translator", "attack": "cnn", "prbcd": "gcn",
-        "drop": "pointnet",
-    }  # fmt: skip
+def run_on_checkpoint(
+    args: list[str], folder: Path, checkpoint: Callable[[str, Path], Path]
+) -> None:
+    """Run a command that takes a checkpoint, and check what it writes."""
     model = "vae"
     for word in args:
-        model = models.get(word, model)
-    main([f"--model={model}", *SHORT])
-    (checkpoint,) = folder.glob(f"runs/{model}/*/checkpoints/last.ckpt")
-    main([str(checkpoint) if arg == "CKPT" else arg for arg in args])
-    run = checkpoint.parent.parent
+        model = CHECKPOINT_OF.get(word, model)
+    path = checkpoint(model, folder)
+    main([str(path) if arg == "CKPT" else arg for arg in args])
+    run = path.parent.parent
     if args[0] == "attack":
         assert (run / "figures/robustness.png").stat().st_size > 1_000
     if model != "vae":
@@ -84,10 +119,19 @@ def judge(args: list[str], folder: Path) -> None:
     assert (run / written).stat().st_size > 1_000
 
 
-def test_no_command_is_left_untested() -> None:
-    """What this file does not run is run elsewhere: installation by .ci/run, torchrun below."""
-    others = [c for c in COMMANDS if not runs_here(c)]
-    assert [c.split()[0] for c in others] == ["pip", "pip", "torchrun", "srun"]
+def test_every_command_is_tested() -> None:
+    """Others than ours are tested elsewhere: pip and pytest by .ci/run, torchrun below."""
+    others = {c.split()[0] for c in COMMANDS if c not in OURS}
+    assert others == {"pip", "torchrun", "srun"}
+    assert COMMANDS[0] == "pip install -e . && python train.py --model vae"
+    assert COMMANDS[1] == 'pip install -e ".[test]" && pytest -n auto'
+
+
+def test_train_py_is_the_same_command() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--help"], capture_output=True, text=True
+    )
+    assert done.stdout.startswith("usage: zoo --model NAME")
 
 
 def test_python_code(tmp_path: Path) -> None:
@@ -122,5 +166,11 @@ def test_torchrun(tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_readme_is_short_enough_to_read() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 200

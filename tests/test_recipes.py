@@ -69,9 +69,9 @@ def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> N
     known = arguments_of(import_class(read_recipe(name)["data"]["class_path"]))
     options = ["--data.val_size=20"] if data and "val_size" in known else []
     if "num_points" in known:  # their neighbours are costly
-        options += ["--data.num_points=64", "--data.samples=60"]
+        options += ["--data.num_points=64", "--data.num_samples=60"]
     if model.startswith("mesh_"):
-        options += ["--data.samples=24"]
+        options += ["--data.num_samples=24"]
     if name == "sn_gan-cifar10":  # as it is, one batch takes half a minute
         options += ["--model.hidden_dims=[16,16,16]", "--model.discriminator_hidden_dims=[8,8,8,8]"]
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []), *options, *TINY)

@@ -1,4 +1,4 @@
-"""Small models that attacks can be checked on."""
+"""Small models and samples to attack."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Case = tuple[nn.Module, Tensor, Tensor]
 
 @pytest.fixture
 def linear() -> Case:
-    """A linear model in float64 that is right about points well inside the bounds."""
+    """A linear model in float64, and samples well inside the bounds with predicted labels."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(20, 5)).double()
-    model[1].weight.data *= 8  # one class stands out
+    model[1].weight.data *= 8  # large margins
     x = 0.4 + 0.2 * torch.rand(12, 4, 5, dtype=torch.float64)
     return model, x, model(x).argmax(1)
 
 
 @pytest.fixture
 def images() -> Case:
-    """A small network with batch norm and dropout, and images in [0, 1] with its own labels."""
+    """A small network with batch norm and dropout, and images in [0, 1] with predicted labels."""
     torch.manual_seed(1)
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3),
@@ -37,7 +37,7 @@ def images() -> Case:
 
 @pytest.fixture
 def learned() -> Case:
-    """A network that has learned handwritten digits, and test images that it is right about."""
+    """A network trained on handwritten digits, and test images that it classifies correctly."""
     from sklearn.datasets import load_digits
 
     torch.manual_seed(0)
@@ -56,9 +56,9 @@ def learned() -> Case:
             loss.backward()
             optimizer.step()
     model.eval()
-    right = model(x[1400:]).argmax(1) == y[1400:]
-    assert right.float().mean() > 0.9
-    return model, x[1400:][right][:200], y[1400:][right][:200]
+    correct = model(x[1400:]).argmax(1) == y[1400:]
+    assert correct.float().mean() > 0.9
+    return model, x[1400:][correct][:200], y[1400:][correct][:200]
 
 
 def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What holds for every attack: budgets, bounds, no trace on the model, no part of other samples."""
+"""Contract of all attacks: ε, bounds, an unchanged model, and independent samples."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from zoo.attacks import (
     FGSM,
     PGD,
     Attack,
+    AttackEnsemble,
     CarliniWagner,
     DeepFool,
-    PenaltyAttack,
+    LBFGSAttack,
     RandomFGSM,
     Restarts,
     Square,
+    SubstituteAttack,
     Targeted,
-    TransferAttack,
     UniversalPerturbation,
-    WorstOf,
 )
 from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError
 from zoo.functional.norm_balls import delta_norm
 
-BUDGETED: dict[str, Callable[[float], Attack]] = {
+BOUNDED: dict[str, Callable[[float], Attack]] = {
     "fgsm": lambda eps: FGSM(eps=eps),
     "fgm": lambda eps: FGSM(eps=eps, norm="l2"),
     "bim": lambda eps: BIM(eps=eps),
@@ -50,17 +50,19 @@ BUDGETED: dict[str, Callable[[float], Attack]] = {
     "square_l2": lambda eps: Square(eps=eps, norm="l2", queries=40),
     "restarts": lambda eps: Restarts(PGD(eps=eps, steps=3), 3),
     "targeted": lambda eps: Targeted(PGD(eps=eps, steps=5), "next"),
-    "worst": lambda eps: WorstOf(FGSM(eps=eps), Targeted(APGD(eps=eps, steps=5), "runner_up")),
+    "ensemble": lambda eps: AttackEnsemble(
+        FGSM(eps=eps), Targeted(APGD(eps=eps, steps=5), "runner_up")
+    ),
 }
-NEAREST: dict[str, Attack] = {
+MINIMUM_NORM: dict[str, Attack] = {
     "carlini_wagner": CarliniWagner(search_steps=3, steps=60),
     "carlini_wagner_l1": CarliniWagner(norm="l1", search_steps=3, steps=60),
     "carlini_wagner_linf": CarliniWagner(norm="linf", search_steps=3, steps=60),
-    "penalty": PenaltyAttack(search_steps=5),
+    "lbfgs": LBFGSAttack(search_steps=5),
     "deep_fool": DeepFool(),
     "deep_fool_linf": DeepFool(norm="linf"),
 }
-ATTACKS = {name: make(0.1) for name, make in BUDGETED.items()} | NEAREST
+ATTACKS = {name: make(0.1) for name, make in BOUNDED.items()} | MINIMUM_NORM
 
 
 def norm_of(attack: Any) -> str:
@@ -69,24 +71,24 @@ def norm_of(attack: Any) -> str:
     return attack.norm
 
 
-@pytest.mark.parametrize("name", BUDGETED)
+@pytest.mark.parametrize("name", BOUNDED)
 @pytest.mark.parametrize("eps", [0.03, 0.3])
-def test_samples_stay_in_the_ball_and_in_the_bounds(name: str, eps: float, images: Case) -> None:
+def test_samples_stay_within_the_ball_and_the_bounds(name: str, eps: float, images: Case) -> None:
     model, x, y = images
-    attack = BUDGETED[name](eps)
-    found = attack(model, x, y)
-    assert found.shape == x.shape
-    assert not found.requires_grad
-    assert not torch.equal(found, x)
-    assert delta_norm(found - x, norm_of(attack)).max() <= eps + 1e-6
-    assert found.min() >= 0
-    assert found.max() <= 1
+    attack = BOUNDED[name](eps)
+    x_adv = attack(model, x, y)
+    assert x_adv.shape == x.shape
+    assert not x_adv.requires_grad
+    assert not torch.equal(x_adv, x)
+    assert delta_norm(x_adv - x, norm_of(attack)).max() <= eps + 1e-6
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
 
 
-@pytest.mark.parametrize("name", BUDGETED)
-def test_no_budget_no_change(name: str, images: Case) -> None:
+@pytest.mark.parametrize("name", BOUNDED)
+def test_zero_eps_changes_nothing(name: str, images: Case) -> None:
     model, x, y = images
-    torch.testing.assert_close(BUDGETED[name](0.0)(model, x, y), x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(BOUNDED[name](0.0)(model, x, y), x, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -100,13 +102,13 @@ def test_no_budget_no_change(name: str, images: Case) -> None:
         DeepFool(steps=0),
     ],
 )
-def test_no_steps_no_change(attack: Attack, images: Case) -> None:
+def test_zero_steps_change_nothing(attack: Attack, images: Case) -> None:
     model, x, y = images
     assert torch.equal(attack(model, x, y), x)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_other_samples_have_no_part_in_it(name: str, images: Case) -> None:
+def test_samples_are_attacked_independently(name: str, images: Case) -> None:
     model, x, y = images
     attack = ATTACKS[name]
     together = attack(model, x, y)
@@ -119,10 +121,10 @@ def test_other_samples_have_no_part_in_it(name: str, images: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_model_is_as_it_was(name: str, images: Case) -> None:
+def test_the_model_is_left_unchanged(name: str, images: Case) -> None:
     model, x, y = images
     model.train()
-    model[1].eval()  # a batch norm that was frozen on purpose
+    model[1].eval()  # a user may freeze a batch norm
     model[4].weight.requires_grad_(False)
     model[0].weight.grad = torch.ones_like(model[0].weight)
     before = pickle.dumps([model.state_dict(), [p.grad for p in model.parameters()]], protocol=4)
@@ -139,7 +141,7 @@ def test_the_model_is_as_it_was(name: str, images: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["pgd", "apgd", "carlini_wagner"])
-def test_flags_come_back_after_an_error(name: str, images: Case) -> None:
+def test_flags_are_restored_after_an_error(name: str, images: Case) -> None:
     model, x, y = images
     model.train()
     with pytest.raises(InputError, match="outside the bounds"):
@@ -149,63 +151,63 @@ def test_flags_come_back_after_an_error(name: str, images: Case) -> None:
 
 
 @pytest.mark.parametrize("name", ["fgsm", "pgd", "pgd_l2", "pgd_margin", "pgd_dlr", "apgd"])
-def test_a_shift_of_all_scores_changes_nothing(name: str, images: Case) -> None:
+def test_attacks_are_invariant_to_a_shift_of_all_scores(name: str, images: Case) -> None:
     model, x, y = images
     plain = ATTACKS[name](model, x, y)
-    for moved in (lambda x: model(x) + 1000, lambda x: model(x) - 1000):
-        torch.testing.assert_close(ATTACKS[name](moved, x, y), plain, rtol=0, atol=1e-9)
+    for shifted in (lambda x: model(x) + 1000, lambda x: model(x) - 1000):
+        torch.testing.assert_close(ATTACKS[name](shifted, x, y), plain, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "penalty", "carlini_wagner"])
-def test_sure_models_are_broken_as_well(name: str, learned: Case) -> None:
-    """Scores ×1000 saturate every softmax in float32: gradients through it would be 0."""
+@pytest.mark.parametrize("name", ["fgsm", "pgd", "apgd", "lbfgs", "carlini_wagner"])
+def test_attacks_succeed_on_confident_models(name: str, learned: Case) -> None:
+    """Scores ×1000 saturate the softmax in float32, so its gradients would be 0."""
     model, x, y = learned
     attack = ATTACKS[name]
     plain = (model(attack(model, x, y)).argmax(1) != y).float().mean()
-    sure = (model(attack(lambda x: 1000 * model(x), x, y)).argmax(1) != y).float().mean()
+    confident = (model(attack(lambda x: 1000 * model(x), x, y)).argmax(1) != y).float().mean()
     assert plain > 0.3
-    assert sure > plain - 0.05
+    assert confident > plain - 0.05
 
 
-def test_the_order_of_scores_decides_margins(images: Case) -> None:
-    """The direction of steepest ascent of the margin knows no scale."""
+def test_the_margin_loss_is_invariant_to_the_scale_of_scores(images: Case) -> None:
+    """The direction of steepest ascent of the margin does not depend on the scale of the scores."""
     model, x, y = images
     attack = PGD(eps=0.1, loss="margin", steps=10)
-    found = attack(lambda x: 10 * model(x) - 1000, x, y)
-    torch.testing.assert_close(found, attack(model, x, y), rtol=0, atol=1e-9)
+    x_adv = attack(lambda x: 10 * model(x) - 1000, x, y)
+    torch.testing.assert_close(x_adv, attack(model, x, y), rtol=0, atol=1e-9)
 
 
-# -- modes of torch and Lightning ------------------------------------------------------------------
+# -- modes of PyTorch and Lightning ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_in_inference_mode(name: str, images: Case) -> None:
     model, x, y = images
     with torch.inference_mode():
-        found = ATTACKS[name](model, x.clone(), y.clone())
-    torch.testing.assert_close(found, ATTACKS[name](model, x, y), rtol=0, atol=1e-12)
+        x_adv = ATTACKS[name](model, x.clone(), y.clone())
+    torch.testing.assert_close(x_adv, ATTACKS[name](model, x, y), rtol=0, atol=1e-12)
 
 
-def test_autocast_takes_no_part(images: Case) -> None:
+def test_autocast_is_disabled(images: Case) -> None:
     model, x, y = images
     model.float()
     x = x.float()
     with torch.autocast("cpu", torch.bfloat16):
-        found = PGD(eps=0.1)(model, x, y)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, PGD(eps=0.1)(model, x, y), rtol=0, atol=0)
+        x_adv = PGD(eps=0.1)(model, x, y)
+    assert x_adv.dtype == torch.float32
+    torch.testing.assert_close(x_adv, PGD(eps=0.1)(model, x, y), rtol=0, atol=0)
 
 
-def test_inside_a_trainers_test() -> None:
+def test_in_the_test_loop_of_a_trainer() -> None:
     from datamodules import Digits
     from zoo import CNN
 
     class Attacked(CNN):
         def test_step(self, batch: Any, batch_idx: int) -> None:
             x, y = batch
-            found = PGD(eps=0.3)(self, x, y)
-            assert (found - x).abs().max() <= 0.3 + 1e-6
-            self.log("attacked", (self.logits(found).argmax(1) == y).float().mean())
+            x_adv = PGD(eps=0.3)(self, x, y)
+            assert (x_adv - x).abs().max() <= 0.3 + 1e-6
+            self.log("attacked", (self.logits(x_adv).argmax(1) == y).float().mean())
             super().test_step(batch, batch_idx)
 
     torch.manual_seed(0)
@@ -232,11 +234,11 @@ def test_bad_input(images: Case) -> None:
     nan[3, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="sample 3 has the value nan"):
         attack(model, nan, y)
-    with pytest.raises(InputError, match="labels go from 0 to 9, the model has classes 0 to 3"):
+    with pytest.raises(InputError, match="labels range from 0 to 9, the model has classes 0 to 3"):
         attack(model, x, torch.arange(10))
-    with pytest.raises(InputError, match=r"scores of shape \(10, classes\)"):
+    with pytest.raises(InputError, match=r"scores of shape \(10, classes\), got \(10,\)"):
         attack(lambda x: model(x)[:, 0], x, y)
-    with pytest.raises(InputError, match="scores that are nan"):
+    with pytest.raises(InputError, match="scores that are nan or infinite"):
         attack(lambda x: model(x) * torch.nan, x, y)
     with pytest.raises(InputError, match=r"eps must not be negative, got -0\.1"):
         PGD(eps=-0.1)
@@ -246,7 +248,7 @@ def test_bad_input(images: Case) -> None:
         PGD(eps=0.1, steps=-1)
     with pytest.raises(InputError, match="target of sample 0 is its own class"):
         Targeted(attack, y.clone())(model, x, y)
-    with pytest.raises(InputError, match="targets go from 7 to 7"):
+    with pytest.raises(InputError, match="targets range from 7 to 7"):
         Targeted(attack, 7)(model, x, y)
     with pytest.raises(InputError, match="CarliniWagner has no eps"):
         CarliniWagner().with_eps(0.1)
@@ -255,53 +257,57 @@ def test_bad_input(images: Case) -> None:
         PGD(eps=0.1, loss="dlr")(lambda x: model(x)[:, :2], x, two)
     with pytest.raises(InputError, match=r"Square needs images \(B, C, H, W\)"):
         Square(eps=0.1)(nn.Flatten(), torch.rand(2, 5), torch.zeros(2).long())
-    with pytest.raises(InputError, match="learned on many samples first"):
+    with pytest.raises(InputError, match="UniversalPerturbation must be fitted first"):
         UniversalPerturbation(eps=0.1)(model, x, y)
-    with pytest.raises(InputError, match="has no sample to learn from"):
+    with pytest.raises(InputError, match="needs at least one sample to learn from"):
         UniversalPerturbation(eps=0.1).fit(model, [])
-    with pytest.raises(InputError, match="needs samples to ask"):
-        TransferAttack(attack=attack).fit(model, x[:0])
+    with pytest.raises(InputError, match="needs at least one sample to query"):
+        SubstituteAttack(attack=attack).fit(model, x[:0])
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PGD(eps=0.1, norm="l3"), "unknown norm 'l3'; choose from linf, l2, point"),
+        (lambda: PGD(eps=0.1, norm="l3"), "unknown norm 'l3'.*choose from linf, l2, point"),
         (lambda: PGD(eps=0.1, loss="hinge"), "unknown loss 'hinge'; choose from cross_entropy"),
-        (lambda: APGD(eps=0.1, step_size=0.1), "APGD sets its own step size"),
+        (lambda: APGD(eps=0.1, step_size=0.1), "APGD adapts its step size"),
         (lambda: Square(eps=0.1, norm="point"), "unknown norm 'point'; choose from linf, l2"),
-        (lambda: Square(eps=0.1, fraction=0), r"fraction must be in \(0, 1\]"),
+        (lambda: Square(eps=0.1, initial_fraction=0), "initial_fraction must be positive, got 0"),
+        (lambda: Square(eps=0.1, initial_fraction=2), "initial_fraction must be between 0 and 1"),
         (lambda: CarliniWagner(norm="l3"), "unknown norm 'l3'"),
         (lambda: CarliniWagner(initial_c=0), "initial_c must be positive"),
-        (lambda: PenaltyAttack(initial_c=-1), "initial_c must be positive"),
+        (lambda: LBFGSAttack(initial_c=-1), "initial_c must be positive"),
         (lambda: DeepFool(norm="l1"), "unknown norm 'l1'"),
-        (lambda: Restarts(PGD(eps=0.1), 0), "count of at least 1"),
-        (lambda: Restarts(BIM(eps=0.1), 2), "BIM draws nothing at random"),
+        (lambda: Restarts(PGD(eps=0.1), 0), "restarts must be at least 1, got 0"),
+        (
+            lambda: Restarts(BIM(eps=0.1), 2),
+            "BIM is deterministic: restarts would repeat",
+        ),
         (lambda: Targeted(PGD(eps=0.1), "worst"), "unknown target 'worst'; choose from next"),
-        (lambda: WorstOf(), "at least one attack"),
+        (lambda: AttackEnsemble(), "AttackEnsemble needs at least one attack"),
     ],
 )
 def test_bad_settings(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         make()
 
 
-def test_probabilities_are_told(images: Case) -> None:
+def test_probabilities_cause_a_warning(images: Case) -> None:
     model, x, y = images
-    with pytest.warns(UserWarning, match="gives probabilities, not scores"):
+    with pytest.warns(UserWarning, match="returns probabilities instead of scores"):
         FGSM(eps=0.1)(lambda x: model(x).softmax(1), x, y)
 
 
 def test_queries_are_counted(images: Case) -> None:
     model, x, y = images
 
-    def stubborn(x: Tensor) -> Tensor:
+    def robust(x: Tensor) -> Tensor:
         return model(x) + 1e6 * nn.functional.one_hot(y, 4)
 
-    scores = ScoreFunction(stubborn)
-    found = Square(eps=0.1, queries=30).perturb(scores, x, Goal(y))
+    scores = ScoreFunction(robust)
+    x_adv = Square(eps=0.1, queries=30).perturb(scores, x, Goal(y))
     assert scores.queries == 30 * len(x)
-    assert found.shape == x.shape
+    assert x_adv.shape == x.shape
     scores = ScoreFunction(model)
     Square(eps=0.9, queries=500).perturb(scores, x, Goal(y))
-    assert scores.queries < 100 * len(x)  # broken ones are not asked about again
+    assert scores.queries < 100 * len(x)  # no queries for samples that are already adversarial

@@ -1,4 +1,4 @@
-"""Attacks against closed forms on linear models and against two other libraries."""
+"""Attacks compared with closed forms on linear models, and with torchattacks and foolbox."""
 
 from __future__ import annotations
 
@@ -13,86 +13,88 @@ from zoo.attacks import (
     BIM,
     FGSM,
     PGD,
+    AttackEnsemble,
     CarliniWagner,
     DeepFool,
-    PenaltyAttack,
+    LBFGSAttack,
     Restarts,
     Square,
     Targeted,
-    WorstOf,
 )
 from zoo.attacks.goals import Goal
 
 
-def nearest(model: nn.Module, x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Distance of x from the nearest decision boundary of a linear model, margin / ‖w_y − w_k‖_q,
-    1/p + 1/q = 1."""
+def boundary_distance(model: nn.Module, x: Tensor, y: Tensor, p: float) -> Tensor:
+    """Compute the distance to the nearest decision boundary of a linear model.
+
+    margin / ‖w_y − w_k‖_q with 1/p + 1/q = 1.
+    """
     scores, weight = model(x), model[1].weight
     q = {2.0: 2.0, torch.inf: 1.0, 1.0: torch.inf}[p]
     gaps = scores.gather(1, y[:, None]) - scores
-    lengths = torch.linalg.vector_norm(weight[y][:, None] - weight, q, dim=-1)
-    return (gaps / lengths).scatter(1, y[:, None], torch.inf).amin(1).detach()
+    norms = torch.linalg.vector_norm(weight[y][:, None] - weight, q, dim=-1)
+    return (gaps / norms).scatter(1, y[:, None], torch.inf).amin(1).detach()
 
 
 # -- closed forms ----------------------------------------------------------------------------------
 
 
 def test_fgsm_on_two_classes(linear: Case) -> None:
-    """x + ε sign(w_other − w_y), whatever the scores."""
+    """x + ε sign(w_other − w_y), independent of the scores."""
     _, x, _ = linear
     two = nn.Sequential(nn.Flatten(), nn.Linear(20, 2)).double()
     y = two(x).argmax(1)
-    way = two[1].weight[1 - y] - two[1].weight[y]
-    found = FGSM(eps=0.05)(two, x, y)
-    torch.testing.assert_close(found, x + 0.05 * way.sign().view_as(x), rtol=0, atol=1e-12)
-    length = way.norm(dim=1, keepdim=True)
-    found = FGSM(eps=0.05, norm="l2")(two, x, y)
-    torch.testing.assert_close(found, x + 0.05 * (way / length).view_as(x), rtol=0, atol=1e-12)
-    toward = Targeted(FGSM(eps=0.05), "next")(two, x, y)
-    torch.testing.assert_close(toward, x + 0.05 * way.sign().view_as(x), rtol=0, atol=1e-12)
+    direction = two[1].weight[1 - y] - two[1].weight[y]
+    x_adv = FGSM(eps=0.05)(two, x, y)
+    torch.testing.assert_close(x_adv, x + 0.05 * direction.sign().view_as(x), rtol=0, atol=1e-12)
+    norm = direction.norm(dim=1, keepdim=True)
+    x_adv = FGSM(eps=0.05, norm="l2")(two, x, y)
+    torch.testing.assert_close(x_adv, x + 0.05 * (direction / norm).view_as(x), rtol=0, atol=1e-12)
+    targeted = Targeted(FGSM(eps=0.05), "next")(two, x, y)
+    torch.testing.assert_close(targeted, x + 0.05 * direction.sign().view_as(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_pgd_finds_what_is_there(norm: str, linear: Case) -> None:
-    """Of two linear classes, exactly those samples break whose boundary lies within the ball."""
+def test_pgd_breaks_exactly_the_samples_near_the_boundary(norm: str, linear: Case) -> None:
+    """With two linear classes, a sample breaks if and only if the boundary is within ε."""
     _, x, _ = linear
     model = nn.Sequential(nn.Flatten(), nn.Linear(20, 2)).double()
     y = model(x).argmax(1)
-    distance = nearest(model, x, y, torch.inf if norm == "linf" else 2.0)
-    order = distance.sort().values
-    widest = 3 + int(order.diff()[3:8].argmax())
-    eps = float(order[widest : widest + 2].mean())  # far from all of them
-    for kind in (PGD, APGD):
-        attack = kind(eps=eps, norm=norm, loss="margin", steps=200)
+    distance = boundary_distance(model, x, y, torch.inf if norm == "linf" else 2.0)
+    ordered = distance.sort().values
+    widest = 3 + int(ordered.diff()[3:8].argmax())
+    eps = float(ordered[widest : widest + 2].mean())  # not close to any of the distances
+    for cls in (PGD, APGD):
+        attack = cls(eps=eps, norm=norm, loss="margin", steps=200)
         broken = model(attack(model, x, y)).argmax(1) != y
         assert torch.equal(broken, distance < eps)
 
 
-def test_the_shortest_way_to_a_linear_boundary(linear: Case) -> None:
+def test_minimum_norm_attacks_reach_the_distance_of_a_linear_boundary(linear: Case) -> None:
     model, x, y = linear
-    exact = nearest(model, x, y, 2.0)
+    exact = boundary_distance(model, x, y, 2.0)
     for attack, tolerance in (
         (DeepFool(overshoot=0.0), 1e-3),
         (CarliniWagner(search_steps=8), 0.01),
         (CarliniWagner(search_steps=8, lr=0.002), 0.005),
     ):
-        found = attack(model, x, y)
-        assert accuracy(model, found, y) == 0
-        ratio = (found - x).flatten(1).norm(dim=1) / exact
+        x_adv = attack(model, x, y)
+        assert accuracy(model, x_adv, y) == 0
+        ratio = (x_adv - x).flatten(1).norm(dim=1) / exact
         assert ratio.min() > 1 - 1e-9, attack.name
         assert ratio.max() < 1 + tolerance, attack.name
-    found = DeepFool(norm="linf", overshoot=0.0)(model, x, y)
-    ratio = (found - x).flatten(1).abs().amax(1) / nearest(model, x, y, torch.inf)
+    x_adv = DeepFool(norm="linf", overshoot=0.0)(model, x, y)
+    ratio = (x_adv - x).flatten(1).abs().amax(1) / boundary_distance(model, x, y, torch.inf)
     assert 1 - 1e-9 < ratio.min() < ratio.max() < 1 + 1e-3
 
 
-def test_penalty_attack_between_two_classes(linear: Case) -> None:
-    """With more classes cross-entropy pulls toward all of them; with two there is one way."""
+def test_lbfgs_attack_between_two_classes(linear: Case) -> None:
+    """With more classes, cross-entropy pulls toward all of them; with two, the optimum is known."""
     _, x, _ = linear
     two = nn.Sequential(nn.Flatten(), nn.Linear(20, 2)).double()
     y = two(x).argmax(1)
-    found = PenaltyAttack()(two, x, y)
-    ratio = (found - x).flatten(1).norm(dim=1) / nearest(two, x, y, 2.0)
+    x_adv = LBFGSAttack()(two, x, y)
+    ratio = (x_adv - x).flatten(1).norm(dim=1) / boundary_distance(two, x, y, 2.0)
     assert 1 - 1e-9 < ratio.min() < ratio.max() < 1.005
 
 
@@ -101,38 +103,40 @@ def test_penalty_attack_between_two_classes(linear: Case) -> None:
 )
 def test_carlini_and_wagner_in_other_norms(norm: str, p: float, limit: float, linear: Case) -> None:
     model, x, y = linear
-    found = CarliniWagner(norm=norm, search_steps=8)(model, x, y)
-    ratio = torch.linalg.vector_norm((found - x).flatten(1), p, dim=1) / nearest(model, x, y, p)
-    assert accuracy(model, found, y) == 0
+    x_adv = CarliniWagner(norm=norm, search_steps=8)(model, x, y)
+    ratio = torch.linalg.vector_norm((x_adv - x).flatten(1), p, dim=1) / boundary_distance(
+        model, x, y, p
+    )
+    assert accuracy(model, x_adv, y) == 0
     assert 1 - 1e-9 < ratio.min() < ratio.max() < limit
 
 
 def test_confidence_is_a_margin(linear: Case) -> None:
     model, x, y = linear
-    found = CarliniWagner(confidence=2.0, search_steps=8)(model, x, y)
-    margins = Goal(y).loss(model(found), "margin")
+    x_adv = CarliniWagner(confidence=2.0, search_steps=8)(model, x, y)
+    margins = Goal(y).loss(model(x_adv), "margin")
     assert margins.min() >= 2.0
     assert margins.max() < 2.2
 
 
-@pytest.mark.parametrize("attack", [CarliniWagner(), PenaltyAttack(), DeepFool()])
-def test_pixels_at_the_bounds_move(attack: CarliniWagner) -> None:
-    """The nearest sample of a black and white image needs exactly those pixels."""
+@pytest.mark.parametrize("attack", [CarliniWagner(), LBFGSAttack(), DeepFool()])
+def test_pixels_at_the_bounds_can_change(attack: CarliniWagner) -> None:
+    """The nearest adversarial sample of a black and white image changes only such pixels."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).double()
     x = (torch.rand(6, 1, 4, 4, dtype=torch.float64) > 0.5).double()
     y = model(x).argmax(1)
-    found = attack(model, x, y)
-    assert accuracy(model, found, y) == 0
-    moved = (found - x).abs().flatten(1)
+    x_adv = attack(model, x, y)
+    assert accuracy(model, x_adv, y) == 0
+    moved = (x_adv - x).abs().flatten(1)
     assert (moved > 0.01).any(1).all()
-    # inside the bounds there is a half line for each pixel; the way is that of the weights
-    way = (model[1].weight[1 - y] - model[1].weight[y]).view_as(x)
-    allowed = torch.where(x == 0, way > 0, way < 0)
+    # each pixel can move in one direction only, and should move along the weights
+    direction = (model[1].weight[1 - y] - model[1].weight[y]).view_as(x)
+    allowed = torch.where(x == 0, direction > 0, direction < 0)
     assert (moved[~allowed.flatten(1)] < 1e-6).all()
 
 
-def test_nothing_found_is_nothing_changed(images: Case) -> None:
+def test_unsuccessful_attacks_return_x(images: Case) -> None:
     _, x, y = images
 
     def constant(x: Tensor) -> Tensor:
@@ -141,7 +145,7 @@ def test_nothing_found_is_nothing_changed(images: Case) -> None:
     same = torch.zeros_like(y)
     for attack in (
         CarliniWagner(search_steps=2, steps=20),
-        PenaltyAttack(search_steps=2),
+        LBFGSAttack(search_steps=2),
         DeepFool(),
     ):
         assert torch.equal(attack(constant, x, same), x)
@@ -150,8 +154,8 @@ def test_nothing_found_is_nothing_changed(images: Case) -> None:
 # -- losses ----------------------------------------------------------------------------------------
 
 
-def test_the_loss_climbs_as_cross_entropy_does() -> None:
-    """log(1 + exp L) is the cross-entropy, and so the gradients are parallel."""
+def test_the_loss_is_a_monotone_function_of_cross_entropy() -> None:
+    """log(1 + exp L) is the cross-entropy, so their gradients are parallel."""
     scores = torch.randn(6, 5, dtype=torch.float64, requires_grad=True)
     y = torch.tensor([0, 1, 2, 3, 4, 0])
     loss = Goal(y).loss(scores, "cross_entropy")
@@ -171,7 +175,7 @@ def test_dlr_by_hand() -> None:
     assert Goal(torch.tensor([1])).loss(scores, "dlr").item() == pytest.approx((5 - 3) / (5 - 1))
 
 
-# -- what more work brings -------------------------------------------------------------------------
+# -- comparisons of attacks ------------------------------------------------------------------------
 
 
 def test_more_budget_steps_and_restarts_break_more(learned: Case) -> None:
@@ -189,23 +193,23 @@ def test_more_budget_steps_and_restarts_break_more(learned: Case) -> None:
     assert often < once
 
 
-def test_a_chosen_class_is_harder_than_any(learned: Case) -> None:
+def test_targeted_attacks_are_harder_than_untargeted_ones(learned: Case) -> None:
     model, x, y = learned
     attack = PGD(eps=0.15)
     any_wrong = 1 - accuracy(model, attack(model, x, y), y)
-    shares = {}
+    success = {}
     for target in ("runner_up", "random", "next", "least_likely"):
-        found = Targeted(attack, target)(model, x, y)
-        shares[target] = 1 - accuracy(model, found, y)
-        assert shares[target] <= any_wrong + 0.02
-    assert shares["least_likely"] < shares["next"] < shares["runner_up"]
-    wanted = torch.full_like(y, 3)
+        x_adv = Targeted(attack, target)(model, x, y)
+        success[target] = 1 - accuracy(model, x_adv, y)
+        assert success[target] <= any_wrong + 0.02
+    assert success["least_likely"] < success["next"] < success["runner_up"]
+    target_class = torch.full_like(y, 3)
     other = y != 3
-    found = Targeted(PGD(eps=0.4), 3)(model, x[other], y[other])
-    assert accuracy(model, found, wanted[other]) > 0.8
+    x_adv = Targeted(PGD(eps=0.4), 3)(model, x[other], y[other])
+    assert accuracy(model, x_adv, target_class[other]) > 0.8
 
 
-def test_the_worst_of_several_is_worst(learned: Case) -> None:
+def test_an_ensemble_is_at_least_as_strong_as_its_attacks(learned: Case) -> None:
     model, x, y = learned
     parts = [
         PGD(eps=0.08, steps=5),
@@ -213,13 +217,12 @@ def test_the_worst_of_several_is_worst(learned: Case) -> None:
         Square(eps=0.08, queries=200),
     ]
     each = [accuracy(model, part(model, x, y), y) for part in parts]
-    together = accuracy(model, WorstOf(*parts)(model, x, y), y)
+    together = accuracy(model, AttackEnsemble(*parts)(model, x, y), y)
     assert together <= min(each)
 
 
 def test_auto_pgd_needs_no_step_size(learned: Case) -> None:
-    """At equal steps it breaks at least what PGD with its default step does, and much more than PGD
-    with a bad one."""
+    """With equal steps, it is as strong as PGD, and much stronger than PGD with a bad step size."""
     model, x, y = learned
     auto = accuracy(model, APGD(eps=0.1, steps=40)(model, x, y), y)
     assert auto <= accuracy(model, PGD(eps=0.1, steps=40)(model, x, y), y) + 0.01
@@ -227,7 +230,7 @@ def test_auto_pgd_needs_no_step_size(learned: Case) -> None:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.2), ("l2", 1.2)])
-def test_square_needs_scores_alone(norm: str, eps: float, learned: Case) -> None:
+def test_square_needs_only_scores(norm: str, eps: float, learned: Case) -> None:
     model, x, y = learned
     before = accuracy(model, Square(eps=eps, norm=norm, queries=1)(model, x, y), y)
 
@@ -235,8 +238,8 @@ def test_square_needs_scores_alone(norm: str, eps: float, learned: Case) -> None
         with torch.no_grad():
             return model(x)
 
-    found = Square(eps=eps, norm=norm, queries=400)(without_gradient, x, y)
-    after = accuracy(model, found, y)
+    x_adv = Square(eps=eps, norm=norm, queries=400)(without_gradient, x, y)
+    after = accuracy(model, x_adv, y)
     gradient = accuracy(model, PGD(eps=eps, norm=norm)(model, x, y), y)
     assert gradient - 0.02 <= after < before - 0.2
 
@@ -244,18 +247,18 @@ def test_square_needs_scores_alone(norm: str, eps: float, learned: Case) -> None
 # -- other libraries -------------------------------------------------------------------------------
 
 
-def exactly(case: Case) -> Case:
-    """In float64, as 1 − p is nothing but rounding in float32 where the model is sure."""
+def in_float64(case: Case) -> Case:
+    """Convert to float64: in float32, 1 − p is only rounding error for a confident model."""
     model, x, y = case
     return model.double(), x.double(), y
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_step_for_step_with_torchattacks(steps: int, learned: Case) -> None:
+def test_equal_to_torchattacks_step_by_step(steps: int, learned: Case) -> None:
     other = pytest.importorskip(
         "torchattacks", reason="needs torchattacks: pip install --no-deps torchattacks"
     )
-    model, x, y = exactly(learned)
+    model, x, y = in_float64(learned)
     settings = {"eps": 0.1, "alpha": 0.03, "steps": steps}
     mine = {"eps": 0.1, "step_size": 0.03, "steps": steps, "early_stop": False}
     for theirs in (other.BIM(model, **settings), other.PGD(model, **settings, random_start=False)):
@@ -266,9 +269,9 @@ def test_step_for_step_with_torchattacks(steps: int, learned: Case) -> None:
 
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_step_for_step_with_foolbox(norm: str, steps: int, learned: Case) -> None:
-    other = pytest.importorskip("foolbox", reason="needs foolbox, which test installs")
-    model, x, y = exactly(learned)
+def test_equal_to_foolbox_step_by_step(norm: str, steps: int, learned: Case) -> None:
+    other = pytest.importorskip("foolbox", reason="needs foolbox, from the extra test")
+    model, x, y = in_float64(learned)
     eps = 0.1 if norm == "linf" else 0.8
     kinds = {
         "linf": other.attacks.LinfBasicIterativeAttack,
@@ -277,27 +280,27 @@ def test_step_for_step_with_foolbox(norm: str, steps: int, learned: Case) -> Non
     theirs = kinds[norm](abs_stepsize=eps / 3, steps=steps, random_start=False)
     wrapped = other.PyTorchModel(model, bounds=(0, 1))
     _, expected, _ = theirs(wrapped, x, y, epsilons=eps)
-    found = BIM(eps=eps, norm=norm, step_size=eps / 3, steps=steps, early_stop=False)(model, x, y)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    x_adv = BIM(eps=eps, norm=norm, step_size=eps / 3, steps=steps, early_stop=False)(model, x, y)
+    torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-9)
 
 
-def test_nearer_than_foolboxs_carlini_and_wagner(learned: Case) -> None:
-    other = pytest.importorskip("foolbox", reason="needs foolbox, which test installs")
+def test_distances_at_most_those_of_foolbox_carlini_and_wagner(learned: Case) -> None:
+    other = pytest.importorskip("foolbox", reason="needs foolbox, from the extra test")
     model, x, y = learned
     x, y = x[:40], y[:40]
     theirs = other.attacks.L2CarliniWagnerAttack(binary_search_steps=4, steps=150)
     _, expected, success = theirs(other.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=None)
-    found = CarliniWagner(search_steps=4, steps=150)(model, x, y)
-    assert accuracy(model, found, y) == 0
+    x_adv = CarliniWagner(search_steps=4, steps=150)(model, x, y)
+    assert accuracy(model, x_adv, y) == 0
     assert success.all()
-    distance = (found - x).flatten(1).norm(dim=1).mean()
+    distance = (x_adv - x).flatten(1).norm(dim=1).mean()
     assert distance <= 1.05 * (expected - x).flatten(1).norm(dim=1).mean()
-    by_penalty = PenaltyAttack()(model, x, y)
-    assert (by_penalty - x).flatten(1).norm(dim=1).mean() <= 1.15 * distance
+    by_lbfgs = LBFGSAttack()(model, x, y)
+    assert (by_lbfgs - x).flatten(1).norm(dim=1).mean() <= 1.15 * distance
 
 
-def test_points_move_within_their_norm() -> None:
-    """On clouds, linf bounds each coordinate and point each point; no bounds hold."""
+def test_point_clouds_stay_within_their_norm() -> None:
+    """The norm linf bounds each coordinate, and point each point; values are unbounded."""
     from zoo import PointClassifier
 
     torch.manual_seed(0)
@@ -306,29 +309,28 @@ def test_points_move_within_their_norm() -> None:
     y = model(x).argmax(1)
     for norm in ("linf", "point"):
         attack = PGD(eps=0.2, norm=norm, bounds=None, steps=10)
-        found = attack(model, x, y)
-        delta = found - x
+        x_adv = attack(model, x, y)
+        delta = x_adv - x
         largest = delta.abs().amax() if norm == "linf" else delta.norm(dim=-1).amax()
         assert 0.1 < largest <= 0.2 + 1e-6
-        assert Goal(y).loss(model(found), "margin").mean() > Goal(y).loss(model(x), "margin").mean()
+        assert Goal(y).loss(model(x_adv), "margin").mean() > Goal(y).loss(model(x), "margin").mean()
     assert delta.abs().amax() <= 0.2 + 1e-6
 
 
-def test_what_auto_pgd_has_broken_it_gives_back(learned: Case) -> None:
-    """A look at progress takes samples back to their best point, but none that is broken."""
+def test_auto_pgd_returns_every_adversarial_sample_it_visits(learned: Case) -> None:
+    """A checkpoint moves samples back to their best point, unless they are already adversarial."""
     model, x, y = learned
     broken: set[int] = set()
-    marks = torch.arange(len(x), dtype=torch.float32)
 
-    def watched(inputs: Tensor) -> Tensor:
+    def recorded(inputs: Tensor) -> Tensor:
         scores = model(inputs)
-        near = torch.cdist(inputs.detach().flatten(1), x.flatten(1)).argmin(1)
-        broken.update(near[scores.argmax(1) != y[near]].tolist())
+        index = torch.cdist(inputs.detach().flatten(1), x.flatten(1)).argmin(1)
+        broken.update(index[scores.argmax(1) != y[index]].tolist())
         return scores
 
     for steps in (10, 23):
         broken.clear()
-        found = APGD(eps=0.1, steps=steps)(watched, x, y)
-        left = set(marks[model(found).argmax(1) == y].long().tolist())
+        x_adv = APGD(eps=0.1, steps=steps)(recorded, x, y)
+        robust = set((model(x_adv).argmax(1) == y).nonzero()[:, 0].tolist())
         assert broken
-        assert not broken & left
+        assert not broken & robust

@@ -1,4 +1,4 @@
-"""Attacks on points, voxels, meshes, and through a decoder."""
+"""Attacks on point clouds, voxel grids, meshes and latent codes."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from zoo.attacks import (
     Attack,
     CarliniWagner,
     LatentPGD,
-    OnMeshes,
+    MeshAttack,
     PointDropping,
     Restarts,
     SmoothPGD,
     Targeted,
-    UniversalSpectrum,
+    UniversalSpectralAttack,
     VoxelFlips,
     evaluate_robustness,
 )
-from zoo.attacks.combine import with_new_seed
-from zoo.attacks.greedy import highest
+from zoo.attacks.greedy import top_positive
 from zoo.attacks.meshes import smooth_bases
+from zoo.attacks.wrappers import with_new_seed
 from zoo.errors import InputError
 from zoo.functional.meshes import edge_lengths, mesh_edges
 from zoo.functional.norm_balls import delta_norm
 from zoo.functional.spectral import mesh_eigenvalues, spectral_operators
 
-# -- points ----------------------------------------------------------------------------------------
+# -- point clouds ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -45,18 +45,18 @@ def clouds() -> tuple[nn.Module, Tensor, Tensor]:
     model = PointClassifier(3, width=8).double()
     x = torch.randn(6, 40, 3, dtype=torch.float64)
     model.train()
-    for _ in range(5):  # statistics of the batch norms
+    for _ in range(5):  # running statistics of the batch norms
         model.logits(x)
     model.eval()
     return model, x, model.logits(x).argmax(1)
 
 
-def test_a_dropped_point_is_gone(clouds: tuple[nn.Module, Tensor, Tensor]) -> None:
-    """To a network that takes maxima, a cloud with doubles is the cloud without the points."""
+def test_dropped_points_have_no_influence(clouds: tuple[nn.Module, Tensor, Tensor]) -> None:
+    """A network with max pooling gives equal scores with duplicates and without the points."""
     model, x, y = clouds
-    found = PointDropping(eps=0.3)(model, x, y)
-    assert found.shape == x.shape
-    for before, after in zip(x, found, strict=True):
+    x_adv = PointDropping(eps=0.3)(model, x, y)
+    assert x_adv.shape == x.shape
+    for before, after in zip(x, x_adv, strict=True):
         kept = after.unique(dim=0)
         assert 28 <= len(kept) < 40
         assert {tuple(p) for p in kept.tolist()} <= {tuple(p) for p in before.tolist()}
@@ -64,26 +64,26 @@ def test_a_dropped_point_is_gone(clouds: tuple[nn.Module, Tensor, Tensor]) -> No
         torch.testing.assert_close(model.logits(after[None]), without, rtol=0, atol=1e-9)  # type: ignore[operator]
 
 
-def test_the_point_that_decides_goes_first() -> None:
-    def farthest(x: Tensor) -> Tensor:
-        reach = x.norm(dim=2).amax(1)
-        return torch.stack([reach, torch.full_like(reach, 2.0)], 1)
+def test_the_decisive_point_is_dropped_first() -> None:
+    def classify_radius(x: Tensor) -> Tensor:
+        radius = x.norm(dim=2).amax(1)
+        return torch.stack([radius, torch.full_like(radius, 2.0)], 1)
 
     torch.manual_seed(0)
     x = nn.functional.normalize(torch.randn(5, 30, 3), dim=2)
-    x[torch.arange(5), torch.arange(5) * 4] *= 3  # one point of each cloud is far out
+    x[torch.arange(5), torch.arange(5) * 4] *= 3  # one outlier in each cloud
     y = torch.zeros(5, dtype=torch.long)
-    found = PointDropping(eps=1 / 30)(farthest, x, y)
-    assert accuracy(farthest, x, y) == 1
-    assert accuracy(farthest, found, y) == 0
-    moved = (found != x).any(2)
+    x_adv = PointDropping(eps=1 / 30)(classify_radius, x, y)
+    assert accuracy(classify_radius, x, y) == 1
+    assert accuracy(classify_radius, x_adv, y) == 0
+    moved = (x_adv != x).any(2)
     assert moved.sum() == 5
     assert moved[torch.arange(5), torch.arange(5) * 4].all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "point"])
-def test_the_nearest_cloud_across_a_linear_boundary(norm: str) -> None:
-    """The least size is the margin over the dual norm of the weights."""
+def test_minimum_norm_of_point_clouds_at_a_linear_boundary(norm: str) -> None:
+    """The smallest norm is the margin divided by the dual norm of the weights."""
     torch.manual_seed(0)
     w = torch.randn(12, 3, dtype=torch.float64)
     x = torch.randn(4, 12, 3, dtype=torch.float64)
@@ -95,10 +95,10 @@ def test_the_nearest_cloud_across_a_linear_boundary(norm: str) -> None:
 
     y = model(x).argmax(1)
     attack = CarliniWagner(norm=norm, bounds=None, steps=500, search_steps=8, lr=0.005)
-    found = attack(model, x, y)
-    least = margin.abs() / (w.abs().sum() if norm == "linf" else w.norm(dim=1).sum())
-    assert (model(found).argmax(1) != y).all()
-    ratio = delta_norm(found - x, norm) / least
+    x_adv = attack(model, x, y)
+    smallest = margin.abs() / (w.abs().sum() if norm == "linf" else w.norm(dim=1).sum())
+    assert (model(x_adv).argmax(1) != y).all()
+    ratio = delta_norm(x_adv - x, norm) / smallest
     assert ratio.min() > 1 - 1e-6
     assert ratio.max() < 1.25
 
@@ -106,49 +106,49 @@ def test_the_nearest_cloud_across_a_linear_boundary(norm: str) -> None:
 # -- voxels ----------------------------------------------------------------------------------------
 
 
-def test_flips_of_a_linear_model_are_the_best_there_are() -> None:
+def test_voxel_flips_are_optimal_for_a_linear_model() -> None:
     torch.manual_seed(0)
     w = torch.randn(2, 125, dtype=torch.float64)
     x = (torch.rand(6, 1, 5, 5, 5) < 0.4).double()
     y = torch.arange(6) % 2
-    # so sure of the true class that no flip is wasted on a sample that is broken
+    # a margin so large that no sample is misclassified before all flips are spent
     bias = 1e3 * nn.functional.one_hot(y, 2)
 
     def model(x: Tensor) -> Tensor:
         return x.flatten(1) @ w.T + bias
 
-    found = VoxelFlips(eps=0.2, rounds=3)(model, x, y)
-    assert set(found.unique().tolist()) == {0.0, 1.0}
-    toward = w[1 - y] - w[y]  # what a full voxel adds to the wrong margin
+    x_adv = VoxelFlips(eps=0.2, rounds=3)(model, x, y)
+    assert set(x_adv.unique().tolist()) == {0.0, 1.0}
+    gain = w[1 - y] - w[y]  # contribution of an occupied voxel to the adversarial margin
     for i in range(6):
         count = int(0.2 * x[i].sum())
-        gains = ((1 - 2 * x[i].flatten()) * toward[i]).sort(descending=True).values
-        flipped = (found[i] != x[i]).flatten()
+        gains = ((1 - 2 * x[i].flatten()) * gain[i]).sort(descending=True).values
+        flipped = (x_adv[i] != x[i]).flatten()
         assert flipped.sum() == count
-        change = ((found[i] - x[i]).flatten() * toward[i]).sum()
+        change = ((x_adv[i] - x[i]).flatten() * gain[i]).sum()
         torch.testing.assert_close(change, gains[:count].sum())
 
 
-def test_the_highest_of_each_row() -> None:
+def test_top_positive_values_of_each_row() -> None:
     values = torch.tensor([[3.0, -1.0, 2.0, 1.0], [-1.0, -2.0, -3.0, 5.0]])
-    assert highest(values, torch.tensor([2, 3])).tolist() == [
+    assert top_positive(values, torch.tensor([2, 3])).tolist() == [
         [True, False, True, False],
         [False, False, False, True],
     ]
 
 
 @pytest.mark.parametrize("attack", [VoxelFlips(eps=0.0), PointDropping(eps=0.0)])
-def test_no_budget_no_change(attack: Attack) -> None:
+def test_zero_eps_changes_nothing(attack: Attack) -> None:
     x = (torch.rand(3, 8, 3) < 0.5).float()
     y = torch.zeros(3, dtype=torch.long)
     assert torch.equal(attack(lambda x: x.sum(2)[:, :2], x, y), x)
 
 
-# -- through a decoder -----------------------------------------------------------------------------
+# -- latent codes ----------------------------------------------------------------------------------
 
 
-class Lines(nn.Module):
-    """A linear decoder, and the encoder that inverts it."""
+class LinearAutoencoder(nn.Module):
+    """A linear decoder with orthonormal columns, and its transpose as the encoder."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,22 +162,24 @@ class Lines(nn.Module):
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_changes_are_those_of_the_decoder(norm: str) -> None:
+def test_latent_perturbations_are_in_the_range_of_the_decoder(norm: str) -> None:
     torch.manual_seed(0)
-    codes, model = Lines(), nn.Linear(20, 4).double()
+    autoencoder, model = LinearAutoencoder(), nn.Linear(20, 4).double()
     x = torch.randn(8, 20, dtype=torch.float64)
     y = model(x).argmax(1)
-    attack = LatentPGD(eps=0.5, codes=codes, norm=norm, bounds=None, early_stop=False)
-    found = attack(model, x, y)
-    delta = found - x
-    torch.testing.assert_close(delta, codes.decode(codes.encode(delta)), rtol=0, atol=1e-12)
-    length = delta_norm(codes.encode(delta), norm)
-    assert (length <= 0.5 + 1e-9).all()
-    assert length.max() > 0.49
+    attack = LatentPGD(eps=0.5, autoencoder=autoencoder, norm=norm, bounds=None, early_stop=False)
+    x_adv = attack(model, x, y)
+    delta = x_adv - x
+    torch.testing.assert_close(
+        delta, autoencoder.decode(autoencoder.encode(delta)), rtol=0, atol=1e-12
+    )
+    size = delta_norm(autoencoder.encode(delta), norm)
+    assert (size <= 0.5 + 1e-9).all()
+    assert size.max() > 0.49
     assert torch.equal(attack.with_eps(0.0)(model, x, y), x)
-    assert all(p.requires_grad and p.grad is None for p in codes.parameters())
-    torch.testing.assert_close(attack(model, x[:1], y[:1]), found[:1], rtol=0, atol=1e-9)
-    bounded = LatentPGD(eps=0.5, codes=codes, norm=norm, bounds=(-2.5, 2.5))
+    assert all(p.requires_grad and p.grad is None for p in autoencoder.parameters())
+    torch.testing.assert_close(attack(model, x[:1], y[:1]), x_adv[:1], rtol=0, atol=1e-9)
+    bounded = LatentPGD(eps=0.5, autoencoder=autoencoder, norm=norm, bounds=(-2.5, 2.5))
     assert bounded(model, x.clamp(-2.5, 2.5), y).abs().max() <= 2.5
 
 
@@ -186,7 +188,7 @@ def test_changes_are_those_of_the_decoder(norm: str) -> None:
 
 @pytest.fixture(scope="module")
 def shapes() -> tuple[Any, Tensor, Tensor, Tensor]:
-    """Long and round bodies that a linear model tells apart: model, x, y, faces."""
+    """Elongated and round shapes, and a model that distinguishes them: model, x, y, faces."""
     sphere, faces = icosphere(2)
     torch.manual_seed(0)
     scales = 0.97 + 0.06 * torch.rand(12, 1, 3, dtype=torch.float64)
@@ -205,53 +207,54 @@ def shapes() -> tuple[Any, Tensor, Tensor, Tensor]:
 def test_smooth_displacements(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
     model, x, y, faces = shapes
     options: dict[str, Any] = {"eps": 0.05, "steps": 10, "early_stop": False}
-    smooth = SmoothPGD(faces=faces, band=12, **options)(model, x, y)
+    smooth = SmoothPGD(faces=faces, num_eigenfunctions=12, **options)(model, x, y)
     rough = PGD(norm="point", bounds=None, **options)(model, x, y)
-    for found in (smooth, rough):
-        length = delta_norm(found - x, "point")
-        assert (length <= 0.05 + 1e-9).all()
-        assert length.min() > 0.045
+    for x_adv in (smooth, rough):
+        size = delta_norm(x_adv - x, "point")
+        assert (size <= 0.05 + 1e-9).all()
+        assert size.min() > 0.045
     basis = smooth_bases(x, faces, 12)
     for delta, phi in zip(smooth - x, basis, strict=True):
-        inside = phi @ torch.linalg.lstsq(phi, delta).solution
-        torch.testing.assert_close(inside, delta, rtol=0, atol=1e-9)
+        projection = phi @ torch.linalg.lstsq(phi, delta).solution
+        torch.testing.assert_close(projection, delta, rtol=0, atol=1e-9)
     edges = mesh_edges(faces)
 
-    def bend(found: Tensor) -> Tensor:
-        return (edge_lengths(found, edges) / edge_lengths(x, edges) - 1).abs().mean()
+    def edge_distortion(x_adv: Tensor) -> Tensor:
+        return (edge_lengths(x_adv, edges) / edge_lengths(x, edges) - 1).abs().mean()
 
-    assert bend(smooth) < bend(rough)
-    alone = SmoothPGD(faces=faces, band=12, **options)(model, x[3:4], y[3:4])
-    torch.testing.assert_close(alone, smooth[3:4], rtol=0, atol=1e-9)
+    assert edge_distortion(smooth) < edge_distortion(rough)
+    single = SmoothPGD(faces=faces, num_eigenfunctions=12, **options)(model, x[3:4], y[3:4])
+    torch.testing.assert_close(single, smooth[3:4], rtol=0, atol=1e-9)
 
 
-def test_one_shift_of_the_spectrum_for_all(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
+def test_universal_spectral_attack(shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
     model, x, y, faces = shapes
-    made = UniversalSpectrum(
-        faces=faces, eigenvalues=8, band=8, steps=80, weight=100.0, confidence=2.0
-    )
-    round_ones, long_ones = x[y == 0], x[y == 1]
-    attack = made.fit(model, long_ones[:4], torch.ones(4, dtype=torch.long))
-    assert model(attack.learned).argmax(1).tolist() == [0, 0, 0, 0]
+    universal = UniversalSpectralAttack(
+        faces=faces, num_eigenvalues=8, num_eigenfunctions=8, steps=80, spectrum_weight=100.0,
+        confidence=2.0,
+    )  # fmt: skip
+    long_shapes = x[y == 1]
+    attack = universal.fit(model, long_shapes[:4], torch.ones(4, dtype=torch.long))
+    assert model(attack.training_shapes).argmax(1).tolist() == [0, 0, 0, 0]
     assert attack.shift.abs().max() > 0.05
-    unseen, labels = long_ones[4:], torch.ones(2, dtype=torch.long)
-    found = attack(model, unseen, labels)
-    assert model(found).argmax(1).tolist() == [0, 0]
+    unseen, labels = long_shapes[4:], torch.ones(2, dtype=torch.long)
+    x_adv = attack(model, unseen, labels)
+    assert model(x_adv).argmax(1).tolist() == [0, 0]
 
     def spectra(shapes: Tensor) -> Tensor:
         return torch.stack([mesh_eigenvalues(s, faces, 9)[1:] for s in shapes])
 
-    reached = spectra(found) / spectra(unseen) - 1 - attack.shift
-    assert reached.square().mean() < 0.05 * attack.shift.square().mean()
-    with pytest.raises(InputError, match="learned on many shapes first"):
-        made(model, x, y)
-    with pytest.raises(InputError, match="there is no shape to learn from"):
-        made.fit(model, round_ones[:0], y[:0])
+    error = spectra(x_adv) / spectra(unseen) - 1 - attack.shift
+    assert error.square().mean() < 0.05 * attack.shift.square().mean()
+    with pytest.raises(InputError, match="UniversalSpectralAttack must be fitted first"):
+        universal(model, x, y)
+    with pytest.raises(InputError, match="needs at least one shape to learn from"):
+        universal.fit(model, x[:0], y[:0])
 
 
 @pytest.fixture(scope="module")
 def sheets() -> Any:
-    data = Isometric(samples=16, val_size=0, batch_size=4, eigenpairs=16, subdivisions=1)
+    data = Isometric(num_samples=16, val_size=0, batch_size=4, eigenpairs=16, subdivisions=1)
     return next(iter(data.train_dataloader()))
 
 
@@ -261,43 +264,43 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
     model.train()
     before = {name: value.clone() for name, value in sheets.to_dict().items() if name != "ptr"}
     y = model.logits(sheets).argmax(1)
-    attack = OnMeshes(PGD(eps=0.05, norm="point", bounds=None, steps=5, early_stop=False))
-    found = attack(model, sheets, y)
+    attack = MeshAttack(PGD(eps=0.05, norm="point", bounds=None, steps=5, early_stop=False))
+    x_adv = attack(model, sheets, y)
     assert model.training
     for name, value in before.items():
-        assert torch.equal(sheets[name], value), name  # the data is as it was
-    moved = (found.pos - sheets.pos).norm(dim=1)
+        assert torch.equal(sheets[name], value), name  # the data is left unchanged
+    moved = (x_adv.pos - sheets.pos).norm(dim=1)
     assert 0.04 < moved.max() <= 0.05 + 1e-6
-    third = found.to_data_list()[2]
-    wanted = spectral_operators(third.pos, third.face.T, 16).as_batch()
-    for name, value in wanted.items():
+    third = x_adv.to_data_list()[2]
+    expected = spectral_operators(third.pos, third.face.T, 16).data_attributes()
+    for name, value in expected.items():
         torch.testing.assert_close(third[name], value)
-    alone = type(sheets).from_data_list([sheets.to_data_list()[2]])
-    torch.testing.assert_close(attack(model, alone, y[2:3]).pos, third.pos, rtol=0, atol=1e-6)
+    single = type(sheets).from_data_list([sheets.to_data_list()[2]])
+    torch.testing.assert_close(attack(model, single, y[2:3]).pos, third.pos, rtol=0, atol=1e-6)
     with torch.inference_mode():
-        inside = attack(model, sheets, y)
-    torch.testing.assert_close(inside.pos, found.pos, rtol=0, atol=1e-6)
+        inferred = attack(model, sheets, y)
+    torch.testing.assert_close(inferred.pos, x_adv.pos, rtol=0, atol=1e-6)
     assert torch.equal(attack.with_eps(0.0)(model, sheets, y).pos, sheets.pos)
-    inner = Restarts(Targeted(SmoothPGD(eps=0.05, band=6, steps=3), "next"), 2)
-    smooth = OnMeshes(inner)(model, sheets, y)
+    inner = Restarts(Targeted(SmoothPGD(eps=0.05, num_eigenfunctions=6, steps=3), "next"), 2)
+    smooth = MeshAttack(inner)(model, sheets, y)
     assert 0 < (smooth.pos - sheets.pos).norm(dim=1).max() <= 0.05 + 1e-6
 
 
-def test_robustness_of_a_classifier_of_meshes(sheets: Any) -> None:
+def test_robustness_of_a_mesh_classifier(sheets: Any) -> None:
     torch.manual_seed(0)
     model = MeshClassifier(8, input_features="xyz", width=16, blocks=1)
     batch = sheets.clone()
     batch.y = model.eval().logits(batch).argmax(1)
-    batch.y[0] = (batch.y[0] + 1) % 8  # which it is wrong about
-    attack = OnMeshes(PGD(eps=0.0, norm="point", bounds=None, steps=10))
-    found = evaluate_robustness(model, [batch], attack, [0.0, 1.0])
-    assert (found.samples, found.clean) == (4, 0.75)
-    assert found.accuracy["PGD"][0] == 0.75
-    assert found.accuracy["PGD"][1] < 0.75
+    batch.y[0] = (batch.y[0] + 1) % 8  # misclassified
+    attack = MeshAttack(PGD(eps=0.0, norm="point", bounds=None, steps=10))
+    report = evaluate_robustness(model, [batch], attack, [0.0, 1.0])
+    assert (report.num_samples, report.clean_accuracy) == (4, 0.75)
+    assert report.robust_accuracy["PGD"][0] == 0.75
+    assert report.robust_accuracy["PGD"][1] < 0.75
 
 
 def test_restarts_and_targets_of_wrapped_attacks() -> None:
-    attack = OnMeshes(Targeted(PGD(eps=0.1), "next"))
+    attack = MeshAttack(Targeted(PGD(eps=0.1), "next"))
     again: Any = with_new_seed(attack, 3)
     assert again.attack.attack.seed == 3
     assert again.attack.target == "next"
@@ -306,8 +309,8 @@ def test_restarts_and_targets_of_wrapped_attacks() -> None:
 
 def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> None:
     model, x, y, faces = shapes
-    attack = OnMeshes(PGD(eps=0.05, norm="point", bounds=None))
-    with pytest.raises(InputError, match="does not look at where the vertices are"):
+    attack = MeshAttack(PGD(eps=0.05, norm="point", bounds=None))
+    with pytest.raises(InputError, match="does not use the coordinates of vertices"):
         attack(MeshClassifier(8, width=8, blocks=1), sheets)
     bare = sheets.clone()
     del bare.face
@@ -317,25 +320,25 @@ def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> N
     del bare.y
     with pytest.raises(InputError, match="the meshes have no labels"):
         attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), bare)
-    with pytest.raises(InputError, match="attacks what each mesh is, the data has 7 labels for 4"):
+    with pytest.raises(InputError, match="needs one label per mesh, got 7 labels for 4"):
         attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), sheets, torch.zeros(7))
-    with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*choose OnMeshes\(attack\)"):
-        PGD(eps=0.1).on_batch(MeshClassifier(8, width=8, blocks=1), sheets)
-    with pytest.raises(InputError, match="OnMeshes takes PyG batches: on tensors call PGD itself"):
+    with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*use MeshAttack\(attack\)"):
+        PGD(eps=0.1).perturb_batch(MeshClassifier(8, width=8, blocks=1), sheets)
+    with pytest.raises(InputError, match="takes PyG batches, got a tensor: call the wrapped PGD"):
         attack(model, x, y)
     broken = x.clone()
     broken[2, 5, 0] = torch.nan
-    with pytest.raises(InputError, match="SmoothPGD: shape 2 has a coordinate that is no number"):
+    with pytest.raises(InputError, match="SmoothPGD: shape 2 has a coordinate that is not finite"):
         SmoothPGD(eps=0.1, faces=faces)(model, broken, y)
     with pytest.raises(InputError, match="SmoothPGD needs the faces"):
         SmoothPGD(eps=0.1)(model, x, y)
-    with pytest.raises(InputError, match=r"needs vertices \(B, V, 3\) of faces up to vertex 161"):
+    with pytest.raises(InputError, match=r"needs vertices \(B, V, 3\) for faces up to vertex 161"):
         SmoothPGD(eps=0.1, faces=faces)(model, x[:, :100], y)
-    with pytest.raises(ValueError, match="leave norm and bounds out"):
+    with pytest.raises(InputError, match="leave norm and bounds out"):
         SmoothPGD(eps=0.1, faces=faces, norm="l2")
-    with pytest.raises(InputError, match=r"voxels are 0 or 1, one is 0\.5"):
+    with pytest.raises(InputError, match=r"needs voxels that are 0 or 1, got 0\.5"):
         VoxelFlips(eps=0.1)(model, torch.full((2, 1, 4, 4, 4), 0.5), y[:2])
-    with pytest.raises(InputError, match=r"PointDropping needs clouds \(B, N, 3\)"):
+    with pytest.raises(InputError, match=r"PointDropping needs point clouds \(B, N, 3\)"):
         PointDropping(eps=0.1)(model, torch.zeros(2, 5), y[:2])
     with pytest.raises(InputError, match="eps must be below 1"):
         PointDropping(eps=1.0)(model, x, y)
@@ -351,12 +354,12 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_training_against_moved_points() -> None:
-    """What has trained on attacked clouds holds better under the attack."""
+def test_adversarial_training_on_point_clouds() -> None:
+    """Training on adversarial point clouds increases the accuracy under attack."""
 
     def robust(*against: AdversarialTraining) -> float:
         torch.manual_seed(0)
-        data = Shapes(samples=160, num_points=64, batch_size=16)
+        data = Shapes(num_samples=160, num_points=64, batch_size=16)
         model = PointClassifier(data.num_classes, width=8, lr=5e-3)
         trainer = L.Trainer(max_epochs=6, callbacks=list(against), limit_val_batches=0, **OPTIONS)
         trainer.fit(model, data)
@@ -368,11 +371,11 @@ def test_training_against_moved_points() -> None:
     assert robust(AdversarialTraining(weak)) > robust() + 0.1
 
 
-def test_training_against_moved_vertices() -> None:
+def test_adversarial_training_on_meshes() -> None:
     torch.manual_seed(0)
-    data = Isometric(samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
+    data = Isometric(num_samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
     model = MeshClassifier(8, input_features="xyz", width=8, blocks=1)
-    attack = OnMeshes(PGD(eps=0.02, norm="point", bounds=None, steps=2))
+    attack = MeshAttack(PGD(eps=0.02, norm="point", bounds=None, steps=2))
     trainer = L.Trainer(max_epochs=1, callbacks=[AdversarialTraining(attack)], **OPTIONS)
     trainer.fit(model, data)
     assert 0 <= trainer.callback_metrics["val/robust_accuracy"] <= 1

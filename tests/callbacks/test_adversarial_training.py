@@ -1,4 +1,4 @@
-"""Training under attack: what is learned from, what is left as it was, and what it brings."""
+"""Adversarial training: attacked batches, an otherwise unchanged run, and the robustness gained."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def images(data: Digits, part: str) -> tuple[Tensor, Tensor]:
 
 
 def robust(model: nn.Module, data: Digits) -> tuple[float, float]:
-    """Accuracy on test images without and under twenty steps of PGD."""
+    """Compute test accuracy without an attack and under PGD-20."""
     x, y = images(data, "test")
     with torch.no_grad():
         clean = (model.eval()(x).argmax(1) == y).float().mean()
-        found = PGD(eps=EPS, steps=20)(model, x, y)
-        return float(clean), float((model(found).argmax(1) == y).float().mean())
+        x_adv = PGD(eps=EPS, steps=20)(model, x, y)
+        return float(clean), float((model(x_adv).argmax(1) == y).float().mean())
 
 
-KINDS: dict[str, Callable[[], AdversarialTraining]] = {
+CALLBACKS: dict[str, Callable[[], AdversarialTraining]] = {
     "pgd": lambda: AdversarialTraining(PGD(eps=EPS, steps=5), eps_warmup=0.3),
     "fast": lambda: FastAdversarialTraining(EPS),
     "free": lambda: FreeAdversarialTraining(EPS, replays=4),
@@ -52,63 +52,64 @@ KINDS: dict[str, Callable[[], AdversarialTraining]] = {
 }
 
 
-def test_robustness_is_learned(trainer: Callable[..., L.Trainer]) -> None:
-    """Every method holds many more digits under attack than training without one."""
+def test_adversarial_training_increases_robustness(trainer: Callable[..., L.Trainer]) -> None:
+    """Every method has a much higher accuracy under attack than ordinary training."""
     data = Digits(batch_size=64)
     model = small(normalization="none")
     trainer(max_epochs=10).fit(model, data)
     undefended = robust(model, data)
     assert undefended[0] > 0.9
-    for kind, make in KINDS.items():
+    for name, make in CALLBACKS.items():
         model = small(normalization="none")
-        epochs = 4 if kind == "free" else 10
+        epochs = 4 if name == "free" else 10
         run = trainer(max_epochs=epochs, callbacks=[make()])
         run.fit(model, data)
-        assert run.global_step == epochs * len(data.train_dataloader())  # one for each batch
+        assert run.global_step == epochs * len(data.train_dataloader())  # one step per batch
         clean, attacked = robust(model, data)
-        assert clean > 0.85, kind
-        assert attacked > undefended[1] + 0.08, kind
+        assert clean > 0.85, name
+        assert attacked > undefended[1] + 0.08, name
         assert 0 < run.callback_metrics["val/robust_accuracy"] < 1
         assert "step" not in model.__dict__
         assert "optimizer_step" not in model.__dict__
 
 
-def test_the_model_learns_from_what_the_attack_made(trainer: Callable[..., L.Trainer]) -> None:
-    """A share of each batch is attacked, every second batch, ε as far as it has risen."""
-    seen: list[tuple[Tensor, Tensor]] = []
+def test_the_model_is_trained_on_attacked_batches(trainer: Callable[..., L.Trainer]) -> None:
+    """A fraction of every second batch is attacked, with ε as set by the warmup."""
+    step_inputs: list[Tensor] = []
 
-    class Watched(CNN):
+    class RecordingCNN(CNN):
         def step(self, batch: Any) -> dict[str, Any]:
             if self.training:
-                seen.append(batch[0].clone())
+                step_inputs.append(batch[0].clone())
             return super().step(batch)
 
-    given: list[Tensor] = []
+    batches: list[Tensor] = []
 
-    class Given(L.Callback):
+    class BatchRecorder(L.Callback):
         def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, index: int) -> None:
-            given.append(batch[0].clone())
+            batches.append(batch[0].clone())
 
     torch.manual_seed(0)
-    model = Watched((1, 8, 8), 10, (8,))
-    attack = BIM(
-        eps=0.2, step_size=1.0, early_stop=False
-    )  # every sample that can moves by all of ε
-    callback = AdversarialTraining(attack, mix=0.25, eps_warmup=8, every_n=2)
-    run = trainer(max_steps=12, limit_val_batches=0, callbacks=[callback, Given()])
+    model = RecordingCNN((1, 8, 8), 10, (8,))
+    # with so large a step, the perturbation of every sample has norm ε
+    attack = BIM(eps=0.2, step_size=1.0, early_stop=False)
+    callback = AdversarialTraining(
+        attack, adversarial_fraction=0.25, eps_warmup=8, every_n_batches=2
+    )
+    run = trainer(max_steps=12, limit_val_batches=0, callbacks=[callback, BatchRecorder()])
     run.fit(model, Digits(batch_size=64))
-    for number, (before, after) in enumerate(zip(given, seen, strict=True)):
-        moved = (after - before).abs().flatten(1).amax(1)
-        attacked = len(before) // 4 if number % 2 == 0 else 0
-        eps = 0.2 * min(1.0, (number + 1) / 8)
-        assert (moved[attacked:] == 0).all()
+    for index, (before, after) in enumerate(zip(batches, step_inputs, strict=True)):
+        norms = (after - before).abs().flatten(1).amax(1)
+        attacked = len(before) // 4 if index % 2 == 0 else 0
+        eps = 0.2 * min(1.0, (index + 1) / 8)
+        assert (norms[attacked:] == 0).all()
         torch.testing.assert_close(
-            moved[:attacked], torch.full_like(moved[:attacked], eps), atol=1e-6, rtol=0
+            norms[:attacked], torch.full_like(norms[:attacked], eps), atol=1e-6, rtol=0
         )
 
 
-def test_batch_norm_knows_nothing_of_the_attack(trainer: Callable[..., L.Trainer]) -> None:
-    """An attack that changes nothing leaves training as it is, bit for bit."""
+def test_batch_norm_statistics_ignore_the_attack(trainer: Callable[..., L.Trainer]) -> None:
+    """With ε = 0, training is bit-for-bit equal to ordinary training."""
     states = []
     for callbacks in ([], [AdversarialTraining(PGD(eps=0.0, steps=3))]):
         model = small(conv_dropout=0.2)
@@ -119,47 +120,44 @@ def test_batch_norm_knows_nothing_of_the_attack(trainer: Callable[..., L.Trainer
         assert torch.equal(value, states[1][name]), name
 
 
-def test_every_step_draws_other_starts(trainer: Callable[..., L.Trainer]) -> None:
+def test_every_step_has_its_own_seed(trainer: Callable[..., L.Trainer]) -> None:
     callback = AdversarialTraining(RandomFGSM(eps=0.1))
     run = trainer(max_epochs=1)
     run.fit(small(), Digits(batch_size=64))
-    seeds = {callback.current_attack(run, number).seed for number in range(5)}
+    seeds = {callback.scheduled_attack(run, index).seed for index in range(5)}
     assert len(seeds) == 5
-    steady = AdversarialTraining(FGSM(eps=0.1))
-    assert steady.current_attack(run, 3) == FGSM(eps=0.1)
+    deterministic = AdversarialTraining(FGSM(eps=0.1))
+    assert deterministic.scheduled_attack(run, 3) == FGSM(eps=0.1)
 
 
-def test_the_guard_brings_the_weights_back(trainer: Callable[..., L.Trainer], capsys: Any) -> None:
-    """A model that suddenly goes blind is set back, and training ends."""
+def test_the_guard_restores_the_weights(trainer: Callable[..., L.Trainer]) -> None:
+    """After a sudden loss of robustness, the last weights are restored and training ends."""
     data = Digits(batch_size=64)
-    kept: dict[str, Tensor] = {}
+    saved: dict[str, Tensor] = {}
 
-    class Blinded(L.Callback):
+    class Scrambler(L.Callback):
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
             if trainer.current_epoch == 2:
-                kept.update({k: v.clone() for k, v in guard._weights.items()})
+                saved.update({k: v.clone() for k, v in guard._weights.items()})
                 for p in module.parameters():
                     torch.nn.init.normal_(p)
 
     guard = FastAdversarialTraining(0.1)
     model = small(normalization="none")
-    run = trainer(max_epochs=8, callbacks=[Blinded(), guard])
-    run.fit(model, data)
+    run = trainer(max_epochs=8, callbacks=[Scrambler(), guard])
+    with pytest.warns(UserWarning, match=r"catastrophic overfitting in epoch 2.*are restored"):
+        run.fit(model, data)
     assert run.current_epoch == 3
-    assert kept
+    assert saved
     for name, value in model.state_dict().items():
-        assert torch.equal(value, kept[name])
-    assert (
-        "catastrophic overfitting; the weights of the epoch before are back"
-        in capsys.readouterr().out
-    )
+        assert torch.equal(value, saved[name])
 
 
-def test_free_training_reuses_one_gradient(trainer: Callable[..., L.Trainer]) -> None:
-    """δ stays in the ball and x + δ in the bounds; one pass for each replay and no more."""
+def test_free_training_needs_one_pass_per_replay(trainer: Callable[..., L.Trainer]) -> None:
+    """δ stays in the ball, x + δ within the bounds, and each replay is one forward pass."""
     passes: list[Tensor] = []
 
-    class Watched(CNN):
+    class RecordingCNN(CNN):
         def logits(self, x: Tensor) -> Tensor:
             if self.training:
                 passes.append(x.detach().clone())
@@ -167,7 +165,7 @@ def test_free_training_reuses_one_gradient(trainer: Callable[..., L.Trainer]) ->
 
     torch.manual_seed(0)
     data = Digits(batch_size=64)
-    model = Watched((1, 8, 8), 10, (8,))
+    model = RecordingCNN((1, 8, 8), 10, (8,))
     run = trainer(
         max_steps=5, limit_val_batches=0, callbacks=[FreeAdversarialTraining(0.1, replays=3)]
     )
@@ -179,18 +177,18 @@ def test_free_training_reuses_one_gradient(trainer: Callable[..., L.Trainer]) ->
         assert 0 < (second - first).abs().max() <= 0.2 + 1e-6
 
 
-def test_trades_is_its_formula(trainer: Callable[..., L.Trainer]) -> None:
+def test_trades_loss_matches_its_formula(trainer: Callable[..., L.Trainer]) -> None:
     model = small(normalization="none", conv_dropout=0.0)
     x, y = (part[:32] for part in images(Digits(), "train"))
     callback = TRADES(PGD(eps=0.1, steps=3, seed=5), beta=2.0)
     model.train()
-    parts = callback.learn(model, model.step, (x, y), callback.attack)
+    parts = callback.adversarial_step(model, model.step, (x, y), callback.attack)
     clean = model.logits(x)
     nll = nn.functional.cross_entropy(clean, y)
     torch.testing.assert_close(parts["loss"], nll + 2.0 * parts["divergence"])
     assert parts["divergence"] > 0
-    # the attack raises what it is to raise, above a random start
-    noisy = PGD(eps=0.1, steps=3, seed=5).start(x)
+    # the attack increases the divergence from that of the random start
+    noisy = PGD(eps=0.1, steps=3, seed=5).starting_point(x)
     start = nn.functional.kl_div(
         model.logits(noisy).log_softmax(1), clean.softmax(1), reduction="batchmean"
     )
@@ -198,30 +196,32 @@ def test_trades_is_its_formula(trainer: Callable[..., L.Trainer]) -> None:
 
 
 def test_bad_input(trainer: Callable[..., L.Trainer]) -> None:
-    with pytest.raises(ValueError, match=r"mix must be in \[0, 1\], got 1.5"):
-        AdversarialTraining(PGD(eps=0.1), mix=1.5)
-    with pytest.raises(ValueError, match="every_n must be at least 1"):
-        AdversarialTraining(PGD(eps=0.1), every_n=0)
-    with pytest.raises(ValueError, match="leave mix at 1"):
-        TRADES(PGD(eps=0.1), mix=0.5)
-    with pytest.raises(ValueError, match="TRADES needs a PGD, got CarliniWagner"):
+    with pytest.raises(InputError, match=r"adversarial_fraction must be between 0 and 1, got 1\.5"):
+        AdversarialTraining(PGD(eps=0.1), adversarial_fraction=1.5)
+    with pytest.raises(InputError, match="every_n_batches must be at least 1, got 0"):
+        AdversarialTraining(PGD(eps=0.1), every_n_batches=0)
+    with pytest.raises(InputError, match="eps_warmup must not be negative, got -1"):
+        AdversarialTraining(PGD(eps=0.1), eps_warmup=-1)
+    with pytest.raises(InputError, match=r"TRADES needs adversarial_fraction=1, got 0\.5"):
+        TRADES(PGD(eps=0.1), adversarial_fraction=0.5)
+    with pytest.raises(InputError, match="TRADES needs a PGD attack, got CarliniWagner"):
         TRADES(CarliniWagner())  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="replays must be at least 1"):
+    with pytest.raises(InputError, match="replays must be at least 1, got 0"):
         FreeAdversarialTraining(0.1, replays=0)
-    with pytest.raises(InputError, match="needs a classifier, VAE is none"):
-        trainer(max_epochs=1, callbacks=[KINDS["pgd"]()]).fit(VAE((1, 8, 8)), Digits())
+    with pytest.raises(InputError, match="AdversarialTraining requires a Classifier, got VAE"):
+        trainer(max_epochs=1, callbacks=[CALLBACKS["pgd"]()]).fit(VAE((1, 8, 8)), Digits())
     callback = AdversarialTraining(CarliniWagner(search_steps=1, steps=1), eps_warmup=5)
-    with pytest.raises(InputError, match="CarliniWagner has no eps that could rise"):
+    with pytest.raises(InputError, match="CarliniWagner has no eps to warm up"):
         trainer(max_epochs=1, callbacks=[callback]).fit(small(), Digits())
-    run = trainer(max_epochs=1, callbacks=[KINDS["free"]()], accumulate_grad_batches=2)
-    with pytest.raises(InputError, match=r"leave trainer\.accumulate_grad_batches at 1"):
+    run = trainer(max_epochs=1, callbacks=[CALLBACKS["free"]()], accumulate_grad_batches=2)
+    with pytest.raises(InputError, match=r"needs trainer\.accumulate_grad_batches=1, got 2"):
         run.fit(small(), Digits())
     ensemble = DeepEnsemble((1, 8, 8), 10, num_members=2)
-    with pytest.raises(InputError, match="TRADES needs one set of scores"):
-        trainer(max_epochs=1, callbacks=[KINDS["trades"]()]).fit(ensemble, Digits())
+    with pytest.raises(InputError, match="TRADES needs one set of scores per sample"):
+        trainer(max_epochs=1, callbacks=[CALLBACKS["trades"]()]).fit(ensemble, Digits())
 
 
-def test_ensembles_are_trained_as_one(trainer: Callable[..., L.Trainer]) -> None:
+def test_adversarial_training_of_ensembles(trainer: Callable[..., L.Trainer]) -> None:
     data = Digits(batch_size=64)
     model = DeepEnsemble((1, 8, 8), 10, num_members=2)
     run = trainer(max_epochs=2, callbacks=[AdversarialTraining(PGD(eps=0.05, steps=2))])
@@ -230,41 +230,41 @@ def test_ensembles_are_trained_as_one(trainer: Callable[..., L.Trainer]) -> None
     assert 0.1 < metrics["val/robust_accuracy"] < metrics["val/accuracy"]
 
 
-def test_other_batches_are_learned_from_as_they_are(trainer: Callable[..., L.Trainer]) -> None:
-    run = trainer(max_epochs=1, callbacks=[TRADES(PGD(eps=0.1, steps=2), every_n=3)])
+def test_batches_without_an_attack(trainer: Callable[..., L.Trainer]) -> None:
+    run = trainer(max_epochs=1, callbacks=[TRADES(PGD(eps=0.1, steps=2), every_n_batches=3)])
     run.fit(small(), Digits(batch_size=64))
     assert run.callback_metrics["train/divergence"] > 0
 
 
-def test_a_failed_run_leaves_the_module_whole(trainer: Callable[..., L.Trainer]) -> None:
+def test_the_module_is_restored_after_an_exception(trainer: Callable[..., L.Trainer]) -> None:
     class Failing(L.Callback):
         def on_train_batch_end(self, *_: Any) -> None:
             raise RuntimeError("stop here")
 
     model = small()
-    for kind in KINDS.values():
+    for make in CALLBACKS.values():
         with pytest.raises(RuntimeError, match="stop here"):
-            trainer(max_epochs=1, callbacks=[kind(), Failing()]).fit(model, Digits())
+            trainer(max_epochs=1, callbacks=[make(), Failing()]).fit(model, Digits())
         assert "step" not in model.__dict__
         assert "optimizer_step" not in model.__dict__
         assert all(p.requires_grad for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_in_bfloat16_and_compiled(kind: str, trainer: Callable[..., L.Trainer]) -> None:
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_in_bfloat16_and_compiled(name: str, trainer: Callable[..., L.Trainer]) -> None:
     model = small()
     model.network = torch.compile(model.network, backend="eager")
     run = trainer(
         max_epochs=1, limit_train_batches=3, limit_val_batches=1, precision="bf16-mixed",
-        callbacks=[KINDS[kind]()],
+        callbacks=[CALLBACKS[name]()],
     )  # fmt: skip
     run.fit(model, Digits(batch_size=32))
     assert run.callback_metrics["train/loss"].isfinite()
     assert "val/robust_accuracy" in run.callback_metrics
 
 
-def test_an_epoch_without_batches_is_not_judged() -> None:
-    """A run may be resumed behind the last batch of an epoch."""
+def test_the_guard_skips_an_epoch_without_batches() -> None:
+    """A run may be resumed after the last batch of an epoch."""
     guard = FastAdversarialTraining(eps=0.1)
     guard.on_train_epoch_end(None, None)  # type: ignore[arg-type]
     assert guard.state_dict()["weights"] == {}

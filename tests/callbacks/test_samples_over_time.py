@@ -45,7 +45,7 @@ def test_samples_over_time_are_a_figure_and_an_animation(
 def test_any_latent_model_and_points_in_the_plane(
     model: L.LightningModule, trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
-    data = Digits() if isinstance(model, VAE) else Gaussians2D("ring", samples=500)
+    data = Digits() if isinstance(model, VAE) else Gaussians2D("ring", num_samples=500)
     callbacks = [SamplesOverTime(num_snapshots=3), Samples()]
     trainer(max_steps=4, callbacks=callbacks).fit(model, data)
     assert Image.open(tmp_path / "figures/samples_over_time.gif").n_frames == 3

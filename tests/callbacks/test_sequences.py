@@ -26,13 +26,13 @@ def language(**options: Any) -> tuple[Any, Any]:
 
 
 def classifier(**options: Any) -> tuple[Any, Any]:
-    data = LabeledText(samples=100)
+    data = LabeledText(num_samples=100)
     sizes = data.vocab_size, data.length, data.num_classes
     return SequenceClassifier(*sizes, tokenizer=data.tokenizer, **SMALL, **options), data
 
 
 def translator() -> tuple[Any, Any]:
-    data = ParallelText(samples=100)
+    data = ParallelText(num_samples=100)
     sizes = data.vocab_size, data.target_vocab_size, data.length, data.target_length
     return Translator(*sizes, data.tokenizer, data.target_tokenizer, **SMALL), data
 
@@ -77,10 +77,10 @@ def test_attention_labels_are_the_tokens() -> None:
     assert model.attention_labels("decoder.layers.0.attention", x, y) == (["1"], ["1"])
     assert model.attention_labels("decoder.layers.0.cross_attention", x, y) == (["1"], ["may"])
     model, data = classifier(pooling="cls")
-    x = torch.tensor(data.codec.encode("the plot"))
+    x = torch.tensor(data.fitted_tokenizer.encode("the plot"))
     assert model.attention_labels("network.layers.0.attention", x, x)[0] == ["[cls]", "the", "plot"]
     model, data = language()
-    x = torch.tensor(data.codec.encode("a \n"))
+    x = torch.tensor(data.fitted_tokenizer.encode("a \n"))
     assert model.attention_labels("network.layers.0.attention", x, x)[0] == ["a", "␣", "⏎"]
 
 
@@ -101,7 +101,9 @@ def test_position_similarity(trainer: Callable[..., L.Trainer]) -> None:
 
 
 @pytest.mark.parametrize("variance", [True, False])
-@pytest.mark.parametrize("data", [Series(lookback=32, horizon=8, steps=600), Brownian(paths=100)])
+@pytest.mark.parametrize(
+    "data", [Series(lookback=32, horizon=8, num_steps=600), Brownian(num_paths=100)]
+)
 def test_forecasts_are_drawn(data: Any, variance: bool, trainer: Callable[..., L.Trainer]) -> None:
     sizes = data.num_series, data.lookback, data.horizon
     model = Forecaster(*sizes, **SMALL, predict_variance=variance)
@@ -126,7 +128,9 @@ def test_text_is_written_during_training(trainer: Callable[..., L.Trainer]) -> N
     headings = [line for line in written.splitlines() if line.startswith("── step")]
     assert headings == ["── step 2 ──", "── step 4 ──", "── step 5 ──"]
     assert written.count("import") >= 3
-    with pytest.raises(InputError, match="TextSamples, prompt: '☃' is not among"):
+    with pytest.raises(
+        InputError, match="TextSamples, prompt: '☃' is not in the tokenizer's vocabulary"
+    ):
         trainer(callbacks=[TextSamples(prompt="☃")], max_steps=5).fit(*language())
     with pytest.raises(InputError, match="TextSamples, prompt: must have 1 to 16 tokens, got 17"):
         trainer(callbacks=[TextSamples(prompt="e" * 17)], max_steps=5).fit(*language())

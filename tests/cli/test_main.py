@@ -303,7 +303,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "--model mlp --data diabetes",
             "Diabetes has no num_classes, which MLPClassifier needs: the target 'target' holds",
         ),
-        ("--model linear_regression --data iris", "holds 3 classes: choose a classifier"),
+        ("--model linear_regression --data iris", "has 3 classes: choose a classifier"),
         ("--model linear_regression --data digits", "Digits has no num_targets, which LinearReg"),
         ("--model mlp --data csv", "the following arguments are required: path, target"),
         ("--model mlp --data csv --data.path no.csv --data.target y", "there is no file no.csv"),

@@ -120,7 +120,7 @@ def test_tensorboard_receives_numbers_figures_and_settings(run: Callable[..., Pa
 
 def test_wandb_receives_animations_and_texts(run: Callable[..., Path]) -> None:
     short = ["--logger", "csv", "wandb", "--trainer.max_steps=4"]
-    folder = run("--model=gan", "--data=gaussians_2d", "--data.samples=6000", *short)
+    folder = run("--model=gan", "--data=gaussians_2d", "--data.num_samples=6000", *short)
     assert [p for p in folder.rglob("media/videos/figures/*.gif") if p.stat().st_size > 1_000]
     folder = run("--model=language_model", "--data.max_characters=5000", "--model.dim=16", *short)
     (table,) = folder.rglob("media/table/samples*.json")

@@ -16,7 +16,7 @@ from datamodules import Digits
 from tests.test_models import Repeat
 from zoo import MLPClassifier
 from zoo.errors import InputError
-from zoo.functional.penalties import clip_unit_norms_, lp_norm, soft_threshold
+from zoo.functional.penalties import clip_unit_norms_, lp_penalty, soft_threshold
 
 Trainer = Callable[..., L.Trainer]
 PLAIN: dict[str, Any] = {
@@ -44,12 +44,12 @@ def train(model: L.LightningModule, trainer: Trainer, steps: int = 1) -> L.Train
 @pytest.mark.parametrize("p", [0.5, 1.0, 1.5, 2.0, 3.0])
 def test_lp_norm_and_its_gradient(p: float) -> None:
     w = torch.randn(5, 3).double().requires_grad_(True)
-    torch.testing.assert_close(lp_norm(w, p), w.abs().pow(p).sum(), rtol=1e-8, atol=0)
-    lp_norm(w, p).backward()
+    torch.testing.assert_close(lp_penalty(w, p), w.abs().pow(p).sum(), rtol=1e-8, atol=0)
+    lp_penalty(w, p).backward()
     expected = p * w.detach().abs().pow(p - 1) * w.detach().sign()
     torch.testing.assert_close(w.grad, expected, rtol=1e-6, atol=1e-9)
     zero = torch.zeros(2).double().requires_grad_(True)
-    lp_norm(zero, p).backward()
+    lp_penalty(zero, p).backward()
     assert zero.grad is not None
     assert (zero.grad == 0).all()
 

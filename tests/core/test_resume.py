@@ -159,7 +159,7 @@ def test_windows_of_text_and_muon_resume_exactly(tmp_path: Path) -> None:
 
 def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
     def data() -> LabeledText:
-        return LabeledText(samples=500, batch_size=41)
+        return LabeledText(num_samples=500, batch_size=41)
 
     def make() -> SequenceClassifier:
         made = data()
@@ -173,7 +173,7 @@ def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
     def make() -> GraphClassifier:
         return GraphClassifier(1, 4, hidden_dim=8, dropout=0.2)
 
-    resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(samples=200, batch_size=16))
+    resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(num_samples=200, batch_size=16))
 
 
 def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
         return MeshClassifier(8, input_features="xyz", width=8, blocks=1, dropout=0.2)
 
     def data() -> Isometric:
-        return Isometric(samples=44, subdivisions=1, eigenpairs=8, batch_size=4)
+        return Isometric(num_samples=44, subdivisions=1, eigenpairs=8, batch_size=4)
 
     resumes_exactly(make, tmp_path, 12, data)
 

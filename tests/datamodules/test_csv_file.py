@@ -1,4 +1,4 @@
-"""A user's own table: types, gaps, and errors that name line and column."""
+"""CSV: column types, missing values, and errors that name the line and column."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUSES = """area,rooms,town,price
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """A CSV of some text, everything in training."""
+    """Return a function that makes a CSV data module of a text, with all rows for training."""
 
     def call(text: str = HOUSES, target: Any = "price", **options: Any) -> CSV:
         path = tmp_path / "t.csv"
@@ -37,14 +37,14 @@ def make(tmp_path: Path) -> Make:
     return call
 
 
-def test_numbers_categories_and_gaps(make: Make) -> None:
+def test_numbers_categories_and_missing_values(make: Make) -> None:
     data = make()
     assert data.feature_names == ["area", "rooms", "rooms missing", "town=Kiel", "town=Ulm"]
     x, y = data.split("train")
     expected = [
         [50, 2, 0, 0, 1],
         [80, 3, 0, 0, 0],
-        [65, 3.5, 1, 0, 1],  # the mean of the others
+        [65, 3.5, 1, 0, 1],  # 3.5 is the mean of the other values
         [120, 5, 0, 1, 0],
         [95, 4, 0, 0, 0],
     ]
@@ -54,14 +54,14 @@ def test_numbers_categories_and_gaps(make: Make) -> None:
     assert data.target_mean == (186.0,)
 
 
-def test_words_are_classes_and_numbers_on_request(make: Make) -> None:
+def test_words_are_classes_and_numbers_are_on_request(make: Make) -> None:
     data = make(target="town")
-    assert data.classes == ["Bonn", "Kiel", "Ulm"]
+    assert data.class_names == ["Bonn", "Kiel", "Ulm"]
     assert data.split("train")[1].tolist() == [2, 0, 2, 1, 0]
-    with pytest.raises(AttributeError, match=r"'price' holds numbers.*--data.task classification"):
+    with pytest.raises(AttributeError, match=r"'price' is numeric.*--data.task classification"):
         _ = make().num_classes
     numbers = make(HOUSES.replace(",,", ",2,"), target="rooms", task="classification")
-    assert numbers.classes == ["2", "3", "4", "5"]
+    assert numbers.class_names == ["2", "3", "4", "5"]
 
 
 def test_several_targets(make: Make) -> None:
@@ -80,16 +80,16 @@ def test_separators_quotes_and_byte_order_marks(make: Make, separator: str) -> N
     assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
 
 
-def test_policies_for_missing_values(make: Make) -> None:
-    assert len(make(missing="drop").split("train")[0]) == 4
-    with pytest.raises(DataError, match=r"line 4: column 'rooms' is missing; --data.missing drop"):
-        make(missing="error").split("train")
+def test_handling_of_missing_values(make: Make) -> None:
+    assert len(make(on_missing="drop").split("train")[0]) == 4
+    with pytest.raises(DataError, match=r"line 4, column 'rooms': .*missing.*on_missing drop"):
+        make(on_missing="stop").split("train")
     words = make(HOUSES.replace("Kiel", "?"))
     assert words.feature_names[-2:] == ["town=Bonn", "town=Ulm"]
 
 
-def test_ignored_columns_do_not_matter(make: Make) -> None:
-    data = make(ignore=["rooms", "town"], missing="error")
+def test_missing_values_in_ignored_columns_have_no_effect(make: Make) -> None:
+    data = make(ignore=["rooms", "town"], on_missing="stop")
     assert data.feature_names == ["area"]
 
 
@@ -110,29 +110,53 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
     ("text", "options", "message"),
     [
         (HOUSES, {"target": "prize"}, "t.csv has no column 'prize'; did you mean 'price'"),
-        (HOUSES, {"ignore": ["zip"]}, "has no column 'zip'; it has area, rooms, town, price"),
-        (HOUSES.replace("100", ""), {}, "line 2: column 'price' is missing"),
-        (HOUSES.replace("180", "a lot"), {"task": "regression"}, "'price' holds words"),
-        (HOUSES + "1,2\n", {}, "line 7: 2 values, but the header has 4"),
-        (HOUSES.replace("80", "inf"), {}, "line 3: column 'area' is infinite"),
-        ("", {}, "holds no rows under its header"),
-        ("a,price\n", {}, "holds no rows under its header"),
-        ("1,2\n3,4\n", {}, "begins with numbers: its first line must name the columns"),
+        (
+            HOUSES,
+            {"ignore": ["zip"]},
+            "has no column 'zip'; its columns are area, rooms, town, price",
+        ),
+        (HOUSES.replace("100", ""), {}, "line 2, column 'price': the value is missing"),
+        (
+            HOUSES.replace("180", "a lot"),
+            {"task": "regression"},
+            "column 'price': a regression target must contain numbers, not words",
+        ),
+        (HOUSES + "1,2\n", {}, "line 7: expected 4 values, got 2"),
+        (HOUSES.replace("80", "inf"), {}, "line 3, column 'area': the value is infinite"),
+        ("", {}, "has no rows below its header"),
+        ("a,price\n", {}, "has no rows below its header"),
+        ("1,2\n3,4\n", {}, "starts with numbers: its first line must name the columns"),
         ("a,a,price\n1,2,3\n", {}, "more than one column 'a'"),
-        ("a,price\n,1\n,2\n,3\n", {}, "column 'a' holds no values; leave it out with"),
-        ("price\n1\n2\n3\n", {}, "no columns beside the target"),
-        ("a,price\n1,x\n2,x\n3,x\n", {}, "target 'price' has one class only, 'x'"),
-        ("a,price\n" + "".join(f"w{i},{i}\n" for i in range(200)), {}, "holds 200 different words"),
-        ("a,price\n" + "".join(f"{i},w{i}\n" for i in range(200)), {}, "too many for classes"),
+        (
+            "a,price\n,1\n,2\n,3\n",
+            {},
+            "column 'a': all values are missing; leave the column out with",
+        ),
+        ("price\n1\n2\n3\n", {}, "no columns other than the target"),
+        ("a,price\n1,x\n2,x\n3,x\n", {}, "column 'price': the target has only one class, 'x'"),
+        (
+            "a,price\n" + "".join(f"w{i},{i}\n" for i in range(200)),
+            {},
+            "column 'a': 200 categories in 200 rows are too many",
+        ),
+        (
+            "a,price\n" + "".join(f"{i},w{i}\n" for i in range(200)),
+            {},
+            "column 'price': 200 different values in 200 rows are too many for classes",
+        ),
         (
             "a,price\n" + "".join(f"{i},{i}\n" for i in range(50)) + "7o,8\n",
             {},
-            "line 52: column 'a' holds '7o', where all but a few values are numbers",
+            "line 52, column 'a': '7o' is not a number, but nearly all other values are",
         ),
-        (HOUSES, {"target": ["town", "price"]}, r"several targets \(town, price\) must all be num"),
+        (
+            HOUSES,
+            {"target": ["town", "price"]},
+            r"several targets \(town, price\) must all be numeric",
+        ),
     ],
 )
-def test_errors_name_file_line_and_column(
+def test_errors_name_the_file_line_and_column(
     make: Make, text: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -148,7 +172,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_unknown_settings() -> None:
-    with pytest.raises(ValueError, match="unknown missing 'guess'; choose from impute, drop, err"):
-        CSV("t.csv", "y", missing="guess")
+    with pytest.raises(ValueError, match="unknown on_missing 'guess'; choose from impute, drop"):
+        CSV("t.csv", "y", on_missing="guess")
     with pytest.raises(ValueError, match="unknown task 'ranking'; choose from auto"):
         CSV("t.csv", "y", task="ranking")

@@ -240,7 +240,7 @@ def test_given_splits_and_no_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "edges", "message"),
     [
-        ("", EDGES, "nodes.csv holds no rows under its header"),
+        ("", EDGES, "nodes.csv has no rows below its header"),
         (
             "name,label\na,x\n",
             EDGES,
@@ -261,7 +261,7 @@ def test_given_splits_and_no_features(tmp_path: Path) -> None:
             EDGES,
             "nodes.csv, line 8, column 'height': expected a number, found 'tall'",
         ),
-        (NODES + "g,x\n", EDGES, "nodes.csv, line 8: 2 values, but the header has 3"),
+        (NODES + "g,x\n", EDGES, "nodes.csv, line 8: expected 3 values, got 2"),
         (
             "id,label\na,x\nb,x\n",
             EDGES,
@@ -305,7 +305,7 @@ def test_fractions_that_leave_no_training_nodes(tmp_path: Path) -> None:
 
 
 def test_random_graph_models_have_the_same_number_of_edges() -> None:
-    data = RandomGraphs(samples=40)
+    data = RandomGraphs(num_samples=40)
     assert len(data.graphs) == 40
     for graph in data.graphs:
         nodes = graph.num_nodes
@@ -315,23 +315,23 @@ def test_random_graph_models_have_the_same_number_of_edges() -> None:
         assert int(graph.edge_index.max()) < nodes
     assert data.num_classes == len(data.class_names) == 4
     sizes = {
-        graph.num_nodes for graph in RandomGraphs(samples=40, min_nodes=8, max_nodes=10).graphs
+        graph.num_nodes for graph in RandomGraphs(num_samples=40, min_nodes=8, max_nodes=10).graphs
     }
     assert sizes == {8, 9, 10}
 
 
 def test_folds_partition_the_graphs() -> None:
-    tested = [RandomGraphs(samples=80, fold=fold).split_indices["test"] for fold in range(10)]
+    tested = [RandomGraphs(num_samples=80, fold=fold).split_indices["test"] for fold in range(10)]
     assert sorted(i for part in tested for i in part) == list(range(80))
-    splits = RandomGraphs(samples=80, fold=3).split_indices
+    splits = RandomGraphs(num_samples=80, fold=3).split_indices
     assert sorted(i for part in splits.values() for i in part) == list(range(80))
     assert splits["val"] == tested[4]
     assert [len(splits[name]) for name in SPLITS] == [64, 8, 8]
-    without = RandomGraphs(samples=80, fold=3, validate=False)
+    without = RandomGraphs(num_samples=80, fold=3, validate=False)
     assert len(without.split_indices["train"]) == 72
     assert without.val_dataloader() == []
     with pytest.raises(DataError, match="8 graphs cannot be divided into 10 folds"):
-        _ = RandomGraphs(samples=8).split_indices
+        _ = RandomGraphs(num_samples=8).split_indices
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_bad_arguments_of_random_graphs(options: dict[str, Any], message: str) -
 
 
 def test_batches_of_graphs_resume_in_mid_epoch() -> None:
-    data = RandomGraphs(samples=80, batch_size=16)
+    data = RandomGraphs(num_samples=80, batch_size=16)
     loader = data.train_dataloader()
     whole = [batch.x.shape[0] for batch in loader]
     assert len(whole) == 4

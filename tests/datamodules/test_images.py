@@ -1,3 +1,5 @@
+"""Image data sets: official splits, validation by the seed, damaged and missing files."""
+
 import gzip
 import hashlib
 import pickle
@@ -9,12 +11,12 @@ import pytest
 import torch
 import torchvision
 
-from datamodules import CIFAR10, MNIST, Augmentation, Digits, FashionMNIST
+from datamodules import CIFAR10, MNIST, Augmentation, Digits, FashionMNIST, ImageDataModule
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
 
-def test_digits_are_float_images_with_the_published_split() -> None:
+def test_digits_are_float_images_with_the_official_split() -> None:
     data = Digits(batch_size=100, val_size=0.1)
     assert len(data.split("train")[0]) + len(data.split("val")[0]) == 1437
     assert len(data.split("test")[0]) == 360
@@ -27,7 +29,7 @@ def test_digits_are_float_images_with_the_published_split() -> None:
     assert set(data.split("test")[1].tolist()) == set(range(data.num_classes))
 
 
-def test_the_validation_cut_is_disjoint_and_follows_the_seed() -> None:
+def test_the_validation_split_is_disjoint_and_depends_on_the_seed() -> None:
     def rows(data: Digits, name: str) -> list[bytes]:
         return [r.numpy().tobytes() for r in data.split(name)[0]]
 
@@ -39,6 +41,14 @@ def test_the_validation_cut_is_disjoint_and_follows_the_seed() -> None:
     assert rows(data, "val") != rows(Digits(val_size=200, seed=1), "val")
 
 
+@pytest.mark.parametrize("cls", [Digits, MNIST, FashionMNIST, CIFAR10])
+def test_every_class_has_a_name(cls: type[ImageDataModule]) -> None:
+    names = cls().class_names
+    assert isinstance(names, list)
+    assert len(set(names)) == cls.num_classes
+    assert all(isinstance(name, str) for name in names)
+
+
 def test_only_training_images_are_augmented() -> None:
     data = Digits(augment=Augmentation(noise=0.3))
     assert (next(iter(data.train_dataloader()))[0] * 16 % 1 != 0).any()
@@ -46,29 +56,29 @@ def test_only_training_images_are_augmented() -> None:
     assert (next(iter(data.test_dataloader()))[0] * 16 % 1 == 0).all()
 
 
-def test_evaluation_sees_every_sample_whatever_the_batch_size() -> None:
+def test_evaluation_uses_every_sample_for_any_batch_size() -> None:
     for batch_size in (7, 600):
         data = Digits(batch_size=batch_size, drop_last=batch_size == 7)
         assert sum(len(y) for _, y in data.test_dataloader()) == 360
 
 
-def test_a_validation_cut_that_takes_everything_is_refused() -> None:
-    with pytest.raises(DataError, match="val_size=1437 leaves nothing of 1437"):
+def test_a_validation_split_of_all_samples_is_refused() -> None:
+    with pytest.raises(DataError, match="val_size=1437 leaves none of 1437 samples for training"):
         Digits(val_size=1437).setup("fit")
 
 
-# -- sets that torchvision keeps on disk ---------------------------------------------------------
+# -- data sets that torchvision stores on disk ---------------------------------------------------
 
 
 def idx(array: np.ndarray) -> bytes:
-    """An array in the format of the MNIST files."""
+    """Return an array in the IDX format of the MNIST files."""
     header = struct.pack(f">I{array.ndim}I", 0x0800 + array.ndim, *array.shape)
     return header + array.astype(np.uint8).tobytes()
 
 
 @pytest.fixture
 def mnist_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small MNIST, laid out and checksummed as the official one."""
+    """A small MNIST with the official layout and checksums of its own files."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -93,7 +103,7 @@ def test_mnist_reads_the_official_layout(mnist_root: Path) -> None:
     assert len(data.split("train")[0]) == 50
 
 
-def test_the_root_may_come_from_the_environment(
+def test_the_root_can_come_from_the_environment(
     mnist_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZOO_DATA", str(mnist_root))
@@ -103,7 +113,9 @@ def test_the_root_may_come_from_the_environment(
 def test_a_corrupt_archive_is_named_with_its_checksum(mnist_root: Path) -> None:
     file = mnist_root / "MNIST/raw/train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is corrupt: its md5"):
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte\.gz is corrupt: its MD5 checksum is"
+    ):
         MNIST(root=str(mnist_root)).prepare_data()
 
 
@@ -123,7 +135,7 @@ def test_images_and_labels_must_be_equally_many(mnist_root: Path) -> None:
         MNIST(root=str(mnist_root)).split("test")
 
 
-def test_missing_data_says_where_it_was_looked_for(
+def test_the_error_for_missing_data_names_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["file:///nowhere/"])

@@ -24,12 +24,12 @@ from datamodules.meshes import cached_operators
 from tests.datamodules.test_point_folder import TETRAHEDRON, VERTICES, lines, off, ply
 from zoo.errors import DataError, InputError
 from zoo.functional.meshes import (
+    area_weighted_face_normals,
     check_manifold,
     connected_components,
-    edge_counts,
     edge_lengths,
+    edges_with_face_counts,
     face_areas,
-    face_vectors,
     mesh_edges,
 )
 from zoo.functional.spectral import spectral_operators
@@ -38,7 +38,7 @@ from zoo.functional.spectral import spectral_operators
 
 
 def test_sheets_are_bent_without_stretching() -> None:
-    data = Isometric(samples=16)
+    data = Isometric(num_samples=16)
     for train in (True, False):
         for mesh in data.load(train):
             flat, faces = make_sheet(list(OUTLINES.values())[int(mesh.y)], data.subdivisions)
@@ -51,11 +51,11 @@ def test_sheets_are_bent_without_stretching() -> None:
 
 
 def test_training_sheets_are_rolled_and_test_sheets_folded() -> None:
-    data = Isometric(samples=16)
+    data = Isometric(num_samples=16)
 
     def largest_crease(mesh: Any) -> float:
         """Return the largest angle between adjacent faces, in radians."""
-        normals = face_vectors(mesh.pos, mesh.face.T)
+        normals = area_weighted_face_normals(mesh.pos, mesh.face.T)
         normals = normals / normals.norm(dim=1, keepdim=True)
         sides = mesh.face.T[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).sort(1).values
         _, edge = sides.unique(dim=0, return_inverse=True)
@@ -66,12 +66,12 @@ def test_training_sheets_are_rolled_and_test_sheets_folded() -> None:
 
     assert all(largest_crease(mesh) < 0.6 for mesh in data.load(True))
     assert all(largest_crease(mesh) > 0.75 for mesh in data.load(False))
-    rolled = Isometric(samples=16, test_poses="rolled").load(False)
+    rolled = Isometric(num_samples=16, test_poses="rolled").load(False)
     assert all(largest_crease(mesh) < 0.6 for mesh in rolled)
 
 
 def test_batches_of_meshes() -> None:
-    data = Isometric(samples=32, batch_size=4, val_size=8)
+    data = Isometric(num_samples=32, batch_size=4, val_size=8)
     assert data.class_names == list(OUTLINES)
     assert data.num_classes == 8
     batch = next(iter(data.train_dataloader()))
@@ -93,7 +93,7 @@ def test_batches_of_meshes() -> None:
 
 
 def test_training_rotations_vary_and_evaluation_rotations_are_fixed() -> None:
-    data = Isometric(samples=16, batch_size=8, val_size=8)
+    data = Isometric(num_samples=16, batch_size=8, val_size=8)
     loader = data.train_dataloader()
     first, again = next(iter(loader)), next(iter(data.train_dataloader()))
     torch.testing.assert_close(first.pos, again.pos)  # the same seed, the same rotations
@@ -102,7 +102,7 @@ def test_training_rotations_vary_and_evaluation_rotations_are_fixed() -> None:
     assert not torch.allclose(first.rotation, later.rotation)
     evaluated = [next(iter(data.val_dataloader())).pos for _ in range(2)]
     assert torch.equal(*evaluated)
-    unrotated = Isometric(samples=16, rotate="none")
+    unrotated = Isometric(num_samples=16, rotate="none")
     stored = unrotated.split("test")[0]
     served = next(iter(unrotated.test_dataloader())).get_example(0)
     torch.testing.assert_close(served.pos, stored.pos)
@@ -115,7 +115,7 @@ def test_the_body_is_one_closed_surface() -> None:
     rest = build_body()
     check_manifold(rest.vertices, rest.faces)
     assert int(connected_components(rest.faces, len(rest.vertices)).max()) == 0
-    assert bool((edge_counts(rest.faces)[1] == 2).all())
+    assert bool((edges_with_face_counts(rest.faces)[1] == 2).all())
     a, b, c = rest.vertices[rest.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum() / 6
     assert 0.1 < float(volume) < 0.15  # positive: faces point outwards
@@ -155,7 +155,7 @@ def test_movements_are_different_and_periodic() -> None:
 
 
 def test_body_parts() -> None:
-    data = BodyParts(samples=4, val_size=0, eigenpairs=8, batch_size=2)
+    data = BodyParts(num_samples=4, val_size=0, eigenpairs=8, batch_size=2)
     batch = next(iter(data.train_dataloader()))
     assert batch.y.shape == (2 * len(build_body().vertices),)
     assert batch.y.unique().tolist() == list(range(data.num_classes))
@@ -282,7 +282,7 @@ FAULTS = {
         f"OFF\n5 5 0\n{lines([*VERTICES, (5, 5, 5)])}{lines([*TETRAHEDRON, (0, 1, 4)], '3 ')}",
         r"non-manifold: the edge \[0, 1\] belongs to 3 faces",
     ),
-    "small": (off(), "3 eigenfunctions need a mesh of 5 vertices, it has 4"),
+    "small": (off(), "3 eigenpairs need at least 5 vertices, the mesh has 4"),
 }
 
 
@@ -307,7 +307,7 @@ def test_a_faulty_file_stops_or_is_skipped(tmp_path: Path, fault: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         load("stop")
     assert "2.off" in str(caught.value)
-    assert "--data.on_error skip goes on without it" in str(caught.value)
+    assert "--data.on_error skip leaves out such files" in str(caught.value)
     with pytest.warns(UserWarning, match=r"left out: .*2\.off"):
         assert load("skip") == 7
 
@@ -327,7 +327,7 @@ def test_connected_components_are_reported(tmp_path: Path) -> None:
 def test_bad_arguments(tmp_path: Path) -> None:
     for options, message in (
         ({"up": "w"}, "unknown up axis 'w'; choose from x, y, z"),
-        ({"on_error": "ask"}, "unknown on_error 'ask'; choose from stop, skip"),
+        ({"on_error": "never"}, "unknown on_error 'never'; choose from stop, skip"),
         ({"rotate": "twice"}, "unknown rotate 'twice'; choose from none, upright, any"),
         ({"rotate_training": "twice"}, "unknown rotate_training 'twice'; choose from none, up"),
         ({"eigenpairs": 0}, "eigenpairs must be at least 1, got 0"),
@@ -341,6 +341,6 @@ def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="subdivisions must be at least 1, got 0"):
         Isometric(subdivisions=0)
     with pytest.raises(DataError, match="val_size=9 leaves none of 8 meshes for training"):
-        Isometric(samples=8, val_size=9).setup("fit")
+        Isometric(num_samples=8, val_size=9).setup("fit")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere \(--data.path\)"):
         MeshFolder(str(tmp_path / "nowhere")).setup("fit")

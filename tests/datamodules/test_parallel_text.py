@@ -1,4 +1,4 @@
-"""Pairs of sentences: marks, splits, dates that are right, files that do not match."""
+"""Parallel text: begin and end tokens, splits, generated dates, files that do not match."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datamodules import Multi30k, ParallelText
-from datamodules.parallel_text import dates, ordinal, year_in_words
+from datamodules.parallel_text import generate_dates, ordinal_in_words, year_in_words
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
@@ -26,7 +26,7 @@ def write(folder: Path, name: str, lines: list[str]) -> str:
      (30, "thirtieth"), (11, "eleventh"), (28, "twenty-eighth")],
 )  # fmt: skip
 def test_days_in_words(day: int, words: str) -> None:
-    assert ordinal(day) == words
+    assert ordinal_in_words(day) == words
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_years_in_words(year: int, words: str) -> None:
     assert year_in_words(year) == words
 
 
-def test_every_date_has_words_of_its_own_and_weekdays_are_right() -> None:
-    pairs = dates(3000)
+def test_texts_of_dates_are_unambiguous_and_weekdays_are_right() -> None:
+    pairs = generate_dates(3000)
     meaning: dict[str, str] = {}
     for text, iso in pairs:
         assert meaning.setdefault(text, iso) == iso
@@ -48,44 +48,46 @@ def test_every_date_has_words_of_its_own_and_weekdays_are_right() -> None:
         first = text.split()[0]
         if first.endswith("day"):
             assert first == day.strftime("%A").lower()
-        assert ordinal(day.day) in text.split()
+        assert ordinal_in_words(day.day) in text.split()
         assert day.strftime("%B").lower() in text.split()
 
 
-def test_rows_carry_their_marks() -> None:
-    data = ParallelText(samples=300, batch_size=16)
+def test_sequences_have_begin_and_end_tokens() -> None:
+    data = ParallelText(num_samples=300, batch_size=16)
     x, y = next(iter(data.train_dataloader()))
-    source, target = data.codecs
+    source, target = data.fitted_tokenizers
     lengths = (x != 0).sum(1)
     assert bool((y[:, 0] == 2).all())
     assert bool((x.gather(1, lengths[:, None] - 1) == 3).all())
     assert bool((y.gather(1, (y != 0).sum(1)[:, None] - 1) == 3).all())
     for i in range(len(x)):
         pair = source.decode(x[i].tolist()), target.decode(y[i].tolist())
-        assert (pair[0].replace(" - ", "-"), pair[1]) in data.pairs["train"]
+        assert (pair[0].replace(" - ", "-"), pair[1]) in data.sentence_pairs["train"]
     assert max(x.shape[1], 1) <= data.length
     assert y.shape[1] <= data.target_length
 
 
-def test_splits_and_own_files(tmp_path: Path) -> None:
+def test_the_users_files_and_their_splits(tmp_path: Path) -> None:
     lines = [f"satz {i}" for i in range(50)]
     (tmp_path / "b.en.gz").write_bytes(
         gzip.compress("\n".join(f"sentence {i}" for i in range(50)).encode())
     )
     data = ParallelText(write(tmp_path, "a.de", lines), str(tmp_path / "b.en.gz"), test_size=10)
-    assert [len(data.pairs[n]) for n in ("train", "val", "test")] == [36, 4, 10]
-    assert all(one.split()[1] == other.split()[1] for p in data.pairs.values() for one, other in p)
+    assert [len(data.sentence_pairs[n]) for n in ("train", "val", "test")] == [36, 4, 10]
+    assert all(
+        one.split()[1] == other.split()[1] for p in data.sentence_pairs.values() for one, other in p
+    )
 
 
 def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> None:
     source = write(tmp_path, "a.de", ["kurz"] * 30 + ["lang " * 20])
     target = write(tmp_path, "a.en", ["short"] * 30 + ["long " * 20])
     data = ParallelText(
-        source, target, test_path=source, test_target_path=target, target_tokenizer="words",
+        source, target, test_path=source, test_target_path=target, target_tokenizer_type="words",
         max_length=10, val_size=0,
     )  # fmt: skip
-    assert len(data.rows_of("train")[0]) == 30
-    assert len(data.rows_of("test")[0]) == 31
+    assert len(data.encoded("train")[0]) == 30
+    assert len(data.encoded("test")[0]) == 31
     assert data.length == 11
     assert data.target_length == 12
 
@@ -93,8 +95,8 @@ def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        (["a", "b", "c"], ["x", "y"], r"a\.de, line 3: there is no such line in .*a\.en, .* has 2"),
-        (["a"], ["x", "y"], r"a\.en, line 2: there is no such line in .*a\.de, which has 1"),
+        (["a", "b", "c"], ["x", "y"], r"a\.de, line 3 has no counterpart in .*a\.en, .* line 2"),
+        (["a"], ["x", "y"], r"a\.en, line 2 has no counterpart in .*a\.de, .* after line 1"),
         (["a", "", "c"], ["x", "y", "z"], r"a\.de, line 2 is empty"),
         (["a", "b"], ["x", " "], r"a\.en, line 2 is empty"),
     ],
@@ -107,18 +109,22 @@ def test_files_that_do_not_match(
         ParallelText(*paths).setup("fit")
 
 
-def test_one_file_alone(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.de has no partner: give both files of train"):
+def test_a_file_without_its_counterpart(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"a\.de has no counterpart: give both .* of the train split"
+    ):
         ParallelText(write(tmp_path, "a.de", ["a"])).setup("fit")
 
 
 @pytest.mark.slow
 def test_multi30k_has_its_official_splits() -> None:
-    data = Multi30k(root=zoo_data("multi30k/train.de.gz"), vocab_size=1000)
-    assert {n: len(p) for n, p in data.pairs.items()} == {
+    data = Multi30k(root=zoo_data("multi30k/train.de.gz"), max_vocab_size=1000)
+    assert {n: len(p) for n, p in data.sentence_pairs.items()} == {
         "train": 29_000, "val": 1_014, "test": 1_000
     }  # fmt: skip
     x, y = next(iter(data.train_dataloader()))
-    source, target = data.codecs
-    assert (source.decode(x[0].tolist()), target.decode(y[0].tolist())) in data.pairs["train"]
+    source, target = data.fitted_tokenizers
+    assert (source.decode(x[0].tolist()), target.decode(y[0].tolist())) in data.sentence_pairs[
+        "train"
+    ]
     assert torch.is_tensor(y)

@@ -100,7 +100,7 @@ def test_points_of_parts_are_proportional_to_their_areas(name: str) -> None:
 
 
 def test_clouds_are_scaled_to_the_unit_ball() -> None:
-    data = Shapes(samples=60)
+    data = Shapes(num_samples=60)
     x, y, _ = data.load(True)
     assert x.shape == (60, 1_024, 3)
     torch.testing.assert_close(x.mean(1), torch.zeros(60, 3), atol=1e-5, rtol=0)
@@ -108,14 +108,14 @@ def test_clouds_are_scaled_to_the_unit_ball() -> None:
     assert y.bincount().tolist() == [10] * 6
     assert data.num_classes == 6
     assert data.class_names == list(SHAPES) == list(PARTS)
-    again, other = Shapes(samples=60).load(True), Shapes(samples=60, seed=1).load(True)
+    again, other = Shapes(num_samples=60).load(True), Shapes(num_samples=60, seed=1).load(True)
     assert torch.equal(x, again[0])
     assert not torch.equal(x, other[0])
     assert not torch.equal(x[:20], data.load(False)[0])
 
 
 def test_part_labels() -> None:
-    data = Shapes(samples=60, task="parts", num_points=256)
+    data = Shapes(num_samples=60, task="parts", num_points=256)
     x, y = next(iter(data.train_dataloader()))
     assert y.shape == x.shape[:2] == (32, 256)
     assert data.class_names[:2] == ["table top", "table legs"]
@@ -127,7 +127,7 @@ def test_part_labels() -> None:
 
 
 def test_training_samples_and_rotations_change_between_epochs() -> None:
-    data = Shapes(samples=60, val_size=0, rotate="any", num_points=100)
+    data = Shapes(num_samples=60, val_size=0, rotate="any", num_points=100)
     loader = data.train_dataloader()
     first, second = (torch.cat([x for x, _ in loader]) for _ in range(2))
     assert not torch.equal(first.sort(0).values, second.sort(0).values)
@@ -136,7 +136,7 @@ def test_training_samples_and_rotations_change_between_epochs() -> None:
 
 def test_evaluation_is_reproducible() -> None:
     for rotate in ("none", "upright", "any"):
-        data = Shapes(samples=60, rotate=rotate, num_points=100)
+        data = Shapes(num_samples=60, rotate=rotate, num_points=100)
         first, second = ([x for x, _ in data.test_dataloader()] for _ in range(2))
         assert all(map(torch.equal, first, second))
         x = torch.cat(first)
@@ -148,7 +148,9 @@ def test_evaluation_is_reproducible() -> None:
 
 
 def test_training_may_use_another_kind_of_rotation() -> None:
-    data = Shapes(samples=60, rotate="any", rotate_training="none", val_size=0, num_points=1_024)
+    data = Shapes(
+        num_samples=60, rotate="any", rotate_training="none", val_size=0, num_points=1_024
+    )
     x, y = next(iter(data.train_dataloader()))
     tables = x[y == 0]
     assert bool((tables[..., 2].amax(1) < 0.6).all())  # upright: lower than wide

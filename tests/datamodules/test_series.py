@@ -1,4 +1,4 @@
-"""Series: windows, splits in time, scaling by the training part, faulty tables."""
+"""Time series: windows, consecutive splits, scaling by the training split, faulty tables."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def counting(tmp_path: Path, rows: int = 100) -> str:
 
 
 def steps(data: Series, split: str) -> list[tuple[list[int], list[int]]]:
-    """Steps that each window takes as past and as target, read from the counting column."""
+    """Return the past and target steps of each window, read from the counting column."""
     loader = {"val": data.val_dataloader, "test": data.test_dataloader}[split]()
-    training = data.table[1][slice(*data.parts["train"])]
+    training = data.raw_values[slice(*data.split_ranges["train"])]
     std, mean = torch.std_mean(training, 0, correction=0)
     found = []
     for x, y in loader:  # type: ignore[union-attr]
@@ -32,27 +32,27 @@ def steps(data: Series, split: str) -> list[tuple[list[int], list[int]]]:
     return found
 
 
-def test_targets_lie_in_their_part_and_the_past_before_them(tmp_path: Path) -> None:
+def test_targets_are_in_their_split_and_the_past_precedes_them(tmp_path: Path) -> None:
     data = Series(counting(tmp_path), lookback=7, horizon=3, val_size=0.2, test_size=30)
-    assert data.parts == {"train": (0, 50), "val": (50, 70), "test": (70, 100)}
-    for split, (start, end) in list(data.parts.items())[1:]:
+    assert data.split_ranges == {"train": (0, 50), "val": (50, 70), "test": (70, 100)}
+    for split, (start, end) in list(data.split_ranges.items())[1:]:
         windows = steps(data, split)
         assert [w[1][0] for w in windows] == list(range(start, end - 2))
         for past, future in windows:
             assert past + future == list(range(past[0], past[0] + 10))
-    x, y = (torch.cat(parts) for parts in zip(*data.train_dataloader(), strict=True))
+    x, y = (torch.cat(batches) for batches in zip(*data.train_dataloader(), strict=True))
     assert x.shape == (41, 7, 2)
     assert y.shape == (41, 3, 2)
 
 
-def test_scaling_knows_the_training_part_alone(tmp_path: Path) -> None:
+def test_scaling_uses_only_the_training_split(tmp_path: Path) -> None:
     data = Series(counting(tmp_path), lookback=7, horizon=3, val_size=0.2, test_size=30)
-    training = data.values[:50].double()
+    training = data.scaled_values[:50].double()
     torch.testing.assert_close(training.mean(0), torch.zeros(2).double(), atol=1e-6, rtol=0)
     torch.testing.assert_close(
         training.std(0, correction=0), torch.ones(2).double(), atol=1e-6, rtol=0
     )
-    assert data.values[50:].abs().max() > 2  # later values lie where they lie
+    assert data.scaled_values[50:].abs().max() > 2  # later values are not rescaled
 
 
 def test_columns_can_be_chosen(tmp_path: Path) -> None:
@@ -64,13 +64,13 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "holds no rows under its header"),
-        ("a,b\n1,2\n3\n", r"t\.csv, line 3: 1 values, but the header has 2"),
-        ("a,b\n1,2\n3,\n", r"t\.csv, line 3, column 'b': there is a gap"),
-        ("a,b\n1,2\n3,four\n", r"t\.csv, line 3, column 'b': 'four' is no number"),
-        ("a,b\n1,2\n3,nan\n", "line 3, column 'b': 'nan' is no number"),
-        ("d,a\nx,1\ny,2\n3,z\n", "line 2, column 'd': 'x' is no number"),
-        ("a,b\n" + "1,5\n" * 300, "series 'a' is constant in the training part"),
+        ("", "has no rows below its header"),
+        ("a,b\n1,2\n3\n", r"t\.csv, line 3: expected 2 values, got 1"),
+        ("a,b\n1,2\n3,\n", r"t\.csv, line 3, column 'b': the value is missing"),
+        ("a,b\n1,2\n3,four\n", r"t\.csv, line 3, column 'b': 'four' is not a finite number"),
+        ("a,b\n1,2\n3,nan\n", "line 3, column 'b': 'nan' is not a finite number"),
+        ("d,a\nx,1\ny,2\n3,z\n", "line 2, column 'd': 'x' is not a finite number"),
+        ("a,b\n" + "1,5\n" * 300, "column 'a': the series is constant in the training split"),
         ("a,b\n" + "1,5\n" * 100, "70 training steps of 100 are too few for a lookback of 96"),
     ],
 )
@@ -80,28 +80,28 @@ def test_faulty_tables(tmp_path: Path, content: str, message: str) -> None:
         next(iter(Series(str(tmp_path / "t.csv")).train_dataloader()))
 
 
-def test_a_column_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no column 'c'; it has a, b"):
-        _ = Series(counting(tmp_path), columns=["c"]).table
+def test_a_missing_column(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no column 'c'; its columns are a, b"):
+        _ = Series(counting(tmp_path), columns=["c"]).series_names
 
 
 @pytest.mark.parametrize("cls", [Series, Brownian])
 @pytest.mark.parametrize("name", ["lookback", "horizon"])
-def test_bad_settings(cls: Any, name: str) -> None:
+def test_settings_out_of_range(cls: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
         cls(**{name: 0})
 
 
-def test_the_generated_series_repeat_by_their_seed() -> None:
-    one, again, other = (Series(seed=seed).table[1] for seed in (0, 0, 1))
+def test_the_generated_series_depend_on_the_seed() -> None:
+    one, again, other = (Series(seed=seed).raw_values for seed in (0, 0, 1))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert one.shape == (4000, 3)
 
 
 def test_no_forecast_of_brownian_motion_beats_the_last_value() -> None:
-    """Least squares from all of the past finds weights on the last value alone."""
-    data = Brownian(paths=20_000, lookback=6, horizon=4)
+    """Least squares on the whole past gives weight only to the last value."""
+    data = Brownian(num_paths=20_000, lookback=6, horizon=4)
     x, y = data.split("train")
     naive = float((y - x[:, -1:]).square().mean())
     assert naive == pytest.approx(data.best_mse, rel=0.02)
@@ -112,7 +112,7 @@ def test_no_forecast_of_brownian_motion_beats_the_last_value() -> None:
 
 
 @pytest.mark.slow
-def test_etth1_has_the_usual_windows() -> None:
+def test_etth1_has_the_standard_windows() -> None:
     data = ETTh1(root=zoo_data("timeseries/ETTh1.csv"))
     data.setup()
     counts = {name: len(rows) for name, (_, rows) in data._splits.items()}

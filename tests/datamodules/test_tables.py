@@ -1,4 +1,4 @@
-"""Tables: splits, scaling, generated truth, embedded numbers."""
+"""Tables: splits, standardization, scikit-learn's tables, synthetic data, equal statistics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import torch
 
 from datamodules import (
     Anscombe,
+    Augmentation,
     BreastCancer,
+    Brownian,
     Datasaurus,
     Diabetes,
     Iris,
+    LabeledText,
+    Series,
     Table,
     TableDataModule,
+    Text,
     Toy2D,
     ToyCurves,
     Wine,
@@ -24,13 +29,13 @@ from zoo.errors import DataError
 
 
 class Numbers(TableDataModule):
-    """Any array as a table."""
+    """Arrays as a table."""
 
-    def __init__(self, x: Any, y: Any, classes: tuple[str, ...] = (), **table: Any) -> None:
+    def __init__(self, x: Any, y: Any, class_names: tuple[str, ...] = (), **table: Any) -> None:
         super().__init__(**table)
-        self.x, self.y, self.names = np.asarray(x, float), np.asarray(y), classes
+        self.x, self.y, self.names = np.asarray(x, float), np.asarray(y), class_names
 
-    def table(self) -> Table:
+    def load_table(self) -> Table:
         return Table(self.x, self.y, [f"c{i}" for i in range(self.x.shape[1])], self.names)
 
 
@@ -52,7 +57,7 @@ def test_scikit_learns_tables(make: Any, rows: int, features: int, classes: int)
     assert data.input_shape == (features,)
     if classes:
         assert data.num_classes == classes
-        assert len(data.classes) == classes
+        assert len(set(data.class_names)) == classes
         assert all(y.dtype == torch.int64 for _, y in parts)
     else:
         assert data.num_targets == 1
@@ -60,7 +65,7 @@ def test_scikit_learns_tables(make: Any, rows: int, features: int, classes: int)
     assert len(data.feature_names) == features
 
 
-def test_columns_are_scaled_by_the_training_rows_alone() -> None:
+def test_features_are_scaled_by_the_training_rows_only() -> None:
     data = Diabetes()
     x, y = data.split("train")
     torch.testing.assert_close(x.mean(0), torch.zeros(10), atol=1e-5, rtol=0)
@@ -72,7 +77,7 @@ def test_columns_are_scaled_by_the_training_rows_alone() -> None:
     torch.testing.assert_close((raw - raw.mean(0)) / raw.std(0, correction=0), x, atol=1e-4, rtol=0)
 
 
-def test_rows_are_in_one_split_each_and_the_seed_chooses_them() -> None:
+def test_the_splits_are_disjoint_and_depend_on_the_seed() -> None:
     def rows(seed: int) -> list[list[float]]:
         x = np.arange(100.0)[:, None]
         data = Numbers(x, x, seed=seed, standardize=False)
@@ -95,10 +100,10 @@ def test_missing_values_become_the_training_mean() -> None:
     torch.testing.assert_close(values, train[~known, 1].mean().expand_as(values))
 
 
-def test_constant_columns_become_zero_with_a_warning() -> None:
+def test_constant_features_become_zero_with_a_warning() -> None:
     x = np.random.default_rng(0).normal(size=(30, 3))
     x[:, 1] = 1e6
-    with pytest.warns(UserWarning, match=r"column\(s\) 'c1' are constant in the training rows"):
+    with pytest.warns(UserWarning, match=r"feature\(s\) 'c1' are constant in the training rows"):
         train, _ = Numbers(x, x[:, :1]).split("train")
     assert (train[:, 1] == 0).all()
     assert train.isfinite().all()
@@ -108,9 +113,9 @@ def test_constant_columns_become_zero_with_a_warning() -> None:
     ("make", "message"),
     [
         (lambda: Numbers([[1.0]] * 2, [[1.0]] * 2).input_shape, "has 2 rows; at least 3"),
-        (lambda: Numbers([[1.0]] * 9, [0] * 9, ("a",)).num_classes, "one class only, 'a'"),
+        (lambda: Numbers([[1.0]] * 9, [0] * 9, ("a",)).num_classes, "only one class, 'a'"),
         (lambda: Numbers([[1.0]] * 9, [[4.0]] * 9).target_std, "'target' is constant"),
-        (lambda: Iris(val_size=0.9).split("train"), "leave nothing of 150 rows to train on"),
+        (lambda: Iris(val_size=0.9).split("train"), "leave none of 150 rows for training"),
     ],
 )
 def test_tables_that_cannot_be_learned_from(make: Any, message: str) -> None:
@@ -118,42 +123,41 @@ def test_tables_that_cannot_be_learned_from(make: Any, message: str) -> None:
         make()
 
 
-def test_a_table_has_either_classes_or_numbers() -> None:
-    with pytest.raises(AttributeError, match="holds numbers: choose a model for regression"):
+def test_a_target_is_either_classes_or_numbers() -> None:
+    with pytest.raises(AttributeError, match="is numeric: choose a regression model"):
         _ = Diabetes().num_classes
-    with pytest.raises(AttributeError, match="holds 3 classes: choose a classifier"):
+    with pytest.raises(AttributeError, match="has 3 classes: choose a classifier"):
         _ = Iris().num_targets
 
 
-def test_options_that_make_no_sense() -> None:
-    from datamodules import Augmentation
-
-    with pytest.raises(ValueError, match="augment is for images"):
-        Iris(augment=Augmentation(flip=True))
+def test_options_that_do_not_apply() -> None:
+    for cls in (Iris, Text, LabeledText, Series, Brownian):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'augment'"):
+            cls(augment=Augmentation(flip=True))
     with pytest.raises(ValueError, match="test_size must not be negative"):
         Iris(test_size=-1)
 
 
-# -- generated -----------------------------------------------------------------------------------
+# -- synthetic data ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["sine", "cubic", "step", "runge"])
-def test_curves_are_their_truth_and_noise(name: str) -> None:
-    data = ToyCurves(name, samples=4000, noise=0.3)
+def test_curves_are_the_ground_truth_plus_noise(name: str) -> None:
+    data = ToyCurves(name, num_samples=4000, noise=0.3)
     x, y = data.split("train")
-    noise = y.numpy() - data.truth(x.numpy())
+    noise = y.numpy() - data.ground_truth(x.numpy())
     assert noise.std() == pytest.approx(0.3, rel=0.05)
     assert abs(noise.mean()) < 0.02
     assert -1 <= float(x.min()) < -0.99
     assert 0.99 < float(x.max()) <= 1
     clean = ToyCurves(name, noise=0.0)
     x, y = clean.split("train")
-    np.testing.assert_allclose(y.numpy(), clean.truth(x.numpy()), atol=1e-6)
+    np.testing.assert_allclose(y.numpy(), clean.ground_truth(x.numpy()), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["moons", "circles", "spirals", "blobs"])
 def test_shapes_in_the_plane(name: str) -> None:
-    data = Toy2D(name, samples=600, noise=0.0)
+    data = Toy2D(name, num_samples=600, noise=0.0)
     x, y = data.split("train")
     assert x.shape == (420, 2)
     count = 2 if name in ("moons", "circles") else 3
@@ -172,7 +176,7 @@ def test_shapes_in_the_plane(name: str) -> None:
         torch.testing.assert_close(lower.norm(dim=1), torch.ones(len(lower)))
 
 
-def test_seeds_make_other_samples() -> None:
+def test_the_seed_determines_the_samples() -> None:
     one, same, two = (Toy2D(seed=s).split("train")[0] for s in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, two)
@@ -182,14 +186,14 @@ def test_seeds_make_other_samples() -> None:
     ("make", "message"),
     [
         (lambda: ToyCurves("tan"), "unknown name 'tan'; choose from sine, cubic, step, runge"),
-        (lambda: Toy2D("stars"), "unknown name 'stars'; choose from moons, circles"),
+        (lambda: Toy2D("stars"), r"unknown name 'stars'; .*choose from moons, circles"),
         (lambda: Toy2D(noise=-1), "noise must not be negative"),
-        (lambda: Toy2D("blobs", num_shapes=1), "num_shapes must be at least 2"),
-        (lambda: Anscombe("V"), "unknown name 'V'; choose from I, II, III, IV"),
+        (lambda: Toy2D("blobs", num_classes=1), "num_classes must be at least 2"),
+        (lambda: Anscombe("V"), r"unknown name 'V'; .*choose from I, II, III, IV"),
         (lambda: Datasaurus("cat"), "unknown name 'cat'; choose from dino, away"),
     ],
 )
-def test_bad_toys(make: Any, message: str) -> None:
+def test_settings_of_synthetic_data_out_of_range(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -204,23 +208,23 @@ def statistics(points: np.ndarray) -> list[float]:
 
 def test_anscombes_quartet_has_equal_statistics_and_lines() -> None:
     """Means 9 and 7.50, deviations 3.32 and 2.03, correlation 0.82, y = 3 + x/2."""
-    for points in Anscombe.sets.values():
+    for points in Anscombe.point_sets.values():
         assert points.shape == (11, 2)
         np.testing.assert_allclose(statistics(points), [9, 7.5, 3.32, 2.03, 0.816], atol=0.005)
         slope, intercept = np.polyfit(*points.T, 1)
         assert (slope, intercept) == pytest.approx((0.5, 3.0), abs=0.005)
 
 
-def test_the_datasaurus_has_twelve_doubles() -> None:
+def test_the_datasaurus_dozen_has_equal_statistics() -> None:
     """Matejka and Fitzmaurice: x̄ 54.26, ȳ 47.83, deviations 16.76 and 26.93, correlation −0.06."""
-    assert len(Datasaurus.sets) == 13
-    for points in Datasaurus.sets.values():
+    assert len(Datasaurus.point_sets) == 13
+    for points in Datasaurus.point_sets.values():
         assert points.shape == (142, 2)
         expected = [54.26, 47.83, 16.76, 26.93, -0.06]
         np.testing.assert_allclose(statistics(points), expected, atol=0.011)
 
 
-def test_pictures_have_no_split() -> None:
+def test_sets_with_equal_statistics_have_no_splits() -> None:
     data = Datasaurus("star", seed=3)
     parts = [data.split(name)[0] for name in ("train", "val", "test")]
     assert all(torch.equal(part, parts[0]) for part in parts)

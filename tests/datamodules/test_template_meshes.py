@@ -18,7 +18,7 @@ from zoo.functional.templates import unpack_template
 
 
 def test_body_meshes_are_posed_by_known_angles() -> None:
-    data = Articulated(samples=40, batch_size=8, val_size=8)
+    data = Articulated(num_samples=40, batch_size=8, val_size=8)
     x, y = next(iter(data.train_dataloader()))
     assert x.shape == (8, *data.input_shape) == (8, len(build_body().vertices), 3)
     assert y.dtype == torch.int64

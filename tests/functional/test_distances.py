@@ -1,4 +1,4 @@
-"""Distances between sets of samples: torchmetrics, scipy's root, the published check."""
+"""Distances between sets of samples, against torchmetrics, SciPy and published values."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from zoo.functional.distances import (
 from zoo.functional.moments import Moments
 
 
-def sets(n: int = 300, m: int = 200, dim: int = 6) -> tuple[Tensor, Tensor]:
-    mix = torch.randn(dim, dim).double()
-    return torch.randn(n, dim).double() @ mix, 0.5 + torch.randn(m, dim).double()
+def random_sets(n: int = 300, m: int = 200, dim: int = 6) -> tuple[Tensor, Tensor]:
+    mixing = torch.randn(dim, dim).double()
+    return torch.randn(n, dim).double() @ mixing, 0.5 + torch.randn(m, dim).double()
 
 
-def test_frechet_distance_by_the_matrix_root() -> None:
-    real, fake = sets()
+def test_frechet_distance_with_scipys_matrix_root() -> None:
+    real, fake = random_sets()
     c1, c2 = real.T.cov().numpy(), fake.T.cov().numpy()
     root = scipy.linalg.sqrtm(c1 @ c2)
     root = root[0] if isinstance(root, tuple) else root
     expected = float((real.mean(0) - fake.mean(0)).square().sum()) + np.trace(
         c1 + c2 - 2 * root.real
     )
-    ours = frechet_distance(Moments.of(real), Moments.of(fake))
+    ours = frechet_distance(Moments.from_samples(real), Moments.from_samples(fake))
     assert float(ours) == pytest.approx(float(expected), rel=1e-9)
-    assert float(frechet_distance(Moments.of(real), Moments.of(real))) == pytest.approx(0, abs=1e-9)
+    assert float(
+        frechet_distance(Moments.from_samples(real), Moments.from_samples(real))
+    ) == pytest.approx(0, abs=1e-9)
 
 
-def test_frechet_distance_is_torchmetrics() -> None:
+def test_frechet_distance_is_that_of_torchmetrics() -> None:
     class Flat(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.float().flatten(1) / 255
@@ -47,27 +49,29 @@ def test_frechet_distance_is_torchmetrics() -> None:
     metric = FrechetInceptionDistance(Flat(), input_img_size=(3, 2, 2)).set_dtype(torch.float64)
     metric.update(real, real=True)
     metric.update(fake, real=False)
-    ours = frechet_distance(*(Moments.of(x.double().flatten(1) / 255) for x in (real, fake)))
+    ours = frechet_distance(
+        *(Moments.from_samples(x.double().flatten(1) / 255) for x in (real, fake))
+    )
     assert float(ours) == pytest.approx(float(metric.compute()), rel=1e-5)
 
 
 def test_frechet_distance_of_singular_covariances() -> None:
-    real, fake = sets()
-    real[:, 0], fake[:, 0] = 1.0, 3.0  # a feature that never varies
-    assert float(frechet_distance(Moments.of(real), Moments.of(fake))) > 4
+    real, fake = random_sets()
+    real[:, 0], fake[:, 0] = 1.0, 3.0  # a constant feature
+    assert float(frechet_distance(Moments.from_samples(real), Moments.from_samples(fake))) > 4
 
 
-def test_kernel_distance_is_torchmetrics_and_unbiased() -> None:
-    real, fake = sets(250, 250)
+def test_kernel_distance_is_that_of_torchmetrics_and_unbiased() -> None:
+    real, fake = random_sets(250, 250)
     expected = poly_mmd(real, fake, degree=3, gamma=None, coef=1.0)
     assert float(kernel_distance(real, fake)) == pytest.approx(float(expected), rel=1e-9)
     null = torch.stack([kernel_distance(*torch.randn(2, 50, 4).double()) for _ in range(400)])
-    assert abs(null.mean()) < 4 * null.std() / 20  # zero on average, negative half of the time
+    assert abs(null.mean()) < 4 * null.std() / 20  # zero on average, and often negative
     assert (null < 0).double().mean() > 0.3
 
 
-def test_coverage_measures_one_by_one() -> None:
-    real, fake = sets(40, 30)
+def test_precision_recall_density_coverage_by_their_definitions() -> None:
+    real, fake = random_sets(40, 30)
     k = 3
     distance = torch.cdist(real, fake)
     real_radius = torch.cdist(real, real).sort(1).values[:, k]
@@ -83,36 +87,34 @@ def test_coverage_measures_one_by_one() -> None:
     assert {name: float(v) for name, v in ours.items()} == pytest.approx(expected)
 
 
-def test_a_collapsed_generator_is_precise_and_covers_nothing() -> None:
-    real, _ = sets()
+def test_a_collapsed_generator_is_precise_without_coverage() -> None:
+    real, _ = random_sets()
     collapsed = real[:1] + 1e-3 * torch.randn(200, 6).double()
-    measures = precision_recall_density_coverage(real, collapsed, 5)
-    assert measures["precision"] == 1
-    assert measures["recall"] < 0.02
-    assert measures["coverage"] < 0.05
+    metrics = precision_recall_density_coverage(real, collapsed, 5)
+    assert metrics["precision"] == 1
+    assert metrics["recall"] < 0.02
+    assert metrics["coverage"] < 0.05
 
 
 @pytest.mark.slow
-def test_the_published_check_on_gaussians() -> None:
-    """Naeem et al.'s example: 10,000 Gaussian vectors of 1,000 dimensions, twice, k = 5."""
+def test_published_values_on_gaussians() -> None:
+    """The example of Naeem et al.: two sets of 10,000 Gaussian vectors in 1,000 dimensions."""
     torch.manual_seed(0)
-    measures = precision_recall_density_coverage(
+    metrics = precision_recall_density_coverage(
         torch.randn(10_000, 1000), torch.randn(10_000, 1000), 5
     )
     published = {"precision": 0.4772, "recall": 0.4705, "density": 1.0555, "coverage": 0.9735}
     for name, value in published.items():
-        assert float(measures[name]) == pytest.approx(
-            value, abs=0.03 if name != "density" else 0.08
-        )
+        assert float(metrics[name]) == pytest.approx(value, abs=0.03 if name != "density" else 0.08)
 
 
-def test_neighbours_vote_as_scikit_learns() -> None:
+def test_knn_classify_is_that_of_scikit_learn() -> None:
     codes, queries = torch.randn(200, 3), torch.randn(50, 3)
     labels = (codes[:, 0] > 0).long() + (codes[:, 1] > 0).long()
     oracle = KNeighborsClassifier(1).fit(codes, labels)
     ours = knn_classify(codes, labels, queries, 1)
     assert torch.equal(ours, torch.from_numpy(oracle.predict(queries)))
-    # five votes without a tie: the same; of a tie the nearest decides
+    # a majority of three votes, and a tie of four that the nearest decides
     codes = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
     labels = torch.tensor([1, 0, 0, 1])
     assert knn_classify(codes, labels, torch.zeros(1, 1), 3).tolist() == [0]
@@ -120,6 +122,6 @@ def test_neighbours_vote_as_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize("k", [0, 20])
-def test_as_many_neighbours_as_samples(k: int) -> None:
-    with pytest.raises(ValueError, match=f"k={k} neighbours of 30 real and 20 generated"):
+def test_k_must_be_below_the_sample_sizes(k: int) -> None:
+    with pytest.raises(ValueError, match=f"got k={k} with 30 real and 20 generated samples"):
         precision_recall_density_coverage(torch.randn(30, 2), torch.randn(20, 2), k)

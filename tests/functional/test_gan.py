@@ -1,6 +1,6 @@
-"""Objectives against what their authors prove of them, on distributions over finitely many values.
+"""GAN objectives against the results that their authors prove, on categorical distributions.
 
-The critic is a free number for each value, so that the best one is known.
+The discriminator has one free output per category, so its optimum is known.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.functional.divergences import jensen_shannon, kl_categorical
-from zoo.functional.gan import OBJECTIVES, Objective, gradient_penalty, r1_penalty
+from zoo.functional.gan import GAN_OBJECTIVES, GANObjective, gradient_penalty, r1_penalty
 
 D = torch.float64
 
@@ -23,29 +23,29 @@ def distributions(seed: int) -> tuple[Tensor, Tensor]:
     return p / p.sum(), q / q.sum()
 
 
-def discriminator_loss(objective: Objective, score: Tensor, p: Tensor, q: Tensor) -> Tensor:
-    """E_p of the loss on data and E_q of that on samples."""
-    real, fake = objective.discriminator(score, score)
+def discriminator_loss(objective: GANObjective, score: Tensor, p: Tensor, q: Tensor) -> Tensor:
+    """Return E_p of the loss on data plus E_q of the loss on samples."""
+    real, fake = objective.discriminator_loss(score, score)
     return (p * real).sum() + (q * fake).sum()
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_minimax_value_at_the_best_critic_is_jensen_shannon(seed: int) -> None:
+def test_the_minimax_value_at_the_best_discriminator_is_jensen_shannon(seed: int) -> None:
     p, q = distributions(seed)
     score = (p / q).log()  # σ(score) = p/(p + q)
-    value = -discriminator_loss(OBJECTIVES["minimax"], score, p, q)
+    value = -discriminator_loss(GAN_OBJECTIVES["minimax"], score, p, q)
     expected = 2 * jensen_shannon(p, q) - math.log(4)
     assert float((value - expected).abs()) < 1e-10
-    # and no critic has a higher one
+    # no discriminator has a higher value
     for _ in range(20):
         other = score + torch.randn(7, dtype=D)
-        assert -discriminator_loss(OBJECTIVES["minimax"], other, p, q) < value
+        assert -discriminator_loss(GAN_OBJECTIVES["minimax"], other, p, q) < value
 
 
-def test_the_divergence_is_zero_exactly_when_the_distributions_are_equal() -> None:
+def test_the_divergence_is_zero_only_for_equal_distributions() -> None:
     p, q = distributions(0)
-    equal = -discriminator_loss(OBJECTIVES["minimax"], (p / p).log(), p, p) + math.log(4)
-    different = -discriminator_loss(OBJECTIVES["minimax"], (p / q).log(), p, q) + math.log(4)
+    equal = -discriminator_loss(GAN_OBJECTIVES["minimax"], (p / p).log(), p, p) + math.log(4)
+    different = -discriminator_loss(GAN_OBJECTIVES["minimax"], (p / q).log(), p, q) + math.log(4)
     assert abs(float(equal)) < 1e-15
     assert jensen_shannon(p, p) == 0
     assert float(different) > 1e-3
@@ -61,64 +61,66 @@ def test_divergences_of_known_distributions() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_minimax_and_the_non_saturating_generator_pull_the_same_way(seed: int) -> None:
-    """Both lower their loss by raising the score; only the second keeps its slope."""
+def test_gradients_of_the_minimax_and_the_non_saturating_generator(seed: int) -> None:
+    """Both decrease with the score; only the non-saturating loss keeps a slope at low scores."""
     score = torch.linspace(-20, 20, 9, dtype=D, requires_grad=True)
-    slopes = {}
+    gradients = {}
     for name in ("minimax", "non_saturating"):
-        (slopes[name],) = torch.autograd.grad(OBJECTIVES[name].generator(score).sum(), score)
+        loss = GAN_OBJECTIVES[name].generator_loss(score).sum()
+        (gradients[name],) = torch.autograd.grad(loss, score)
     probability = score.detach().sigmoid()
-    torch.testing.assert_close(slopes["minimax"], -probability)
-    torch.testing.assert_close(slopes["non_saturating"], probability - 1)
-    assert OBJECTIVES["minimax"].generator(torch.tensor(-50.0)).abs() < 1e-12  # not −log σ
+    torch.testing.assert_close(gradients["minimax"], -probability)
+    torch.testing.assert_close(gradients["non_saturating"], probability - 1)
+    # at a score of −50 the minimax loss is saturated, while −log σ is 50
+    assert GAN_OBJECTIVES["minimax"].generator_loss(torch.tensor(-50.0)).abs() < 1e-12
 
 
-def test_the_generator_of_the_minimax_game_plays_against_the_critic() -> None:
+def test_the_minimax_game_is_zero_sum() -> None:
     _, q = distributions(1)
     score = torch.randn(7, dtype=D)
-    _, fake = OBJECTIVES["minimax"].discriminator(score, score)
+    _, fake = GAN_OBJECTIVES["minimax"].discriminator_loss(score, score)
     torch.testing.assert_close(
-        (q * fake).sum(), -(q * OBJECTIVES["minimax"].generator(score)).sum()
+        (q * fake).sum(), -(q * GAN_OBJECTIVES["minimax"].generator_loss(score)).sum()
     )
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_least_squares_at_the_best_critic(seed: int) -> None:
-    """D = p/(p + q), and the loss ½ Σ pq/(p + q)."""
+def test_least_squares_at_the_best_discriminator(seed: int) -> None:
+    """The optimum is D = p/(p + q), with the loss ½ Σ pq/(p + q)."""
     p, q = distributions(seed)
     best = p / (p + q)
-    loss = discriminator_loss(OBJECTIVES["least_squares"], best, p, q)
+    loss = discriminator_loss(GAN_OBJECTIVES["least_squares"], best, p, q)
     torch.testing.assert_close(loss, 0.5 * (p * q / (p + q)).sum())
-    assert loss < discriminator_loss(OBJECTIVES["least_squares"], best + 0.1, p, q)
-    generator = OBJECTIVES["least_squares"].generator(best)
+    assert loss < discriminator_loss(GAN_OBJECTIVES["least_squares"], best + 0.1, p, q)
+    generator = GAN_OBJECTIVES["least_squares"].generator_loss(best)
     torch.testing.assert_close(generator, 0.5 * (q / (p + q)).square())
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_hinge_at_the_best_critic_is_total_variation(seed: int) -> None:
-    """D = sign(p − q), and the loss 2 − 2 TV(p, q)."""
+def test_hinge_at_the_best_discriminator_is_total_variation(seed: int) -> None:
+    """The optimum is D = sign(p − q), with the loss 2 − 2 TV(p, q)."""
     p, q = distributions(seed)
-    loss = discriminator_loss(OBJECTIVES["hinge"], (p - q).sign(), p, q)
+    loss = discriminator_loss(GAN_OBJECTIVES["hinge"], (p - q).sign(), p, q)
     variation = 0.5 * (p - q).abs().sum()
     torch.testing.assert_close(loss, 2 - 2 * variation)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_wasserstein_at_the_best_critic_is_the_earth_movers_distance(seed: int) -> None:
-    """On values 0, 1, 2, … the distance is Σ |F_p − F_q|; the best critic climbs by its sign."""
+def test_wasserstein_at_the_best_discriminator_is_the_earth_movers_distance(seed: int) -> None:
+    """On 0, 1, 2, … the distance is Σ |F_p − F_q|, and the best D has slopes sign(F_q − F_p)."""
     p, q = distributions(seed)
     gap = (p - q).cumsum(0)
-    steps = -gap[:-1].sign()  # of slope one
+    steps = -gap[:-1].sign()
     discriminator = torch.cat([torch.zeros(1, dtype=D), steps.cumsum(0)])
-    loss = discriminator_loss(OBJECTIVES["wasserstein"], discriminator, p, q)
+    loss = discriminator_loss(GAN_OBJECTIVES["wasserstein"], discriminator, p, q)
     torch.testing.assert_close(-loss, gap.abs().sum())
 
 
 # -- penalties -----------------------------------------------------------------------------------
 
 
-def test_r1_of_a_quadratic_critic() -> None:
-    """D = ½ xᵀAx has the slope Ax."""
+def test_r1_penalty_of_a_quadratic_discriminator() -> None:
+    """D = ½ xᵀAx has the gradient Ax."""
     a = torch.randn(3, 3, dtype=D)
     a = (a + a.mT).requires_grad_()
     x = torch.randn(5, 3, dtype=D)
@@ -128,21 +130,21 @@ def test_r1_of_a_quadratic_critic() -> None:
 
     value = r1_penalty(discriminator, x)
     torch.testing.assert_close(value, 0.5 * (x @ a).square().sum(1).mean())
-    (slope,) = torch.autograd.grad(value, a)
-    assert slope.abs().sum() > 0
+    (gradient,) = torch.autograd.grad(value, a)
+    assert gradient.abs().sum() > 0
 
 
-def test_the_gradient_penalty_of_a_linear_critic() -> None:
-    """Its slope is w everywhere: (‖w‖ − 1)²."""
+def test_gradient_penalty_of_a_linear_discriminator() -> None:
+    """Its gradient is w everywhere, and the penalty (‖w‖ − 1)²."""
     w = torch.tensor([3.0, 4.0], dtype=D, requires_grad=True)
     real, fake = torch.randn(4, 2, dtype=D), torch.randn(4, 2, dtype=D)
     value = gradient_penalty(lambda x: x @ w, real, fake)
     torch.testing.assert_close(value, torch.tensor(16.0, dtype=D))
-    (slope,) = torch.autograd.grad(value, w)
-    torch.testing.assert_close(slope, 2 * 4 * w.detach() / 5)
+    (gradient,) = torch.autograd.grad(value, w)
+    torch.testing.assert_close(gradient, 2 * 4 * w.detach() / 5)
 
 
-def test_the_gradient_penalty_looks_at_each_line_between_data_and_sample() -> None:
+def test_gradient_penalty_covers_the_segments_between_data_and_samples() -> None:
     real, fake = torch.zeros(1000, 1, dtype=D), torch.full((1000, 1), 2.0, dtype=D)
     seen: list[Tensor] = []
 
@@ -156,8 +158,8 @@ def test_the_gradient_penalty_looks_at_each_line_between_data_and_sample() -> No
     assert float(seen[0].mean()) == pytest.approx(1, abs=0.05)
 
 
-def test_a_flat_critic_has_a_finite_slope() -> None:
+def test_gradient_penalty_of_a_constant_discriminator_has_a_finite_gradient() -> None:
     w = torch.zeros(2, dtype=D, requires_grad=True)
     value = gradient_penalty(lambda x: x @ w, torch.ones(3, 2, dtype=D), torch.zeros(3, 2, dtype=D))
-    (slope,) = torch.autograd.grad(value, w)
-    assert slope.isfinite().all()
+    (gradient,) = torch.autograd.grad(value, w)
+    assert gradient.isfinite().all()

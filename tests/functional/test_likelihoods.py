@@ -1,3 +1,5 @@
+"""Log-likelihoods against torch.distributions, in float64."""
+
 import math
 
 import pytest
@@ -12,14 +14,14 @@ from zoo.functional.likelihoods import (
 )
 
 
-def test_bernoulli_is_torchs_on_binary_pixels() -> None:
+def test_bernoulli_on_binary_pixels_is_that_of_torch() -> None:
     logits = 3 * torch.randn(5, 1, 4, 4, dtype=torch.float64)
     x = torch.randint(0, 2, logits.shape).double()
     expected = Bernoulli(logits=logits).log_prob(x).sum((1, 2, 3))
     torch.testing.assert_close(bernoulli_log_prob(logits, x), expected, rtol=1e-12, atol=0)
 
 
-def test_bernoulli_on_grey_values_is_the_expectation_over_binary_images() -> None:
+def test_bernoulli_on_gray_values_is_the_expectation_over_binary_images() -> None:
     logits = torch.randn(1, 3, dtype=torch.float64)
     gray = torch.tensor([[0.2, 0.7, 1.0]], dtype=torch.float64)
     expected = torch.zeros(1, dtype=torch.float64)
@@ -29,7 +31,7 @@ def test_bernoulli_on_grey_values_is_the_expectation_over_binary_images() -> Non
     torch.testing.assert_close(bernoulli_log_prob(logits, gray), expected, rtol=1e-12, atol=0)
 
 
-def test_gaussian_is_torchs() -> None:
+def test_gaussian_is_that_of_torch() -> None:
     mean = torch.randn(5, 3, 2, dtype=torch.float64)
     x = torch.randn_like(mean)
     log_sigma = torch.tensor(-0.7, dtype=torch.float64)
@@ -37,17 +39,17 @@ def test_gaussian_is_torchs() -> None:
     torch.testing.assert_close(gaussian_log_prob(mean, log_sigma, x), expected, rtol=1e-12, atol=0)
 
 
-def test_sums_over_pixels_so_that_a_larger_image_costs_more() -> None:
+def test_log_likelihoods_are_sums_over_pixels() -> None:
     small, large = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 8, 8)
     ratio = bernoulli_log_prob(large, large) / bernoulli_log_prob(small, small)
     torch.testing.assert_close(ratio, torch.tensor([4.0, 4.0]))
 
 
-def test_categorical_is_torchs_at_every_grey_level() -> None:
+def test_categorical_is_that_of_torch_at_every_gray_level() -> None:
     logits = torch.randn(5, 17, 1, 4, 4).double()
     levels = torch.randint(0, 17, (5, 1, 4, 4))
     expected = Categorical(logits=logits.movedim(1, -1)).log_prob(levels).sum((1, 2, 3))
-    x = levels.float() / 16  # as images come: single precision
+    x = levels.float() / 16  # single precision, like images
     torch.testing.assert_close(categorical_log_prob(logits, x), expected, rtol=1e-12, atol=0)
 
 
@@ -60,17 +62,17 @@ def test_log_mean_exp_does_not_overflow() -> None:
     torch.testing.assert_close(log_mean_exp(values), expected)
 
 
-def test_parameters_may_have_dimensions_in_front_of_the_batch() -> None:
+def test_parameters_may_have_leading_dimensions() -> None:
     x = torch.randint(0, 4, (5, 2, 3, 3)).double() / 3
     logits = torch.randn(7, 5, 2, 3, 3).double()
-    each = torch.stack([bernoulli_log_prob(one, x) for one in logits])
-    torch.testing.assert_close(bernoulli_log_prob(logits, x), each)
-    each = torch.stack([gaussian_log_prob(one, torch.tensor(0.3), x) for one in logits])
-    torch.testing.assert_close(gaussian_log_prob(logits, torch.tensor(0.3), x), each)
-    torch.testing.assert_close(gaussian_log_prob(x, torch.tensor(0.3), logits), each)
+    expected = torch.stack([bernoulli_log_prob(one, x) for one in logits])
+    torch.testing.assert_close(bernoulli_log_prob(logits, x), expected)
+    expected = torch.stack([gaussian_log_prob(one, torch.tensor(0.3), x) for one in logits])
+    torch.testing.assert_close(gaussian_log_prob(logits, torch.tensor(0.3), x), expected)
+    torch.testing.assert_close(gaussian_log_prob(x, torch.tensor(0.3), logits), expected)
     scores = torch.randn(7, 5, 4, 2, 3, 3).double()
-    each = torch.stack([categorical_log_prob(one, x) for one in scores])
-    torch.testing.assert_close(categorical_log_prob(scores, x), each)
+    expected = torch.stack([categorical_log_prob(one, x) for one in scores])
+    torch.testing.assert_close(categorical_log_prob(scores, x), expected)
 
 
 def test_saturated_logits_are_exact() -> None:

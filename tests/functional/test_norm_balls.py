@@ -1,4 +1,4 @@
-"""Balls: sizes, projections, steps and random points."""
+"""Norm balls: norms, projections, steepest steps and random points."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from zoo.errors import InputError
 from zoo.functional.norm_balls import (
     NORMS,
     check_norm,
@@ -18,6 +19,7 @@ from zoo.functional.rng import SampleRNG
 
 
 def far() -> Tensor:
+    """Perturbations outside the balls of the tests."""
     return 3 * torch.randn(50, 6, 3, dtype=torch.float64)
 
 
@@ -32,12 +34,12 @@ def test_a_projection_is_the_nearest_point(norm: str) -> None:
     assert ((others - delta).flatten(2).norm(dim=2) >= (near - delta).flatten(1).norm(dim=1)).all()
     inside = 0.01 * delta / delta_norm(delta, norm).view(-1, 1, 1)
     assert torch.equal(project_to_ball(inside, 0.7, norm), inside)
-    each = project_to_ball(delta, torch.linspace(0.1, 1, 50, dtype=torch.float64), norm)
-    assert (delta_norm(each, norm) - torch.linspace(0.1, 1, 50)).abs().max() < 1e-6
+    per_sample = project_to_ball(delta, torch.linspace(0.1, 1, 50, dtype=torch.float64), norm)
+    assert (delta_norm(per_sample, norm) - torch.linspace(0.1, 1, 50)).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_no_step_of_size_one_goes_up_faster(norm: str) -> None:
+def test_no_step_of_norm_one_ascends_faster(norm: str) -> None:
     gradient = far()
     step = steepest_direction(gradient, norm)
     assert (delta_norm(step, norm) - 1).abs().max() < 1e-12
@@ -47,20 +49,20 @@ def test_no_step_of_size_one_goes_up_faster(norm: str) -> None:
 
 
 @pytest.mark.parametrize(("norm", "dims"), [("linf", 18), ("l2", 18), ("point", 3)])
-def test_random_points_fill_the_ball_evenly(norm: str, dims: int) -> None:
-    """A ball of half the radius holds 2^-d of them; for linf each coordinate by itself does."""
+def test_random_points_are_uniform_in_the_ball(norm: str, dims: int) -> None:
+    """Half of the points have a norm below 2^(−1/d) ε; for linf, each coordinate is tested."""
     x = torch.rand(20_000, 6, 3, dtype=torch.float64)
     points = uniform_in_ball(SampleRNG(x), x, 2.0, norm)
     assert delta_norm(points, norm).max() <= 2.0
     assert points.mean(0).abs().max() < 0.05
-    share = {
+    fraction = {
         "linf": (points.abs() < 1).double().mean(),
         "l2": (delta_norm(points, norm) < 2 * 0.5 ** (1 / dims)).double().mean(),
         "point": (points.norm(dim=-1) < 2 * 0.5 ** (1 / dims)).double().mean(),
     }[norm]
-    assert share == pytest.approx(0.5, abs=0.02)
+    assert fraction == pytest.approx(0.5, abs=0.02)
 
 
 def test_unknown_norm() -> None:
-    with pytest.raises(ValueError, match="unknown norm 'l0'; choose from linf, l2, point"):
+    with pytest.raises(InputError, match=r"unknown norm 'l0'.*choose from linf, l2, point"):
         check_norm("l0")

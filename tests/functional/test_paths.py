@@ -1,4 +1,4 @@
-"""Paths between codes."""
+"""Paths between latent codes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from zoo.errors import InputError
 from zoo.functional.paths import interpolation_path, linear_path, spherical_path
 
 
-def test_both_begin_and_end_where_they_should() -> None:
+def test_paths_start_and_end_at_the_given_codes() -> None:
     z0, z1 = torch.randn(2, 4, 3).double()
     for kind in ("linear", "spherical"):
         points = interpolation_path(kind, z0, z1, 7)
@@ -20,7 +21,7 @@ def test_both_begin_and_end_where_they_should() -> None:
     torch.testing.assert_close(linear_path(z0, z1, 3)[1], (z0 + z1) / 2)
 
 
-def test_the_arc_is_a_rotation_at_even_speed() -> None:
+def test_the_spherical_path_is_a_rotation_at_constant_speed() -> None:
     z0, z1 = torch.tensor([[2.0, 0.0]]).double(), torch.tensor([[0.0, 2.0]]).double()
     points = spherical_path(z0, z1, 4)[:, 0]
     angles = [k * math.pi / 6 for k in range(4)]
@@ -28,20 +29,20 @@ def test_the_arc_is_a_rotation_at_even_speed() -> None:
     torch.testing.assert_close(points, expected)
 
 
-def test_the_arc_keeps_the_norm_that_a_straight_line_loses() -> None:
+def test_the_spherical_path_keeps_the_norm_that_a_straight_line_loses() -> None:
     z0, z1 = torch.randn(2, 50, 100).double()
-    middle = interpolation_path("spherical", z0, z1, 3)[1].norm(dim=1).mean()
-    straight = interpolation_path("linear", z0, z1, 3)[1].norm(dim=1).mean()
-    assert float(middle) == pytest.approx(10, rel=0.02)
-    assert float(straight) == pytest.approx(10 / math.sqrt(2), rel=0.03)
+    spherical = interpolation_path("spherical", z0, z1, 3)[1].norm(dim=1).mean()
+    linear = interpolation_path("linear", z0, z1, 3)[1].norm(dim=1).mean()
+    assert float(spherical) == pytest.approx(10, rel=0.02)
+    assert float(linear) == pytest.approx(10 / math.sqrt(2), rel=0.03)
 
 
-def test_without_an_arc_it_is_the_line() -> None:
+def test_without_an_arc_the_spherical_path_is_the_line() -> None:
     z0 = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]).double()
     z1 = torch.tensor([[3.0, 0.0], [-1.0, 0.0], [1.0, 1.0]]).double()
     torch.testing.assert_close(spherical_path(z0, z1, 5), linear_path(z0, z1, 5))
 
 
-def test_unknown_paths() -> None:
-    with pytest.raises(ValueError, match="unknown path 'curly'; choose from linear, spherical"):
+def test_unknown_path() -> None:
+    with pytest.raises(InputError, match="unknown path 'curly'; choose from linear, spherical"):
         interpolation_path("curly", torch.zeros(1, 2), torch.ones(1, 2), 3)

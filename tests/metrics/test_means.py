@@ -1,3 +1,5 @@
+"""Weighted means of the values of training steps."""
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ def test_means_are_weighted_by_count_not_by_batches() -> None:
     assert means.compute()["loss"].item() == pytest.approx(1.75)
 
 
-def test_a_window_is_what_came_since_the_last_flush() -> None:
+def test_flush_returns_the_means_since_the_last_flush() -> None:
     means = RunningMeans()
     means.update({"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, 1)
     assert means.flush() == {"a": torch.tensor(1.0), "b": torch.tensor(2.0)}
@@ -21,7 +23,7 @@ def test_a_window_is_what_came_since_the_last_flush() -> None:
     assert means.compute() == {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
 
 
-def test_processes_add_up_their_sums() -> None:
+def test_sums_of_processes_are_added() -> None:
     one, two = RunningMeans(), RunningMeans()
     one.update({"loss": torch.tensor(1.0)}, 3)
     two.update({"loss": torch.tensor(2.0)}, 1)
@@ -31,7 +33,7 @@ def test_processes_add_up_their_sums() -> None:
     assert one.compute(lambda sums: sums + other)["loss"].item() == pytest.approx(1.25)
 
 
-def test_state_goes_on_in_the_middle() -> None:
+def test_state_dict_continues_an_epoch() -> None:
     means, resumed = RunningMeans(), RunningMeans()
     means.update({"loss": torch.tensor(1.0)}, 3)
     resumed.load_state_dict(means.state_dict(), torch.device("cpu"))
@@ -39,21 +41,21 @@ def test_state_goes_on_in_the_middle() -> None:
     assert resumed.compute()["loss"].item() == pytest.approx(1.25)
 
 
-def test_finds_the_first_value_that_is_not_finite() -> None:
+def test_first_nonfinite_finds_the_first_bad_step() -> None:
     means = RunningMeans()
     for value in (1.0, 2.0, float("nan"), float("inf")):
         means.update({"loss": torch.tensor(value)}, 1)
     assert means.first_nonfinite("loss") == 2
 
 
-def test_steps_must_give_the_same_names() -> None:
+def test_steps_must_return_the_same_names() -> None:
     means = RunningMeans()
     means.update({"loss": torch.tensor(1.0)}, 1)
-    with pytest.raises(ValueError, match=r"a step gave \['kl'\], earlier ones \['loss'\]"):
+    with pytest.raises(ValueError, match=r"return the same values, got \['kl'\] after \['loss'\]"):
         means.update({"kl": torch.tensor(1.0)}, 1)
 
 
-def test_a_part_may_be_missing_from_some_steps() -> None:
+def test_a_value_may_be_missing_in_some_steps() -> None:
     means = RunningMeans()
     for step in range(4):
         part = torch.tensor(float(step)) if step % 2 else None

@@ -1,49 +1,59 @@
+"""Metrics of generated samples."""
+
 import pytest
 import torch
 
+from zoo.errors import InputError
 from zoo.functional.distances import precision_recall_density_coverage
-from zoo.metrics.samples import CoverageMeasure, ModeMeasure
+from zoo.metrics.samples import MixtureModeMetric, PrecisionRecallDensityCoverage
 
 MODES = ((0.0, 0.0), (10.0, 0.0), (0.0, 10.0))
 
 
-def test_modes_are_found_by_samples_within_three_deviations() -> None:
+def test_modes_are_found_by_samples_within_three_standard_deviations() -> None:
     samples = torch.tensor([[0.29, 0.0], [0.31, 0.0], [10.0, -0.2], [5.0, 5.0]])
-    for kind, expected in (("found", 2), ("high_quality", 0.5)):
-        measure = ModeMeasure(kind, MODES, 0.1)
-        measure.update(samples[:1])
-        measure.update(samples[1:])
-        assert float(measure.compute()) == pytest.approx(expected)
+    for name, expected in (("modes_found", 2), ("high_quality", 0.5)):
+        metric = MixtureModeMetric(name, MODES, 0.1)
+        metric.update(samples[:1])
+        metric.update(samples[1:])
+        assert float(metric.compute()) == pytest.approx(expected)
 
 
-def test_ideal_samples_are_of_high_quality_as_often_as_theory_says() -> None:
-    """Within three deviations of a Gaussian in the plane: 1 − e^(−9/2)."""
+def test_samples_of_the_mixture_have_the_theoretical_high_quality() -> None:
+    """A 2D Gaussian has 1 − e^(−9/2) of its mass within three standard deviations."""
     generator = torch.Generator().manual_seed(0)
     centers = torch.tensor(MODES)[torch.arange(30_000) % 3]
-    measure = ModeMeasure("high_quality", MODES, 0.1)
-    measure.update(centers + 0.1 * torch.randn(30_000, 2, generator=generator))
-    assert float(measure.compute()) == pytest.approx(0.98889, abs=0.002)
+    metric = MixtureModeMetric("high_quality", MODES, 0.1)
+    metric.update(centers + 0.1 * torch.randn(30_000, 2, generator=generator))
+    assert float(metric.compute()) == pytest.approx(0.98889, abs=0.002)
 
 
-def test_coverage_over_batches_is_that_of_the_whole() -> None:
+def test_the_metric_over_batches_is_that_of_all_samples() -> None:
     real, fake = torch.rand(60, 1, 2, 2), torch.rand(60, 1, 2, 2)
     expected = precision_recall_density_coverage(real.flatten(1), fake.flatten(1), 5)
-    for kind in ("density", "coverage"):
-        measure = CoverageMeasure(kind)
+    for name in ("density", "coverage"):
+        metric = PrecisionRecallDensityCoverage(name)
         for part in range(3):
             rows = slice(20 * part, 20 * part + 20)
-            measure.update(fake[rows], real[rows])
-        assert float(measure.compute()) == pytest.approx(float(expected[kind]))
+            metric.update(fake[rows], real[rows])
+        assert float(metric.compute()) == pytest.approx(float(expected[name]))
 
 
 def test_only_the_first_samples_are_kept() -> None:
-    measure = CoverageMeasure("coverage", limit=30)
+    metric = PrecisionRecallDensityCoverage("coverage", max_samples=30)
     for _ in range(4):
-        measure.update(torch.rand(20, 2), torch.rand(20, 2))
-    assert sum(map(len, measure.samples)) == sum(map(len, measure.data)) == 30
+        metric.update(torch.rand(20, 2), torch.rand(20, 2))
+    assert sum(map(len, metric.samples)) == sum(map(len, metric.data)) == 30
 
 
-def test_one_sample_has_no_neighbours() -> None:
-    measure = CoverageMeasure("coverage")
-    measure.update(torch.rand(1, 2), torch.rand(1, 2))
-    assert measure.compute().isnan()
+def test_a_single_sample_has_no_neighbors() -> None:
+    metric = PrecisionRecallDensityCoverage("coverage")
+    metric.update(torch.rand(1, 2), torch.rand(1, 2))
+    assert metric.compute().isnan()
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(InputError, match=r"unknown metric 'found'.* 'modes_found'"):
+        MixtureModeMetric("found", MODES, 0.1)
+    with pytest.raises(InputError, match="unknown metric 'fid'; choose from precision, recall"):
+        PrecisionRecallDensityCoverage("fid")

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from zoo.errors import InputError
 from zoo.functional.attention import (
     alibi_slopes,
+    apply_rotary_embedding,
     attention,
     attention_weights,
     causal_mask,
-    distance_buckets,
-    rotate,
-    rotation,
+    relative_position_buckets,
+    rotary_embedding,
     self_attention,
-    sinusoids,
+    sinusoidal_encoding,
 )
 from zoo.networks.attention import (
     AttentionContext,
@@ -222,14 +222,16 @@ def test_cross_attention_needs_a_memory() -> None:
 def test_rotary_scores_depend_only_on_the_distance() -> None:
     q, k = random(8), random(8)
 
+    def rotated(x: Tensor, position: int) -> Tensor:
+        embedding = rotary_embedding(torch.tensor([float(position)]).double(), 8)
+        return apply_rotary_embedding(x[None], embedding)
+
     def score(i: int, j: int) -> Tensor:
-        rotations = [rotation(torch.tensor([float(p)]).double(), 8) for p in (i, j)]
-        return (rotate(q[None], rotations[0]) * rotate(k[None], rotations[1])).sum()
+        return (rotated(q, i) * rotated(k, j)).sum()
 
     torch.testing.assert_close(score(3, 1), score(1003, 1001), rtol=1e-9, atol=1e-9)
     assert abs(score(3, 1) - score(3, 2)) > 1e-3
-    rotated = rotate(q[None], rotation(torch.tensor([5.0]).double(), 8))
-    torch.testing.assert_close(rotated.norm(), q.norm())
+    torch.testing.assert_close(rotated(q, 5).norm(), q.norm())
 
 
 def test_alibi_is_minus_slope_times_distance() -> None:
@@ -246,7 +248,7 @@ def test_alibi_is_minus_slope_times_distance() -> None:
 
 
 def test_sinusoids_equal_their_formula() -> None:
-    table = sinusoids(torch.arange(5).double(), 6)
+    table = sinusoidal_encoding(torch.arange(5).double(), 6)
     for position in range(5):
         for i in range(3):
             angle = torch.tensor(position / 10_000 ** (2 * i / 6), dtype=torch.float64)
@@ -261,12 +263,12 @@ def test_sinusoids_initially_have_the_size_of_embeddings() -> None:
 
 
 def test_distance_buckets() -> None:
-    causal = distance_buckets(-torch.arange(200), causal=True)
+    causal = relative_position_buckets(-torch.arange(200), causal=True)
     assert causal[:16].tolist() == list(range(16))  # small distances have a bucket each
     assert causal.max() == 31
     assert bool((causal.diff() >= 0).all())
     assert causal[128:].unique().tolist() == [31]
-    both = distance_buckets(torch.arange(-200, 201))
+    both = relative_position_buckets(torch.arange(-200, 201))
     assert both[:200].max() < 16 <= both[201:].min()
     assert both[200] == 0
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from datamodules.articulated_body import build_body
 from zoo.errors import InputError
-from zoo.functional.templates import coarsen, spirals
+from zoo.functional.templates import coarsen_mesh, spiral_indices
 from zoo.networks.mesh_conv import (
     CONV_TYPES,
     MeshHierarchy,
@@ -24,7 +24,7 @@ REST = build_body()
 
 def test_a_spiral_convolution_is_a_linear_map_of_features_along_the_spiral() -> None:
     torch.manual_seed(0)
-    spiral = spirals(REST.vertices, REST.faces, 7)
+    spiral = spiral_indices(REST.vertices, REST.faces, 7)
     conv = SpiralConv(spiral, 3, 5).double()
     x = torch.randn(2, len(REST.vertices), 3, dtype=torch.float64)
     vertex = 123
@@ -33,7 +33,7 @@ def test_a_spiral_convolution_is_a_linear_map_of_features_along_the_spiral() -> 
 
 
 def test_unpooling_restores_kept_vertices_and_constants() -> None:
-    coarser = coarsen(REST.vertices, REST.faces, 200)
+    coarser = coarsen_mesh(REST.vertices, REST.faces, 200)
     x = torch.randn(2, len(REST.vertices), 3, dtype=torch.float64)
     pooled = MeshPool(coarser)(x)
     unpooled = MeshUnpool(coarser)(pooled)

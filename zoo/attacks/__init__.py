@@ -1,62 +1,62 @@
-"""Adversarial attacks: ``attack(model, x, y)`` → samples that the model takes for something else.
+"""Adversarial attacks: ``x_adv = attack(model, x, y)``.
 
-What each may see:
+Threat models, by the information that an attack uses:
 
-===================== ======================================================================
-white box             the model's gradients
-gray box              those of another model that resembles it, and its training data
-black box, scores     the scores of any sample that it asks about
-black box, classes    the class of any sample that it asks about
-===================== ======================================================================
+============== ================================================================================
+white-box      gradients of the target model
+transfer       gradients of a substitute model, such as one trained on the same data (gray-box)
+score-based    scores of the target model for any sample (black-box)
+decision-based predicted classes of the target model for any sample (black-box)
+============== ================================================================================
 
-Points and vertices are samples (B, N, 3) without bounds (``bounds=None``), for which PGD and its
-kin and Carlini and Wagner's attack have the norms ``linf`` (each coordinate) and ``point`` (each
-point). Attacks on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG.
+Point clouds and vertices are samples (B, N, 3) without bounds (``bounds=None``). On them, PGD, its
+variants and Carlini and Wagner's attack support the norms ``linf`` (each coordinate) and ``point``
+(each point). Attacks on graphs are in :mod:`zoo.attacks.graphs`, which needs PyG.
 """
 
 from zoo.attacks.apgd import APGD
 from zoo.attacks.base import Attack
-from zoo.attacks.combine import Restarts, Targeted, WorstOf
 from zoo.attacks.defenses import PurifiedModel, jaccard_filter, remove_outliers
 from zoo.attacks.gradient import BIM, FGSM, PGD, RandomFGSM
 from zoo.attacks.greedy import PointDropping, VoxelFlips
 from zoo.attacks.latent import LatentPGD
-from zoo.attacks.meshes import OnMeshes, SmoothPGD
-from zoo.attacks.minimal import CarliniWagner, DeepFool
-from zoo.attacks.penalty import PenaltyAttack
+from zoo.attacks.lbfgs import LBFGSAttack
+from zoo.attacks.meshes import MeshAttack, SmoothPGD
+from zoo.attacks.minimum_norm import CarliniWagner, DeepFool
 from zoo.attacks.robustness import RobustnessReport, evaluate_robustness
-from zoo.attacks.spectral import ShiftedSpectrum, UniversalSpectrum
+from zoo.attacks.spectral import SpectralShiftAttack, UniversalSpectralAttack
 from zoo.attacks.square import Square
-from zoo.attacks.transfer import TransferAttack, Transferred
-from zoo.attacks.universal import AddedPerturbation, UniversalPerturbation
+from zoo.attacks.transfer import SubstituteAttack, TransferAttack
+from zoo.attacks.universal import FixedPerturbation, UniversalPerturbation
+from zoo.attacks.wrappers import AttackEnsemble, Restarts, Targeted
 
 __all__ = [
     "APGD",
     "BIM",
     "FGSM",
     "PGD",
-    "AddedPerturbation",
     "Attack",
+    "AttackEnsemble",
     "CarliniWagner",
     "DeepFool",
+    "FixedPerturbation",
+    "LBFGSAttack",
     "LatentPGD",
-    "OnMeshes",
-    "PenaltyAttack",
+    "MeshAttack",
     "PointDropping",
     "PurifiedModel",
     "RandomFGSM",
     "Restarts",
     "RobustnessReport",
-    "ShiftedSpectrum",
     "SmoothPGD",
+    "SpectralShiftAttack",
     "Square",
+    "SubstituteAttack",
     "Targeted",
     "TransferAttack",
-    "Transferred",
     "UniversalPerturbation",
-    "UniversalSpectrum",
+    "UniversalSpectralAttack",
     "VoxelFlips",
-    "WorstOf",
     "evaluate_robustness",
     "jaccard_filter",
     "remove_outliers",

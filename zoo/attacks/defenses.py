@@ -1,4 +1,4 @@
-"""Defences of the input: what looks wrong is taken away before the model sees it."""
+"""Input-transformation defenses, which remove suspicious parts of the input before the model."""
 
 from __future__ import annotations
 
@@ -9,61 +9,64 @@ from typing import Any
 from torch import Tensor
 
 from zoo.functional.graphs import jaccard_similarity, symmetrize_edges, unique_undirected_edges
-from zoo.functional.points import move_to_nearest_kept, nearest_neighbors
+from zoo.functional.points import nearest_neighbors, replace_dropped_points
 
 
 class PurifiedModel:
-    """A model that sees its input through a filter: z(purify(x)).
+    """A model behind an input filter: z(purify(x)).
 
-    An attack that sees the filter sees through it where it is differentiable; one made for the bare
-    model is gray box.
+    A white-box attack on this object takes gradients through the filter where it is differentiable;
+    an attack on the bare model ignores the filter and is gray-box.
 
     Args:
-        model: one with ``logits``, or any function.
-        purify: x → x.
+        model: a model with a ``logits`` method, or any function.
+        purify: filter from inputs to inputs, x → x.
     """
 
     def __init__(self, model: Any, purify: Callable[[Any], Any]) -> None:
         self.model, self.purify = model, purify
 
     def logits(self, x: Any) -> Tensor:
-        """Scores of what the filter leaves."""
+        """Compute the scores of the filtered input."""
         return getattr(self.model, "logits", self.model)(self.purify(x))
 
     __call__ = logits
 
 
 def jaccard_filter(data: Any, threshold: float = 0.01) -> Any:
-    """A graph without the edges between nodes that share hardly any feature.
+    """Remove the edges of a graph whose endpoints have dissimilar features.
 
     Args:
-        data: with x (N, F), of which only what is not 0 counts, and edge_index (2, E).
-        threshold: smallest Jaccard similarity of an edge that stays, default 0.01.
+        data: graph with edge_index (2, E) and node features x (N, F), which are compared by their
+            nonzero entries.
+        threshold: smallest Jaccard similarity of an edge that is kept, default 0.01.
 
     Source: Wu et al., Adversarial examples on graph data, 2019, section 5.
     """
     pairs = unique_undirected_edges(data.edge_index)
-    alike = jaccard_similarity(data.x, pairs) >= threshold
-    found = copy(data)
-    found.edge_index = symmetrize_edges(pairs[:, alike])
-    return found
+    is_similar = jaccard_similarity(data.x, pairs) >= threshold
+    filtered = copy(data)
+    filtered.edge_index = symmetrize_edges(pairs[:, is_similar])
+    return filtered
 
 
 def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1) -> Tensor:
-    """Clouds whose outliers lie where their nearest other point does.
+    """Statistical outlier removal from point clouds.
 
-    A point is an outlier if its mean distance from its nearest points is more than the cloud's mean
-    of that plus ``deviations`` standard deviations. Clouds keep their size: an outlier takes the
-    place of the nearest point that is none, which adds nothing to a network that takes maxima.
+    A point is an outlier if the mean distance to its k nearest neighbors exceeds the cloud's mean
+    of these distances by more than α standard deviations. An outlier is replaced by a copy of the
+    nearest point that is not one: clouds keep their size, and a network with max pooling ignores
+    duplicates.
 
     Args:
-        points: (B, N, 3).
-        neighbors: k, default 2.
-        deviations: α, default 1.1.
+        points: point clouds, (B, N, 3).
+        neighbors: number of nearest neighbors, k, default 2.
+        deviations: number of standard deviations, α, default 1.1.
 
     Source: Zhou et al., DUP-Net, 2019, section 3.1.
     """
-    _, squares = nearest_neighbors(points, points, neighbors + 1)
-    far = squares[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N); the first is the point itself
-    limit = far.mean(1) + deviations * far.std(1)
-    return move_to_nearest_kept(points, far > limit[:, None])
+    _, squared = nearest_neighbors(points, points, neighbors + 1)
+    # the first neighbor is the point itself
+    distances = squared[..., 1:].clamp(min=0).sqrt().mean(-1)  # (B, N)
+    limit = distances.mean(1) + deviations * distances.std(1)
+    return replace_dropped_points(points, distances > limit[:, None])

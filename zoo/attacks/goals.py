@@ -1,4 +1,4 @@
-"""What an attack wants of a sample, and losses that grow as it gets there."""
+"""Goals of an adversary, untargeted or targeted, and the losses that attacks maximize."""
 
 from __future__ import annotations
 
@@ -10,90 +10,93 @@ from torch import Tensor
 
 from zoo.errors import InputError
 
-Kind = TypeVar("Kind", bound="PerSample")
+Rows = TypeVar("Rows", bound="PerSample")
 LOSSES = ("cross_entropy", "margin", "dlr")
 
 
 class PerSample:
-    """A dataclass whose tensors have a row for each sample; what is no tensor is for all."""
+    """Base class of dataclasses whose tensors have one row per sample.
 
-    def rows(self: Kind, chosen: Tensor) -> Kind:
-        """The same of some samples, by their numbers or a mask."""
+    Fields that are not tensors are shared by all samples.
+    """
+
+    def select(self: Rows, index: Tensor) -> Rows:
+        """Return the rows at ``index``, a boolean mask or row indices."""
         values = (getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
-        return type(self)(*(_rows_of(value, chosen) for value in values))
+        return type(self)(*(_select(value, index) for value in values))
 
 
-def _rows_of(value: Any, chosen: Tensor) -> Any:
+def _select(value: Any, index: Tensor) -> Any:
     if isinstance(value, PerSample):
-        return value.rows(chosen)
-    return value[chosen] if isinstance(value, Tensor) else value
+        return value.select(index)
+    return value[index] if isinstance(value, Tensor) else value
 
 
 @dataclass(frozen=True)
 class Goal(PerSample):
-    """Any class but the true one, or one chosen class.
+    """Goal of an attack: any class but the true one, or a target class.
 
     Args:
-        y: true classes, int64 (B,).
-        target: chosen classes, int64 (B,); default none: any other will do.
+        y: true class indices, int64 (B,).
+        target: target class indices, int64 (B,); default None, an untargeted attack.
     """
 
     y: Tensor
     target: Tensor | None = None
 
-    def reached(self, scores: Tensor) -> Tensor:
-        """Whether the class that the model gives is what is wanted, (B, K) → bool (B,)."""
-        found = scores.argmax(1)
-        return found != self.y if self.target is None else found == self.target
+    def is_reached(self, scores: Tensor) -> Tensor:
+        """Return whether each predicted class meets the goal, (B, K) → bool (B,)."""
+        predicted = scores.argmax(1)
+        return predicted != self.y if self.target is None else predicted == self.target
 
     def loss(self, scores: Tensor, name: str) -> Tensor:
-        """What an attack raises, (B, K) → (B,).
+        """Compute the loss that an attack maximizes, (B, K) → (B,).
 
         ``cross_entropy``: L = log Σ_{j≠y} exp z_j − z_y. The cross-entropy is log(1 + exp L): it
-        rises with L and has the same direction of steepest ascent, but its own gradient is
-        (1 − p_y) ∂L, which is 0 in floating point where a model is sure of itself.
+        increases with L and has the same direction of steepest ascent, but its own gradient is
+        (1 − p_y) ∂L, which is 0 in floating point where the model is confident.
 
-        ``margin``: max_{j≠y} z_j − z_y (Carlini and Wagner, 2017, section V.A), above 0 where the
-        class is wrong.
+        ``margin``: max_{j≠y} z_j − z_y (Carlini and Wagner, 2017, section V.A), positive where the
+        predicted class is wrong.
 
-        ``dlr``: the margin over z_(1) − z_(3), the distance of the best score from the third, which
-        no scale of the scores changes (Croce and Hein, 2020, section 5); with a target,
+        ``dlr``, difference of logits ratio: the margin divided by z_(1) − z_(3), the gap between
+        the largest and the third largest score, which makes it invariant to the scale of the scores
+        (Croce and Hein, 2020, section 5). With a target,
         (z_t − z_y) / (z_(1) − (z_(3) + z_(4)) / 2).
 
-        With a target t the first two are those of t, negated: z_t against all others.
+        With a target t, the first two losses are computed for t instead of y, and negated.
+
+        Args:
+            scores: scores before the softmax, (B, K).
+            name: ``cross_entropy``, ``margin`` or ``dlr``.
 
         Raises:
-            InputError: ``dlr`` of fewer than three classes, or than four with a target.
+            InputError: ``dlr`` with fewer than three classes, or fewer than four with a target.
         """
         if name == "dlr":
             return self._dlr(scores)
-        chosen = self.y if self.target is None else self.target
-        own = _take(scores, chosen)
-        others = scores.scatter(1, chosen[:, None], -torch.inf)
+        classes = self.y if self.target is None else self.target
+        own = _take(scores, classes)
+        others = scores.scatter(1, classes[:, None], -torch.inf)
         best = others.logsumexp(1) if name == "cross_entropy" else others.amax(1)
         return best - own if self.target is None else own - best
 
     def _dlr(self, scores: Tensor) -> Tensor:
-        least = 3 if self.target is None else 4
-        if scores.shape[1] < least:
+        minimum = 3 if self.target is None else 4
+        if scores.shape[1] < minimum:
             raise InputError(
-                f"the loss 'dlr' needs at least {least} classes, the model has {scores.shape[1]}: "
-                "choose loss='margin'"
+                f"the loss 'dlr' needs at least {minimum} classes, the model has "
+                f"{scores.shape[1]}: choose loss='margin'"
             )
-        order = scores.sort(1, descending=True).values
+        ordered = scores.sort(1, descending=True).values
         own = _take(scores, self.y)
         if self.target is None:
-            others = scores.scatter(1, self.y[:, None], -torch.inf).amax(1)
-            return (others - own) / (order[:, 0] - order[:, 2] + 1e-12)
-        spread = order[:, 0] - (order[:, 2] + order[:, 3]) / 2
-        return (_take(scores, self.target) - own) / (spread + 1e-12)
-
-
-def check_loss(name: str) -> None:
-    """Raises ValueError unless ``name`` is a loss."""
-    if name not in LOSSES:
-        raise ValueError(f"unknown loss {name!r}; choose from {', '.join(LOSSES)}")
+            best = scores.scatter(1, self.y[:, None], -torch.inf).amax(1)
+            return (best - own) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
+        gap = ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2
+        return (_take(scores, self.target) - own) / (gap + 1e-12)
 
 
 def _take(scores: Tensor, classes: Tensor) -> Tensor:
+    """Return each sample's score of one class, (B, K), (B,) → (B,)."""
     return scores.gather(1, classes[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Attacks that follow the gradient within a ball: one step, several, and with a random start."""
+"""Gradient attacks within a norm ball: FGSM, BIM, PGD, and FGSM with a random start."""
 
 from __future__ import annotations
 
@@ -8,63 +8,62 @@ import torch
 from torch import Tensor
 
 from zoo.attacks.base import EpsilonAttack, ScoreFunction
-from zoo.attacks.goals import Goal, PerSample, check_loss
-from zoo.errors import InputError
+from zoo.attacks.goals import LOSSES, Goal, PerSample
+from zoo.errors import check_choice, check_non_negative
 from zoo.functional.norm_balls import steepest_direction, uniform_in_ball
 from zoo.functional.rng import SampleRNG
 
 
 @dataclass(frozen=True)
 class FeasibleSet(PerSample):
-    """Where an attack may go: the ball around each sample, within the bounds.
+    """Points that an attack may reach: the ball around each sample, intersected with the bounds.
 
-    A subclass may have points of another kind, that stand for samples.
+    A subclass may search over other variables, such as latent codes, that map to samples.
 
     Args:
         x: samples, (B, ...).
-        attack: whose ε, norm and bounds hold.
+        attack: attack whose ε, norm and bounds define the set.
     """
 
     x: Tensor
     attack: EpsilonAttack
 
-    def samples(self, point: Tensor) -> Tensor:
-        """The samples that points stand for."""
+    def to_samples(self, point: Tensor) -> Tensor:
+        """Return the samples that the points represent."""
         return point
 
-    def uphill(self, gradient: Tensor) -> Tensor:
-        """The step of size 1 that goes up fastest."""
+    def ascent_direction(self, gradient: Tensor) -> Tensor:
+        """Return the direction of steepest ascent, of norm 1."""
         return steepest_direction(gradient, self.attack.norm)
 
-    def inside(self, point: Tensor) -> Tensor:
-        """Points, put back to where they may be."""
-        return self.attack.inside(self.x, point)
+    def project(self, point: Tensor) -> Tensor:
+        """Project points onto the feasible set."""
+        return self.attack.project(self.x, point)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(EpsilonAttack):
-    """x ← Π(x + α · steepest(∇L)): projected gradient ascent from a random point of the ball.
+    """Projected gradient ascent from a random point: x ← Π(x + α · steepest(∇L)).
 
-    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest_direction`` is the sign of
-    the gradient for ``linf`` and the gradient's direction for ``l2``. Several starts are
-    ``Restarts(PGD(...), n)``.
+    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest_direction`` is
+    the sign of the gradient for ``linf`` and the normalized gradient for ``l2``. For several random
+    starts use ``Restarts(PGD(...), n)``.
 
     Args:
-        eps: radius ε, in the units of x.
+        eps: radius ε of the ball, in the units of x.
         norm: ``linf`` (default), ``l2`` or ``point``; see :mod:`zoo.functional.norm_balls`.
-        steps: default 40.
+        steps: number of gradient steps, default 40.
         step_size: α, default 2.5 ε / steps.
-        loss: L, ``cross_entropy`` (default), ``margin`` or ``dlr``; see
+        loss: loss to maximize, ``cross_entropy`` (default), ``margin`` or ``dlr``; see
             :class:`~zoo.attacks.goals.Goal`.
-        random_start: default yes.
-        early_stop: whether a sample that has reached its goal is left as it is (default) and no
-            longer computed.
-        seed: of the start, default 0.
+        random_start: whether to start at a random point of the ball (default) or at x.
+        early_stop: whether samples stop moving, and leave the batch, once they reach the goal,
+            default True.
+        seed: random seed of the starting points, default 0.
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: a negative ε or number of steps.
-        ValueError: unknown norm or loss.
+        InputError: unknown norm or loss; negative ``eps`` or ``steps``.
 
     Source: Madry et al., Towards deep learning models resistant to adversarial attacks, 2018,
     section 2.1.
@@ -79,51 +78,52 @@ class PGD(EpsilonAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_loss(self.loss)
-        if self.steps < 0:
-            raise InputError(f"{type(self).__name__}: steps must not be negative, got {self.steps}")
+        check_choice("loss", self.loss, LOSSES)
+        check_non_negative(steps=self.steps)
 
     @property
     def alpha(self) -> float:
-        """Length of a step."""
+        """Step size α."""
         if self.step_size is not None:
             return self.step_size
         return 2.5 * self.eps / max(1, self.steps)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
-        start = self.start(x) if self.random_start and self.steps else x
-        return self.climb(model, FeasibleSet(x, self), start, goal)
+        start = self.starting_point(x) if self.random_start and self.steps else x
+        return self.ascend(model, FeasibleSet(x, self), start, goal)
 
-    def start(self, x: Tensor) -> Tensor:
-        """A random point of the ball, inside the bounds."""
+    def starting_point(self, x: Tensor) -> Tensor:
+        """Sample a random point of the ball, clipped to the bounds."""
         noise = uniform_in_ball(SampleRNG(x, self.seed), x, self.eps, self.norm)
         return self.clip(x + noise)
 
-    def climb(self, model: ScoreFunction, ball: FeasibleSet, start: Tensor, goal: Goal) -> Tensor:
-        """All steps from ``start``; rows whose goal is reached leave the batch."""
-        found = start.clone()
-        rows = torch.arange(len(start), device=start.device)  # those still under way
-        now = start
+    def ascend(
+        self, model: ScoreFunction, feasible: FeasibleSet, start: Tensor, goal: Goal
+    ) -> Tensor:
+        """Take all gradient steps from ``start``; samples that reach the goal leave the batch."""
+        result = start.clone()
+        active = torch.arange(len(start), device=start.device)  # indices of samples in the batch
+        point = start
         for _ in range(self.steps):
-            if not len(rows):
+            if not len(active):
                 break
-            keep, gradient = self._gradient(model, ball, now, goal)
+            keep, gradient = self._gradient(model, feasible, point, goal)
             if keep is not None:
-                found[rows[~keep]] = now[~keep]
-                rows, now, gradient = rows[keep], now[keep], gradient[keep]
-                ball, goal = ball.rows(keep), goal.rows(keep)
-            now = ball.inside(now + self.alpha * ball.uphill(gradient))
-        found[rows] = now
-        return found
+                result[active[~keep]] = point[~keep]
+                active, point, gradient = active[keep], point[keep], gradient[keep]
+                feasible, goal = feasible.select(keep), goal.select(keep)
+            point = feasible.project(point + self.alpha * feasible.ascent_direction(gradient))
+        result[active] = point
+        return result
 
     def _gradient(
-        self, model: ScoreFunction, ball: FeasibleSet, point: Tensor, goal: Goal
+        self, model: ScoreFunction, feasible: FeasibleSet, point: Tensor, goal: Goal
     ) -> tuple[Tensor | None, Tensor]:
-        """Which rows go on (None: all), and the gradient of all losses at these points."""
+        """Return a mask of the samples that continue (None for all) and the loss gradient."""
         inputs = point.detach().requires_grad_()
-        scores = model(ball.samples(inputs))
-        keep = ~goal.reached(scores.detach()) if self.early_stop else None
+        scores = model(feasible.to_samples(inputs))
+        keep = ~goal.is_reached(scores.detach()) if self.early_stop else None
         if keep is not None and bool(keep.all()):
             keep = None
         losses = goal.loss(scores, self.loss)
@@ -133,10 +133,10 @@ class PGD(EpsilonAttack):
 
 @dataclass(frozen=True, kw_only=True)
 class BIM(PGD):
-    """The basic iterative method: PGD that starts at x itself.
+    """Basic iterative method: PGD that starts at x.
 
     Args:
-        steps: default 10.
+        steps: number of gradient steps, default 10.
         **pgd: see :class:`PGD`.
 
     Source: Kurakin et al., Adversarial examples in the physical world, 2017, section 2.2.
@@ -148,12 +148,13 @@ class BIM(PGD):
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(PGD):
-    """The fast gradient sign method: x + ε · sign(∇L), or − for a target; one step of length ε.
+    """Fast gradient sign method: one step of size ε, x + ε · sign(∇L).
 
-    With ``l2``, x + ε ∇L / ‖∇L‖ (the fast gradient method).
+    With a target, L is the negated loss of the target. With the norm ``l2`` this is the fast
+    gradient method, x + ε ∇L / ‖∇L‖.
 
     Args:
-        steps: 1; more of them would be :class:`BIM`.
+        steps: number of steps, default 1; use :class:`BIM` for several.
         **pgd: see :class:`PGD`.
 
     Source: Goodfellow et al., Explaining and harnessing adversarial examples, 2015, section 4.
@@ -169,16 +170,16 @@ class FGSM(PGD):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomFGSM(PGD):
-    """FGSM from a random point of the ball, which may lie outside the bounds: cheap training.
+    """FGSM with a random start, as used in fast adversarial training.
 
-    x + Π(u + α sign(∇L(x + u))), then inside the bounds. Where most pixels are 0 or 1, a start that
-    was put inside the bounds first would hold half of them still, and all samples would differ in
-    the same way.
+    x + Π(u + α sign(∇L(x + u))) with u uniform in the ball, clipped to the bounds. The starting
+    point x + u is not clipped: where most pixels are 0 or 1, clipping would undo half of the noise
+    and make the perturbations of all samples similar.
 
     Args:
-        steps: default 1.
+        steps: number of gradient steps, default 1.
         step_size: α, default 1.25 ε.
-        early_stop: default no.
+        early_stop: see :class:`PGD`, default False.
         **pgd: see :class:`PGD`.
 
     Source: Wong et al., Fast is better than free, 2020, algorithm 3.
@@ -191,5 +192,5 @@ class RandomFGSM(PGD):
     def alpha(self) -> float:
         return 1.25 * self.eps if self.step_size is None else self.step_size
 
-    def start(self, x: Tensor) -> Tensor:
+    def starting_point(self, x: Tensor) -> Tensor:
         return x + uniform_in_ball(SampleRNG(x, self.seed), x, self.eps, self.norm)

@@ -1,8 +1,8 @@
-"""Attacks on the edges of a graph, whose nodes are classified.
+"""Attacks on the edges of a graph whose nodes are classified.
 
-``attack(model, data)`` → a graph with other edges. **Evasion**: the model is trained, and judged on
-the changed graph. **Poisoning**: the graph is changed before a model is trained on it; the attack
-then sees another model, trained on the clean graph.
+``attack(model, data)`` returns a graph with perturbed edges. **Evasion**: a trained model is
+evaluated on the perturbed graph. **Poisoning**: the graph is perturbed before a model is trained on
+it; the attack then uses a surrogate model, trained on the clean graph.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zoo.attacks.base import Attack, frozen_eval
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.functional.graphs import (
     flip_edges,
     sample_absent_edges,
@@ -25,165 +25,185 @@ from zoo.functional.graphs import (
     unique_undirected_edges,
 )
 
-LARGEST = 5_000  # nodes of a graph whose pairs are all looked at
-BLOCK = 500_000  # pairs that are looked at together
+MAX_NODES = 5_000  # largest graph for attacks that consider all pairs of nodes
+PAIRS_PER_CHUNK = 500_000  # pairs whose gradients are computed at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphAttack(Attack):
-    """Flips pairs of nodes: an edge where there was none, none where there was one.
+    """Base class of attacks that flip pairs of nodes: add an absent edge, or remove a present one.
 
-    The pairs are unordered, so that an undirected graph stays one, and no loop is made. The nodes
-    of ``data.mask`` are attacked, or all where there is no mask.
+    Pairs are unordered, so an undirected graph stays undirected, and no loops are added. The attack
+    targets the nodes in ``data.mask``, or all nodes of a graph without a mask. A subclass
+    implements :meth:`select_pairs`.
 
     Args:
-        eps: flips at most, as a share of the graph's edges, each counted once.
-        seed: of what is random, default 0.
+        eps: largest number of flips, as a fraction of the number of undirected edges.
+        seed: random seed, default 0.
 
     Raises:
-        InputError: a negative ε; a graph without labels, or whose edges have a direction; a model
-            that ignores the weights of edges, for attacks that need gradients of them.
+        InputError: negative ``eps``; a graph that has no labels or is directed; a model that
+            ignores edge weights, for attacks that need their gradients.
     """
 
     eps: float
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.eps >= 0:
-            raise InputError(f"{type(self).__name__}: eps must not be negative, got {self.eps}")
+        check_non_negative(eps=self.eps)
 
     def __call__(self, model: Any, x: Any, y: Tensor | None = None) -> Any:
+        """Return a graph with flipped edges.
+
+        Args:
+            model: a model with a ``logits`` method, or any function that maps graphs to the scores
+                of their nodes, (N, K).
+            x: graph with ``edge_index`` (2, E), and what the model takes.
+            y: true class indices of the nodes, int64 (N,), default ``x.y``.
+        """
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the graph has no labels")
         pairs = unique_undirected_edges(x.edge_index)
-        loops = int((x.edge_index[0] == x.edge_index[1]).sum())
-        if 2 * pairs.shape[1] + loops != x.edge_index.shape[1]:
+        num_loops = int((x.edge_index[0] == x.edge_index[1]).sum())
+        if 2 * pairs.shape[1] + num_loops != x.edge_index.shape[1]:
             raise InputError(
-                f"{self.name} flips pairs of an undirected graph, each edge in both directions "
-                f"once: this one has {x.edge_index.shape[1]} edges between {pairs.shape[1]} pairs"
+                f"{self.name} needs an undirected graph with each edge once in both directions, "
+                f"got {x.edge_index.shape[1]} edges between {pairs.shape[1]} pairs of nodes"
             )
-        flips = int(self.eps * pairs.shape[1])
-        found = copy(x)
-        if not flips:
-            return found
+        num_flips = int(self.eps * pairs.shape[1])
+        attacked = copy(x)
+        if not num_flips:
+            return attacked
         with frozen_eval(model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            chosen = self.choose(model, x, labels, flips)
-        found.edge_index = flip_edges(x.edge_index, chosen, x.num_nodes)
-        return found
+            flips = self.select_pairs(model, x, labels, num_flips)
+        attacked.edge_index = flip_edges(x.edge_index, flips, x.num_nodes)
+        return attacked
 
-    def on_batch(self, model: Any, batch: Any) -> Any:
+    def perturb_batch(self, model: Any, batch: Any) -> Any:
         return self(model, batch)
 
     def with_eps(self, eps: float) -> Attack:
         return replace(self, eps=eps)
 
-    def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:
-        """The pairs to flip, (2, ≤ flips)."""
-        raise NotImplementedError(f"{self.name} has no choose(model, data, y, flips)")
+    def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
+        """Select the pairs to flip, (2, P) with P ≤ ``num_flips``."""
+        raise NotImplementedError(f"{self.name} has no select_pairs(model, data, y, num_flips)")
 
 
-class RandomFlips(GraphAttack):
-    """Edges between random pairs that have none: what noise does. Black box, it asks nothing."""
+class RandomEdgeFlips(GraphAttack):
+    """Add edges between random unconnected pairs: a baseline that does not use the model."""
 
-    def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:
-        return sample_absent_edges(unique_undirected_edges(data.edge_index), data.num_nodes, flips)
+    def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
+        present = unique_undirected_edges(data.edge_index)
+        return sample_absent_edges(present, data.num_nodes, num_flips)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GreedyFlips(GraphAttack):
-    """The pairs whose flip raises the margin most to first order, of all pairs, some at a time.
+class GreedyEdgeFlips(GraphAttack):
+    """White-box attack that flips, in rounds, the pairs with the largest first-order gain.
 
-    With a_ij the weight of a pair, 0 or 1, flipping it changes the loss by about
-    (1 − 2 a_ij) ∂L/∂a_ij. L is the mean of tanh((max_{k≠y} z_k − z_y) / τ), with τ the mean size of
-    these margins on the graph as it was: nodes that are long lost do not draw all flips to them,
-    and models that are surer of themselves do not hide their gradients. White box.
+    With a_ij the weight of a pair, 0 or 1, flipping it changes the loss by approximately
+    (1 − 2 a_ij) ∂L/∂a_ij. L is the mean of tanh((max_{k≠y} z_k − z_y) / τ), with τ the mean
+    absolute margin on the clean graph: nodes that are already misclassified by a large margin do
+    not attract all flips, and the gradients of confident models do not vanish.
 
     Args:
-        rounds: gradients that are taken, default 20; each is followed by its share of the flips.
+        rounds: number of rounds, default 20; each computes one gradient and selects its portion of
+            the flips.
         **graph: see :class:`GraphAttack`.
 
     Raises:
-        InputError: more than 5,000 nodes.
+        InputError: fewer than one round; a graph of more than 5,000 nodes.
 
     Source: the greedy search of Geisler et al., Robustness of graph neural networks at scale, 2021,
-    section 3, on all pairs in the place of random ones.
+    section 3, on all pairs instead of random ones.
     """
 
     rounds: int = 20
 
-    def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:
-        if data.num_nodes > LARGEST:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, rounds=self.rounds)
+
+    def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
+        if data.num_nodes > MAX_NODES:
             raise InputError(
-                f"GreedyFlips looks at all pairs of nodes, {data.num_nodes:,} are too many: choose "
-                "PRBCD"
+                f"GreedyEdgeFlips considers all pairs of at most {MAX_NODES:,} nodes, got "
+                f"{data.num_nodes:,} nodes: choose PRBCD"
             )
-        weighted = Weighted(model, data)
+        weighted = EdgeWeightedModel(model, data)
         with torch.no_grad():
             ones = torch.ones(data.edge_index.shape[1]).to(data.x)
-            margins = margins_of(weighted(data.x, data.edge_index, ones), data, y)
+            margins = node_margins(weighted(data.x, data.edge_index, ones), data, y)
             scale = float(margins.abs().mean().clamp(min=1e-12))
-        edges, chosen = data.edge_index, data.edge_index.new_empty(2, 0)
-        every = torch.triu_indices(data.num_nodes, data.num_nodes, 1, device=edges.device)
-        marks = every[0] * data.num_nodes + every[1]
-        for number in range(self.rounds):
-            count = flips * (number + 1) // self.rounds - chosen.shape[1]
+        edges, flips = data.edge_index, data.edge_index.new_empty(2, 0)
+        pairs = torch.triu_indices(data.num_nodes, data.num_nodes, 1, device=edges.device)
+        ids = _pair_ids(pairs, data)
+        for step in range(self.rounds):
+            count = num_flips * (step + 1) // self.rounds - flips.shape[1]
             if not count:
                 continue
             gains = torch.cat(
                 [
-                    self._gains(weighted, edges, part, data, y, scale)
-                    for part in every.split(BLOCK, 1)
+                    self._gains(weighted, edges, chunk, data, y, scale)
+                    for chunk in pairs.split(PAIRS_PER_CHUNK, 1)
                 ]
             )
-            # a pair that was flipped is not flipped back
-            gains[torch.isin(marks, chosen[0] * data.num_nodes + chosen[1])] = -torch.inf
-            new = every[:, gains.topk(count).indices]
-            chosen = torch.cat([chosen, new], 1)
-            edges = flip_edges(data.edge_index, chosen, data.num_nodes)
-        return chosen
+            # do not flip a pair back
+            gains[torch.isin(ids, _pair_ids(flips, data))] = -torch.inf
+            flips = torch.cat([flips, pairs[:, gains.topk(count).indices]], 1)
+            edges = flip_edges(data.edge_index, flips, data.num_nodes)
+        return flips
 
     @staticmethod
     def _gains(
-        model: Weighted, edges: Tensor, pairs: Tensor, data: Any, y: Tensor, scale: float
+        model: EdgeWeightedModel, edges: Tensor, pairs: Tensor, data: Any, y: Tensor, scale: float
     ) -> Tensor:
-        """What each flip promises, (P,)."""
+        """Estimate the increase of the loss from each flip, (P,)."""
         present = unique_undirected_edges(edges)
-        marks = present[0] * data.num_nodes + present[1]
-        joined = torch.isin(pairs[0] * data.num_nodes + pairs[1], marks)
-        # those of the graph that are not looked at here keep their weight
-        looked = torch.isin(marks, (pairs[0] * data.num_nodes + pairs[1])[joined])
-        weight = joined.to(data.x.dtype).requires_grad_()
-        rest = symmetrize_edges(present[:, ~looked])
-        every = torch.cat([symmetrize_edges(pairs), rest], 1)
+        pair_ids, present_ids = _pair_ids(pairs, data), _pair_ids(present, data)
+        is_edge = torch.isin(pair_ids, present_ids)
+        # edges outside this chunk of pairs keep their weight of 1
+        is_in_chunk = torch.isin(present_ids, pair_ids[is_edge])
+        weight = is_edge.to(data.x.dtype).requires_grad_()
+        rest = symmetrize_edges(present[:, ~is_in_chunk])
+        all_edges = torch.cat([symmetrize_edges(pairs), rest], 1)
         weights = torch.cat([weight, weight, torch.ones(rest.shape[1]).to(data.x)])
-        scores = model(data.x, every, weights)
-        loss = (margins_of(scores, data, y) / scale).tanh().mean()
+        scores = model(data.x, all_edges, weights)
+        loss = (node_margins(scores, data, y) / scale).tanh().mean()
         gradient = torch.autograd.grad(loss, weight)[0]
-        return torch.where(joined, -gradient, gradient)
+        return torch.where(is_edge, -gradient, gradient)
 
 
-def margins_of(scores: Tensor, data: Any, y: Tensor) -> Tensor:
-    """max_{k≠y} z_k − z_y of the nodes that are attacked."""
+def _pair_ids(pairs: Tensor, data: Any) -> Tensor:
+    """Return one integer for each pair of nodes, (2, P) → (P,)."""
+    return pairs[0] * data.num_nodes + pairs[1]
+
+
+def node_margins(scores: Tensor, data: Any, y: Tensor) -> Tensor:
+    """Compute the margin max_{k≠y} z_k − z_y of each node in the mask of a graph."""
     nodes = data.mask if "mask" in data else slice(None)
     return Goal(y[nodes]).loss(scores[nodes], "margin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PRBCD(GraphAttack):
-    """Projected gradients on the weights of a random block of pairs, the useless ones replaced.
+    """Projected randomized block coordinate descent on edge weights, a white-box attack.
 
-    PyG's ``PRBCDAttack``, kept from leaving traces: it would put the model into evaluation mode for
-    good, keep its settings in a dictionary of its class, and draw from the global generators. White
-    box.
+    Projected gradient descent on the weights of a random block of pairs; pairs whose weight stays
+    near 0 are resampled. This is PyG's ``PRBCDAttack`` without its side effects: that class leaves
+    the model in evaluation mode, keeps its settings in a dictionary shared by all instances, and
+    uses the global random generators.
 
     Args:
-        epochs: gradient steps with new pairs, default 50; a third as many again follow without.
-        block_size: pairs at a time, default 250,000.
-        lr: of the weights, default 1,000.
-        loss: ``tanh_margin`` (default), ``prob_margin``, ``margin`` or ``masked``, as PyG names
-            them.
+        epochs: number of gradient steps with resampling, default 50; a third as many without
+            resampling follow.
+        block_size: number of pairs in a block, default 250,000.
+        lr: learning rate of the weights, default 1,000.
+        loss: ``tanh_margin`` (default), ``prob_margin``, ``margin`` or ``masked``, as defined by
+            PyG.
         **graph: see :class:`GraphAttack`.
 
     Source: Geisler et al., Robustness of graph neural networks at scale, 2021, algorithm 1.
@@ -194,80 +214,85 @@ class PRBCD(GraphAttack):
     lr: float = 1_000.0
     loss: str = "tanh_margin"
 
-    def choose(self, model: Any, data: Any, y: Tensor, flips: int) -> Tensor:
-        search = self._search(Weighted(model, data), flips, data.num_nodes)
+    def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
+        attack = self._make_attack(EdgeWeightedModel(model, data), num_flips, data.num_nodes)
         nodes = data.mask.nonzero()[:, 0] if "mask" in data else None
-        _, flipped = search.attack(data.x, data.edge_index, y, flips, nodes)
-        return flipped
+        _, flips = attack.attack(data.x, data.edge_index, y, num_flips, nodes)
+        return flips
 
-    def _search(self, model: nn.Module, flips: int, nodes: int) -> Any:
+    def _make_attack(self, model: nn.Module, num_flips: int, num_nodes: int) -> Any:
+        """Return PyG's attack with settings of its own."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*experimental code")
             from torch_geometric.contrib.nn import PRBCDAttack
 
-        size = self._block(flips, nodes)
-        search = PRBCDAttack(
-            model, size, self.epochs + self.epochs // 3, self.epochs, self.loss, lr=self.lr,
+        block_size = self._block_size(num_flips, num_nodes)
+        attack = PRBCDAttack(
+            model, block_size, self.epochs + self.epochs // 3, self.epochs, self.loss, lr=self.lr,
             log=False,
         )  # fmt: skip
-        search.coeffs = dict(PRBCDAttack.coeffs)
-        return search
+        attack.coeffs = dict(PRBCDAttack.coeffs)
+        return attack
 
-    def _block(self, flips: int, nodes: int) -> int:
-        """Pairs at a time: no more than there are twice over, more than are flipped."""
-        return max(min(self.block_size, nodes * (nodes - 1)), 2 * flips)
+    def _block_size(self, num_flips: int, num_nodes: int) -> int:
+        """Limit the block to twice the number of pairs, but at least twice the number of flips."""
+        return max(min(self.block_size, num_nodes * (num_nodes - 1)), 2 * num_flips)
 
 
 class GRBCD(PRBCD):
-    """Greedy flips among a random block of pairs, the block drawn anew for each round.
+    """Greedy randomized block coordinate descent: greedy flips in a block resampled every round.
 
-    PyG's ``GRBCDAttack``; see :class:`PRBCD`.
+    This is PyG's ``GRBCDAttack``; see :class:`PRBCD`.
 
-    Source: Geisler et al., 2021, section 3.
+    Source: Geisler et al., Robustness of graph neural networks at scale, 2021, section 3.
     """
 
-    def _search(self, model: nn.Module, flips: int, nodes: int) -> Any:
+    def _make_attack(self, model: nn.Module, num_flips: int, num_nodes: int) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*experimental code")
             from torch_geometric.contrib.nn import GRBCDAttack
 
-        search = GRBCDAttack(
-            model, self._block(flips, nodes), min(self.epochs, flips), self.loss, log=False
-        )
-        search.coeffs = dict(GRBCDAttack.coeffs)
-        return search
+        block_size = self._block_size(num_flips, num_nodes)
+        epochs = min(self.epochs, num_flips)
+        attack = GRBCDAttack(model, block_size, epochs, self.loss, log=False)
+        attack.coeffs = dict(GRBCDAttack.coeffs)
+        return attack
 
 
-class Weighted(nn.Module):
-    """A model of graphs as a function of features, edges and their weights.
+class EdgeWeightedModel(nn.Module):
+    """A graph model as a function of node features, edges and edge weights.
+
+    Args:
+        model: a model with a ``logits`` method, or any function of graphs.
+        data: graph whose other attributes the model receives.
 
     Raises:
-        InputError: the model's scores do not depend on the weights.
+        InputError: the scores of the model do not depend on the edge weights.
     """
 
     def __init__(self, model: Any, data: Any) -> None:
         super().__init__()
         self._function, self._data = getattr(model, "logits", model), data
         weight = torch.ones(data.edge_index.shape[1]).to(data.x).requires_grad_()
-        scores = self._try(weight)
-        slope = None
+        scores = self._scores(weight)
+        gradient = None
         if scores.requires_grad:
-            slope = torch.autograd.grad(scores.square().sum(), weight, allow_unused=True)[0]
-        if slope is None or not bool((slope != 0).any()):
+            gradient = torch.autograd.grad(scores.square().sum(), weight, allow_unused=True)[0]
+        if gradient is None or not bool((gradient != 0).any()):
             raise InputError(
-                f"{type(model).__name__} ignores the weights of edges, whose gradients the attack "
-                "follows: choose a model that reads data.edge_weight (conv gcn, cheb or appnp), or "
-                "RandomFlips"
+                f"{type(model).__name__} ignores edge weights, whose gradients this attack needs: "
+                "choose a model that uses data.edge_weight (conv gcn, cheb or appnp), or "
+                "RandomEdgeFlips"
             )
 
-    def _try(self, weight: Tensor) -> Tensor:
+    def _scores(self, weight: Tensor) -> Tensor:
         try:
             return self(self._data.x, self._data.edge_index, weight)
         except InputError:
             raise
         except ValueError as error:
             raise InputError(
-                f"attacks on edges follow gradients of their weights: {error}"
+                f"attacks on edges need the gradients of edge weights: {error}"
             ) from error
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attacks that change a few whole parts of a sample, those whose gradients promise most."""
+"""Greedy attacks on discrete parts of a sample: voxel flips and point dropping."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import torch
 from torch import Tensor
 
 from zoo.attacks.base import Attack, ScoreFunction
-from zoo.attacks.goals import Goal, check_loss
-from zoo.errors import InputError
-from zoo.functional.points import move_to_nearest_kept
+from zoo.attacks.goals import LOSSES, Goal
+from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
+from zoo.functional.points import replace_dropped_points
 
 
 @dataclass(frozen=True, kw_only=True)
 class GreedyAttack(Attack):
-    """Rounds of changes; in each, those parts change that promise the highest loss.
+    """Base class of attacks that change the parts of a sample with the largest first-order gain.
 
-    A subclass says how many parts may change, what a change promises, and makes it.
+    Each round computes one gradient and then changes its portion of the parts. A subclass defines
+    how many parts may change (:meth:`max_changes`), the gain of each change (:meth:`gains`) and the
+    change itself (:meth:`apply`).
 
     Args:
-        eps: parts that may change, as a share.
-        rounds: gradients that are taken, default 10; each is followed by its share of the changes.
-        loss: default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
+        eps: largest fraction of parts that may change.
+        rounds: number of rounds, default 10.
+        loss: loss to maximize, default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
 
     Raises:
-        InputError: a negative ε, fewer than one round.
-        ValueError: unknown loss.
+        InputError: negative ``eps``; fewer than one round; unknown loss.
     """
 
     eps: float
@@ -34,117 +35,118 @@ class GreedyAttack(Attack):
     loss: str = "margin"
 
     def __post_init__(self) -> None:
-        check_loss(self.loss)
-        if not self.eps >= 0 or self.rounds < 1:
-            raise InputError(
-                f"{type(self).__name__}: eps must not be negative and rounds at least 1, got "
-                f"{self.eps} and {self.rounds}"
-            )
+        check_choice("loss", self.loss, LOSSES)
+        check_non_negative(eps=self.eps)
+        check_at_least(1, rounds=self.rounds)
 
     def with_eps(self, eps: float) -> Attack:
         return replace(self, eps=eps)
 
-    def limit(self, x: Tensor) -> Tensor:
-        """How many parts of each sample may change, int64 (B,)."""
-        raise NotImplementedError(f"{self.name} has no limit(x)")
+    def max_changes(self, x: Tensor) -> Tensor:
+        """Return the largest number of parts of each sample that may change, int64 (B,)."""
+        raise NotImplementedError(f"{self.name} has no max_changes(x)")
 
     def gains(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """What a change of each part promises, (B, P)."""
+        """Estimate the increase of the loss from changing each part, (B, P)."""
         raise NotImplementedError(f"{self.name} has no gains(x, gradient)")
 
-    def change(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """Samples with the chosen parts, boolean (B, P), changed."""
-        raise NotImplementedError(f"{self.name} has no change(x, chosen)")
+    def apply(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Change the parts in the mask, boolean (B, P), and return the new samples."""
+        raise NotImplementedError(f"{self.name} has no apply(x, mask)")
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
-        limit = self.limit(x)
-        found = x.clone()
-        rows = torch.arange(len(x), device=x.device)
-        now, chosen = x, None
-        for number in range(self.rounds):
-            inputs = now.detach().requires_grad_()
+        max_changes = self.max_changes(x)
+        result = x.clone()
+        active = torch.arange(len(x), device=x.device)
+        point, changed = x, None
+        for step in range(self.rounds):
+            inputs = point.detach().requires_grad_()
             scores = model(inputs)
             gradient = torch.autograd.grad(goal.loss(scores, self.loss).sum(), inputs)[0]
-            gains = self.gains(now, gradient)
-            chosen = torch.zeros_like(gains, dtype=torch.bool) if chosen is None else chosen
-            found[rows] = now
-            on = ~goal.reached(scores.detach())
-            rows, x, limit, goal = rows[on], x[on], limit[on], goal.rows(on)
-            gains, chosen = gains[on], chosen[on]
-            if not len(rows):
-                return found
-            count = limit * (number + 1) // self.rounds - chosen.sum(1)
-            chosen = chosen | highest(gains.masked_fill(chosen, -torch.inf), count)
-            now = self.change(x, chosen)
-        found[rows] = now
-        return found
+            gains = self.gains(point, gradient)
+            changed = torch.zeros_like(gains, dtype=torch.bool) if changed is None else changed
+            result[active] = point
+            keep = ~goal.is_reached(scores.detach())
+            active, x, max_changes = active[keep], x[keep], max_changes[keep]
+            goal, gains, changed = goal.select(keep), gains[keep], changed[keep]
+            if not len(active):
+                return result
+            count = max_changes * (step + 1) // self.rounds - changed.sum(1)
+            changed = changed | top_positive(gains.masked_fill(changed, -torch.inf), count)
+            point = self.apply(x, changed)
+        result[active] = point
+        return result
 
 
-def highest(values: Tensor, count: Tensor) -> Tensor:
-    """Which values are among the ``count`` largest of their row and above 0.
+def top_positive(values: Tensor, count: Tensor) -> Tensor:
+    """Select the positive values among the ``count`` largest of each row.
 
     Shapes: (B, P), (B,) → boolean (B, P).
     """
     order = values.argsort(1, descending=True)
     ranks = torch.arange(values.shape[1], device=values.device)
-    chosen = torch.zeros_like(values, dtype=torch.bool)
-    return chosen.scatter(1, order, ranks < count[:, None]) & (values > 0)
+    selected = torch.zeros_like(values, dtype=torch.bool)
+    return selected.scatter(1, order, ranks < count[:, None]) & (values > 0)
 
 
 class VoxelFlips(GreedyAttack):
-    """Fills empty voxels and empties full ones.
+    """Greedy attack on voxel grids that fills empty voxels and empties occupied ones.
 
-    Flipping voxel x_i, 0 or 1, changes the loss by about (1 − 2 x_i) ∂L/∂x_i.
+    Flipping voxel x_i, 0 or 1, changes the loss by approximately (1 − 2 x_i) ∂L/∂x_i.
 
     Args:
-        eps: flips at most, as a share of the voxels that are full.
+        eps: largest number of flips, as a fraction of the occupied voxels.
         **greedy: see :class:`GreedyAttack`.
 
     Raises:
-        InputError: voxels that are neither 0 nor 1.
+        InputError: voxels other than 0 and 1.
     """
 
-    def limit(self, x: Tensor) -> Tensor:
-        other = (x != 0) & (x != 1)
-        if bool(other.any()):
-            raise InputError(f"VoxelFlips: voxels are 0 or 1, one is {float(x[other][0]):.4g}")
+    def max_changes(self, x: Tensor) -> Tensor:
+        is_invalid = (x != 0) & (x != 1)
+        if bool(is_invalid.any()):
+            raise InputError(
+                f"VoxelFlips needs voxels that are 0 or 1, got {float(x[is_invalid][0]):.4g}"
+            )
         return (self.eps * x.flatten(1).sum(1)).long()
 
     def gains(self, x: Tensor, gradient: Tensor) -> Tensor:
         return ((1 - 2 * x) * gradient).flatten(1)
 
-    def change(self, x: Tensor, chosen: Tensor) -> Tensor:
-        return torch.where(chosen.view_as(x), 1 - x, x)
+    def apply(self, x: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask.view_as(x), 1 - x, x)
 
 
 class PointDropping(GreedyAttack):
-    """Takes points away from a cloud.
+    """Greedy attack on point clouds that drops the points with the largest saliency.
 
-    A point that is gone is nearly as good as one in the middle m of the cloud: dropping x_n changes
-    the loss by about −∂L/∂x_n · (x_n − m), which is weighted by ‖x_n − m‖. Clouds keep their size:
-    a dropped point lies where the nearest one is that stays, which to a network that takes maxima
-    is the same.
+    Dropping a point is approximated by moving it to the center m of the cloud: dropping x_n changes
+    the loss by about −∂L/∂x_n · (x_n − m), which is weighted by ‖x_n − m‖. A dropped point is
+    replaced by a copy of the nearest point that is kept: clouds keep their size, and a network with
+    max pooling ignores duplicates.
 
     Args:
-        eps: points that may be dropped, as a share of all.
+        eps: largest fraction of the points that may be dropped, below 1.
         **greedy: see :class:`GreedyAttack`.
 
     Raises:
-        InputError: ε of 1 or more, samples that are no clouds (B, N, 3).
+        InputError: ``eps`` of 1 or more; samples that are not point clouds (B, N, 3).
 
     Source: Zheng et al., PointCloud saliency maps, 2019, equation 5 and algorithm 1 (α = 1).
     """
 
-    def limit(self, x: Tensor) -> Tensor:
+    def max_changes(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[2] != 3:
-            raise InputError(f"PointDropping needs clouds (B, N, 3), got {tuple(x.shape)}")
+            raise InputError(f"PointDropping needs point clouds (B, N, 3), got {tuple(x.shape)}")
         if self.eps >= 1:
-            raise InputError(f"PointDropping: eps must be below 1, got {self.eps}: a point stays")
+            raise InputError(
+                f"PointDropping: eps must be below 1, to keep at least one point, got {self.eps}"
+            )
         return torch.full((len(x),), int(self.eps * x.shape[1]), device=x.device)
 
     def gains(self, x: Tensor, gradient: Tensor) -> Tensor:
-        away = x - x.median(1, keepdim=True).values
-        return -(gradient * away).sum(2) * away.norm(dim=2)
+        offset = x - x.median(1, keepdim=True).values
+        return -(gradient * offset).sum(2) * offset.norm(dim=2)
 
-    def change(self, x: Tensor, chosen: Tensor) -> Tensor:
-        return move_to_nearest_kept(x, chosen)
+    def apply(self, x: Tensor, mask: Tensor) -> Tensor:
+        return replace_dropped_points(x, mask)

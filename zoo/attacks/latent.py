@@ -1,4 +1,4 @@
-"""Attacks that move along what a generative model knows of the data."""
+"""On-manifold attacks, which perturb the latent code of a generative model."""
 
 from __future__ import annotations
 
@@ -17,56 +17,57 @@ from zoo.functional.rng import SampleRNG
 
 @dataclass(frozen=True)
 class LatentFeasibleSet(FeasibleSet):
-    """Points are codes: x + decode(z) − decode(encode(x)), inside the bounds.
+    """Latent codes z in a ball; they represent the samples decode(z) + residual, clipped.
 
     Args:
-        x: codes of the samples, (B, D).
-        rest: what a decoder leaves out of each sample, (B, ...).
-        codes: the model of codes.
+        x: latent codes of the samples, (B, D).
+        attack: see :class:`~zoo.attacks.gradient.FeasibleSet`.
+        residual: reconstruction residual of each sample, x − decode(encode(x)), (B, ...).
+        autoencoder: model with ``encode`` and ``decode``.
     """
 
-    rest: Tensor
-    codes: Any
+    residual: Tensor
+    autoencoder: Any
 
-    def samples(self, point: Tensor) -> Tensor:
-        return self.attack.clip(self.rest + self.codes.decode(point))
+    def to_samples(self, point: Tensor) -> Tensor:
+        return self.attack.clip(self.residual + self.autoencoder.decode(point))
 
-    def inside(self, point: Tensor) -> Tensor:
+    def project(self, point: Tensor) -> Tensor:
         return self.x + project_to_ball(point - self.x, self.attack.eps, self.attack.norm)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentPGD(PGD):
-    """PGD on the code of a sample: x′ = x + decode(z + δ) − decode(z), z = encode(x), ‖δ‖ ≤ ε.
+    """PGD on latent codes: x′ = x + decode(z + δ) − decode(z) with z = encode(x) and ‖δ‖ ≤ ε.
 
-    Changes are those that the generative model knows: other strokes, not noise. What its decoder
-    cannot draw of x is kept as it is, so that δ = 0 gives x itself.
+    Perturbations follow the learned data manifold: they change the strokes of a digit rather than
+    add noise. The reconstruction residual x − decode(z) is kept, so δ = 0 gives x itself.
 
     Args:
-        codes: a model with ``encode`` and ``decode``, such as a
-            :class:`~zoo.models.latent.base.LatentModel`; it is not changed.
-        eps: radius ε, in the units of codes.
-        norm: of codes, ``l2`` (default) or ``linf``.
-        bounds: of samples.
+        autoencoder: a model with ``encode`` and ``decode``, such as a
+            :class:`~zoo.models.latent.base.LatentModel`; it is left unchanged.
+        eps: radius ε of the ball, in the units of the codes.
+        norm: norm of δ, ``l2`` (default) or ``linf``.
+        bounds: bounds of the samples; see :class:`~zoo.attacks.base.BoundedAttack`.
         **pgd: see :class:`~zoo.attacks.gradient.PGD`.
 
     Source: Stutz, Hein and Schiele, Disentangling adversarial robustness and generalization, 2019,
     section 3.3, equation 5 (on-manifold adversarial examples).
     """
 
-    codes: Any
+    autoencoder: Any
     norm: str = "l2"
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         if not self.steps or not self.eps or not len(x):
             return x
-        with frozen_eval(self.codes):
+        with frozen_eval(self.autoencoder):
             with torch.no_grad():
-                z = self.codes.encode(x)
-                rest = x - self.codes.decode(z)
+                z = self.autoencoder.encode(x)
+                residual = x - self.autoencoder.decode(z)
             start = z
             if self.random_start:
                 start = z + uniform_in_ball(SampleRNG(x, self.seed), z, self.eps, self.norm)
-            ball = LatentFeasibleSet(z, self, rest, self.codes)
-            return ball.samples(self.climb(model, ball, start, goal)).detach()
+            feasible = LatentFeasibleSet(z, self, residual, self.autoencoder)
+            return feasible.to_samples(self.ascend(model, feasible, start, goal)).detach()

@@ -1,8 +1,8 @@
 """Attacks on the vertices of meshes.
 
-A bound for each vertex needs nothing of its own: ``PGD(eps=…, norm="point", bounds=None)`` on
-vertices (B, V, 3). Here are smooth displacements, and what brings either to meshes of any
-connectivity, PyG batches with operators.
+On vertices (B, V, 3), ``PGD(eps=…, norm="point", bounds=None)`` bounds the displacement of each
+vertex. This module adds smooth displacements, and a wrapper that applies vertex attacks to PyG
+batches of meshes with any connectivity.
 """
 
 from __future__ import annotations
@@ -15,96 +15,105 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import Attack, AttackWrapper, ScoreFunction, as_normal_tensor, frozen_eval
+from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, FeasibleSet
+from zoo.attacks.wrappers import AttackWrapper
 from zoo.errors import InputError
 from zoo.functional.norm_balls import broadcast_per_sample, delta_norm
 from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
-    eigenbasis,
+    laplacian_eigenbasis,
     spectral_operators,
     vertex_masses,
 )
 
+MIN_NORM = 1e-12  # smallest displacement that others are divided by
+
 
 def smooth_bases(vertices: Tensor, faces: Tensor, count: int) -> Tensor:
-    """The lowest non-constant eigenfunctions of shapes with the same faces.
+    """Compute the lowest non-constant Laplacian eigenfunctions of shapes with the same faces.
 
-    Shapes: (B, V, 3), (F, 3) → (B, V, count), φᵀ M φ = I.
+    Shapes: (B, V, 3), (F, 3) → (B, V, count), with φᵀ M φ = I.
     """
     bases = []
     for shape in vertices.detach().double().cpu():
         mass = vertex_masses(shape, faces.cpu())
-        bases.append(eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:])
+        bases.append(
+            laplacian_eigenbasis(cotangent_laplacian(shape, faces.cpu()), mass, count + 1)[1][:, 1:]
+        )
     if not bases:
         return vertices.new_empty(0, vertices.shape[1], count)
     return torch.stack(bases).to(vertices)
 
 
 def check_faces(attack: Any, x: Tensor) -> Tensor:
-    """The faces of an attack.
+    """Return the faces of an attack, after checking that they fit the vertices x.
 
     Raises:
-        InputError: it has none, or x are no vertices (B, V, 3) that fit them, or no numbers.
+        InputError: the attack has no faces; x are not vertices (B, V, 3) with these faces; a
+            coordinate is not finite.
     """
     if attack.faces is None:
-        raise InputError(f"{attack.name} needs the faces of the shapes: give faces (F, 3)")
+        raise InputError(f"{attack.name} needs the faces of the shapes: set faces, (F, 3)")
     if x.ndim != 3 or x.shape[2] != 3 or int(attack.faces.max()) >= x.shape[1]:
         raise InputError(
-            f"{attack.name} needs vertices (B, V, 3) of faces up to vertex "
+            f"{attack.name} needs vertices (B, V, 3) for faces up to vertex "
             f"{int(attack.faces.max())}, got {tuple(x.shape)}"
         )
-    bad = (~x.isfinite()).flatten(1).any(1).nonzero()[:, 0]
-    if len(bad):
-        raise InputError(f"{attack.name}: shape {int(bad[0])} has a coordinate that is no number")
+    is_invalid = (~x.isfinite()).flatten(1).any(1)
+    if bool(is_invalid.any()):
+        shape = int(is_invalid.nonzero()[0])
+        raise InputError(f"{attack.name}: shape {shape} has a coordinate that is not finite")
     return attack.faces
 
 
 @dataclass(frozen=True)
 class SmoothFeasibleSet(FeasibleSet):
-    """Displacements Φα whose longest is at most ε.
+    """Displacements Φα that move no vertex further than ε.
 
     Args:
+        x: vertices, (B, V, 3).
+        attack: see :class:`~zoo.attacks.gradient.FeasibleSet`.
         basis: Φ, (B, V, b).
     """
 
     basis: Tensor
 
-    def uphill(self, gradient: Tensor) -> Tensor:
-        return self.unit(self.basis @ (self.basis.mT @ gradient))
+    def ascent_direction(self, gradient: Tensor) -> Tensor:
+        return self.normalize(self.basis @ (self.basis.mT @ gradient))
 
-    def inside(self, point: Tensor) -> Tensor:
+    def project(self, point: Tensor) -> Tensor:
         delta = point - self.x
-        share = self.attack.eps / delta_norm(delta, "point").clamp(min=1e-12)
-        return self.x + broadcast_per_sample(share.clamp(max=1), delta) * delta
+        factor = self.attack.eps / delta_norm(delta, "point").clamp(min=MIN_NORM)
+        return self.x + broadcast_per_sample(factor.clamp(max=1), delta) * delta
 
     @staticmethod
-    def unit(delta: Tensor) -> Tensor:
-        """Displacements whose longest has length 1."""
-        return delta / broadcast_per_sample(delta_norm(delta, "point").clamp(min=1e-12), delta)
+    def normalize(delta: Tensor) -> Tensor:
+        """Scale displacements to a largest vertex displacement of 1."""
+        return delta / broadcast_per_sample(delta_norm(delta, "point").clamp(min=MIN_NORM), delta)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothPGD(PGD):
-    """PGD over displacements of a low band: x′ = x + Φα, no vertex further than ε.
+    """PGD over smooth displacements, x′ = x + Φα, that move no vertex further than ε.
 
-    Φ are the b lowest non-constant eigenfunctions of the surface's Laplacian: the shape bends and
-    swells, where PGD on vertices would make it rough. A step goes along Φ Φᵀ ∂L/∂x.
+    Φ are the b lowest non-constant eigenfunctions of the surface Laplacian: the shape bends and
+    swells, whereas PGD on vertices would make it rough. Steps follow Φ Φᵀ ∂L/∂x.
 
     Args:
-        eps: the longest way of a vertex, in the units of x.
-        band: b, default 32.
-        faces: of all shapes, (F, 3); :class:`OnMeshes` gives those of each mesh.
-        **pgd: see :class:`~zoo.attacks.gradient.PGD`; the norm is ``point``, there are no bounds.
+        eps: largest displacement of a vertex, ε, in the units of x.
+        num_eigenfunctions: b, default 32.
+        faces: faces of all shapes, (F, 3); :class:`MeshAttack` sets those of each mesh.
+        **pgd: see :class:`~zoo.attacks.gradient.PGD`; ``norm`` is ``point`` and ``bounds`` is None.
 
     Raises:
-        InputError: no faces; a negative ε.
-        ValueError: another norm, or fewer than b + 3 vertices.
+        InputError: no faces; negative ``eps``; another norm, or bounds.
+        ValueError: shapes with fewer than b + 3 vertices.
     """
 
-    band: int = 32
+    num_eigenfunctions: int = 32
     faces: Tensor | None = None
     norm: str = "point"
     bounds: tuple[float, float] | None = None
@@ -112,39 +121,56 @@ class SmoothPGD(PGD):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.norm != "point" or self.bounds is not None:
-            raise ValueError("SmoothPGD bounds the way of each vertex: leave norm and bounds out")
+            raise InputError(
+                "SmoothPGD bounds the displacement of each vertex: leave norm and bounds out"
+            )
 
     def with_faces(self, faces: Tensor) -> Attack:
         return replace(self, faces=faces)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
-        ball = SmoothFeasibleSet(x, self, smooth_bases(x, check_faces(self, x), self.band))
+        basis = smooth_bases(x, check_faces(self, x), self.num_eigenfunctions)
+        feasible = SmoothFeasibleSet(x, self, basis)
         start = x
         if self.random_start and self.steps:
-            streams = SampleRNG(x, self.seed)
-            bent = ball.unit(ball.basis @ streams.normal(self.band, 3, dtype=x.dtype))
-            start = x + broadcast_per_sample(self.eps * streams.uniform(dtype=x.dtype), x) * bent
-        return self.climb(model, ball, start, goal)
+            rng = SampleRNG(x, self.seed)
+            alpha = rng.normal(self.num_eigenfunctions, 3, dtype=x.dtype)
+            direction = feasible.normalize(basis @ alpha)
+            start = x + broadcast_per_sample(self.eps * rng.uniform(dtype=x.dtype), x) * direction
+        return self.ascend(model, feasible, start, goal)
 
 
-class OnMeshes(AttackWrapper):
-    """An attack on vertices (B, V, 3), on each mesh of a PyG batch by itself.
+class MeshAttack(AttackWrapper):
+    """Apply an attack on vertices (B, V, 3) to each mesh of a PyG batch independently.
 
-    The model is followed through the vertices with the operators held; those of the mesh that is
-    found are computed anew, so that it is judged as what it is.
+    Gradients flow through the vertices while the operators of a mesh, such as its Laplacian, are
+    held fixed. The operators of an adversarial mesh are then recomputed from its vertices, so the
+    model is evaluated on a consistent mesh.
 
     Args:
-        attack: any attack on tensors, without bounds; one that asks for faces gets each mesh's.
+        attack: any attack on tensors, without bounds; an attack that uses faces receives those of
+            each mesh.
 
     Raises:
-        InputError: a model that does not look at where the vertices are; meshes without faces.
+        InputError: a model that does not use the coordinates of vertices; meshes without faces or
+            labels.
     """
 
     def __call__(self, model: Any, x: Any, y: Tensor | None = None) -> Any:
+        """Return a batch of adversarial meshes.
+
+        Args:
+            model: a model with a ``logits`` method, or any function that maps PyG batches of B
+                meshes to scores, (B, K).
+            x: PyG batch of meshes with ``pos`` and ``face``.
+            y: true class indices of the meshes, int64 (B,), default ``x.y``.
+        """
         from torch_geometric.data import Batch
 
         if isinstance(x, Tensor):
-            raise InputError(f"OnMeshes takes PyG batches: on tensors call {self.name} itself")
+            raise InputError(
+                f"MeshAttack takes PyG batches, got a tensor: call the wrapped {self.name} directly"
+            )
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the meshes have no labels")
@@ -152,40 +178,44 @@ class OnMeshes(AttackWrapper):
             raise InputError(f"{self.name} needs meshes with faces: the batch has none")
         if len(labels) != len(x.ptr) - 1:
             raise InputError(
-                f"{self.name} attacks what each mesh is, the data has {len(labels)} labels for "
+                f"{self.name} needs one label per mesh, got {len(labels)} labels for "
                 f"{len(x.ptr) - 1} meshes"
             )
         with frozen_eval(model):
             meshes = x.clone().apply(as_normal_tensor).to_data_list()
-            found = [
-                self._moved(model, mesh, label) for mesh, label in zip(meshes, labels, strict=True)
-            ]
-            return Batch.from_data_list(found)
+            return Batch.from_data_list(
+                [
+                    self._attack_mesh(model, mesh, label)
+                    for mesh, label in zip(meshes, labels, strict=True)
+                ]
+            )
 
-    def on_batch(self, model: Any, batch: Any) -> Any:
+    def perturb_batch(self, model: Any, batch: Any) -> Any:
         return self(model, batch)
 
-    def around(self, attack: Attack) -> Attack:
-        return OnMeshes(attack)
+    def with_attack(self, attack: Attack) -> Attack:
+        return MeshAttack(attack)
 
-    def _moved(self, model: Any, mesh: Any, label: Tensor) -> Any:
+    def _attack_mesh(self, model: Any, mesh: Any, label: Tensor) -> Any:
         attack = self.attack.with_faces(mesh.face.T)
         scores = partial(scores_at, model, mesh)
         pos = attack(scores, mesh.pos[None], as_normal_tensor(label).view(1))[0]
-        found = mesh.clone()
+        attacked = mesh.clone()
         if torch.equal(pos, mesh.pos):
-            return found
-        found.pos = pos
+            return attacked
+        attacked.pos = pos
         if "eigenvectors" in mesh:
-            pairs = mesh.eigenvectors.shape[1]
-            ready = spectral_operators(pos.cpu(), mesh.face.T.cpu(), pairs).as_batch()
-            for name, value in ready.items():
-                found[name] = value.to(mesh[name])
-        return found
+            eigenpairs = mesh.eigenvectors.shape[1]
+            operators = spectral_operators(
+                pos.cpu(), mesh.face.T.cpu(), eigenpairs
+            ).data_attributes()
+            for name, value in operators.items():
+                attacked[name] = value.to(mesh[name])
+        return attacked
 
 
 def scores_at(model: Any, mesh: Any, vertices: Tensor) -> Tensor:
-    """Scores of a mesh with its vertices elsewhere, (1, V, 3) → (1, K)."""
+    """Compute the scores of a mesh at other vertex positions, (1, V, 3) → (1, K)."""
     from torch_geometric.data import Batch
 
     function: Callable[[Any], Tensor] = getattr(model, "logits", model)
@@ -194,7 +224,7 @@ def scores_at(model: Any, mesh: Any, vertices: Tensor) -> Tensor:
     scores = function(moved)
     if vertices.requires_grad and not scores.requires_grad:
         raise InputError(
-            f"{type(model).__name__} does not look at where the vertices are, only at what is "
-            "measured inside of the surface: attack a model with input_features=xyz"
+            f"{type(model).__name__} does not use the coordinates of vertices, only intrinsic "
+            "features of the surface: attack a model with input_features=xyz"
         )
     return scores

@@ -1,4 +1,4 @@
-"""How often a model is right under attack."""
+"""Robust accuracy: accuracy of a model under attack."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from zoo.errors import InputError
 
 @dataclass(frozen=True)
 class RobustnessReport:
-    """What :func:`evaluate_robustness` found.
+    """Result of :func:`evaluate_robustness`.
 
     Attributes:
-        samples: how many were judged.
-        clean: accuracy without an attack.
-        eps: the budgets.
-        accuracy: by the name of an attack, one for each budget.
+        num_samples: number of samples evaluated.
+        clean_accuracy: accuracy without an attack.
+        eps: radii ε.
+        robust_accuracy: accuracy under each attack, by its name, one value for each ε.
     """
 
-    samples: int
-    clean: float
+    num_samples: int
+    clean_accuracy: float
     eps: tuple[float, ...]
-    accuracy: dict[str, tuple[float, ...]]
+    robust_accuracy: dict[str, tuple[float, ...]]
 
 
 def evaluate_robustness(
@@ -36,59 +36,67 @@ def evaluate_robustness(
     attacks: Attack | Sequence[Attack],
     eps: Sequence[float],
 ) -> RobustnessReport:
-    """Accuracy under each attack with each budget, over all samples of a loader.
+    """Compute the accuracy under each attack for each radius ε, over all samples of a loader.
 
-    Of a graph, the nodes of its ``mask`` are judged; of meshes, each mesh.
-
-    A sample counts as right if the model is right about it without the attack and with it: an
-    attacker may always leave it alone.
+    A sample counts as correct if it is classified correctly both without and under the attack: an
+    adversary may always leave it unchanged. For a graph, the nodes in its ``mask`` are evaluated;
+    for a batch of meshes, each mesh.
 
     Args:
         model: see :class:`~zoo.attacks.base.Attack`.
-        loader: of batches (x, y), or PyG's with y.
-        attacks: one or several; their own ε is replaced by each of ``eps``.
-        eps: budgets, in the units of x.
+        loader: batches (x, y), or PyG batches with labels y.
+        attacks: one or several attacks; their own ε is replaced by each of ``eps``.
+        eps: radii ε, in the units of x.
 
     Raises:
-        InputError: an empty loader; two attacks of the same name.
+        InputError: the loader is empty; two attacks have the same name.
     """
     attacks = [attacks] if isinstance(attacks, Attack) else list(attacks)
     names = [attack.name for attack in attacks]
     if len(set(names)) < len(names):
-        raise InputError(f"attacks are told apart by their names, got {', '.join(names)}")
-    samples = clean = 0
-    right = {name: [0] * len(eps) for name in names}
+        raise InputError(f"attacks must have different names, got {', '.join(names)}")
+    num_samples = num_clean = 0
+    num_robust = {name: [0] * len(eps) for name in names}
     for batch in loader:
-        held = is_correct_on_batch(model, batch)
-        samples, clean = samples + len(held), clean + int(held.sum())
-        if isinstance(batch, tuple | list):  # samples that are wrong anyway need no attack
-            batch = tuple(part[held] for part in batch)
-            held = held[held]
+        correct = is_correct_on_batch(model, batch)
+        num_samples, num_clean = num_samples + len(correct), num_clean + int(correct.sum())
+        if isinstance(batch, tuple | list):  # samples that are misclassified need no attack
+            batch = tuple(part[correct] for part in batch)
+            correct = correct[correct]
         for attack, name in zip(attacks, names, strict=True):
             for i, radius in enumerate(eps):
-                found = attack.with_eps(radius).on_batch(model, batch)
-                right[name][i] += int((is_correct_on_batch(model, found) & held).sum())
-    if not samples:
-        raise InputError("the loader has no samples to judge robustness on")
-    accuracy = {name: tuple(n / samples for n in counts) for name, counts in right.items()}
-    return RobustnessReport(samples, clean / samples, tuple(eps), accuracy)
+                attacked = attack.with_eps(radius).perturb_batch(model, batch)
+                num_robust[name][i] += int((is_correct_on_batch(model, attacked) & correct).sum())
+    if not num_samples:
+        raise InputError("the loader is empty: robustness needs at least one sample")
+    return RobustnessReport(
+        num_samples=num_samples,
+        clean_accuracy=num_clean / num_samples,
+        eps=tuple(eps),
+        robust_accuracy={
+            name: tuple(count / num_samples for count in counts)
+            for name, counts in num_robust.items()
+        },
+    )
 
 
 def is_correct_on_batch(model: Any, batch: Any) -> Tensor:
-    """Which samples of a batch the model is right about: of tensors each, (B,); of a graph with a
-    ``mask`` the nodes there; of other PyG batches whatever ``y`` says something of."""
+    """Return whether each label of a batch is predicted correctly, boolean (B,).
+
+    Args:
+        model: see :class:`~zoo.attacks.base.Attack`; it may take PyG batches.
+        batch: (x, y), or a PyG batch with labels y; if it has a ``mask``, only the labels in it.
+    """
     if isinstance(batch, tuple | list):
         return is_correct(model, *batch)
     with frozen_eval(model), torch.no_grad():
-        right = getattr(model, "logits", model)(batch).argmax(1) == batch.y
-    return right[batch.mask] if "mask" in batch else right
+        correct = getattr(model, "logits", model)(batch).argmax(1) == batch.y
+    return correct[batch.mask] if "mask" in batch else correct
 
 
 def is_correct(model: Any, x: Tensor, y: Tensor) -> Tensor:
-    """Which samples the model is right about, in evaluation mode, (B,)."""
+    """Return whether each sample is classified correctly in evaluation mode, boolean (B,)."""
+    if not len(x):
+        return torch.zeros_like(y, dtype=torch.bool)
     with frozen_eval(model), torch.no_grad():
-        return (
-            ScoreFunction(model)(x).argmax(1) == y
-            if len(x)
-            else torch.zeros_like(y, dtype=torch.bool)
-        )
+        return ScoreFunction(model)(x).argmax(1) == y

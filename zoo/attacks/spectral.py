@@ -1,4 +1,4 @@
-"""One change of the spectrum that fools a model on many shapes."""
+"""Universal spectral attack: one relative shift of the Laplacian spectrum fools many shapes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from zoo.functional.spectral import mesh_eigenvalues
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spectral(Attack):
-    """What learning a spectrum and following it share.
+class SpectralAttack(Attack):
+    """Base class of attacks that displace a shape to change its spectrum.
 
     Args:
-        faces: of all shapes, (F, 3).
-        eigenvalues: k, eigenvalues above 0 that are looked at, default 24.
-        band: b, eigenfunctions that a displacement is made of, default 24.
-        steps: of Adam, default 150.
-        lr: of the coefficients α, default 0.002, in units in which a displacement along one
-            eigenfunction has a root mean square of √area: the size of a shape does not matter.
+        faces: faces of all shapes, (F, 3).
+        num_eigenvalues: number of positive eigenvalues in the spectrum, k, default 24.
+        num_eigenfunctions: number of eigenfunctions that span the displacements, b, default 24.
+        steps: number of Adam steps, default 150.
+        lr: learning rate of the coefficients α, default 0.002. Their unit is a displacement along
+            one eigenfunction with a root mean square of √area, so the scale of a shape does not
+            matter.
     """
 
     faces: Tensor | None = None
-    eigenvalues: int = 24
-    band: int = 24
+    num_eigenvalues: int = 24
+    num_eigenfunctions: int = 24
     steps: int = 150
     lr: float = 0.002
 
@@ -40,111 +41,122 @@ class Spectral(Attack):
         return replace(self, faces=faces)
 
     def spectra(self, x: Tensor) -> Tensor:
-        """λ_1 … λ_k of each shape, with their gradients, (B, V, 3) → (B, k)."""
+        """Compute λ_1 … λ_k of each shape, differentiable, (B, V, 3) → (B, k)."""
         faces = check_faces(self, x)
         return torch.stack(
-            [mesh_eigenvalues(shape, faces, self.eigenvalues + 1)[1:] for shape in x]
+            [mesh_eigenvalues(shape, faces, self.num_eigenvalues + 1)[1:] for shape in x]
         )
 
     def basis(self, x: Tensor) -> Tensor:
-        """Displacements by coefficients in these units, (B, V, b)."""
+        """Compute the displacements of unit coefficients, (B, V, 3) → (B, V, b)."""
         faces = check_faces(self, x)
         area = torch.stack([face_areas(shape, faces).sum() for shape in x])
-        return smooth_bases(x, faces, self.band) * broadcast_per_sample(area, x)
+        return smooth_bases(x, faces, self.num_eigenfunctions) * broadcast_per_sample(area, x)
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniversalSpectrum(Spectral):
-    """One relative shift ε of the spectrum, shared by all shapes, that fools a model on each.
+class UniversalSpectralAttack(SpectralAttack):
+    """Learn one relative shift ε of the spectrum, shared by all shapes, that fools a model on each.
 
     min over α_i and ε of c Σ_i [κ + max(z_y − max_{j≠y} z_j, −κ)]
     + w Σ_i mean_j ((λ_j(V_i + Φ_i α_i) − λ_ij (1 + ε_j)) / λ_ij)²
 
-    Φ_i are the b lowest non-constant eigenfunctions of shape i, λ_ij its eigenvalues. ``fit`` gives
-    an attack that holds ε and bends any shape, an unseen one too, until its spectrum has shifted
-    so: it asks the model for nothing.
+    Φ_i are the b lowest non-constant eigenfunctions of shape i, and λ_ij its eigenvalues.
+    :meth:`fit` returns an attack with a fixed ε that displaces any shape, including unseen ones,
+    until its spectrum has this shift; it does not query the model.
 
     Args:
-        weight: w, default 1,000.
-        c: default 1.
+        spectrum_weight: w, default 1,000.
+        c: weight of the margin term, default 1.
         confidence: κ, default 1.
-        shift_lr: of ε, default 0.02. It must be quick beside ``lr``, or shapes fool the model by
-            displacements that their spectra say nothing of, and ε stays small.
-        **spectral: see :class:`Spectral`.
+        shift_lr: learning rate of ε, default 0.02. It must be large compared with ``lr``, or shapes
+            fool the model by displacements that hardly change their spectra, and ε stays small.
+        **spectral: see :class:`SpectralAttack`.
 
     Raises:
-        InputError: no faces; no shape to learn from.
+        InputError: no faces; no shapes to learn from.
 
     Source: Rampini et al., Universal spectral adversarial attacks for deformable shapes, 2021,
     section 4.
     """
 
-    weight: float = 1_000.0
+    spectrum_weight: float = 1_000.0
     c: float = 1.0
     confidence: float = 1.0
     shift_lr: float = 0.02
 
-    def fit(self, model: Any, x: Tensor, y: Tensor) -> ShiftedSpectrum:
-        """Learns ε on shapes (B, V, 3) of classes (B,)."""
+    def fit(self, model: Any, x: Tensor, y: Tensor) -> SpectralShiftAttack:
+        """Learn ε.
+
+        Args:
+            model: see :class:`~zoo.attacks.base.Attack`.
+            x: vertices of the training shapes, (B, V, 3).
+            y: true class indices, int64 (B,).
+        """
         if not len(x):
-            raise InputError("UniversalSpectrum: there is no shape to learn from")
+            raise InputError("UniversalSpectralAttack needs at least one shape to learn from")
         with frozen_eval(model):
             x, goal = as_normal_tensor(x), Goal(as_normal_tensor(y))
             scores = ScoreFunction(model, y)
             basis = self.basis(x)
             with torch.no_grad():
-                before = self.spectra(x)
-            alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
-            shift = x.new_zeros(self.eigenvalues).requires_grad_()
-            rates: list[dict[str, Any]] = [
+                clean_spectra = self.spectra(x)
+            alpha = x.new_zeros(len(x), self.num_eigenfunctions, 3).requires_grad_()
+            shift = x.new_zeros(self.num_eigenvalues).requires_grad_()
+            groups: list[dict[str, Any]] = [
                 {"params": [alpha]},
                 {"params": [shift], "lr": self.shift_lr},
             ]
-            optimizer = torch.optim.Adam(rates, self.lr)
+            optimizer = torch.optim.Adam(groups, self.lr)
             for _ in range(self.steps):
-                bent = x + basis @ alpha
-                margin = goal.loss(scores(bent), "margin")
-                fooled = (self.confidence + (-margin).clamp(min=-self.confidence)).sum()
-                apart = self.spectra(bent) / before - 1 - shift
-                loss = self.c * fooled + self.weight * apart.square().mean(1).sum()
+                displaced = x + basis @ alpha
+                margin = goal.loss(scores(displaced), "margin")
+                adversarial_loss = (self.confidence + (-margin).clamp(min=-self.confidence)).sum()
+                error = self.spectra(displaced) / clean_spectra - 1 - shift
+                spectrum_loss = error.square().mean(1).sum()
+                loss = self.c * adversarial_loss + self.spectrum_weight * spectrum_loss
                 alpha.grad, shift.grad = torch.autograd.grad(loss, [alpha, shift])
                 optimizer.step()
-            found = (x + basis @ alpha).detach()
-        return ShiftedSpectrum(
-            shift=shift.detach(), learned=found, faces=self.faces, eigenvalues=self.eigenvalues,
-            band=self.band, steps=self.steps, lr=self.lr,
+            displaced = (x + basis @ alpha).detach()
+        return SpectralShiftAttack(
+            shift=shift.detach(), training_shapes=displaced, faces=self.faces,
+            num_eigenvalues=self.num_eigenvalues, num_eigenfunctions=self.num_eigenfunctions,
+            steps=self.steps, lr=self.lr,
         )  # fmt: skip
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         raise InputError(
-            "UniversalSpectrum is learned on many shapes first: "
-            "attack = UniversalSpectrum(...).fit(model, x, y)"
+            "UniversalSpectralAttack must be fitted first: "
+            "attack = UniversalSpectralAttack(...).fit(model, x, y)"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShiftedSpectrum(Spectral):
-    """Bends a shape until its spectrum has shifted: min over α of the second term above.
+class SpectralShiftAttack(SpectralAttack):
+    """Displace a shape until its spectrum has a given relative shift ε.
+
+    min over α of mean_j ((λ_j(V + Φ α) − λ_j (1 + ε_j)) / λ_j)²; see
+    :class:`UniversalSpectralAttack`, which learns ε.
 
     Args:
         shift: ε, (k,).
-        learned: the shapes that it was learned on, fooling the model, (B, V, 3).
-        **spectral: see :class:`Spectral`.
+        training_shapes: adversarial versions of the shapes that ε was learned on, (B, V, 3).
+        **spectral: see :class:`SpectralAttack`.
     """
 
     shift: Tensor
-    learned: Tensor
+    training_shapes: Tensor
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         if not len(x):
             return x
         basis = self.basis(x)
         with torch.no_grad():
-            before = self.spectra(x)
-        alpha = x.new_zeros(len(x), self.band, 3).requires_grad_()
+            clean_spectra = self.spectra(x)
+        alpha = x.new_zeros(len(x), self.num_eigenfunctions, 3).requires_grad_()
         optimizer = torch.optim.Adam([alpha], self.lr)
         for _ in range(self.steps):
-            apart = self.spectra(x + basis @ alpha) / before - 1 - self.shift.to(x)
-            alpha.grad = torch.autograd.grad(apart.square().mean(1).sum(), alpha)[0]
+            error = self.spectra(x + basis @ alpha) / clean_spectra - 1 - self.shift.to(x)
+            alpha.grad = torch.autograd.grad(error.square().mean(1).sum(), alpha)[0]
             optimizer.step()
         return x + basis @ alpha.detach()

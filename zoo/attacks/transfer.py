@@ -1,4 +1,4 @@
-"""Attacks on one model that were made for another."""
+"""Transfer attacks: adversarial samples crafted on a substitute model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from zoo.errors import InputError
 from zoo.networks.conv_stack import ConvStack
 
 
-class Transferred(Attack):
-    """An attack on a substitute, whose samples are then given to the model. Gray box: it sees no
-    score of the model, whatever it knows of the substitute.
+class TransferAttack(Attack):
+    """Transfer attack: samples are crafted on a substitute and then given to the target model.
+
+    The target model is never queried.
 
     Args:
-        attack: any, with the substitute as its model. It does not stop early: what has just
-            crossed the boundary of one model has seldom crossed that of another.
-        substitute: what the attack sees.
+        attack: any attack, which runs on the substitute without early stopping: a sample that has
+            just crossed the decision boundary of one model rarely crosses that of another.
+        substitute: model that the samples are crafted on.
     """
 
     def __init__(self, attack: Attack, substitute: Any) -> None:
@@ -38,38 +39,38 @@ class Transferred(Attack):
             return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
 
     def with_eps(self, eps: float) -> Attack:
-        return Transferred(self.attack.with_eps(eps), self.substitute)
+        return TransferAttack(self.attack.with_eps(eps), self.substitute)
 
     @property
     def name(self) -> str:
-        return f"{self.attack.name} (transferred)"
+        return f"{self.attack.name} (transfer)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferAttack:
-    """Trains a substitute on what a model says, then attacks that. Black box: it asks for classes.
+class SubstituteAttack:
+    """Decision-based attack that trains a substitute on the predictions of a model, and attacks it.
 
-    A few samples without labels are given to the model; a network learns the classes that it names.
-    Then each sample gets a neighbour, x + λ sign(∂z_c/∂x) with c the class named for x and z the
-    substitute's scores, which the model is asked about in turn: where the substitute is sensitive,
-    it learns most. Rounds double the samples until the queries are spent.
-
-    ``fit(model, x)`` gives the attack.
+    A substitute network learns the classes that the model predicts for a few unlabeled samples.
+    Jacobian-based augmentation then adds a neighbor of each sample, x + λ sign(∂z_c/∂x), with c the
+    predicted class and z the scores of the substitute; the model is queried for the classes of the
+    neighbors as well. Each round doubles the samples, until the query budget is spent.
+    ``fit(model, x)`` returns the attack.
 
     Args:
-        attack: that the substitute is attacked with.
-        queries: of the model in all, default 10,000.
-        rounds: of new neighbours, default 4: the first ``queries / 2^rounds`` of the given samples
-            are used.
-        reach: λ, default 0.1; its sign changes with every round.
-        epochs: of training in each round, default 10, with Adam at 1e-3 and batches of 128.
-        make_network: (shape of a sample, classes) → substitute, default a small convolutional
-            network for images and an MLP for everything else.
-        bounds: of samples, default (0, 1).
-        seed: of weights and batches, default 0.
+        attack: attack that runs on the substitute.
+        queries: total number of model queries, default 10,000.
+        rounds: number of augmentation rounds, default 4; the first ``queries / 2^rounds`` of the
+            given samples are used.
+        augmentation_step: λ, default 0.1; its sign alternates between rounds.
+        epochs: number of training epochs per round, default 10, with Adam at a learning rate of
+            1e-3 and a batch size of 128.
+        make_network: function from the shape of a sample and the number of classes to a substitute;
+            default a small convolutional network for images, and an MLP for all other samples.
+        bounds: bounds of the samples, default (0, 1).
+        seed: random seed of the weights and batches, default 0.
 
     Raises:
-        InputError: no sample.
+        InputError: no samples are given.
 
     Source: Papernot et al., Practical black-box attacks against machine learning, 2017, section 4.
     """
@@ -77,37 +78,42 @@ class TransferAttack:
     attack: Attack
     queries: int = 10_000
     rounds: int = 4
-    reach: float = 0.1
+    augmentation_step: float = 0.1
     epochs: int = 10
     make_network: Callable[[torch.Size, int], nn.Module] | None = None
     bounds: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
 
-    def fit(self, model: Any, x: Tensor) -> Transferred:
-        """Trains the substitute on a model's answers about samples like ``x``, (N, ...)."""
+    def fit(self, model: Any, x: Tensor) -> TransferAttack:
+        """Train the substitute on the predictions for samples like x.
+
+        Args:
+            model: see :class:`~zoo.attacks.base.Attack`; only its predicted classes are used.
+            x: unlabeled samples, (N, ...).
+        """
         x = as_normal_tensor(x)[: max(1, self.queries // 2**self.rounds)]
         if not len(x):
-            raise InputError("TransferAttack needs samples to ask the model about")
+            raise InputError("SubstituteAttack needs at least one sample to query the model with")
         with frozen_eval(model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            answers = ScoreFunction(model)
-            classes, count = self._ask(answers, x)
-            network = (self.make_network or small_network)(x.shape[1:], count).to(x)
-            for number in range(self.rounds + 1):
+            target = ScoreFunction(model)
+            classes, num_classes = self._query(target, x)
+            network = (self.make_network or small_network)(x.shape[1:], num_classes).to(x)
+            for step in range(self.rounds + 1):
                 self._train(network, x, classes)
-                room = self.queries - answers.queries
-                if number == self.rounds or room <= 0:
+                remaining = self.queries - target.queries
+                if step == self.rounds or remaining <= 0:
                     break
-                sign = 1 if number % 2 == 0 else -1
-                new = self._neighbors(network, x[:room], classes[:room], sign)
-                x, classes = torch.cat([x, new]), torch.cat([classes, self._ask(answers, new)[0]])
-        return Transferred(self.attack, network.eval().requires_grad_(False))
+                sign = 1 if step % 2 == 0 else -1
+                new = self._augment(network, x[:remaining], classes[:remaining], sign)
+                x, classes = torch.cat([x, new]), torch.cat([classes, self._query(target, new)[0]])
+        return TransferAttack(self.attack, network.eval().requires_grad_(False))
 
     @staticmethod
-    def _ask(answers: ScoreFunction, x: Tensor) -> tuple[Tensor, int]:
-        """The classes that the model names, and how many it knows."""
+    def _query(model: ScoreFunction, x: Tensor) -> tuple[Tensor, int]:
+        """Return the predicted classes, (N,), and the number of classes of the model."""
         with torch.no_grad():
-            scores = torch.cat([answers(part) for part in x.split(500)])
+            scores = torch.cat([model(part) for part in x.split(500)])
         return scores.argmax(1), scores.shape[1]
 
     def _train(self, network: nn.Module, x: Tensor, classes: Tensor) -> None:
@@ -121,23 +127,28 @@ class TransferAttack:
                 optimizer.step()
         network.eval()
 
-    def _neighbors(self, network: nn.Module, x: Tensor, classes: Tensor, sign: int) -> Tensor:
+    def _augment(self, network: nn.Module, x: Tensor, classes: Tensor, sign: int) -> Tensor:
+        """Return the neighbors x ± λ sign(∂z_c/∂x), clipped to the bounds."""
         inputs = x.detach().requires_grad_()
         own = network(inputs).gather(1, classes[:, None]).sum()
-        slope = torch.autograd.grad(own, inputs)[0].sign()
-        return (x + sign * self.reach * slope).clamp(*self.bounds)
+        direction = torch.autograd.grad(own, inputs)[0].sign()
+        return (x + sign * self.augmentation_step * direction).clamp(*self.bounds)
 
 
-def small_network(shape: torch.Size, classes: int) -> nn.Module:
-    """Two convolutions and 128 features for images (C, H, W), else two layers of 256."""
+def small_network(shape: torch.Size, num_classes: int) -> nn.Module:
+    """Return the default substitute.
+
+    Two convolutions and a hidden layer of 128 units for images (C, H, W); for other shapes, an MLP
+    with two hidden layers of 256 units.
+    """
     if len(shape) == 3:
         features = ConvStack(tuple(shape), (16, 32))
         size = math.prod(features.output_shape)
         return nn.Sequential(
-            features, nn.Flatten(), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, classes)
+            features, nn.Flatten(), nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, num_classes)
         )
     size = math.prod(shape)
     return nn.Sequential(
         nn.Flatten(), nn.Linear(size, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(),
-        nn.Linear(256, classes),
+        nn.Linear(256, num_classes),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One perturbation for a whole data set."""
+"""Universal perturbations: one perturbation for a whole data set."""
 
 from __future__ import annotations
 
@@ -18,32 +18,34 @@ from zoo.attacks.base import (
     frozen_eval,
 )
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError
+from zoo.errors import InputError, check_positive
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalPerturbation(EpsilonAttack):
-    """max over one δ with ‖δ‖ ≤ ε of the mean of σ(L(x + δ) / τ), the smooth share that it breaks.
+    """Learn one perturbation for all samples: max over ‖δ‖ ≤ ε of the mean of σ(L(x + δ) / τ).
 
-    L is the margin (:class:`~zoo.attacks.goals.Goal`): samples that are long broken, and those that
-    are far from it, hardly count, where the sum of losses would be won by pushing a few ever
-    further. ``fit(model, loader)`` finds δ by projected gradient steps over batches, with momentum,
-    and gives an attack that adds it to any sample, unseen ones too.
+    L is the margin (:class:`~zoo.attacks.goals.Goal`), so the objective is a smooth fooling rate.
+    Samples far on either side of the boundary have little influence, whereas a sum of losses could
+    be maximized by pushing a few samples ever further. ``fit(model, loader)`` finds δ by projected
+    gradient steps over batches, with momentum, and returns an attack that adds it to any sample,
+    including unseen ones.
 
     Args:
-        eps: radius ε, in the units of x.
+        eps: radius ε of the ball, in the units of x.
         norm: ``linf`` (default) or ``l2``.
-        epochs: passes over the loader, default 10.
-        step_size: default ε; it falls to 0 linearly.
-        momentum: of the gradients' directions, default 0.9.
-        smoothing: τ, in units of the mean |L| of the first batch without δ, default 0.3.
-        target: the class that all samples shall be taken for; default any wrong one. Samples of
-            that class are left out.
+        epochs: number of passes over the loader, default 10.
+        step_size: first step size, default ε; it decreases linearly to 0.
+        momentum: momentum of the normalized gradients, default 0.9.
+        temperature: τ, relative to the mean |L| of the first batch without δ, default 0.3.
+        target: target class of all samples, default None, any wrong class. Samples of the target
+            class are left out.
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: a negative ε; no sample to learn from.
+        InputError: negative ``eps``; ``temperature`` that is not positive; no samples to learn
+            from.
 
     Sources: Moosavi-Dezfooli et al., Universal adversarial perturbations, 2017; Shafahi et al.,
     Universal adversarial training, 2020, section 3 (stochastic gradients on a bounded loss).
@@ -52,40 +54,45 @@ class UniversalPerturbation(EpsilonAttack):
     epochs: int = 10
     step_size: float | None = None
     momentum: float = 0.9
-    smoothing: float = 0.3
+    temperature: float = 0.3
     target: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.smoothing <= 0:
-            raise ValueError(f"smoothing must be positive, got {self.smoothing}")
+        check_positive(temperature=self.temperature)
 
-    def fit(self, model: Any, loader: Iterable[Any]) -> AddedPerturbation:
-        """Learns δ on batches (x, y) of a loader that can be gone through several times."""
+    def fit(self, model: Any, loader: Iterable[Any]) -> FixedPerturbation:
+        """Learn δ.
+
+        Args:
+            model: see :class:`~zoo.attacks.base.Attack`.
+            loader: batches (x, y); it is iterated over once per epoch.
+        """
         delta: Tensor | None = None
         with frozen_eval(model):
             velocity: Tensor | float = 0.0
             tau = 1.0
             for epoch in range(self.epochs):
                 for x, y in loader:
-                    x, y = self._samples(as_normal_tensor(x), as_normal_tensor(y))
+                    x, y = self._training_samples(as_normal_tensor(x), as_normal_tensor(y))
                     if not len(x):
                         continue
                     self.check_bounds(x)
                     scores = ScoreFunction(model, y)
                     if delta is None:
                         delta = torch.zeros_like(x[:1])
-                        tau = self.smoothing * float(self._margins(scores, x, y).abs().mean())
+                        tau = self.temperature * float(self._margins(scores, x, y).abs().mean())
                     gradient = self._gradient(scores, x, y, delta, tau)
                     velocity = self.momentum * velocity + steepest_direction(gradient, "l2")
-                    rate = (self.step_size or self.eps) * (1 - epoch / self.epochs)
-                    moved = delta + rate * steepest_direction(velocity, self.norm)
-                    delta = project_to_ball(moved, self.eps, self.norm)
+                    step_size = (self.step_size or self.eps) * (1 - epoch / self.epochs)
+                    delta = delta + step_size * steepest_direction(velocity, self.norm)
+                    delta = project_to_ball(delta, self.eps, self.norm)
         if delta is None:
-            raise InputError("UniversalPerturbation: the loader has no sample to learn from")
-        return AddedPerturbation(delta.detach(), self.target, self.bounds, self.name)
+            raise InputError("UniversalPerturbation needs at least one sample to learn from")
+        return FixedPerturbation(delta.detach(), self.target, self.bounds, self.name)
 
-    def _samples(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _training_samples(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Leave out the samples of the target class."""
         if self.target is None:
             return x, y
         return x[y != self.target], y[y != self.target]
@@ -103,19 +110,22 @@ class UniversalPerturbation(EpsilonAttack):
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         raise InputError(
-            "UniversalPerturbation is learned on many samples first: "
+            "UniversalPerturbation must be fitted first: "
             "attack = UniversalPerturbation(...).fit(model, loader)"
         )
 
 
-class AddedPerturbation(Attack):
-    """x + δ inside the bounds, with the same δ for all samples.
+class FixedPerturbation(Attack):
+    """Add the same perturbation δ to all samples, then clip them to the bounds.
 
     Args:
         delta: δ, (1, ...).
-        target: the class that it was learned for; default none.
-        bounds: of samples, default (0, 1).
-        name: for tables.
+        target: target class that δ was learned for, default None.
+        bounds: bounds of the samples, default (0, 1); None for no bounds.
+        name: name of the attack in tables and figures, default ``FixedPerturbation``.
+
+    Raises:
+        InputError: samples of another shape than δ, or outside the bounds.
     """
 
     def __init__(
@@ -123,7 +133,7 @@ class AddedPerturbation(Attack):
         delta: Tensor,
         target: int | None = None,
         bounds: tuple[float, float] | None = (0.0, 1.0),
-        name: str = "AddedPerturbation",
+        name: str = "FixedPerturbation",
     ) -> None:
         self.delta, self.target, self._name = delta, target, name
         self._bounds = BoundedAttack(bounds=bounds)
@@ -131,7 +141,7 @@ class AddedPerturbation(Attack):
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         if x.shape[1:] != self.delta.shape[1:]:
             raise InputError(
-                f"the perturbation is for samples {tuple(self.delta.shape[1:])}, not "
+                f"the perturbation needs samples of shape {tuple(self.delta.shape[1:])}, got "
                 f"{tuple(x.shape[1:])}"
             )
         self._bounds.check_bounds(x)

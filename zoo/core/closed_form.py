@@ -102,7 +102,7 @@ class MomentsTask(ClosedFormTask):
 
     def add_rows(self, rows: Tensor) -> None:
         """Add the rows of a batch, (B, Q), to the moments."""
-        batch = self.sums.of(rows)
+        batch = self.sums.from_samples(rows)
         self._moments = batch if self._moments is None else batch.merge(self._moments)
 
     def pop_moments(self) -> Moments:
@@ -111,8 +111,8 @@ class MomentsTask(ClosedFormTask):
         assert own is not None
         if self.trainer.world_size == 1:
             return own
-        most = int(self.all_gather(torch.tensor(own.n, device=own.mean.device)).max())
-        state = {name: self.all_gather(t) for name, t in own.alike(most).state_dict().items()}
+        rows = int(self.all_gather(torch.tensor(own.num_rows, device=own.mean.device)).max())
+        state = {name: self.all_gather(t) for name, t in own.padded(rows).state_dict().items()}
         parts = [
             self.sums.from_state_dict({name: t[rank] for name, t in state.items()})
             for rank in range(self.trainer.world_size)

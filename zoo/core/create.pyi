@@ -11,12 +11,19 @@ from zoo.models.geometric.node_classifier import NodeClassifier
 from zoo.models.geometric.point_classifier import PointClassifier
 from zoo.models.geometric.point_segmenter import PointSegmenter
 from zoo.models.geometric.voxel_classifier import VoxelClassifier
-from zoo.models.latent.autoencoders import Autoencoder, ContractiveAutoencoder, DenoisingAutoencoder, SparseAutoencoder
-from zoo.models.latent.gan import GAN, ConditionalGAN
+from zoo.models.latent.autoencoders import Autoencoder
+from zoo.models.latent.autoencoders import ContractiveAutoencoder
+from zoo.models.latent.autoencoders import DenoisingAutoencoder
+from zoo.models.latent.autoencoders import SparseAutoencoder
+from zoo.models.latent.gan import ConditionalGAN
+from zoo.models.latent.gan import GAN
 from zoo.models.latent.iwae import IWAE
-from zoo.models.latent.mesh_autoencoder import MeshAutoencoder, MeshVAE
+from zoo.models.latent.mesh_autoencoder import MeshAutoencoder
+from zoo.models.latent.mesh_autoencoder import MeshVAE
 from zoo.models.latent.pca import PCA
-from zoo.models.latent.vae import VAE, BetaVAE, ConditionalVAE
+from zoo.models.latent.vae import BetaVAE
+from zoo.models.latent.vae import ConditionalVAE
+from zoo.models.latent.vae import VAE
 from zoo.models.latent.vamp_prior import VampPriorVAE
 from zoo.models.latent.vqvae import VQVAE
 from zoo.models.sequences.dlinear import DLinear
@@ -26,10 +33,17 @@ from zoo.models.sequences.sequence_classifier import SequenceClassifier
 from zoo.models.sequences.translator import Translator
 from zoo.models.sequences.vision_transformer import VisionTransformer
 from zoo.models.supervised.backbones import TorchvisionClassifier
-from zoo.models.supervised.cnn import CNN, ResNet
-from zoo.models.supervised.ensembles import DeepEnsemble, DeepEnsembleRegressor, MCDropout, MCDropoutRegressor
-from zoo.models.supervised.linear import LinearRegression, LogisticRegression, PolynomialRegression
-from zoo.models.supervised.mlp import MLPClassifier, MLPRegressor
+from zoo.models.supervised.cnn import CNN
+from zoo.models.supervised.cnn import ResNet
+from zoo.models.supervised.ensembles import DeepEnsemble
+from zoo.models.supervised.ensembles import DeepEnsembleRegressor
+from zoo.models.supervised.ensembles import MCDropout
+from zoo.models.supervised.ensembles import MCDropoutRegressor
+from zoo.models.supervised.linear import LinearRegression
+from zoo.models.supervised.linear import LogisticRegression
+from zoo.models.supervised.linear import PolynomialRegression
+from zoo.models.supervised.mlp import MLPClassifier
+from zoo.models.supervised.mlp import MLPRegressor
 
 @overload
 def create_model(

@@ -45,6 +45,19 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
     "MeshModel": {"inputs": "input_features", "times": "num_times"},
     "PointModel": {"alignment": "orthogonality_weight"},
 }
+#: old name of a data module's argument, in a run's ``config.yaml`` → new name
+DATA_ARGUMENTS_0_1 = {
+    "missing": "on_missing",
+    "num_shapes": "num_classes",
+    "paths": "num_paths",
+    "resident": "on_device",
+    "samples": "num_samples",
+    "step": "step_std",
+    "steps": "num_steps",
+    "target_tokenizer": "target_tokenizer_type",
+    "tokenizer": "tokenizer_type",
+    "vocab_size": "max_vocab_size",
+}
 #: old prefix of a weight's name → new prefix
 WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema."}
 
@@ -66,6 +79,23 @@ def migrate(checkpoint: dict[str, Any], cls: type) -> dict[str, Any]:
     hparams = _renamed(dict(checkpoint.get("hyper_parameters", {})), cls)
     weights = {_weight(name): value for name, value in checkpoint["state_dict"].items()}
     return {**checkpoint, "hyper_parameters": hparams, "state_dict": weights}
+
+
+def migrate_data_settings(settings: dict[str, Any], cls: type) -> dict[str, Any]:
+    """Return the arguments of a data module in a run of any version, under their current names.
+
+    Args:
+        settings: ``init_args`` of the data module in the run's ``config.yaml``.
+        cls: the class of the data module.
+    """
+    known = arguments_of(cls)
+    migrated = {}
+    for name, value in settings.items():
+        new = DATA_ARGUMENTS_0_1.get(name, name)
+        if name not in known and new in known:
+            name, value = new, "stop" if (name, value) == ("missing", "error") else value
+        migrated[name] = value
+    return migrated
 
 
 def _renamed(hparams: dict[str, Any], cls: type) -> dict[str, Any]:

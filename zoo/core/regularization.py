@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError
-from zoo.functional.penalties import clip_unit_norms_, lp_norm
+from zoo.functional.penalties import clip_unit_norms_, lp_penalty
 
 #: one number for all weights with two or more dimensions, or one for each name pattern
 Strength = float | dict[str, float]
@@ -44,7 +44,7 @@ def select_parameters(module: nn.Module, strength: Strength) -> Iterator[tuple[T
 
 def penalty(module: nn.Module, strength: Strength, p: float) -> Tensor:
     """Compute Σ λ Σ|w|^p over the selected parameters, a scalar."""
-    terms = [value * lp_norm(w, p) for w, value in select_parameters(module, strength)]
+    terms = [value * lp_penalty(w, p) for w, value in select_parameters(module, strength)]
     return torch.stack(terms).sum() if terms else torch.zeros(())
 
 

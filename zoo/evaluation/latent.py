@@ -16,16 +16,16 @@ from zoo.functional.distances import (
     kernel_distance,
     precision_recall_density_coverage,
 )
-from zoo.functional.jacobians import jacobian_norm
+from zoo.functional.jacobians import squared_jacobian_norm
 from zoo.functional.moments import FactoredMoments, Moments
-from zoo.metrics.features import ClassifierFeatures, features_of
+from zoo.metrics.features import ClassifierFeatures, extract_features
 from zoo.metrics.latent import (
     active_units,
     importance_weighted_bound,
-    neighbor_accuracy,
-    probe_accuracy,
+    knn_accuracy,
+    linear_probe_accuracy,
 )
-from zoo.metrics.samples import ModeMeasure
+from zoo.metrics.samples import MixtureModeMetric
 from zoo.models.latent.autoencoders import corrupt, psnr
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.conditional import ClassConditional
@@ -130,11 +130,11 @@ def representation(judged: LatentEvaluation) -> Iterator[Measurement]:
         return
     sizes = f"{probed:,} training and {len(test_x):,} test codes"
     yield Measurement(
-        "knn_accuracy", neighbor_accuracy(train, test, judged.neighbors),
+        "knn_accuracy", knn_accuracy(train, test, judged.neighbors),
         f"classes by {judged.neighbors} nearest neighbours of the code; {sizes}",
     )  # fmt: skip
     yield Measurement(
-        "probe_accuracy", probe_accuracy(train, test), f"by logistic regression; {sizes}"
+        "probe_accuracy", linear_probe_accuracy(train, test), f"by logistic regression; {sizes}"
     )
 
 
@@ -154,9 +154,9 @@ def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
         return
     # few samples of many numbers take less room as a triangular factor
     kind = FactoredMoments if len(x) < features else Moments
-    moments = kind.of(x[:CHUNK].flatten(1))
+    moments = kind.from_samples(x[:CHUNK].flatten(1))
     for part in x[CHUNK:].split(CHUNK):
-        moments = moments.merge(kind.of(part.flatten(1)))
+        moments = moments.merge(kind.from_samples(part.flatten(1)))
     components = spectrum(moments, dims)[1]
     centered = test.flatten(1).to(moments.mean) - moments.mean
     left = centered - centered @ components @ components.mT
@@ -184,7 +184,7 @@ def robustness(judged: LatentEvaluation) -> Iterator[Measurement]:
     )
     few = x[:CHUNK]
     if len(model.encode(few[:1])[0]) <= JACOBIAN:
-        norm = jacobian_norm(model.encode, few).detach().mean()
+        norm = squared_jacobian_norm(model.encode, few).detach().mean()
         yield Measurement(
             "jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images"
         )
@@ -205,17 +205,17 @@ def samples(
     """
     real, train = judged.test[0][:count], judged.train[0][:count]
     for name, network in networks.items():
-        features = features_of(network, real)
-        moments = Moments.of(features)
+        features = extract_features(network, real)
+        moments = Moments.from_samples(features)
         mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
         if isinstance(judged.model, ClassConditional) and isinstance(network, ClassifierFeatures):
             yield _obedience(judged, count, network.classifier, mark)
         for index, sampler in enumerate(judged.samplers):
-            fakes = features_of(network, judged.sample(count, sampler))
+            fakes = extract_features(network, judged.sample(count, sampler))
             suffix = f"_{sampler}" if index else ""
             against = f"{count:,} samples ({sampler}) and {len(real):,} test images"
             yield Measurement(
-                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.of(fakes))),
+                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.from_samples(fakes))),
                 f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
             )  # fmt: skip
             yield Measurement(
@@ -229,14 +229,14 @@ def samples(
             ).items():
                 meaning = f"k = {judged.neighbors} in {name}; {against}"
                 yield Measurement(f"{measure}{suffix}", float(value), meaning)
-        floor = frechet_distance(moments, Moments.of(features_of(network, train)))
+        floor = frechet_distance(moments, Moments.from_samples(extract_features(network, train)))
         yield Measurement(
             f"fid_{name}_data", float(floor),
             f"{len(train):,} training images in place of samples",
         )  # fmt: skip
-        fresh = features_of(network, judged.untrained().sample(count, "prior"))
+        fresh = extract_features(network, judged.untrained().sample(count, "prior"))
         yield Measurement(
-            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.of(fresh))),
+            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.from_samples(fresh))),
             f"{count:,} samples of the model before training in their place",
         )  # fmt: skip
 
@@ -262,10 +262,10 @@ def known_modes(judged: LatentEvaluation, count: int) -> Iterator[Measurement]:
     if modes is None:
         return
     found = judged.sample(count, "prior")
-    for name, kind, meaning in (
-        ("modes_found", "found", f"of {len(modes)} modes"),
-        ("high_quality", "high_quality", "share within three standard deviations of a mode"),
+    for name, meaning in (
+        ("modes_found", f"of {len(modes)} modes"),
+        ("high_quality", "share within three standard deviations of a mode"),
     ):
-        measure = ModeMeasure(kind, modes, std).to(found.device)
+        measure = MixtureModeMetric(name, modes, std).to(found.device)
         measure.update(found)
         yield Measurement(name, float(measure.compute()), f"{meaning}; {count:,} samples")

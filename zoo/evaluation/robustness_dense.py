@@ -1,9 +1,8 @@
-"""Images, clouds of points, shapes of one connectivity and voxels: tensors with a row for each."""
+"""Target models whose samples are rows of a tensor: images, point clouds, meshes, voxel grids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -21,224 +20,250 @@ from zoo.functional.voxels import voxel_faces
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-IMAGES = 1_000  # samples that are judged, unless told otherwise
+NUM_SAMPLES = 1_000  # default number of test samples
 CHUNK = 500  # samples that are attacked at once
-LEARNED = 5_000  # training samples that a universal perturbation or a substitute learns from
+TRAINING_SAMPLES = 5_000  # for universal perturbations and substitutes
+
+#: attacks on points and vertices, which have no bounds
+VERTEX_SPECS: dict[str, AttackSpec] = {
+    "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
+    "fgsm": AttackSpec(attacks.FGSM, options=("norm", "target"), fixed={"bounds": None}),
+    "bim": AttackSpec(attacks.BIM, options=("norm", "steps", "target"), fixed={"bounds": None}),
+}
 
 
 class DenseTarget(TargetModel):
-    """Test samples as one tensor.
+    """Base class of targets whose test samples are one tensor.
 
     Args:
-        x, y: test samples and their classes.
-        **victim: see :class:`~zoo.evaluation.robustness.TargetModel`.
+        path, model, data, options: see :class:`~zoo.evaluation.robustness.TargetModel`.
+        x: test samples, (N, ...).
+        y: their class indices, int64 (N,).
     """
 
-    shown = 8  # in a figure
+    num_shown = 8  # samples in a figure
 
     def __init__(
         self, path: str, model: Classifier, data: Any, options: Any, x: Tensor, y: Tensor
     ) -> None:
         super().__init__(path, model, data, options)
-        if options.target is not None:  # those of the class itself have nothing to reach
+        if options.target is not None:  # samples of the target class cannot be attacked
             x, y = x[y != options.target], y[y != options.target]
-        limit = options.images or IMAGES
+        limit = options.test_samples or NUM_SAMPLES
         self.x, self.y = x[:limit].to(model.device), y[:limit].to(model.device)
-        self.right = torch.cat([is_correct(model, *part) for part in self.parts(self.x, self.y)])
-        self.clean, self.count = float(self.right.double().mean()), len(self.y)
+        self.correct = self._is_correct(self.x, self.y)
+        self.clean_accuracy, self.num_samples = float(self.correct.double().mean()), len(self.y)
+
+    def _is_correct(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([is_correct(self.model, *chunk) for chunk in self._chunks(x, y)])
 
     @staticmethod
-    def parts(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Both, as many at once as are attacked together."""
+    def _chunks(x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(x.split(CHUNK), y.split(CHUNK), strict=True)
 
-    def under(self, attack: Attack, eps: float | None) -> AttackOutcome:
-        x, y = self.x[self.right], self.y[self.right]
-        found = self.attacked(self.model, attack, x, y)
-        held = torch.cat([is_correct(self.model, *part) for part in self.parts(found, y)])
-        far = self.distances(found[~held], x[~held])
-        distance = float(far.mean()) if len(far) else float("nan")
-        budget = f"nearest {self.what}" if eps is None else f"ε = {eps:g}"
+    def run_attack(self, attack: Attack, eps: float | None) -> AttackOutcome:
+        x, y = self.x[self.correct], self.y[self.correct]
+        x_adv = self.perturb(self.model, attack, x, y)
+        is_robust = self._is_correct(x_adv, y)
+        distances = self.distances(x_adv[~is_robust], x[~is_robust])
+        distance = float(distances.mean()) if len(distances) else float("nan")
+        budget = "minimum norm" if eps is None else f"ε = {eps:g}"
         title = f"{attack.name} on {type(self.model).__name__}, {budget}"
-        draw = partial(self.picture, attack, x[: self.shown], found[: self.shown], title)
-        return AttackOutcome(float(held.sum()) / self.count, distance, draw)
 
-    def attacked(self, model: Classifier, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
-        """What an attack makes of samples."""
-        return torch.cat([attack(model, *part) for part in self.parts(x, y)]) if len(x) else x
+        def make_figure() -> Figure | None:
+            if not len(x):
+                return None
+            return self.figure(attack, x[: self.num_shown], x_adv[: self.num_shown], title)
 
-    def distances(self, found: Tensor, x: Tensor) -> Tensor:
-        """How far each sample went, (B,)."""
-        return (found - x).flatten(1).norm(dim=1)
+        return AttackOutcome(float(is_robust.sum()) / self.num_samples, distance, make_figure)
+
+    def perturb(self, model: Classifier, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
+        """Attack samples in chunks, for a model that may be another than the target."""
+        return torch.cat([attack(model, *chunk) for chunk in self._chunks(x, y)]) if len(x) else x
+
+    def distances(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """Compute the size of each perturbation, (B,)."""
+        return (x_adv - x).flatten(1).norm(dim=1)
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
-        """What the model says of samples, (B, K)."""
+        """Compute the scores of samples, (B, K)."""
         return self.model.logits(x)
 
-    def picture(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        """The figure, if the model was right about anything."""
-        return self.figure(attack, x, found, title) if len(x) else None
-
-    def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        """Some samples before and after."""
-        raise NotImplementedError(f"{type(self).__name__} has no figure(attack, x, found, title)")
+    def figure(self, attack: Attack, x: Tensor, x_adv: Tensor, title: str) -> Figure | None:
+        """Plot samples and their adversarial versions; None if they cannot be shown."""
+        raise NotImplementedError(f"{type(self).__name__} has no figure(attack, x, x_adv, title)")
 
 
 class ImageTarget(DenseTarget):
-    """Images in [0, 1]."""
+    """Images with pixels in [0, 1]."""
 
-    catalog: ClassVar = {
+    attack_specs: ClassVar = {
         "pgd": AttackSpec(attacks.PGD),
-        "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target")),
-        "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target")),
+        "fgsm": AttackSpec(attacks.FGSM, options=("norm", "target")),
+        "bim": AttackSpec(attacks.BIM, options=("norm", "steps", "target")),
         "apgd": AttackSpec(attacks.APGD),
-        "square": AttackSpec(attacks.Square, steps="queries", sight="black box, scores"),
+        "square": AttackSpec(
+            attacks.Square, steps_argument="queries", threat_model="score-based"
+        ),
         "universal": AttackSpec(
-            attacks.UniversalPerturbation, settings=("norm", "steps", "target"), steps="epochs"
+            attacks.UniversalPerturbation, options=("norm", "steps", "target"),
+            steps_argument="epochs",
         ),
         "transfer": AttackSpec(
-            attacks.PGD, settings=("norm", "steps", "target"), sight="black box, classes"
+            attacks.PGD, options=("norm", "steps", "target"), threat_model="decision-based",
         ),
-        "carlini_wagner": AttackSpec(attacks.CarliniWagner, False, ("norm", "steps", "target")),
-        "deep_fool": AttackSpec(attacks.DeepFool, False, ("norm", "steps", "target")),
-        "penalty": AttackSpec(attacks.PenaltyAttack, False, ("steps", "target")),
+        "carlini_wagner": AttackSpec(
+            attacks.CarliniWagner, is_bounded=False, options=("norm", "steps", "target")
+        ),
+        "deep_fool": AttackSpec(
+            attacks.DeepFool, is_bounded=False, options=("norm", "steps", "target")
+        ),
+        "lbfgs": AttackSpec(attacks.LBFGSAttack, is_bounded=False, options=("steps", "target")),
     }  # fmt: skip
     norms = ("linf", "l2")
-    what = "images"
-    units: ClassVar = {"linf": "Linf, pixels in [0, 1]", "l2": "L2, pixels in [0, 1]"}
+    sample_noun = "images"
+    eps_units: ClassVar = {"linf": "Linf, pixels in [0, 1]", "l2": "L2, pixels in [0, 1]"}
 
-    def settings(self, entry: AttackSpec, eps: float | None) -> dict[str, Any]:
-        found = super().settings(entry, eps)
-        if eps is None and "norm" in found:
-            found["norm"] = "l2"  # the distance that the table shows
-        return found
+    def attack_settings(self, spec: AttackSpec, eps: float | None) -> dict[str, Any]:
+        settings = super().attack_settings(spec, eps)
+        if eps is None and "norm" in settings:
+            settings["norm"] = "l2"  # the norm of the distances in the table
+        return settings
 
-    def ready(self, name: str, budgets: list[Any]) -> Iterator[Attack]:
+    def make_attacks(self, name: str, radii: list[Any]) -> Iterator[Attack]:
         if name == "transfer":
-            yield from self._transferred(budgets)
+            yield from self._substitute_attacks(radii)
         elif name == "universal":
-            yield from self._universal(budgets)
+            yield from self._universal_perturbations(radii)
         else:
-            yield from super().ready(name, budgets)
+            yield from super().make_attacks(name, radii)
 
-    def _transferred(self, budgets: list[Any]) -> Iterator[Attack]:
-        """PGD on a substitute, which is learned once."""
-        asked = self.data.evaluation_samples("train")[0][:LEARNED].to(self.model.device)
-        inner = attacks.PGD(**self.settings(self.entries()["transfer"], 0.0))
-        learned = attacks.TransferAttack(attack=inner, seed=self.options.seed)
-        substitute = learned.fit(self.model, asked)
-        for eps in budgets:
-            made = substitute.with_eps(eps)
-            target = self.options.target
-            yield made if target is None else attacks.Targeted(made, target)
+    def _substitute_attacks(self, radii: list[Any]) -> Iterator[Attack]:
+        """Train one substitute on predictions for training images; yield PGD on it for each ε."""
+        x = self.data.evaluation_samples("train")[0][:TRAINING_SAMPLES].to(self.model.device)
+        pgd = attacks.PGD(**self.attack_settings(self.available_attacks()["transfer"], 0.0))
+        trainer = attacks.SubstituteAttack(attack=pgd, seed=self.options.seed)
+        transfer, target = trainer.fit(self.model, x), self.options.target
+        for eps in radii:
+            attack = transfer.with_eps(eps)
+            yield attack if target is None else attacks.Targeted(attack, target)
 
-    def _universal(self, budgets: list[Any]) -> Iterator[Attack]:
-        """One perturbation for each budget, learned on training images."""
-        x, y = (part[:LEARNED] for part in self.data.evaluation_samples("train"))
+    def _universal_perturbations(self, radii: list[Any]) -> Iterator[Attack]:
+        """Learn one perturbation for each ε on training images."""
+        x, y = (part[:TRAINING_SAMPLES] for part in self.data.evaluation_samples("train"))
         device = self.model.device
         batches = list(zip(x.to(device).split(100), y.to(device).split(100), strict=True))
-        for eps in budgets:
-            settings = self.settings(self.entries()["universal"], eps)
-            made = attacks.UniversalPerturbation(target=self.options.target, **settings)
-            yield made.fit(self.model, batches)
+        for eps in radii:
+            settings = self.attack_settings(self.available_attacks()["universal"], eps)
+            attack = attacks.UniversalPerturbation(target=self.options.target, **settings)
+            yield attack.fit(self.model, batches)
 
-    def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
+    def figure(self, attack: Attack, x: Tensor, x_adv: Tensor, title: str) -> Figure | None:
         if x.shape[1] not in (1, 3):
             return None
-        if isinstance(attack, attacks.AddedPerturbation):
-            return plots.universal_perturbation(attack.delta, x, found, title)
-        before, after = (self.scores(s).softmax(1).max(1) for s in (x, found))
-        said = [(classes, sure) for sure, classes in (before, after)]
-        return plots.adversarial_images(x, found, said[0], said[1], self.class_names, title)
+        if isinstance(attack, attacks.FixedPerturbation):
+            return plots.universal_perturbation(attack.delta, x, x_adv, title)
+        maxima = (self.scores(samples).softmax(1).max(1) for samples in (x, x_adv))
+        before, after = ((predicted, confidence) for confidence, predicted in maxima)
+        return plots.adversarial_images(x, x_adv, before, after, self.class_names, title)
 
 
 class PointCloudTarget(DenseTarget):
-    """Clouds of points (B, N, 3), or the vertices of shapes that share their faces."""
+    """Point clouds (B, N, 3), or vertices of meshes with the same faces."""
 
-    catalog: ClassVar = {
-        "pgd": AttackSpec(attacks.PGD, fixed={"bounds": None}),
-        "fgsm": AttackSpec(attacks.FGSM, settings=("norm", "target"), fixed={"bounds": None}),
-        "bim": AttackSpec(attacks.BIM, settings=("norm", "steps", "target"), fixed={"bounds": None}),
+    attack_specs: ClassVar = {
+        **VERTEX_SPECS,
         "apgd": AttackSpec(attacks.APGD, fixed={"bounds": None}),
-        "drop": AttackSpec(attacks.PointDropping, settings=("steps", "target"), steps="rounds",
-                      unit="share of the points"),
+        "drop": AttackSpec(
+            attacks.PointDropping, options=("steps", "target"), steps_argument="rounds",
+            eps_unit="fraction of points dropped",
+        ),
         "carlini_wagner": AttackSpec(
-            attacks.CarliniWagner, False, ("norm", "steps", "target"), {"bounds": None}
+            attacks.CarliniWagner, is_bounded=False, options=("norm", "steps", "target"),
+            fixed={"bounds": None},
         ),
     }  # fmt: skip
-    budgets = (0.02, 0.05, 0.1)
+    default_eps = (0.02, 0.05, 0.1)
     norms = ("point", "linf", "l2")
-    what = "clouds"
-    units: ClassVar = {
-        "point": "longest way of a point", "linf": "largest coordinate of a way", "l2": "L2",
-    }  # fmt: skip
-    shown = 5
+    sample_noun = "point clouds"
+    eps_units: ClassVar = {
+        "point": "largest displacement of a point",
+        "linf": "largest coordinate of a displacement",
+        "l2": "L2",
+    }
+    num_shown = 5
 
     @property
-    def distance(self) -> str:  # type: ignore[override]
-        return {"point": "longest way", "linf": "mean Linf", "l2": "mean L2"}[self.options.norm]
+    def distance_name(self) -> str:  # type: ignore[override]
+        names = {"point": "displacement", "linf": "mean Linf", "l2": "mean L2"}
+        return names[self.options.norm]
 
-    def distances(self, found: Tensor, x: Tensor) -> Tensor:
-        return delta_norm(found - x, self.options.norm)
+    def distances(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return delta_norm(x_adv - x, self.options.norm)
 
-    def entries(self) -> dict[str, AttackSpec]:
+    def available_attacks(self) -> dict[str, AttackSpec]:
         if not hasattr(self.data, "faces"):
-            return self.catalog
-        faces = self.data.faces
-        return self.catalog | {
-            "smooth": AttackSpec(attacks.SmoothPGD, settings=("steps", "seed", "target"),
-                            fixed={"faces": faces}),
-        }  # fmt: skip
+            return self.attack_specs
+        smooth = AttackSpec(
+            attacks.SmoothPGD, options=("steps", "seed", "target"), fixed={"faces": self.data.faces}
+        )
+        return self.attack_specs | {"smooth": smooth}
 
-    def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        (old, before), (new, after) = (self.said(self.scores(s)) for s in (x, found))
+    def figure(self, attack: Attack, x: Tensor, x_adv: Tensor, title: str) -> Figure | None:
+        (old, before), (new, after) = (self.predictions(self.scores(s)) for s in (x, x_adv))
         fooled = (old != new).tolist()
         if hasattr(self.data, "faces"):
             faces = [self.data.faces] * len(x)
-            return plots.displaced_meshes(list(x), list(found), faces, before, after, fooled, title)
-        return plots.displaced_point_clouds(x, found, before, after, fooled, title)
+            return plots.displaced_meshes(list(x), list(x_adv), faces, before, after, fooled, title)
+        return plots.displaced_point_clouds(x, x_adv, before, after, fooled, title)
 
 
 class VoxelTarget(DenseTarget):
-    """Grids of voxels, full or empty."""
+    """Binary voxel grids."""
 
-    catalog: ClassVar = {
-        "flips": AttackSpec(attacks.VoxelFlips, settings=("steps", "target"), steps="rounds"),
+    attack_specs: ClassVar = {
+        "flips": AttackSpec(
+            attacks.VoxelFlips, options=("steps", "target"), steps_argument="rounds"
+        ),
     }
-    budgets = (0.02, 0.05, 0.1)
+    default_eps = (0.02, 0.05, 0.1)
     norms = ("flips",)
-    what = "grids"
-    units: ClassVar = {"flips": "flips, as a share of the full voxels"}
-    distance = "flips"
-    shown = 3
+    sample_noun = "voxel grids"
+    eps_units: ClassVar = {"flips": "flips, as a fraction of the occupied voxels"}
+    distance_name = "mean flips"
+    num_shown = 3
 
-    def distances(self, found: Tensor, x: Tensor) -> Tensor:
-        return (found != x).flatten(1).sum(1).double()
+    def distances(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        return (x_adv != x).flatten(1).sum(1).double()
 
-    def figure(self, attack: Attack, x: Tensor, found: Tensor, title: str) -> Figure | None:
-        # each grid, and behind it what became of it
-        grids = torch.stack([x, found], 1).flatten(0, 1)
-        predicted, titles = self.said(self.scores(grids))
+    def figure(self, attack: Attack, x: Tensor, x_adv: Tensor, title: str) -> Figure | None:
+        # each grid is followed by its adversarial version
+        grids = torch.stack([x, x_adv], 1).flatten(0, 1)
+        predicted, captions = self.predictions(self.scores(grids))
         fooled = (predicted[::2] != predicted[1::2]).tolist()
-        wrong = [part for one in fooled for part in (False, one)]
+        wrong = [value for is_fooled in fooled for value in (False, is_fooled)]
         grids = grids[:, 0].cpu()
         outsides = [plots.Mesh(*voxel_faces(grid)) for grid in grids]
-        return plots.voxels(outsides, grids, titles, title, wrong)
+        return plots.voxels(outsides, grids, captions, title, wrong)
 
 
 def make_dense_target(path: str, model: Classifier, data: Any, options: Any) -> DenseTarget:
-    """The victim for data whose samples are tensors.
+    """Return the target for a data module whose samples are tensors.
+
+    Args:
+        path, model, data, options: see :class:`~zoo.evaluation.robustness.TargetModel`.
 
     Raises:
-        InputError: no classes, or samples that no attack here fits.
+        InputError: the data has no classes, or no attack supports its samples.
     """
     x, y = data.evaluation_samples("test")
-    kinds: dict[int, Any] = {4: ImageTarget, 3: PointCloudTarget, 5: VoxelTarget}
-    fits = x.ndim in kinds and not y.is_floating_point() and y.ndim == 1
-    if not fits or (x.ndim == 3 and x.shape[2] != 3):
+    targets: dict[int, type[DenseTarget]] = {4: ImageTarget, 3: PointCloudTarget, 5: VoxelTarget}
+    is_supported = x.ndim in targets and not y.is_floating_point() and y.ndim == 1
+    if not is_supported or (x.ndim == 3 and x.shape[2] != 3):
         raise InputError(
-            f"attacks need images, clouds, voxels, meshes or a graph with classes, "
-            f"{type(data).__name__} has {tuple(x.shape[1:])} with labels {tuple(y.shape[1:])}"
+            "attacks need images, point clouds, voxel grids, meshes or a graph with class labels, "
+            f"got samples {tuple(x.shape[1:])} with labels {tuple(y.shape[1:])} from "
+            f"{type(data).__name__}"
         )
-    return kinds[x.ndim](path, model, data, options, x, y)
+    return targets[x.ndim](path, model, data, options, x, y)

@@ -1,1 +1,1 @@
-"""Pure tensor functions: likelihoods, divergences, interpolation. No state, no Lightning."""
+"""Pure tensor functions, without state and without Lightning."""

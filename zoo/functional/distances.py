@@ -1,118 +1,130 @@
-"""Distances between sets of samples, by their features."""
+"""Distances between sets of samples, computed on their features."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.functional.moments import Moments
 
-ROWS = 2_000  # of a distance matrix at a time
+ROWS = 2_000  # rows of a distance matrix computed at once, to bound the memory
 
 
-def frechet_distance(one: Moments, other: Moments) -> Tensor:
-    """‖μ₁ − μ₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½) between Gaussians of the same moments.
+def frechet_distance(first: Moments, second: Moments) -> Tensor:
+    """Compute ‖μ₁ − μ₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½) between Gaussians with the given moments.
 
-    tr (C₁C₂)^½ is the sum of the square roots of the eigenvalues of C₁^½ C₂ C₁^½, which are not
-    negative. Covariances have the divisor n − 1, as in the published implementation. Biased
-    upwards by the sample size: compare only figures of equal sizes.
+    tr (C₁C₂)^½ is computed as the sum of the square roots of the eigenvalues of C₁^½ C₂ C₁^½, which
+    are not negative. Covariances have the divisor n − 1, as in the published implementation. The
+    estimate is biased upwards for small samples: compare only values from equal sample sizes.
 
     Source: Heusel et al., GANs trained by a two time-scale update rule, 2017, section 3.
     """
-    first, second = (m.scatter / (m.n - 1) for m in (one, other))
-    values, vectors = torch.linalg.eigh(first)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.mT
-    product = torch.linalg.eigvalsh(root @ second @ root)
-    trace = first.trace() + second.trace() - 2 * product.clamp(min=0).sqrt().sum()
-    return (one.mean - other.mean).square().sum() + trace
+    c1, c2 = (moments.scatter / (moments.n - 1) for moments in (first, second))
+    eigenvalues, eigenvectors = torch.linalg.eigh(c1)
+    root = eigenvectors * eigenvalues.clamp(min=0).sqrt() @ eigenvectors.mT
+    product = torch.linalg.eigvalsh(root @ c2 @ root)
+    trace = c1.trace() + c2.trace() - 2 * product.clamp(min=0).sqrt().sum()
+    return (first.mean - second.mean).square().sum() + trace
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> Tensor:
-    """The unbiased squared maximum mean discrepancy with k(a, b) = (a·b/D + 1)³.
+    """Compute the unbiased squared maximum mean discrepancy with k(a, b) = (a·b/D + 1)³.
 
-    The mean of k over pairs within each set, without a sample's pair with itself, minus twice the
-    mean over pairs across; on all pairs, so that nothing is left to the choice of subsets.
+    This is the mean of k over all pairs of different samples within each set, minus twice its mean
+    over pairs across the sets. Using all pairs makes it independent of a random choice of subsets.
 
     Args:
-        real, fake: features, (N, D) and (M, D), at least two each.
+        real: features of the data, (N, D), N at least 2.
+        fake: features of the generated samples, (M, D), M at least 2.
 
     Source: Bińkowski et al., Demystifying MMD GANs, 2018, section 4.
     """
     real, fake = real.double(), fake.double()
 
     def total(a: Tensor, b: Tensor) -> Tensor:
-        rows = [(part @ b.mT / a.shape[1] + 1).pow(3).sum() for part in a.split(ROWS)]
-        return torch.stack(rows).sum()
+        sums = [(part @ b.mT / a.shape[1] + 1).pow(3).sum() for part in a.split(ROWS)]
+        return torch.stack(sums).sum()
 
-    def within(a: Tensor) -> Tensor:
-        own = (a.square().sum(1) / a.shape[1] + 1).pow(3).sum()
-        return (total(a, a) - own) / (len(a) * (len(a) - 1))
+    def mean_within(a: Tensor) -> Tensor:
+        diagonal = (a.square().sum(1) / a.shape[1] + 1).pow(3).sum()
+        return (total(a, a) - diagonal) / (len(a) * (len(a) - 1))
 
-    return within(real) + within(fake) - 2 * total(real, fake) / (len(real) * len(fake))
+    across = total(real, fake) / (len(real) * len(fake))
+    return mean_within(real) + mean_within(fake) - 2 * across
 
 
 def precision_recall_density_coverage(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, Tensor]:
-    """Precision, recall, density and coverage of generated samples, each by balls around samples.
+    """Compute precision, recall, density and coverage of generated samples.
 
-    A ball reaches to its sample's k-th nearest neighbour in its own set. ``precision``: share of
-    fakes inside some real ball; ``recall``: of reals inside some fake ball; ``density``: real balls
-    that a fake lies in, over k (1 for equal sets, and not bounded by it); ``coverage``: share of
-    real balls with a fake inside.
+    Each sample has a ball around it that reaches to its k-th nearest neighbor in its own set.
+
+    * ``precision``: fraction of generated samples inside at least one ball of the data.
+    * ``recall``: fraction of the data inside at least one ball of the generated samples.
+    * ``density``: mean number of data balls that contain a generated sample, divided by k; about 1
+      for equal distributions, and it may exceed 1.
+    * ``coverage``: fraction of the data balls that contain at least one generated sample.
 
     Args:
-        real, fake: features, (N, D) and (M, D).
-        k: default 5.
+        real: features of the data, (N, D).
+        fake: features of the generated samples, (M, D).
+        k: number of nearest neighbors, default 5.
 
     Raises:
-        ValueError: k below 1, or not fewer than the samples.
+        ValueError: k is below 1, or not below both N and M.
 
     Sources: Kynkäänniemi et al., Improved precision and recall metric, 2019; Naeem et al., Reliable
     fidelity and diversity metrics for generative models, 2020.
     """
     if not 1 <= k < min(len(real), len(fake)):
-        raise ValueError(f"k={k} neighbours of {len(real)} real and {len(fake)} generated samples")
-    real_radii, fake_radii = _radii(real, k), _radii(fake, k)
-    precise, dense, covered = [], [], torch.zeros(len(real), dtype=torch.bool, device=real.device)
+        raise ValueError(
+            f"k must be at least 1 and below both sample sizes, got k={k} with {len(real)} real "
+            f"and {len(fake)} generated samples"
+        )
+    real_radii, fake_radii = _kth_neighbor_distances(real, k), _kth_neighbor_distances(fake, k)
+    precise, balls = [], []
     recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = torch.zeros_like(recalled)
     for part, radii in zip(fake.split(ROWS), fake_radii.split(ROWS), strict=True):
         distance = torch.cdist(real, part)  # (N, rows)
         inside = distance < real_radii[:, None]
         precise.append(inside.any(0))
-        dense.append(inside.sum())
+        balls.append(inside.sum())
         covered |= inside.any(1)
         recalled |= (distance < radii).any(1)
     return {
         "precision": torch.cat(precise).double().mean(),
         "recall": recalled.double().mean(),
-        "density": torch.stack(dense).sum() / (k * len(fake)),
+        "density": torch.stack(balls).sum() / (k * len(fake)),
         "coverage": covered.double().mean(),
     }
 
 
-def _radii(points: Tensor, k: int) -> Tensor:
-    """Distance of each point's k-th nearest neighbour, itself not counted, (N,)."""
+def _kth_neighbor_distances(points: Tensor, k: int) -> Tensor:
+    """Return the distance of each point to its k-th nearest neighbor, itself excluded, (N,)."""
     parts = [torch.cdist(part, points).kthvalue(k + 1).values for part in points.split(ROWS)]
     return torch.cat(parts)
 
 
 def knn_classify(codes: Tensor, labels: Tensor, queries: Tensor, k: int = 5) -> Tensor:
-    """The class most frequent among the k nearest codes; of equally frequent ones the nearest's.
+    """Classify each query by a majority vote of its k nearest codes; the nearest decides ties.
 
     Args:
-        codes, labels: (N, D) and classes (N,).
-        queries: (M, D).
-        k: default 5.
+        codes: labeled codes, (N, D).
+        labels: class indices of the codes, (N,).
+        queries: codes to classify, (M, D).
+        k: number of nearest neighbors, default 5.
 
     Returns:
-        (M,) classes.
+        class indices, (M,).
     """
-    chosen = []
-    classes = int(labels.max()) + 1
+    predictions = []
+    num_classes = int(labels.max()) + 1
     for part in queries.split(ROWS):
         nearest = labels[torch.cdist(part, codes).topk(k, largest=False).indices]  # (rows, k)
-        votes = torch.nn.functional.one_hot(nearest, classes).sum(1).double()
-        # a vote for the nearest decides ties
+        votes = F.one_hot(nearest, num_classes).sum(1).double()
+        # a bonus below one vote, the larger the nearer, decides between classes with equal votes
         rank = torch.linspace(0.5, 0, k, dtype=votes.dtype, device=votes.device)
         bonus = torch.zeros_like(votes).scatter_reduce_(1, nearest, rank.expand_as(nearest), "amax")
-        chosen.append((votes + bonus).argmax(1))
-    return torch.cat(chosen)
+        predictions.append((votes + bonus).argmax(1))
+    return torch.cat(predictions)

@@ -1,7 +1,8 @@
-"""What a critic and a generator minimise: objectives of adversarial training, and penalties.
+"""Objectives of adversarial training and gradient penalties of the discriminator.
 
-An objective is a pair of functions of the critic's outputs, one number for each sample, in nats
-where it is a likelihood. Their expectations are taken by whoever calls them.
+The losses are elementwise functions of the discriminator's outputs, one per sample, in nats where
+they are likelihoods; the caller averages them. D(x) is the output on data, D(x̃) that on generated
+samples.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor
 
 
 def logistic_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """−log σ(D(x)) on data, −log(1 − σ(D(x̃))) on samples: the critic's side of the minimax game.
+    """Compute −log σ(D(x)) and −log(1 − σ(D(x̃))), the discriminator's loss of the minimax game.
 
-    With D = log(p/q), the best there is, its expectation is log 4 − 2 JS(p ‖ q).
+    At the optimum D = log(p/q) its expectation is log 4 − 2 JS(p ‖ q).
 
     Source: Goodfellow et al., Generative adversarial nets, 2014, equation 1 and theorem 1.
     """
@@ -25,20 +26,25 @@ def logistic_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Ten
 
 
 def minimax_generator_loss(fake: Tensor) -> Tensor:
-    """log(1 − σ(D(x̃))), the generator's side of the same game.
+    """Compute log(1 − σ(D(x̃))), the generator's loss of the minimax game.
 
-    Its slope vanishes where the critic is sure. Source: Goodfellow et al., 2014, equation 1.
+    Its gradient vanishes where the discriminator rejects a sample with confidence.
+
+    Source: Goodfellow et al., 2014, equation 1.
     """
     return -F.softplus(fake)
 
 
 def non_saturating_generator_loss(fake: Tensor) -> Tensor:
-    """−log σ(D(x̃)), whose slope does not vanish. Source: Goodfellow et al., 2014, section 3."""
+    """Compute −log σ(D(x̃)), whose gradient does not vanish on rejected samples.
+
+    Source: Goodfellow et al., 2014, section 3.
+    """
     return F.softplus(-fake)
 
 
 def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """½ (D(x) − 1)² on data, ½ D(x̃)² on samples.
+    """Compute ½ (D(x) − 1)² and ½ D(x̃)².
 
     Source: Mao et al., Least squares generative adversarial networks, 2017, equation 9.
     """
@@ -46,12 +52,15 @@ def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor
 
 
 def least_squares_generator_loss(fake: Tensor) -> Tensor:
-    """½ (D(x̃) − 1)². Source: Mao et al., 2017, equation 9."""
+    """Compute ½ (D(x̃) − 1)².
+
+    Source: Mao et al., 2017, equation 9.
+    """
     return 0.5 * (fake - 1).square()
 
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """max(0, 1 − D(x)) on data, max(0, 1 + D(x̃)) on samples.
+    """Compute max(0, 1 − D(x)) and max(0, 1 + D(x̃)).
 
     Source: Lim and Ye, Geometric GAN, 2017, section 3; Miyato et al., 2018, equation 16.
     """
@@ -59,7 +68,9 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor
 
 
 def wasserstein_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """−D(x) on data, D(x̃) on samples; over all D of slope at most 1, −W₁(p, q) at best.
+    """Compute −D(x) and D(x̃).
+
+    The minimum of the expectation over all 1-Lipschitz D is −W₁(p, q).
 
     Source: Arjovsky et al., Wasserstein GAN, 2017, equation 2.
     """
@@ -67,49 +78,56 @@ def wasserstein_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, 
 
 
 def wasserstein_generator_loss(fake: Tensor) -> Tensor:
-    """−D(x̃): the generator of the hinge and of the Wasserstein objective."""
+    """Compute −D(x̃), the generator's loss of both the hinge and the Wasserstein objective."""
     return -fake
 
 
 @dataclass(frozen=True)
-class Objective:
-    """A critic's and a generator's loss.
+class GANObjective:
+    """A pair of losses, the discriminator's and the generator's.
 
     Args:
-        critic: (outputs on data, outputs on samples) → the losses of each.
-        generator: outputs on samples → losses.
-        threshold: output above which the critic takes a sample for data; None where only
-            differences of outputs mean something.
+        discriminator_loss: (outputs on data, outputs on samples) → the elementwise losses of each.
+        generator_loss: outputs on samples → elementwise losses.
+        threshold: output above which the discriminator classifies its input as data, default 0;
+            None if only differences of outputs have a meaning.
     """
 
-    discriminator: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    generator: Callable[[Tensor], Tensor]
+    discriminator_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    generator_loss: Callable[[Tensor], Tensor]
     threshold: float | None = 0.0
 
 
-OBJECTIVES = {
-    "minimax": Objective(logistic_discriminator_loss, minimax_generator_loss),
-    "non_saturating": Objective(logistic_discriminator_loss, non_saturating_generator_loss),
-    "least_squares": Objective(least_squares_discriminator_loss, least_squares_generator_loss, 0.5),
-    "hinge": Objective(hinge_discriminator_loss, wasserstein_generator_loss),
-    "wasserstein": Objective(wasserstein_discriminator_loss, wasserstein_generator_loss, None),
+GAN_OBJECTIVES = {
+    "minimax": GANObjective(logistic_discriminator_loss, minimax_generator_loss),
+    "non_saturating": GANObjective(logistic_discriminator_loss, non_saturating_generator_loss),
+    "least_squares": GANObjective(
+        least_squares_discriminator_loss, least_squares_generator_loss, threshold=0.5
+    ),
+    "hinge": GANObjective(hinge_discriminator_loss, wasserstein_generator_loss),
+    "wasserstein": GANObjective(
+        wasserstein_discriminator_loss, wasserstein_generator_loss, threshold=None
+    ),
 }
 
 
-# -- penalties on the critic's slope ---------------------------------------------------------------
+# -- gradient penalties of the discriminator -----------------------------------------------------
 
 
 def r1_penalty(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """½ E‖∇D(x)‖² on data.
+    """Compute ½ E‖∇D(x)‖² on data.
 
     Args:
-        critic: D, (B, ...) → (B,), each output a function of its own input.
+        discriminator: D, (B, ...) → (B,), each output a function only of the input at its index.
         x: data, (B, ...).
+
+    Returns:
+        a scalar, differentiable in the discriminator's parameters.
 
     Source: Mescheder et al., Which training methods for GANs do actually converge?, 2018, equation
     9, with γ = 1.
     """
-    return 0.5 * _slopes(discriminator, x).square().sum(1).mean()
+    return 0.5 * _gradients(discriminator, x).square().sum(1).mean()
 
 
 def gradient_penalty(
@@ -118,24 +136,28 @@ def gradient_penalty(
     fake: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """E(‖∇D(x̂)‖ − 1)², x̂ uniform on the line between a sample of the data and a generated one.
+    """Compute E(‖∇D(x̂)‖ − 1)² with x̂ uniform on the segment between a real and a fake sample.
 
     Args:
-        critic: D, as in :func:`r1_penalty`.
-        real, fake: (B, ...) each.
-        generator: of the positions on the lines.
+        discriminator: D, see :func:`r1_penalty`.
+        real: data, (B, ...).
+        fake: generated samples, (B, ...).
+        generator: random generator of the positions on the segments, default the global one.
+
+    Returns:
+        a scalar, differentiable in the discriminator's parameters.
 
     Source: Gulrajani et al., Improved training of Wasserstein GANs, 2017, equation 3.
     """
     position = torch.empty(len(real), dtype=real.dtype, device=real.device)
     position = position.uniform_(generator=generator).view(-1, *[1] * (real.ndim - 1))
-    slopes = _slopes(discriminator, torch.lerp(real, fake, position))
-    # the root's own slope is infinite at zero
-    return ((slopes.square().sum(1) + 1e-12).sqrt() - 1).square().mean()
+    gradients = _gradients(discriminator, torch.lerp(real, fake, position))
+    # the derivative of the square root is infinite at 0
+    return ((gradients.square().sum(1) + 1e-12).sqrt() - 1).square().mean()
 
 
-def _slopes(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """∇D(x), (B, numbers of a sample), differentiable in the critic's weights."""
+def _gradients(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return ∇D(x) of each sample, flattened, (B, P); differentiable in D's parameters."""
     x = x.detach().requires_grad_()
-    (slopes,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
-    return slopes.flatten(1)
+    (gradients,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
+    return gradients.flatten(1)

@@ -1,4 +1,4 @@
-"""Squared norms of Jacobians, exact and estimated."""
+"""Squared Frobenius norms of Jacobians, exact and estimated."""
 
 from __future__ import annotations
 
@@ -9,37 +9,38 @@ from torch import Tensor
 from torch.func import vjp, vmap
 
 
-def jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """‖∂f/∂x‖²_F of each sample: one reverse pass for each output, all at once.
+def squared_jacobian_norm(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Compute ‖∂f/∂x‖²_F of each sample, by one vectorized backward pass per output dimension.
 
     Args:
-        function: f, (B, ...) → (B, D), each output row a function of its own input row.
-        x: (B, ...).
+        function: f, (B, ...) → (B, D), each output row a function only of the input row at its
+            index.
+        x: inputs, (B, ...).
 
     Returns:
         (B,), differentiable in the parameters of ``function``.
     """
-    z, pull_back = vjp(function, x)[:2]
+    z, pullback = vjp(function, x)[:2]
     basis = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(-1, *z.shape)
-    (rows,) = vmap(pull_back)(basis)  # (D, B, ...)
+    (rows,) = vmap(pullback)(basis)  # (D, B, ...)
     return rows.square().flatten(2).sum((0, 2))
 
 
-def estimated_jacobian_norm(
+def estimate_squared_jacobian_norm(
     function: Callable[[Tensor], Tensor], x: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
-    """An unbiased estimate of the same from one reverse pass: ‖vᵀ ∂f/∂x‖², v of random signs.
+    """Estimate ‖∂f/∂x‖²_F without bias from one backward pass: ‖vᵀ ∂f/∂x‖², v random signs.
 
-    E[v vᵀ] = I, so that E‖vᵀJ‖² = tr(JᵀJ) (Hutchinson, 1990).
+    E[v vᵀ] = I, therefore E‖vᵀJ‖² = tr(JᵀJ) (Hutchinson, 1990).
 
     Args:
-        function, x: as in :func:`jacobian_norm`.
-        generator: of the signs.
+        function, x: see :func:`squared_jacobian_norm`.
+        generator: random generator of the signs, default the global one.
 
     Returns:
-        (B,).
+        (B,), differentiable in the parameters of ``function``.
     """
-    z, pull_back = vjp(function, x)[:2]
+    z, pullback = vjp(function, x)[:2]
     signs = torch.empty_like(z).bernoulli_(0.5, generator=generator) * 2 - 1
-    (row,) = pull_back(signs)
+    (row,) = pullback(signs)
     return row.square().flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""L-BFGS for many small problems at once, each inside a box."""
+"""L-BFGS on a batch of small independent problems with box constraints."""
 
 from __future__ import annotations
 
@@ -7,88 +7,96 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-ARMIJO = 1e-4  # share of the fall that the slope promises
-HALVINGS = 12  # of a step, at most
+ARMIJO = 1e-4  # fraction of the decrease predicted by the gradient that a step must reach
+MAX_TRIALS = 12  # step sizes tried in a line search, each half of the previous one
+MIN_CURVATURE = 1e-10  # sᵀy below which a pair (s, y) is ignored
 
+#: points (R, n) and the batch indices of their problems (R,) → values (R,) and gradients (R, n)
 Function = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+#: s = x′ − x and y = g′ − g of one step, (R, n) each
+Step = tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
-def minimize(
+def minimize_in_box(
     function: Function,
     start: Tensor,
     low: float,
     high: float,
-    steps: int = 30,
-    history: int = 8,
-    tolerance: float = 1e-5,
+    max_steps: int = 30,
+    history_size: int = 8,
+    tolerance_grad: float = 1e-5,
 ) -> Tensor:
-    """Minimises a function of each row, low ≤ x ≤ high, by projected L-BFGS.
+    """Minimize one function per row subject to low ≤ x ≤ high, by projected L-BFGS.
 
-    The direction is −H g, with H the inverse Hessian that the last steps of that row suggest (two
-    loops: Nocedal and Wright, Numerical optimization, 2006, algorithm 7.4); coordinates that sit at
-    a bound and would leave the box stay where they are. The step is halved until
-    f(x′) ≤ f(x) + 10⁻⁴ g · (x′ − x) on the projected path (Bertsekas, 1982). Rows that are done, or
-    find no lower point, leave the batch.
+    The direction is −H g, where H is the inverse Hessian approximated from the last steps of the
+    row (two-loop recursion: Nocedal and Wright, Numerical optimization, 2006, algorithm 7.4).
+    Coordinates at a bound whose descent direction points out of the box stay fixed. The step is
+    halved until f(x′) ≤ f(x) + 10⁻⁴ g · (x′ − x) holds on the projected path (Bertsekas, 1982).
+    Rows that have converged, or for which the line search finds no lower point, leave the batch.
 
     Args:
-        function: of rows' points (R, n) and their numbers (R,): values (R,) and gradients (R, n).
-        start: (B, n), inside the box.
-        low, high: the box.
-        steps: at most, default 30.
-        history: steps remembered, default 8.
-        tolerance: of the largest coordinate of the projected gradient, default 1e-5.
+        function: takes points (R, n) and the batch indices of their rows (R,), and returns values
+            (R,) and gradients (R, n).
+        start: starting points inside the box, (B, n).
+        low: lower bound of all coordinates.
+        high: upper bound of all coordinates.
+        max_steps: maximum number of steps, default 30.
+        history_size: number of past steps from which H is approximated, default 8.
+        tolerance_grad: a row has converged when no coordinate of its projected gradient is larger
+            in absolute value, default 1e-5.
 
     Returns:
-        The points found, (B, n), never worse than the start.
+        the points found, (B, n), with values never above those of ``start``.
     """
     points = start.clone()
     rows = torch.arange(len(start), device=start.device)
     x = start
     value, gradient = function(x, rows)
-    ways: list[tuple[Tensor, Tensor]] = []  # (s, y), the newest last
-    for _ in range(steps):
-        stuck = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
-        free = gradient.masked_fill(stuck, 0.0)
-        keep = free.abs().amax(1) > tolerance
-        if not bool(keep.all()):
-            rows, x, value, gradient = rows[keep], x[keep], value[keep], gradient[keep]
-            free, stuck = free[keep], stuck[keep]
-            ways = [(s[keep], y[keep]) for s, y in ways]
+    history: list[Step] = []  # oldest first
+    for _ in range(max_steps):
+        fixed = ((x <= low) & (gradient > 0)) | ((x >= high) & (gradient < 0))
+        free_gradient = gradient.masked_fill(fixed, 0.0)
+        active = free_gradient.abs().amax(1) > tolerance_grad
+        if not bool(active.all()):
+            rows, x, value, gradient = rows[active], x[active], value[active], gradient[active]
+            free_gradient, fixed = free_gradient[active], fixed[active]
+            history = [(s[active], y[active]) for s, y in history]
             if not len(rows):
                 break
-        direction = -_inverse_hessian(free, ways).masked_fill(stuck, 0.0)
-        uphill = (direction * gradient).sum(1) >= 0
-        direction = torch.where(uphill[:, None], -free, direction)
-        if not ways:  # no scale is known yet
-            direction = direction / free.norm(dim=1, keepdim=True)
-        moved, new_value, new_gradient, fell = _line_search(
+        direction = -_inverse_hessian_product(free_gradient, history).masked_fill(fixed, 0.0)
+        is_ascent = (direction * gradient).sum(1) >= 0
+        direction = torch.where(is_ascent[:, None], -free_gradient, direction)
+        if not history:  # without curvature information, try a step of norm 1
+            direction = direction / free_gradient.norm(dim=1, keepdim=True)
+        new_x, new_value, new_gradient, lower = _line_search(
             function, rows, x, value, gradient, direction, (low, high)
         )
-        points[rows] = moved
-        ways = [*ways, (moved - x, new_gradient - gradient)][-history:]
-        rows, x, value, gradient = rows[fell], moved[fell], new_value[fell], new_gradient[fell]
-        ways = [(s[fell], y[fell]) for s, y in ways]
+        points[rows] = new_x
+        history = [*history, (new_x - x, new_gradient - gradient)][-history_size:]
+        rows, x, value, gradient = rows[lower], new_x[lower], new_value[lower], new_gradient[lower]
+        history = [(s[lower], y[lower]) for s, y in history]
         if not len(rows):
             break
     return points
 
 
-def _inverse_hessian(gradient: Tensor, ways: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """H g; ways of negative curvature are left out, row by row."""
+def _inverse_hessian_product(gradient: Tensor, history: list[Step]) -> Tensor:
+    """Return H g; each row ignores its own steps of non-positive curvature."""
     q = gradient
-    known: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for s, y in reversed(ways):
+    scaled: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for s, y in reversed(history):
         curvature = (s * y).sum(1, keepdim=True)
-        rho = torch.where(curvature > 1e-10, 1 / curvature.clamp(min=1e-10), 0.0)
+        rho = torch.where(curvature > MIN_CURVATURE, 1 / curvature.clamp(min=MIN_CURVATURE), 0.0)
         alpha = rho * (s * q).sum(1, keepdim=True)
         q = q - alpha * y
-        known.append((s, y, rho, alpha))
-    if ways:
-        s, y = ways[-1]
-        curvature, length = (s * y).sum(1, keepdim=True), y.square().sum(1, keepdim=True)
-        q = q * torch.where(curvature > 1e-10, curvature / length.clamp(min=1e-12), 1.0)
-    for s, y, rho, alpha in reversed(known):
+        scaled.append((s, y, rho, alpha))
+    if history:
+        s, y = history[-1]
+        curvature, squared_norm = (s * y).sum(1, keepdim=True), y.square().sum(1, keepdim=True)
+        scale = curvature / squared_norm.clamp(min=1e-12)
+        q = q * torch.where(curvature > MIN_CURVATURE, scale, 1.0)
+    for s, y, rho, alpha in reversed(scaled):
         q = q + s * (alpha - rho * (y * q).sum(1, keepdim=True))
     return q
 
@@ -102,21 +110,21 @@ def _line_search(
     direction: Tensor,
     box: tuple[float, float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Points, values and gradients after the step, and which rows found a lower point."""
-    moved, new_value, new_gradient = x.clone(), value.clone(), gradient.clone()
-    fell = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    """Return points, values and gradients after the step, and the mask of rows that decreased."""
+    new_x, new_value, new_gradient = x.clone(), value.clone(), gradient.clone()
+    lower = torch.zeros(len(x), dtype=torch.bool, device=x.device)
     trying = torch.arange(len(x), device=x.device)
-    length = 1.0
-    for _ in range(HALVINGS):
-        point = (x[trying] + length * direction[trying]).clamp(*box)
-        found, slope = function(point, rows[trying])
-        promised = (gradient[trying] * (point - x[trying])).sum(1)
-        good = (found <= value[trying] + ARMIJO * promised) & (promised < 0)
-        chosen = trying[good]
-        moved[chosen], new_value[chosen] = point[good], found[good]
-        new_gradient[chosen], fell[chosen] = slope[good], True
-        trying = trying[~good]
+    step_size = 1.0
+    for _ in range(MAX_TRIALS):
+        candidate = (x[trying] + step_size * direction[trying]).clamp(*box)
+        candidate_value, candidate_gradient = function(candidate, rows[trying])
+        predicted = (gradient[trying] * (candidate - x[trying])).sum(1)
+        accepted = (candidate_value <= value[trying] + ARMIJO * predicted) & (predicted < 0)
+        chosen = trying[accepted]
+        new_x[chosen], new_value[chosen] = candidate[accepted], candidate_value[accepted]
+        new_gradient[chosen], lower[chosen] = candidate_gradient[accepted], True
+        trying = trying[~accepted]
         if not len(trying):
             break
-        length /= 2
-    return moved, new_value, new_gradient, fell
+        step_size /= 2
+    return new_x, new_value, new_gradient, lower

@@ -1,4 +1,4 @@
-"""Solvers of linear models from their sufficient statistics."""
+"""Solvers of linear models from sufficient statistics, and polynomial features."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from torch import Tensor
 from zoo.functional.penalties import soft_threshold
 
 
-def numerical_rank(eigenvalues: Tensor) -> Tensor:
-    """Which eigenvalues of a Gram matrix are not rounding errors, a boolean mask.
+def nonzero_eigenvalue_mask(eigenvalues: Tensor) -> Tensor:
+    """Return the mask of the eigenvalues of a Gram matrix that are not rounding errors, (P,).
 
-    Forming the matrix loses about ``eps`` of the largest: smaller than 10 P of that counts as zero.
+    Forming the matrix has an error of about ``eps`` times the largest eigenvalue λ; eigenvalues up
+    to 10 P · eps · λ count as zero. The sum of the mask is the numerical rank.
+
+    Args:
+        eigenvalues: eigenvalues of the (P, P) matrix, (P,).
     """
     tolerance = 10 * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
     return eigenvalues > tolerance * eigenvalues.max()
 
 
 def solve_normal_equations(gram: Tensor, cross: Tensor, ridge: float = 0.0) -> tuple[Tensor, int]:
-    """w with (G + α I) w = c: Cholesky, else the solution of minimum norm.
+    """Solve (G + α I) w = c, by Cholesky decomposition if the matrix has full rank.
 
-    The equations are scaled to a unit diagonal before they are solved. Where columns depend on
-    each other and α is 0, w = G⁺ c by the eigenvectors of G.
+    The equations are scaled to a unit diagonal first. If columns are linearly dependent and α is 0,
+    the result is the minimum-norm solution w = G⁺ c, computed from the eigenvectors of G.
 
     Args:
-        gram: G = XᵀX, (P, P).
-        cross: c = XᵀY, (P, T).
-        ridge: α, not negative.
+        gram: Gram matrix G = XᵀX, (P, P).
+        cross: right-hand side c = XᵀY, (P, T).
+        ridge: ridge penalty α, not negative, default 0.
 
     Returns:
-        w (P, T) and the numerical rank of G + α I.
+        w (P, T), and the numerical rank of G + α I.
     """
     matrix = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     scale = matrix.diagonal().clamp(min=0).sqrt()
     if bool((scale > 0).all()):
         scaled = matrix / torch.outer(scale, scale)
-        if bool(numerical_rank(torch.linalg.eigvalsh(scaled)).all()):
+        if bool(nonzero_eigenvalue_mask(torch.linalg.eigvalsh(scaled)).all()):
             factor = torch.linalg.cholesky(scaled)
             solution = torch.cholesky_solve(cross / scale[:, None], factor)
             return solution / scale[:, None], len(gram)
     eigenvalues, vectors = torch.linalg.eigh(matrix)
-    kept = numerical_rank(eigenvalues)
+    kept = nonzero_eigenvalue_mask(eigenvalues)
     inverse = torch.where(kept, 1 / eigenvalues.clamp(min=1e-300), 0)
     return vectors @ (inverse[:, None] * (vectors.mT @ cross)), int(kept.sum())
 
@@ -56,20 +60,22 @@ def fista(
     tolerance: float = 1e-12,
     max_iterations: int = 100_000,
 ) -> tuple[Tensor, bool]:
-    """argmin_w wᵀG w − 2 cᵀw + λ₁ ‖w‖₁ + λ₂ ‖w‖² by accelerated proximal gradient.
+    """Minimize wᵀG w − 2 cᵀw + λ₁ ‖w‖₁ + λ₂ ‖w‖² by accelerated proximal gradient descent.
 
-    w⁺ = soft(v − ∇f(v)/L, λ₁/L) with v the extrapolated point; the momentum starts anew whenever it
-    points uphill.
+    w⁺ = soft(v − ∇f(v)/L, λ₁/L), where v is the extrapolated point; the momentum is reset whenever
+    it points uphill.
 
     Args:
-        gram: G, (P, P).
-        cross: c, (P, T).
-        l1, l2: λ₁ and λ₂.
-        tolerance: stops when no weight moves by more than this share of the largest.
-        max_iterations: stops then at the latest.
+        gram: Gram matrix G, (P, P).
+        cross: vector or matrix c, (P, T).
+        l1: weight λ₁ of the L1 penalty.
+        l2: weight λ₂ of the squared L2 penalty, default 0.
+        tolerance: converged when no weight changes by more than this fraction of the largest
+            weight, default 1e-12.
+        max_iterations: maximum number of iterations, default 100,000.
 
     Returns:
-        w (P, T), and whether it settled within the iterations.
+        w (P, T), and whether it converged within the iterations.
 
     Source: Beck and Teboulle, 2009; restarts: O'Donoghue and Candès, 2015, section 3.2.
     """
@@ -80,66 +86,74 @@ def fista(
     extrapolated, momentum = w, 1.0
     for _ in range(max_iterations):
         gradient = 2 * (gram @ extrapolated - cross + l2 * extrapolated)
-        following = soft_threshold(extrapolated - gradient / lipschitz, l1 / lipschitz)
-        moved = following - w
-        if float(((extrapolated - following) * moved).sum()) > 0:
+        new_w = soft_threshold(extrapolated - gradient / lipschitz, l1 / lipschitz)
+        change = new_w - w
+        if float(((extrapolated - new_w) * change).sum()) > 0:
             momentum = 1.0
-        accelerated = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        extrapolated = following + (momentum - 1) / accelerated * moved
-        w, momentum = following, accelerated
-        if float(moved.abs().max()) <= tolerance * max(float(w.abs().max()), 1e-300):
+        new_momentum = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        extrapolated = new_w + (momentum - 1) / new_momentum * change
+        w, momentum = new_w, new_momentum
+        if float(change.abs().max()) <= tolerance * max(float(w.abs().max()), 1e-300):
             return w, True
     return w, False
 
 
-def logistic_sums(design: Tensor, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over a batch of the multinomial logistic loss, its gradient and its Hessian.
+def logistic_loss_gradient_hessian(
+    design: Tensor, logits: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the multinomial logistic loss, its gradient and its Hessian, summed over a batch.
 
     loss = −Σ log p_y; ∂/∂w_k = Σ (p_k − [y = k]) x, which for two classes is Xᵀ(σ(Xw) − y);
-    ∂²/∂w_k∂w_l = Σ p_k ([k = l] − p_l) x xᵀ.
+    ∂²/∂w_k∂w_m = Σ p_k ([k = m] − p_m) x xᵀ.
 
     Args:
-        design: X, (B, P).
-        logits: of all classes, (B, K); the weights of class 0 are fixed at zero where only K − 1
-            have any.
-        y: classes, (B,).
+        design: design matrix X, (B, P).
+        logits: logits of all K classes, (B, K). In a parametrization with K − 1 weight vectors the
+            logits of class 0 are zero.
+        y: class indices, (B,).
 
     Returns:
-        Scalar; (K, P); (K, P, K, P).
+        the loss, a scalar; the gradient, (K, P); and the Hessian, (K, P, K, P).
     """
     log_p = logits.log_softmax(1)
     p = log_p.exp()
     loss = -log_p.gather(1, y[:, None]).sum()
     residual = p - torch.nn.functional.one_hot(y, logits.shape[1])
     gradient = residual.mT @ design
-    classes, features = gradient.shape
-    hessian = design.new_zeros(classes, features, classes, features)
-    for k, other in itertools.combinations_with_replacement(range(classes), 2):
-        weights = p[:, k] * (float(k == other) - p[:, other])  # (B,)
+    num_classes, num_features = gradient.shape
+    hessian = design.new_zeros(num_classes, num_features, num_classes, num_features)
+    for k, m in itertools.combinations_with_replacement(range(num_classes), 2):
+        weights = p[:, k] * (float(k == m) - p[:, m])  # (B,)
         block = design.mT @ (weights[:, None] * design)
-        hessian[k, :, other] = block
-        hessian[other, :, k] = block
+        hessian[k, :, m] = block
+        hessian[m, :, k] = block
     return loss, gradient, hessian
 
 
-def monomials(num_features: int, degree: int) -> list[tuple[int, ...]]:
-    """Exponents of all monomials of degree 1 to ``degree`` in that many variables, by degree."""
-    terms = []
+def monomial_exponents(num_features: int, degree: int) -> list[tuple[int, ...]]:
+    """Return the exponents of all monomials of degree 1 to ``degree``, in order of the degree.
+
+    Args:
+        num_features: number of variables.
+        degree: largest total degree.
+    """
+    exponents = []
     for total in range(1, degree + 1):
         for variables in itertools.combinations_with_replacement(range(num_features), total):
-            terms.append(tuple(variables.count(v) for v in range(num_features)))
-    return terms
+            exponents.append(tuple(variables.count(v) for v in range(num_features)))
+    return exponents
 
 
 def monomial_features(x: Tensor, degree: int) -> Tensor:
-    """1, x, …, x^degree along a new last dimension."""
+    """Compute 1, x, …, x^degree along a new last dimension."""
     return torch.stack([x**k for k in range(degree + 1)], dim=-1)
 
 
 def legendre_features(x: Tensor, degree: int) -> Tensor:
-    """Legendre polynomials √(2k+1) P_k(x), orthonormal under the uniform measure on [−1, 1].
+    """Compute the normalized Legendre polynomials √(2k+1) P_k(x), k = 0 … degree.
 
-    (k+1) P_{k+1} = (2k+1) x P_k − k P_{k−1}, along a new last dimension.
+    They are orthonormal under the uniform distribution on [−1, 1]. The values are stacked along a
+    new last dimension and computed by (k+1) P_{k+1} = (2k+1) x P_k − k P_{k−1}.
     """
     values = [torch.ones_like(x), x]
     for k in range(1, degree):

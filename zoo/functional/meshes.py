@@ -1,198 +1,221 @@
-"""Triangle meshes: vertices (V, 3) and faces (F, 3), three vertex numbers each."""
+"""Triangle meshes: vertices (V, 3) and faces (F, 3) of three vertex indices each."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+# -- faces ---------------------------------------------------------------------------------------
 
-def face_vectors(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Normals of faces as long as twice their areas, (F, 3); counter-clockwise faces point at the
-    viewer."""
+
+def area_weighted_face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Compute face normals whose norms are twice the areas of the faces, (F, 3).
+
+    They point to the side from which the corners are in counterclockwise order.
+    """
     a, b, c = (vertices.index_select(0, corner) for corner in faces.unbind(1))
     return torch.linalg.cross(b - a, c - a, dim=-1)
 
 
 def face_areas(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Areas of faces, (F,)."""
-    return face_vectors(vertices, faces).norm(dim=-1) / 2
+    """Compute the areas of faces, (F,)."""
+    return area_weighted_face_normals(vertices, faces).norm(dim=-1) / 2
+
+
+def corner_angles(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Compute the three angles of each face in radians, (F, 3).
+
+    They are slightly above 0 and below π even in degenerate faces, which keeps their cotangents
+    finite.
+    """
+    a, b, c = vertices[faces].unbind(1)
+    angles = []
+    for corner, second, third in ((a, b, c), (b, c, a), (c, a, b)):
+        u, v = second - corner, third - corner
+        cross = torch.linalg.cross(u, v, dim=-1).norm(dim=-1)
+        dot = (u * v).sum(-1)
+        tiny = 1e-8 * (u.norm(dim=-1) * v.norm(dim=-1)) + torch.finfo(u.dtype).tiny
+        angles.append(torch.atan2(cross.maximum(tiny), dot))
+    return torch.stack(angles, 1)
 
 
 def sample_surface(
     vertices: Tensor, faces: Tensor, count: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Points spread evenly over a surface, (count, 3).
+    """Sample points uniformly on a surface, (count, 3).
 
-    A face is drawn by its area, and in it a point: a + √u (1 − v)(b − a) + √u v (c − a) with u, v
-    uniform (Osada et al., Shape distributions, 2002, section 4.1).
+    A face is sampled in proportion to its area, and a point in it as
+    a + √u (1 − v)(b − a) + √u v (c − a) with u, v uniform in [0, 1].
 
     Args:
-        vertices, faces: the mesh, on the CPU.
-        count: how many.
-        generator: of the draw, default the global one.
+        vertices: vertices of the mesh on the CPU, (V, 3).
+        faces: faces of the mesh on the CPU, (F, 3).
+        count: number of points.
+        generator: random generator of the points, default the global one.
 
     Raises:
-        ValueError: a surface without area.
+        ValueError: the surface has no area.
+
+    Source: Osada et al., Shape distributions, 2002, section 4.1.
     """
     areas = face_areas(vertices, faces)
     if not float(areas.sum()) > 0:
         raise ValueError("the surface has no area")
-    # multinomial takes 2²⁴ categories at most; a search in the sums takes any number
-    sums = areas.double().cumsum(0)
-    places = torch.rand(count, generator=generator, dtype=torch.float64) * sums[-1]
-    chosen = torch.searchsorted(sums, places, right=True).clamp(max=len(faces) - 1)
+    # torch.multinomial is limited to 2²⁴ categories; a search in the cumulative areas is not
+    cumulative = areas.double().cumsum(0)
+    position = torch.rand(count, generator=generator, dtype=torch.float64) * cumulative[-1]
+    chosen = torch.searchsorted(cumulative, position, right=True).clamp(max=len(faces) - 1)
     a, b, c = vertices[faces[chosen]].unbind(1)
-    root, v = torch.rand(2, count, 1, generator=generator, dtype=vertices.dtype).unbind(0)
-    root = root.sqrt()
+    u, v = torch.rand(2, count, 1, generator=generator, dtype=vertices.dtype).unbind(0)
+    root = u.sqrt()
     return a + root * (1 - v) * (b - a) + root * v * (c - a)
 
 
-def corner_angles(vertices: Tensor, faces: Tensor) -> Tensor:
-    """The three angles of each face, (F, 3), in radians; never quite 0 or π, so that their
-    cotangents stay finite."""
-    a, b, c = vertices[faces].unbind(1)
-    angles = []
-    for here, one, other in ((a, b, c), (b, c, a), (c, a, b)):
-        u, v = one - here, other - here
-        across = torch.linalg.cross(u, v, dim=-1).norm(dim=-1)
-        along = (u * v).sum(-1)
-        tiny = 1e-8 * (u.norm(dim=-1) * v.norm(dim=-1)) + torch.finfo(u.dtype).tiny
-        angles.append(torch.atan2(across.maximum(tiny), along))
-    return torch.stack(angles, 1)
+# -- edges ---------------------------------------------------------------------------------------
 
 
 def mesh_edges(faces: Tensor) -> Tensor:
-    """The edges of a mesh, each once, the smaller vertex first, (E, 2)."""
-    return edge_counts(faces)[0]
+    """Return each edge of a mesh once, the smaller vertex index first, (E, 2)."""
+    return edges_with_face_counts(faces)[0]
 
 
-def edge_counts(faces: Tensor) -> tuple[Tensor, Tensor]:
-    """The edges of a mesh (E, 2), and how many faces each of them has (E,)."""
+def edges_with_face_counts(faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the edges of a mesh, (E, 2), and the number of faces of each edge, (E,)."""
     sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).sort(1).values
     return torch.unique(sides, dim=0, return_counts=True)
 
 
 def edge_lengths(vertices: Tensor, edges: Tensor) -> Tensor:
-    """(..., V, 3), (E, 2) → (..., E)."""
-    # index_select adds gradients up in the same order every time
-    one, other = (vertices.index_select(-2, end) for end in edges.unbind(1))
-    return (one - other).norm(dim=-1)
+    """Compute the lengths of edges, (..., V, 3) and (E, 2) → (..., E)."""
+    # the gradient of index_select is accumulated in a fixed order, that of indexing is not
+    start, end = (vertices.index_select(-2, column) for column in edges.unbind(1))
+    return (start - end).norm(dim=-1)
 
 
-def relative_stretch(way: Tensor, first: Tensor, last: Tensor, edges: Tensor) -> float:
-    """How far the edges of shapes along a way are from the lengths that they should have:
+def edge_length_distortion(path: Tensor, first: Tensor, last: Tensor, edges: Tensor) -> float:
+    """Compute the relative error of edge lengths along a path of shapes.
 
-    Σ |ℓₑ(t) − ℓ̄ₑ(t)| / Σ ℓ̄ₑ(t), over edges and steps, ℓ̄ₑ(t) = (1−t) ℓₑ(first) + t ℓₑ(last).
+    Σ |ℓₑ(t) − ℓ̄ₑ(t)| / Σ ℓ̄ₑ(t), over edges e and steps t, relative to the linear interpolation
+    ℓ̄ₑ(t) = (1−t) ℓₑ(first) + t ℓₑ(last) between the end points.
 
     Args:
-        way: shapes at t from 0 to 1, (S, V, 3).
-        first, last: the shapes between which it leads, (V, 3).
-        edges: (E, 2).
+        path: shapes at S equidistant times t from 0 to 1, (S, V, 3).
+        first: shape at the start of the path, (V, 3).
+        last: shape at the end of the path, (V, 3).
+        edges: edges of the mesh, (E, 2).
     """
-    t = torch.linspace(0, 1, len(way), dtype=way.dtype, device=way.device)[:, None]
-    wanted = torch.lerp(edge_lengths(first, edges), edge_lengths(last, edges), t)
-    return float((edge_lengths(way, edges) - wanted).abs().sum() / wanted.sum())
+    t = torch.linspace(0, 1, len(path), dtype=path.dtype, device=path.device)[:, None]
+    expected = torch.lerp(edge_lengths(first, edges), edge_lengths(last, edges), t)
+    return float((edge_lengths(path, edges) - expected).abs().sum() / expected.sum())
 
 
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals of vertices, means of those of their faces weighted by area, (V, 3)."""
-    of_faces = face_vectors(vertices, faces).repeat_interleave(3, 0)
-    normals = torch.zeros_like(vertices).index_add(0, faces.flatten(), of_faces)
-    return normals / normals.norm(dim=1, keepdim=True).clamp(min=1e-12)
+# -- topology ------------------------------------------------------------------------------------
 
 
-def connected_components(faces: Tensor, count: int) -> Tensor:
-    """Which connected piece each of ``count`` vertices belongs to, (V,), numbered from 0."""
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
-    edges = mesh_edges(faces).numpy()
-    joined = sparse.coo_matrix((edges[:, 0] >= 0, (edges[:, 0], edges[:, 1])), (count, count))
-    return torch.from_numpy(connected_components(joined, directed=False)[1]).long()
+def connected_components(faces: Tensor, num_vertices: int) -> Tensor:
+    """Return the index of the connected component of each vertex, from 0, (V,)."""
+    edges = mesh_edges(faces)
+    return _graph_components(edges[:, 0], edges[:, 1], num_vertices)
 
 
 def check_manifold(vertices: Tensor, faces: Tensor) -> None:
-    """Makes sure that a mesh is a surface, with or without boundary.
+    """Check that a mesh is a 2-manifold, with or without boundary, that uses all vertices.
 
     Raises:
-        ValueError: names the first vertex, edge or face that is wrong.
+        ValueError: it is not; the message names the first vertex, edge or face at fault.
     """
     count = len(vertices)
     if not count or not len(faces):
-        raise ValueError(f"a mesh without faces ({count} vertices)")
-    wrong = ((faces < 0) | (faces >= count)).any(1).nonzero()[:, 0]
-    if len(wrong):
-        face = int(wrong[0])
-        raise ValueError(f"face {face} is {faces[face].tolist()}, the mesh has {count} vertices")
-    twice = (faces == faces[:, [1, 2, 0]]).any(1).nonzero()[:, 0]
-    if len(twice):
-        face = int(twice[0])
-        raise ValueError(f"face {face} is {faces[face].tolist()}: the same vertex twice")
-    alone = (faces.flatten().bincount(minlength=count) == 0).nonzero()[:, 0]
-    if len(alone):
-        raise ValueError(f"vertex {int(alone[0])} belongs to no face ({len(alone)} such vertices)")
+        raise ValueError(f"the mesh has no faces ({count} vertices)")
+    outside = ((faces < 0) | (faces >= count)).any(1).nonzero()[:, 0]
+    if len(outside):
+        face = int(outside[0])
+        raise ValueError(
+            f"face {face} is {faces[face].tolist()}, but the mesh has {count} vertices"
+        )
+    repeated = (faces == faces[:, [1, 2, 0]]).any(1).nonzero()[:, 0]
+    if len(repeated):
+        face = int(repeated[0])
+        raise ValueError(f"face {face} is {faces[face].tolist()}, which repeats a vertex")
+    unused = (faces.flatten().bincount(minlength=count) == 0).nonzero()[:, 0]
+    if len(unused):
+        raise ValueError(
+            f"vertex {int(unused[0])} belongs to no face ({len(unused)} such vertices)"
+        )
     if not float(face_areas(vertices, faces).sum()) > 0:
         raise ValueError("the surface has no area")
-    edges, faces_of_edge = edge_counts(faces)
-    crowded = (faces_of_edge > 2).nonzero()[:, 0]
+    edges, face_counts = edges_with_face_counts(faces)
+    crowded = (face_counts > 2).nonzero()[:, 0]
     if len(crowded):
         edge = int(crowded[0])
         raise ValueError(
-            f"non-manifold: the edge {edges[edge].tolist()} belongs to {int(faces_of_edge[edge])} "
+            f"non-manifold: the edge {edges[edge].tolist()} belongs to {int(face_counts[edge])} "
             f"faces ({len(crowded)} such edges)"
         )
-    _check_fans(faces, edges, faces_of_edge, count)
+    _check_vertex_fans(faces, count)
 
 
 def orient_faces(faces: Tensor) -> Tensor:
-    """The same faces, some of them turned over, so that neighbours run along their edge in opposite
-    directions; the first face of each piece stays as it is.
+    """Flip faces until all neighboring faces have a consistent orientation.
+
+    They then traverse their common edge in opposite directions. The first face of each connected
+    component keeps its orientation.
 
     Raises:
-        ValueError: a surface with one side, such as a Möbius strip.
+        ValueError: the surface is not orientable, such as a Möbius strip.
     """
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
     count = len(faces)
     sides = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
-    face = torch.arange(count).repeat_interleave(3)
-    forwards = sides[:, 0] < sides[:, 1]
+    side_face = torch.arange(count).repeat_interleave(3)
+    is_ascending = sides[:, 0] < sides[:, 1]
     keys = sides.min(1).values * (int(faces.max()) + 1) + sides.max(1).values
-    order = keys.argsort()
-    same = keys[order][1:] == keys[order][:-1]
-    one, other = order[:-1][same], order[1:][same]
-    # each face twice, as it is (its number) and turned over (its number + count)
-    turned = count * (forwards[one] == forwards[other])
-    f, g = face[one], face[other]
-    rows = torch.cat([f, f + count])
-    columns = torch.cat([g + turned, (g + count - turned)])
-    joined = sparse.coo_matrix((rows.numpy() >= 0, (rows, columns)), (2 * count, 2 * count))
-    pieces = torch.from_numpy(connected_components(joined, directed=False)[1]).long()
-    kept, over = pieces.view(2, count)
-    if (kept == over).any():
-        raise ValueError("the surface has one side only: it cannot be oriented")
-    return torch.where((over < kept)[:, None], faces.flip(1), faces)
+    one, other = _equal_pairs(keys)
+    # A graph with two nodes per face: f, the face as given, and f + count, the face flipped. Its
+    # edges connect the orientations of two neighboring faces that are consistent.
+    flip = count * (is_ascending[one] == is_ascending[other])
+    f, g = side_face[one], side_face[other]
+    components = _graph_components(
+        torch.cat([f, f + count]), torch.cat([g + flip, g + count - flip]), 2 * count
+    )
+    kept, flipped = components.view(2, count)
+    if (kept == flipped).any():
+        raise ValueError("the surface has only one side and cannot be oriented")
+    # components are numbered in order of their first node, which is the first face as given
+    return torch.where((flipped < kept)[:, None], faces.flip(1), faces)
 
 
-def _check_fans(faces: Tensor, edges: Tensor, faces_of_edge: Tensor, count: int) -> None:
-    """The faces around a vertex are one fan: corners are joined by inner edges, in one piece."""
-    from scipy import sparse
-    from scipy.sparse.csgraph import connected_components
-
-    tail = faces.flatten()
+def _check_vertex_fans(faces: Tensor, num_vertices: int) -> None:
+    """Check that the faces around each vertex are connected through their common edges."""
+    corner_vertex = faces.flatten()
+    corner = torch.arange(len(corner_vertex)).repeat(2)
     ends = torch.stack([faces[:, [1, 2, 0]].flatten(), faces[:, [2, 0, 1]].flatten()])
-    corner = torch.arange(len(tail)).repeat(2)
-    # corners of one vertex that share an edge
-    keys = torch.cat([tail * count + ends[0], tail * count + ends[1]])
-    order = keys.argsort()
-    same = keys[order][1:] == keys[order][:-1]
-    one, other = corner[order][:-1][same].numpy(), corner[order][1:][same].numpy()
-    joined = sparse.coo_matrix((one >= 0, (one, other)), (len(tail), len(tail)))
-    pieces = torch.from_numpy(connected_components(joined, directed=False)[1]).long()
-    fans = torch.unique(torch.stack([tail, pieces]), dim=1)[0].bincount(minlength=count)
-    if (fans > 1).any():
-        vertex = int((fans > 1).nonzero()[0, 0])
+    # two corners at the same vertex are connected if their faces have an edge in common
+    keys = (corner_vertex * num_vertices + ends).flatten()
+    one, other = _equal_pairs(keys)
+    components = _graph_components(corner[one], corner[other], len(corner_vertex))
+    fans = torch.unique(torch.stack([corner_vertex, components]), dim=1)[0]
+    fan_counts = fans.bincount(minlength=num_vertices)
+    if (fan_counts > 1).any():
+        vertex = int((fan_counts > 1).nonzero()[0, 0])
         raise ValueError(
-            f"non-manifold: {int(fans[vertex])} parts of the surface meet at vertex {vertex} alone"
+            f"non-manifold: {int(fan_counts[vertex])} parts of the surface meet only at vertex "
+            f"{vertex}"
         )
+
+
+def _equal_pairs(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of consecutive equal keys in sorted order, two (P,)."""
+    order = keys.argsort()
+    is_equal = keys[order][1:] == keys[order][:-1]
+    return order[:-1][is_equal], order[1:][is_equal]
+
+
+def _graph_components(source: Tensor, target: Tensor, num_nodes: int) -> Tensor:
+    """Return the connected component of each node of an undirected graph, from 0, (num_nodes,)."""
+    import numpy as np
+    from scipy import sparse
+    from scipy.sparse import csgraph
+
+    data = np.ones(len(source), dtype=bool)
+    graph = sparse.coo_matrix((data, (source.numpy(), target.numpy())), (num_nodes, num_nodes))
+    return torch.from_numpy(csgraph.connected_components(graph, directed=False)[1]).long()

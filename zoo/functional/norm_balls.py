@@ -1,14 +1,16 @@
-"""Balls around a sample, and how to move in them.
+"""Norm balls around samples: projection, steepest ascent direction, uniform sampling.
 
-===== ======================================================== ==================
-name  size of δ                                                of
-===== ======================================================== ==================
-linf  max_i |δ_i|                                              any sample
-l2    √(Σ_i δ_i²)                                              any sample
-point max_n ‖δ_n‖₂, the longest way that one point goes        points (..., N, D)
-===== ======================================================== ==================
+The norms of a perturbation δ:
 
-On points, ``linf`` is the bound for each coordinate and ``point`` that for each point.
+===== ============================================ =============================
+name  norm                                         samples
+===== ============================================ =============================
+linf  max_i |δ_i|                                  any shape
+l2    √(Σ_i δ_i²)                                  any shape
+point max_n ‖δ_n‖₂, the largest move of one point  point clouds, (..., N, D)
+===== ============================================ =============================
+
+For point clouds, ``linf`` bounds each coordinate and ``point`` bounds each point.
 """
 
 from __future__ import annotations
@@ -16,20 +18,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.errors import check_choice
 from zoo.functional.rng import SampleRNG
 
 NORMS = ("linf", "l2", "point")
-MIN_NORM = 1e-12  # lengths below count as none
+MIN_NORM = 1e-12  # lower limit of a norm that is a divisor
 
 
 def check_norm(norm: str) -> None:
-    """Raises ValueError unless ``norm`` is one of the table's names."""
-    if norm not in NORMS:
-        raise ValueError(f"unknown norm {norm!r}; choose from {', '.join(NORMS)}")
+    """Raise InputError unless ``norm`` is ``linf``, ``l2`` or ``point``."""
+    check_choice("norm", norm, NORMS)
 
 
 def delta_norm(delta: Tensor, norm: str) -> Tensor:
-    """How long each sample's δ is, (B, ...) → (B,)."""
+    """Compute the norm of each sample's perturbation, (B, ...) → (B,)."""
     if norm == "linf":
         return delta.flatten(1).abs().amax(1)
     if norm == "l2":
@@ -38,53 +40,63 @@ def delta_norm(delta: Tensor, norm: str) -> Tensor:
 
 
 def project_to_ball(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
-    """The nearest point of the ball of radius ``eps``, (B, ...) → the same.
+    """Project each sample's perturbation onto the ball of radius ``eps``, (B, ...) → the same.
 
     Args:
-        delta: of each sample.
-        eps: one radius, or (B,).
-        norm: see the table.
+        delta: perturbations, (B, ...).
+        eps: radius, one for all samples or one per sample (B,).
+        norm: ``linf``, ``l2`` or ``point``.
     """
     radius = torch.as_tensor(eps, dtype=delta.dtype, device=delta.device)
     radius = broadcast_per_sample(radius, delta) if radius.ndim else radius
     if norm == "linf":
         return torch.minimum(torch.maximum(delta, -radius), radius)
-    return delta * (radius / _lengths(delta, norm)).clamp(max=1)
+    return delta * (radius / _divisor(delta, norm)).clamp(max=1)
 
 
 def steepest_direction(gradient: Tensor, norm: str) -> Tensor:
-    """The step of size 1 that goes up fastest: sign(g), or g / ‖g‖ (of each point); 0 where g is.
+    """Return the step of norm 1 along which a function with this gradient increases fastest.
+
+    It is sign(g) for ``linf``, g / ‖g‖ for ``l2`` and g_n / ‖g_n‖ at each point for ``point``; zero
+    where the gradient is zero.
 
     Shapes: (B, ...) → the same.
     """
-    return gradient.sign() if norm == "linf" else gradient / _lengths(gradient, norm)
+    return gradient.sign() if norm == "linf" else gradient / _divisor(gradient, norm)
 
 
-def uniform_in_ball(streams: SampleRNG, like: Tensor, eps: float, norm: str) -> Tensor:
-    """A point of each sample's ball, all equally likely, in the shape of ``like``, (B, ...)."""
+def uniform_in_ball(rng: SampleRNG, like: Tensor, eps: float, norm: str) -> Tensor:
+    """Sample one point uniformly from the ball of each sample.
+
+    Args:
+        rng: random generator with one stream per sample.
+        like: tensor with the shape and dtype of the result, (B, ...).
+        eps: radius of the balls.
+        norm: ``linf``, ``l2`` or ``point``.
+
+    Returns:
+        points around zero, (B, ...).
+    """
     shape = like.shape[1:]
     if norm == "linf":
-        return (2 * streams.uniform(*shape, dtype=like.dtype) - 1) * eps
-    direction = steepest_direction(streams.normal(*shape, dtype=like.dtype), norm)
+        return (2 * rng.uniform(*shape, dtype=like.dtype) - 1) * eps
+    direction = steepest_direction(rng.normal(*shape, dtype=like.dtype), norm)
     if norm == "l2":
-        radius = streams.uniform(dtype=like.dtype) ** (1 / shape.numel())
+        radius = rng.uniform(dtype=like.dtype) ** (1 / shape.numel())
         return direction * eps * broadcast_per_sample(radius, direction)
-    return (
-        direction
-        * eps
-        * streams.uniform(*shape[:-1], dtype=like.dtype)[..., None] ** (1 / shape[-1])
-    )
+    radius = rng.uniform(*shape[:-1], dtype=like.dtype)[..., None] ** (1 / shape[-1])
+    return direction * eps * radius
 
 
 def broadcast_per_sample(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) in a shape that broadcasts over samples, (B, 1, …)."""
+    """Reshape one value per sample, (B,), to broadcast with ``like``, (B, 1, …)."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-def _lengths(delta: Tensor, norm: str) -> Tensor:
-    """Lengths by which δ is divided, in a shape that broadcasts; never 0."""
+def _divisor(delta: Tensor, norm: str) -> Tensor:
+    """Return the norms of samples or points in a shape that broadcasts, at least ``MIN_NORM``."""
     if norm == "l2":
-        lengths = broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
+        norms = broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
     else:
-        lengths = delta.norm(dim=-1, keepdim=True)
-    return lengths.clamp(min=MIN_NORM)
+        norms = delta.norm(dim=-1, keepdim=True)
+    return norms.clamp(min=MIN_NORM)

@@ -1,4 +1,4 @@
-"""Penalties on weights, and what goes with them."""
+"""Norm penalties on weights, their proximal map, and norm constraints."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 
-def lp_norm(w: Tensor, p: float) -> Tensor:
-    """Σ |w|^p; for p < 1, where the slope at zero is infinite, Σ (w² + 10⁻¹²)^(p/2).
+def lp_penalty(w: Tensor, p: float) -> Tensor:
+    """Compute Σ |w|^p; for p < 1, where its slope at 0 is infinite, Σ (w² + 10⁻¹²)^(p/2).
 
     Args:
-        w: any shape.
+        w: weights of any shape.
         p: exponent, positive.
 
     Returns:
-        A scalar.
+        a scalar.
     """
     if p == 2:
         return w.square().sum()
@@ -23,19 +23,25 @@ def lp_norm(w: Tensor, p: float) -> Tensor:
     return w.abs().pow(p).sum()
 
 
-def soft_threshold(w: Tensor, amount: Tensor | float) -> Tensor:
-    """sign(w) · max(|w| − amount, 0): the proximal map of amount · ‖·‖₁."""
-    return w.sign() * (w.abs() - amount).clamp(min=0)
+def soft_threshold(w: Tensor, threshold: Tensor | float) -> Tensor:
+    """Compute sign(w) · max(|w| − threshold, 0), the proximal map of threshold · ‖·‖₁."""
+    return w.sign() * (w.abs() - threshold).clamp(min=0)
 
 
 @torch.no_grad()
 def clip_unit_norms_(weight: Tensor, limit: float) -> Tensor:
-    """Scales every unit's incoming weights to a Euclidean norm of at most ``limit``, in place.
+    """Scale each unit's incoming weights, in place, to a Euclidean norm of at most ``limit``.
 
-    A unit is a row of a matrix, or an output channel of a convolution's kernel.
+    Args:
+        weight: weights of a layer; a unit is a row of a matrix or an output channel of a
+            convolution kernel.
+        limit: maximum norm.
+
+    Returns:
+        ``weight``.
 
     Source: Srivastava et al., Dropout, JMLR 2014, section 5.1.
     """
     norms = weight.flatten(1).norm(dim=1)
     factors = (limit / norms.clamp(min=1e-12)).clamp(max=1)
-    return weight.mul_(factors.view(-1, *[1] * (weight.ndim - 1)))  # in any memory layout
+    return weight.mul_(factors.view(-1, *[1] * (weight.ndim - 1)))  # works in any memory format

@@ -1,7 +1,7 @@
-"""Between text and numbers: tokenizers that describe themselves as one string of JSON.
+"""Tokenizers: text to token ids and back, serialized as one JSON string.
 
-That string is an argument of the models that need it, and so part of their checkpoints: a
-checkpoint reads and writes text without the data that it was trained on.
+Models take that string as an argument, and it becomes part of their checkpoints. A checkpoint can
+therefore encode and decode text without its training data.
 """
 
 from __future__ import annotations
@@ -14,282 +14,316 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-PAD, UNKNOWN, BEGIN, END = "<pad>", "<unk>", "<bos>", "<eos>"
-SPECIALS = (PAD, UNKNOWN, BEGIN, END)  # numbers 0 to 3 where a tokenizer has them
+from zoo.errors import InputError, check_at_least, check_choice
+
+SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
+PAD_ID, UNKNOWN_ID, BEGIN_ID, END_ID = range(4)  # ids of the special tokens, if there are any
 KINDS = ("characters", "bytes", "words", "bpe")
 
+#: constructor argument → its key in the JSON string, which checkpoints contain
+JSON_KEYS = {"tokens": "symbols", "num_special_tokens": "specials", "keep_whitespace": "spaces"}
 
-class UnknownSymbolError(ValueError):
-    """Text holds what a tokenizer has no number for."""
+
+class UnknownTokenError(InputError):
+    """A text contains a token that is not in the tokenizer's vocabulary."""
 
 
 class Tokenizer(ABC):
-    """Text as numbers below ``vocab_size``, and back.
+    """Base class of tokenizers; ``len(tokenizer)`` is the size of the vocabulary.
 
     Args:
-        symbols: the text of each number, specials first.
-        specials: how many of them stand for no text: 0, or 4 (padding, unknown, begin, end).
-        lowercase: whether text is lower-cased before it is encoded.
+        tokens: text of each token, in the order of the ids, special tokens first.
+        num_special_tokens: number of special tokens: 0 (default), or 4 for padding, unknown, begin
+            and end.
+        lowercase: whether text is converted to lowercase before it is encoded, default False.
     """
 
     kind: ClassVar[str]
 
-    def __init__(self, symbols: Sequence[str], specials: int = 0, lowercase: bool = False) -> None:
-        self.symbols, self.specials, self.lowercase = list(symbols), specials, lowercase
+    def __init__(
+        self, tokens: Sequence[str], num_special_tokens: int = 0, lowercase: bool = False
+    ) -> None:
+        self.tokens, self.num_special_tokens = list(tokens), num_special_tokens
+        self.lowercase = lowercase
 
     def __len__(self) -> int:
-        return len(self.symbols)
+        return len(self.tokens)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {symbol: number for number, symbol in enumerate(self.symbols)}
+    def _token_ids(self) -> dict[str, int]:
+        return {token: token_id for token_id, token in enumerate(self.tokens)}
 
     @abstractmethod
-    def split(self, text: str) -> list[str]:
-        """The pieces of a text that have numbers, or should have."""
+    def tokenize(self, text: str) -> list[str]:
+        """Split a text into tokens, which may be missing from the vocabulary."""
 
     def encode(self, text: str) -> list[int]:
-        """Numbers of a text.
+        """Return the token ids of a text.
 
         Raises:
-            UnknownSymbolError: a piece without a number, where there is none for unknown ones.
+            UnknownTokenError: a token is not in the vocabulary, and the tokenizer has no special
+                token for unknown ones.
         """
-        pieces = self.split(text.lower() if self.lowercase else text)
-        if self.specials:
-            unknown = SPECIALS.index(UNKNOWN)
-            return [self._numbers.get(piece, unknown) for piece in pieces]
-        missing = [piece for piece in dict.fromkeys(pieces) if piece not in self._numbers]
+        tokens = self.tokenize(self._normalize(text))
+        if self.num_special_tokens:
+            return [self._token_ids.get(token, UNKNOWN_ID) for token in tokens]
+        missing = [token for token in dict.fromkeys(tokens) if token not in self._token_ids]
         if missing:
-            raise UnknownSymbolError(
-                f"{', '.join(map(repr, missing[:5]))}{' …' if len(missing) > 5 else ''} "
-                f"{'is' if len(missing) == 1 else 'are'} not among the {len(self)} symbols that "
-                "this tokenizer was made of"
+            names = ", ".join(map(repr, missing[:5])) + (" …" if len(missing) > 5 else "")
+            verb, pronoun = ("is", "it") if len(missing) == 1 else ("are", "them")
+            raise UnknownTokenError(
+                f"{names} {verb} not in the tokenizer's vocabulary of {len(self)} tokens: "
+                f"leave {pronoun} out"
             )
-        return [self._numbers[piece] for piece in pieces]
+        return [self._token_ids[token] for token in tokens]
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        """The text of numbers; specials have none, but unknown words are shown as such."""
-        return self.join([self.text_of(number) for number in numbers if self._has_text(number)])
+    def _normalize(self, text: str) -> str:
+        return text.lower() if self.lowercase else text
 
-    def _has_text(self, number: int) -> bool:
-        return number >= self.specials or SPECIALS[number] == UNKNOWN
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """Return the text of token ids; special tokens are left out, except the unknown token."""
+        visible = (i for i in token_ids if i >= self.num_special_tokens or i == UNKNOWN_ID)
+        return self.detokenize([self.token_text(i) for i in visible])
 
-    def text_of(self, number: int) -> str:
-        """What one number stands for."""
-        return self.symbols[number]
+    def token_text(self, token_id: int) -> str:
+        """Return the text of one token."""
+        return self.tokens[token_id]
 
-    def join(self, pieces: list[str]) -> str:
-        """Pieces as text."""
-        return "".join(pieces)
+    def detokenize(self, tokens: list[str]) -> str:
+        """Join tokens into a text, the inverse of :meth:`tokenize`."""
+        return "".join(tokens)
 
-    def characters(self) -> list[int]:
-        """Characters that each number stands for; none for specials."""
-        return [0 if i < self.specials else len(s) for i, s in enumerate(self.symbols)]
+    def characters_per_token(self) -> list[int]:
+        """Return the number of characters of each token, 0 for special tokens."""
+        return [
+            0 if i < self.num_special_tokens else len(token) for i, token in enumerate(self.tokens)
+        ]
 
-    def describe(self) -> str:
-        """JSON from which :func:`load_tokenizer` makes this tokenizer again."""
-        return json.dumps({"kind": self.kind, **self._settings()}, ensure_ascii=False)
+    def to_json(self) -> str:
+        """Return a JSON string from which :func:`load_tokenizer` restores the tokenizer."""
+        settings = {JSON_KEYS.get(name, name): value for name, value in self._settings().items()}
+        return json.dumps({"kind": self.kind, **settings}, ensure_ascii=False)
 
     def _settings(self) -> dict[str, Any]:
-        return {
-            "symbols": self.symbols, "specials": self.specials, "lowercase": self.lowercase
-        }  # fmt: skip
+        """Return the constructor arguments."""
+        return {"tokens": self.tokens, **self._common_settings()}
+
+    def _common_settings(self) -> dict[str, Any]:
+        return {"num_special_tokens": self.num_special_tokens, "lowercase": self.lowercase}
 
 
 class Characters(Tokenizer):
-    """Each character by itself."""
+    """Character-level tokenizer."""
 
     kind = "characters"
 
-    def split(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         return list(text)
 
     def encode(self, text: str) -> list[int]:
-        # all at once: a text of a million characters has at most some hundred different ones
+        # Only the distinct characters are looked up: a text of a million has a few hundred.
         import numpy as np
 
-        codes = np.frombuffer(
-            (text.lower() if self.lowercase else text).encode("utf-32-le"), dtype=np.uint32
-        )
-        kinds, places = np.unique(codes, return_inverse=True)
-        numbers = np.array(super().encode("".join(map(chr, kinds))), dtype=np.int64)
-        return numbers[places].tolist()
+        code_points = np.frombuffer(self._normalize(text).encode("utf-32-le"), dtype=np.uint32)
+        distinct, inverse = np.unique(code_points, return_inverse=True)
+        token_ids = np.array(super().encode("".join(map(chr, distinct))), dtype=np.int64)
+        return token_ids[inverse].tolist()
 
 
 class Words(Tokenizer):
-    """Words, and marks of punctuation by themselves.
+    """Word-level tokenizer; each punctuation mark is a token.
 
     Args:
-        spaces: whether white space is kept, each character of it a piece of its own, so that
-            decoding gives the very text; else pieces are joined by spaces. Default no.
+        tokens: see :class:`Tokenizer`.
+        keep_whitespace: whether each whitespace character is a token, so that decoding restores the
+            text exactly; otherwise (default) decoding joins the tokens with spaces.
+        **tokenizer: see :class:`Tokenizer`.
     """
 
     kind = "words"
 
-    def __init__(self, symbols: Sequence[str], spaces: bool = False, **tokenizer: Any) -> None:
-        super().__init__(symbols, **tokenizer)
-        self.spaces = spaces
+    def __init__(
+        self, tokens: Sequence[str], keep_whitespace: bool = False, **tokenizer: Any
+    ) -> None:
+        super().__init__(tokens, **tokenizer)
+        self.keep_whitespace = keep_whitespace
 
-    def split(self, text: str) -> list[str]:
-        return re.findall(r"\w+|\W" if self.spaces else r"\w+|[^\w\s]", text)
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+|\W" if self.keep_whitespace else r"\w+|[^\w\s]", text)
 
-    def join(self, pieces: list[str]) -> str:
-        return "".join(pieces) if self.spaces else " ".join(pieces)
+    def detokenize(self, tokens: list[str]) -> str:
+        return ("" if self.keep_whitespace else " ").join(tokens)
 
     def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"spaces": self.spaces}
+        return super()._settings() | {"keep_whitespace": self.keep_whitespace}
 
 
 class Bytes(Tokenizer):
-    """The bytes of the text in UTF-8: nothing is unknown."""
+    """Byte-level tokenizer of UTF-8; it can encode any text."""
 
     kind = "bytes"
 
-    def __init__(self, specials: int = 0, lowercase: bool = False) -> None:
-        super().__init__([*SPECIALS[:specials], *map(chr, range(256))], specials, lowercase)
+    def __init__(self, num_special_tokens: int = 0, lowercase: bool = False) -> None:
+        tokens = [*SPECIAL_TOKENS[:num_special_tokens], *map(chr, range(256))]
+        super().__init__(tokens, num_special_tokens, lowercase)
 
-    def split(self, text: str) -> list[str]:
+    def tokenize(self, text: str) -> list[str]:
         return [chr(byte) for byte in text.encode("utf-8")]
 
-    def join(self, pieces: list[str]) -> str:
-        return bytes(map(ord, pieces)).decode("utf-8", errors="replace")
+    def detokenize(self, tokens: list[str]) -> str:
+        return bytes(map(ord, tokens)).decode("utf-8", errors="replace")
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        return self.join([self.symbols[n] for n in numbers if n >= self.specials])
+    def decode(self, token_ids: Iterable[int]) -> str:
+        return self.detokenize([self.tokens[i] for i in token_ids if i >= self.num_special_tokens])
 
-    def characters(self) -> list[int]:
-        # a character is its first byte; those that go on with it are 10xxxxxx
-        return [0] * self.specials + [int(byte & 0xC0 != 0x80) for byte in range(256)]
+    def characters_per_token(self) -> list[int]:
+        return [0] * self.num_special_tokens + [int(_starts_character(b)) for b in range(256)]
 
     def _settings(self) -> dict[str, Any]:
-        return {"specials": self.specials, "lowercase": self.lowercase}
+        return self._common_settings()
 
 
 class BPE(Tokenizer):
-    """Pairs of bytes that are often neighbours become one, again and again.
+    """Byte-pair encoding: frequent pairs of neighboring tokens are merged, starting from bytes.
 
     Args:
-        model: JSON of the ``tokenizers`` library.
+        model: JSON string of the ``tokenizers`` library.
+        num_special_tokens: see :class:`Tokenizer`.
+        lowercase: see :class:`Tokenizer`.
 
     Raises:
-        ImportError: that library is not installed.
+        InputError: the package tokenizers is not installed.
 
     Source: Sennrich et al., Neural machine translation of rare words with subword units, 2016.
     """
 
     kind = "bpe"
 
-    def __init__(self, model: str, specials: int = 0, lowercase: bool = False) -> None:
+    def __init__(self, model: str, num_special_tokens: int = 0, lowercase: bool = False) -> None:
         self.model = model
-        self.library = _tokenizers().Tokenizer.from_str(model)
-        count = self.library.get_vocab_size()
-        symbols = [self.library.id_to_token(number) for number in range(count)]
-        super().__init__(symbols, specials, lowercase)
+        self._tokenizer = _tokenizers().Tokenizer.from_str(model)
+        vocab_size = self._tokenizer.get_vocab_size()
+        tokens = [self._tokenizer.id_to_token(token_id) for token_id in range(vocab_size)]
+        super().__init__(tokens, num_special_tokens, lowercase)
 
-    def split(self, text: str) -> list[str]:
-        return self.library.encode(text, add_special_tokens=False).tokens
+    def tokenize(self, text: str) -> list[str]:
+        return self._tokenizer.encode(text, add_special_tokens=False).tokens
 
     def encode(self, text: str) -> list[int]:
-        text = text.lower() if self.lowercase else text
-        return self.library.encode(text, add_special_tokens=False).ids
+        return self._tokenizer.encode(self._normalize(text), add_special_tokens=False).ids
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        return self.library.decode([n for n in numbers if n >= self.specials])
+    def decode(self, token_ids: Iterable[int]) -> str:
+        return self._tokenizer.decode([i for i in token_ids if i >= self.num_special_tokens])
 
-    def text_of(self, number: int) -> str:
-        return self.symbols[number] if number < self.specials else self.library.decode([number])
+    def token_text(self, token_id: int) -> str:
+        if token_id < self.num_special_tokens:
+            return self.tokens[token_id]
+        return self._tokenizer.decode([token_id])
 
-    def characters(self) -> list[int]:
-        """First bytes of characters in each piece."""
-        alphabet = {symbol: byte for byte, symbol in _byte_symbols().items()}
+    def characters_per_token(self) -> list[int]:
+        byte_of = {character: byte for byte, character in _byte_characters().items()}
         return [
-            0 if number < self.specials
-            else sum(alphabet[symbol] & 0xC0 != 0x80 for symbol in piece)
-            for number, piece in enumerate(self.symbols)
+            0 if i < self.num_special_tokens
+            else sum(_starts_character(byte_of[character]) for character in token)
+            for i, token in enumerate(self.tokens)
         ]  # fmt: skip
 
     def _settings(self) -> dict[str, Any]:
-        return {"model": self.model, "specials": self.specials, "lowercase": self.lowercase}
+        return {"model": self.model, **self._common_settings()}
 
 
-CLASSES: dict[str, type[Tokenizer]] = {
+TOKENIZERS: dict[str, type[Tokenizer]] = {
     cls.kind: cls for cls in (Characters, Bytes, Words, BPE)
 }  # fmt: skip
 
 
-def load_tokenizer(description: str) -> Tokenizer:
-    """The tokenizer that ``Tokenizer.describe`` wrote down."""
-    settings = json.loads(description)
-    return CLASSES[settings.pop("kind")](**settings)
+def load_tokenizer(text: str) -> Tokenizer:
+    """Restore a tokenizer from the JSON string of ``Tokenizer.to_json``."""
+    arguments = {key: argument for argument, key in JSON_KEYS.items()}
+    settings = json.loads(text)
+    cls = TOKENIZERS[settings.pop("kind")]
+    return cls(**{arguments.get(key, key): value for key, value in settings.items()})
 
 
 def make_tokenizer(
     kind: str,
     texts: Sequence[str],
     vocab_size: int = 8192,
-    specials: bool = False,
+    special_tokens: bool = False,
     lowercase: bool = False,
-    spaces: bool = False,
+    keep_whitespace: bool = False,
     min_count: int = 1,
 ) -> Tokenizer:
-    """A tokenizer for texts like these.
+    """Build a tokenizer with a vocabulary from the given texts.
 
     Args:
         kind: ``characters``, ``bytes``, ``words`` or ``bpe``.
-        texts: from which the symbols are taken.
-        vocab_size: of ``words`` and ``bpe``, at most: the most frequent are taken; default 8192.
-        specials: whether padding, unknown, begin and end have numbers. Words always have them, as
-            no list of words is complete.
-        lowercase: whether case is dropped.
-        spaces: of ``words``, see :class:`Words`.
-        min_count: of ``words`` and ``bpe``: how often a piece must occur, default 1.
+        texts: texts from which the vocabulary is learned.
+        vocab_size: maximum size of the vocabulary of ``words`` and ``bpe``, which consists of the
+            most frequent tokens; default 8192.
+        special_tokens: whether there are special tokens for padding, unknown, begin and end,
+            default False. ``words`` always has them, because its vocabulary is never complete.
+        lowercase: whether text is converted to lowercase, default False.
+        keep_whitespace: whether ``words`` has tokens for whitespace, default False; see
+            :class:`Words`.
+        min_count: minimum number of occurrences of a token of ``words`` or a merged pair of
+            ``bpe``, default 1.
 
     Raises:
-        ValueError: unknown kind; a vocabulary smaller than its alphabet.
+        InputError: ``kind`` is unknown, or ``vocab_size`` is smaller than the number of tokens that
+            ``words`` or ``bpe`` needs.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown tokenizer {kind!r}; choose from {', '.join(KINDS)}")
-    reserved = SPECIALS if specials or kind == "words" else ()
-    common: dict[str, Any] = {"specials": len(reserved), "lowercase": lowercase}
+    check_choice("tokenizer", kind, KINDS)
+    specials = SPECIAL_TOKENS if special_tokens or kind == "words" else ()
+    common: dict[str, Any] = {"num_special_tokens": len(specials), "lowercase": lowercase}
     texts = [text.lower() for text in texts] if lowercase else texts
     if kind == "bytes":
         return Bytes(**common)
     if kind == "characters":
-        return Characters([*reserved, *sorted(set().union(*texts))], **common)
+        return Characters([*specials, *sorted(set().union(*texts))], **common)
     if kind == "words":
-        counts = Counter(piece for text in texts for piece in Words([], spaces).split(text))
+        check_at_least(len(specials), vocab_size=vocab_size)
+        splitter = Words([], keep_whitespace)
+        counts = Counter(word for text in texts for word in splitter.tokenize(text))
         frequent = [word for word, count in counts.most_common() if count >= min_count]
-        return Words([*reserved, *frequent[: vocab_size - len(reserved)]], spaces, **common)
-    return BPE(_train_bpe(texts, vocab_size, reserved, min_count), **common)
+        vocabulary = [*specials, *frequent[: vocab_size - len(specials)]]
+        return Words(vocabulary, keep_whitespace, **common)
+    return BPE(_train_bpe(texts, vocab_size, specials, min_count), **common)
 
 
 def _train_bpe(
-    texts: Sequence[str], vocab_size: int, reserved: Sequence[str], min_count: int
+    texts: Sequence[str], vocab_size: int, specials: Sequence[str], min_count: int
 ) -> str:
+    """Learn the merges from texts, and return the JSON string of the ``tokenizers`` library."""
+    check_at_least(256 + len(specials), vocab_size=vocab_size)  # each byte is a token
     library = _tokenizers()
-    smallest = 256 + len(reserved)
-    if vocab_size < smallest:
-        raise ValueError(f"vocab_size of bpe must be at least {smallest}, got {vocab_size}")
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     trainer = library.trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=min_count,
-        special_tokens=list(reserved),
-        initial_alphabet=sorted(_byte_symbols().values()),
+        special_tokens=list(specials),
+        initial_alphabet=sorted(_byte_characters().values()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer.to_str()
 
 
-def _byte_symbols() -> dict[int, str]:
-    """The printable character by which byte-level BPE writes each byte: its own, else one from
-    256 on."""
-    own = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in own]
-    return {b: chr(b) for b in own} | {b: chr(256 + i) for i, b in enumerate(others)}
+def _starts_character(byte: int) -> bool:
+    """Return whether a byte of UTF-8 starts a character: continuation bytes are 10xxxxxx."""
+    return byte & 0xC0 != 0x80
+
+
+def _byte_characters() -> dict[int, str]:
+    """Return the printable character that byte-level BPE writes for each byte.
+
+    It is the byte's own character if that is printable, otherwise one from code point 256 on.
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(others)}
 
 
 def _tokenizers() -> Any:
@@ -299,8 +333,9 @@ def _tokenizers() -> Any:
         import tokenizers.models
         import tokenizers.pre_tokenizers
         import tokenizers.trainers
-    except ImportError:
-        raise ImportError(
-            "byte-pair encoding needs the tokenizers library: pip install tokenizers"
+    except ModuleNotFoundError:
+        raise InputError(
+            "byte-pair encoding needs the package tokenizers: "
+            'pip install "lightning-model-zoo[text]"'
         ) from None
     return tokenizers

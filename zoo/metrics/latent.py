@@ -1,4 +1,4 @@
-"""How good a latent model's density and codes are."""
+"""Metrics of a latent model's likelihood and of its codes."""
 
 from __future__ import annotations
 
@@ -7,79 +7,85 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.errors import check_at_least
 from zoo.functional.distances import knn_classify
 
-ROWS = 4_000  # decoded at once: bounds the memory of an importance-weighted bound
+CHUNK_SIZE = 4_000  # codes decoded at once, which bounds the memory
 
 
 @torch.no_grad()
 def importance_weighted_bound(
-    model: Any, x: Tensor, label: Tensor | None = None, num_samples: int = 500, rows: int = ROWS
+    model: Any,
+    x: Tensor,
+    label: Tensor | None = None,
+    num_samples: int = 500,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Tensor:
-    """log (1/K) Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), of each image, in nats, (N,).
+    """Estimate log (1/K) Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), of each image in nats, (N,).
 
-    At K = 1 it is an estimate of the ELBO; it rises with K towards log p(x). Noise comes from the
-    model's generator: ``with model.seeded(0):`` makes it repeatable.
+    For K = 1 it is an estimate of the ELBO; with K it increases towards log p(x). The noise is
+    sampled from the model's generator: ``with model.seeded(0):`` makes it reproducible.
 
     Args:
-        model: has ``log_weights(x, label, draws)``, such as a VAE.
-        x: pixels, binarised where the model has them so, (N, *input_shape).
-        label: classes, of a conditional model, (N,).
-        draws: K, default 500.
-        rows: codes decoded at once; memory does not depend on K or N.
+        model: model with a method ``log_weights(x, label, num_samples)``, such as a VAE.
+        x: pixels, binarized if the model binarizes its inputs, (N, *input_shape).
+        label: class indices for a conditional model, (N,); default None.
+        num_samples: number of latent samples per image, K, default 500.
+        chunk_size: number of codes decoded at once, default 4,000; memory does not depend on K or
+            N.
 
     Raises:
-        ValueError: fewer than one draw.
+        InputError: ``num_samples`` is below 1.
 
     Source: Burda, Grosse and Salakhutdinov, Importance weighted autoencoders, 2016, section 5.
     """
-    if num_samples < 1:
-        raise ValueError(f"draws must be at least 1, got {num_samples}")
-    # about a hundred images at a time, as many draws of each as fit
-    at_once = max(1, min(num_samples, rows // max(1, min(len(x), 100))))
-    images = max(1, rows // at_once)
+    check_at_least(1, num_samples=num_samples)
+    # about a hundred images per chunk, with as many samples of each as fit
+    samples_per_chunk = max(1, min(num_samples, chunk_size // max(1, min(len(x), 100))))
+    images_per_chunk = max(1, chunk_size // samples_per_chunk)
     parts = []
-    for start in range(0, len(x), images):
-        part = x[start : start + images]
-        labels = None if label is None else label[start : start + images]
+    for start in range(0, len(x), images_per_chunk):
+        images = x[start : start + images_per_chunk]
+        labels = None if label is None else label[start : start + images_per_chunk]
         total: Tensor | None = None
-        for first in range(0, num_samples, at_once):
-            log_w = model.log_weights(part, labels, min(at_once, num_samples - first)).logsumexp(0)
+        for first in range(0, num_samples, samples_per_chunk):
+            samples = min(samples_per_chunk, num_samples - first)
+            log_w = model.log_weights(images, labels, samples).logsumexp(0)
             total = log_w if total is None else torch.logaddexp(total, log_w)
         parts.append(total)
     return torch.cat(parts) - torch.tensor(float(num_samples)).log()  # type: ignore[arg-type]
 
 
 def active_units(codes: Tensor, threshold: float = 0.01) -> int:
-    """Latent dimensions whose mean E_q[z_d] varies over the data by more than ``threshold``.
+    """Count the latent dimensions whose posterior mean E_q[z_d] varies over the data.
 
     Args:
         codes: posterior means of many inputs, (N, D).
-        threshold: of the variance, default 0.01.
+        threshold: variance above which a dimension is active, default 0.01.
 
-    Source: Burda et al., 2016, section 5.1.
+    Source: Burda et al., Importance weighted autoencoders, 2016, section 5.1.
     """
     return int((codes.double().var(0) > threshold).sum())
 
 
-def neighbor_accuracy(
-    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: int = 5
-) -> float:
-    """Share of test codes whose class the k nearest training codes name.
+def knn_accuracy(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: int = 5) -> float:
+    """Compute the test accuracy of a k-nearest-neighbor classifier on codes.
 
     Args:
-        train, test: codes (N, D) and classes (N,).
-        k: default 5.
+        train: training codes (N, D) and their class indices (N,).
+        test: test codes (M, D) and their class indices (M,).
+        k: number of nearest neighbors, default 5.
     """
-    found = knn_classify(*train, test[0], k)
-    return float((found == test[1]).double().mean())
+    predictions = knn_classify(*train, test[0], k)
+    return float((predictions == test[1]).double().mean())
 
 
-def probe_accuracy(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
-    """Test accuracy of a logistic regression on standardised codes.
+def linear_probe_accuracy(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
+    """Compute the test accuracy of a logistic regression on standardized codes.
 
     Args:
-        train, test: codes (N, D) and classes (N,).
+        train: training codes (N, D) and their class indices (N,).
+        test: test codes (M, D) and their class indices (M,).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -1,4 +1,4 @@
-"""How generated samples lie to those of the data, batch by batch."""
+"""Metrics that compare generated samples with the data, updated batch by batch."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
+from zoo.errors import check_choice
 from zoo.functional.distances import precision_recall_density_coverage
 
-RADIUS = 3.0  # of a mode, in its standard deviations
+RADIUS = 3.0  # distance in standard deviations up to which a sample belongs to a mode
 
 
-class ModeMeasure(Metric):
-    """Samples of a mixture of Gaussians whose modes are known.
+class MixtureModeMetric(Metric):
+    """Recovery of the known modes of a Gaussian mixture by generated samples.
 
-    A sample is of high quality within three standard deviations of a mode; a mode is found when it
-    has such a sample. ``found``: number of modes; ``high_quality``: share of samples.
+    A sample within three standard deviations of a mode is of high quality; a mode with at least one
+    such sample is found.
 
     Args:
-        kind: ``found`` or ``high_quality``.
-        modes: their centres, (K, D).
-        std: standard deviation of each.
+        name: ``modes_found``, the number of modes found, or ``high_quality``, the fraction of
+            samples of high quality.
+        modes: centers of the modes, (K, D).
+        std: standard deviation of each mode.
 
-    Shapes: ``update`` takes samples (B, D), and ignores the data beside them.
+    Shapes: ``update`` takes samples (B, D), and ignores data in the second argument.
+
+    Raises:
+        InputError: ``name`` is unknown.
 
     Source: Srivastava et al., VEEGAN, 2017, section 5.1.
     """
@@ -33,55 +39,63 @@ class ModeMeasure(Metric):
     counts: Tensor
     total: Tensor
 
-    def __init__(self, kind: str, modes: Sequence[Sequence[float]], std: float) -> None:
+    def __init__(self, name: str, modes: Sequence[Sequence[float]], std: float) -> None:
         super().__init__()
-        self.kind, self.std = kind, std
+        check_choice("metric", name, ("modes_found", "high_quality"))
+        self.name, self.std = name, std
         self.register_buffer("modes", torch.tensor([list(mode) for mode in modes]))
         self.add_state("counts", torch.zeros(len(modes), dtype=torch.long), dist_reduce_fx="sum")
         self.add_state("total", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, samples: Tensor, data: Tensor | None = None) -> None:
         distance, nearest = torch.cdist(samples, self.modes.to(samples)).min(1)
-        good = nearest[distance <= RADIUS * self.std]
-        self.counts += good.bincount(minlength=len(self.counts))
+        near_mode = nearest[distance <= RADIUS * self.std]
+        self.counts += near_mode.bincount(minlength=len(self.counts))
         self.total += len(samples)
 
     def compute(self) -> Tensor:
-        if self.kind == "found":
+        if self.name == "modes_found":
             return (self.counts > 0).sum()
         return self.counts.sum() / self.total
 
 
-class CoverageMeasure(Metric):
-    """Density or coverage of samples by balls around data, on the numbers as they are.
+class PrecisionRecallDensityCoverage(Metric):
+    """Precision, recall, density or coverage of generated samples, computed on raw values.
+
+    See :func:`zoo.functional.distances.precision_recall_density_coverage`.
 
     Args:
-        kind: a key of :func:`zoo.functional.distances.precision_recall_density_coverage`.
-        neighbours: k, default 5.
-        limit: samples of each kind and process that are kept, the first ones; default 1,000.
+        name: ``precision``, ``recall``, ``density`` or ``coverage``.
+        k: number of nearest neighbors, default 5.
+        max_samples: number of samples, and of data, that each process keeps, the first ones;
+            default 1,000.
 
     Shapes: ``update`` takes samples and data, (B, ...) each.
+
+    Raises:
+        InputError: ``name`` is unknown.
     """
 
     samples: list[Tensor]
     data: list[Tensor]
 
-    def __init__(self, kind: str, neighbors: int = 5, limit: int = 1_000) -> None:
+    def __init__(self, name: str, k: int = 5, max_samples: int = 1_000) -> None:
         super().__init__()
-        self.kind, self.neighbors, self.limit = kind, neighbors, limit
+        check_choice("metric", name, ("precision", "recall", "density", "coverage"))
+        self.name, self.k, self.max_samples = name, k, max_samples
         self.add_state("samples", [], dist_reduce_fx="cat")
         self.add_state("data", [], dist_reduce_fx="cat")
 
     def update(self, samples: Tensor, data: Tensor) -> None:
-        missing = self.limit - sum(map(len, self.samples))
+        missing = self.max_samples - sum(map(len, self.samples))
         if missing > 0:
             self.samples.append(samples[:missing].detach().flatten(1).float())
             self.data.append(data[:missing].flatten(1).float())
 
     def compute(self) -> Tensor:
-        both = [kept if isinstance(kept, Tensor) else torch.cat(kept)
-                for kept in (self.data, self.samples)]  # fmt: skip
-        k = min(self.neighbors, len(both[0]) - 1)
-        if k < 1:  # one sample has no neighbour
+        """Return the metric; nan for a single sample, which has no neighbor."""
+        data, samples = dim_zero_cat(self.data), dim_zero_cat(self.samples)
+        k = min(self.k, len(data) - 1)
+        if k < 1:
             return torch.tensor(float("nan"))
-        return precision_recall_density_coverage(both[0], both[1], k)[self.kind]
+        return precision_recall_density_coverage(data, samples, k)[self.name]

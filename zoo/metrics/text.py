@@ -1,4 +1,4 @@
-"""Figures of language models, over all tokens and not over batches."""
+"""Metrics of language models: means over all tokens, not over batches."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torchmetrics import Metric
 
 
 class TokenMean(Metric):
-    """Σ nll and the number of tokens it was taken over; base of the metrics below.
+    """Mean negative log-likelihood per token in nats; base class of the metrics below.
 
     Args of ``update``:
-        nll: −log p of each target in nats, 0 where it does not count, (B, T).
-        targets: tokens, negative where they do not count, (B, T).
+        nll: −log p of each target in nats, 0 for ignored targets, (B, T).
+        targets: token ids, negative for ignored targets, (B, T).
     """
 
     full_state_update = False
@@ -31,34 +31,35 @@ class TokenMean(Metric):
         self.nats += nll.sum()
         self.count += self.units(targets[targets >= 0]).sum()
 
-    def units(self, tokens: Tensor) -> Tensor:
-        """What each of these tokens counts for."""
-        return torch.ones_like(tokens)
+    def units(self, token_ids: Tensor) -> Tensor:
+        """Return the number of units that each token counts for: 1, or its characters."""
+        return torch.ones_like(token_ids)
 
     def compute(self) -> Tensor:
         return self.nats / self.count
 
 
 class Perplexity(TokenMean):
-    """exp(mean −log p) over all tokens."""
+    """exp of the mean −log p over all tokens."""
 
     def compute(self) -> Tensor:
         return super().compute().exp()
 
 
 class BitsPerCharacter(TokenMean):
-    """Σ −log₂ p over all tokens, divided by the characters that they stand for.
+    """Σ −log₂ p over all tokens, divided by the number of their characters.
 
     Args:
-        characters: of each token.
+        characters_per_token: number of characters of each token of the vocabulary, (V,).
     """
 
-    def __init__(self, characters: Sequence[int]) -> None:
+    def __init__(self, characters_per_token: Sequence[int]) -> None:
         super().__init__()
-        self.register_buffer("characters", torch.tensor(characters), persistent=False)
+        counts = torch.tensor(characters_per_token)
+        self.register_buffer("characters_per_token", counts, persistent=False)
 
-    def units(self, tokens: Tensor) -> Tensor:
-        return self.get_buffer("characters")[tokens]
+    def units(self, token_ids: Tensor) -> Tensor:
+        return self.get_buffer("characters_per_token")[token_ids]
 
     def compute(self) -> Tensor:
         return super().compute() / math.log(2)

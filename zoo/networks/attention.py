@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_at_least
-from zoo.functional.attention import attention, attention_weights, rotate, self_attention
+from zoo.functional.attention import (
+    apply_rotary_embedding,
+    attention,
+    attention_weights,
+    self_attention,
+)
 
 
 class SimpleSelfAttention(nn.Module):
@@ -43,7 +48,7 @@ class AttentionContext:
         bias: bias added to the attention scores, (heads, T, S).
         causal: whether a token sees only itself and earlier tokens. If ``mask`` is given, it
             includes this restriction.
-        rotation: result of :func:`zoo.functional.attention.rotation` for the tokens' positions.
+        rotation: result of :func:`zoo.functional.attention.rotary_embedding` for the tokens' positions.
         token_mask: True at tokens and False at padding, (B, T); padding comes last in every row.
         memory: encoder output that cross-attention reads, (B, S, dim).
         memory_mask: attention mask of the memory, broadcastable to (B, heads, T, S).
@@ -150,7 +155,10 @@ class MultiHeadAttention(nn.Module):
         """Let tokens attend to each other and, with a cache, to the tokens of earlier passes."""
         q, k, v = self._queries(x), *self._keys_and_values(x)
         if context.rotation is not None:
-            q, k = rotate(q, context.rotation), rotate(k, context.rotation)
+            q, k = (
+                apply_rotary_embedding(q, context.rotation),
+                apply_rotary_embedding(k, context.rotation),
+            )
         if cache is not None:
             k, v = cache.extend(k, v)
         causal = context.causal and context.mask is None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InputError, check_choice
 from zoo.functional.meshes import mesh_edges
-from zoo.functional.templates import CoarseLevel, coarsen, spirals
+from zoo.functional.templates import CoarseLevel, coarsen_mesh, spiral_indices
 from zoo.networks.mlp import make_activation
 
 CONV_TYPES = ("spiral", "cheb")
@@ -21,7 +21,7 @@ class SpiralConv(nn.Module):
 
     Args:
         spiral: vertex indices along the spiral around each vertex, (V, S); see
-            :func:`zoo.functional.templates.spirals`.
+            :func:`zoo.functional.templates.spiral_indices`.
         in_dim: number of input features of a vertex.
         out_dim: number of output features of a vertex.
 
@@ -147,11 +147,13 @@ class MeshHierarchy:
                     f"{len(self.meshes[0][0])} vertices: choose a smaller pooling_factor or fewer "
                     "widths in hidden_dims"
                 )
-            level = coarsen(vertices, faces, count)
+            level = coarsen_mesh(vertices, faces, count)
             self.coarse_levels.append(level)
             self.meshes.append((vertices[level.kept], level.faces))
         self.spirals = (
-            [spirals(*mesh, kernel_size) for mesh in self.meshes] if conv_type == "spiral" else []
+            [spiral_indices(*mesh, kernel_size) for mesh in self.meshes]
+            if conv_type == "spiral"
+            else []
         )
 
     def make_conv(self, level: int, in_dim: int, out_dim: int) -> nn.Module:

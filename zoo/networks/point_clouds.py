@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from zoo.functional.points import (
     ball_query,
     farthest_point_sampling,
-    gather_points,
+    gather_rows,
     interpolate_features,
     nearest_neighbors,
-    pair_features,
+    rotation_invariant_features,
 )
 
 
@@ -143,11 +143,11 @@ class SetAbstraction(nn.Module):
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         count = max(1, round(self.fraction * points.shape[1]))
-        centers = gather_points(points, farthest_point_sampling(points, count))
+        centers = gather_rows(points, farthest_point_sampling(points, count))
         neighbors = ball_query(centers, points, self.radius, self.k)
-        h = (gather_points(points, neighbors) - centers[:, :, None]) / self.radius
+        h = (gather_rows(points, neighbors) - centers[:, :, None]) / self.radius
         if features is not None:
-            h = torch.cat([h, gather_points(features, neighbors)], -1)
+            h = torch.cat([h, gather_rows(features, neighbors)], -1)
         return centers, self.mlp(h).amax(2)
 
 
@@ -270,7 +270,7 @@ class InvariantDGCNN(DGCNN):
     """DGCNN on distances, invariant to rotations and reflections.
 
     The k neighbors are the nearest in space, in every layer. Every edge has the six distances of
-    :func:`~zoo.functional.points.pair_features` as additional features.
+    :func:`~zoo.functional.points.rotation_invariant_features` as additional features.
 
     Args:
         width: see :class:`DGCNN`.
@@ -283,7 +283,7 @@ class InvariantDGCNN(DGCNN):
 
     def make_edge_function(self, points: Tensor) -> Callable[[Tensor | None], Tensor]:
         neighbors, _ = nearest_neighbors(points, points, min(self.k, points.shape[1]))
-        distances = pair_features(points, neighbors)
+        distances = rotation_invariant_features(points, neighbors)
 
         def edges_of(h: Tensor | None) -> Tensor:
             if h is None:
@@ -304,7 +304,7 @@ def edge_features(h: Tensor, neighbors: Tensor) -> Tensor:
         (B, N, k, 2 C).
     """
     centers = h[:, :, None].expand(-1, -1, neighbors.shape[2], -1)
-    return torch.cat([centers, gather_points(h, neighbors) - centers], -1)
+    return torch.cat([centers, gather_rows(h, neighbors) - centers], -1)
 
 
 def append_cloud_features(points: Tensor, cloud: Tensor) -> Tensor:

@@ -6,7 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_choice
-from zoo.functional.attention import alibi_slopes, distance_buckets, rotation, sinusoids
+from zoo.functional.attention import (
+    alibi_slopes,
+    relative_position_buckets,
+    rotary_embedding,
+    sinusoidal_encoding,
+)
 
 
 class PositionEncoding(nn.Module):
@@ -62,9 +67,9 @@ class LearnedPositions(PositionEncoding):
 
 
 class SinusoidalPositions(PositionEncoding):
-    """x + α · sinusoids(position) with learned α; see :func:`zoo.functional.attention.sinusoids`.
+    """x + α · sinusoidal_encoding(position) with learned α; see :func:`zoo.functional.attention.sinusoidal_encoding`.
 
-    The initial α scales the sinusoids to the size of token embeddings with standard deviation 0.02,
+    The initial α scales the sinusoidal_encoding to the size of token embeddings with standard deviation 0.02,
     which α = 1 would drown out (Li et al., Neural speech synthesis with transformer network, 2019,
     section 3.2).
     """
@@ -74,7 +79,7 @@ class SinusoidalPositions(PositionEncoding):
         self.scale = nn.Parameter(torch.tensor(0.02 * 2**0.5))
 
     def embed(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x + self.scale * sinusoids(positions.to(x.dtype), x.shape[-1]).to(x)
+        return x + self.scale * sinusoidal_encoding(positions.to(x.dtype), x.shape[-1]).to(x)
 
 
 class RelativeBias(PositionEncoding):
@@ -93,7 +98,7 @@ class RelativeBias(PositionEncoding):
 
     def bias(self, queries: Tensor, keys: Tensor) -> Tensor:
         distance = keys[None, :] - queries[:, None]
-        buckets = distance_buckets(distance, self.buckets, causal=self.causal)
+        buckets = relative_position_buckets(distance, self.buckets, causal=self.causal)
         return self.embedding(buckets).permute(2, 0, 1)
 
 
@@ -114,7 +119,7 @@ class ALiBi(PositionEncoding):
 class RotaryPositions(PositionEncoding):
     """RoPE: queries and keys are rotated by angles proportional to their positions.
 
-    See :func:`zoo.functional.attention.rotate`.
+    See :func:`zoo.functional.attention.apply_rotary_embedding`.
 
     Raises:
         InputError: heads of odd width.
@@ -130,7 +135,7 @@ class RotaryPositions(PositionEncoding):
             )
 
     def rotation(self, positions: Tensor) -> Tensor:
-        return rotation(positions, self.head_dim)
+        return rotary_embedding(positions, self.head_dim)
 
 
 POSITION_ENCODINGS: dict[str, type[PositionEncoding]] = {

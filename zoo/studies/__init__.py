@@ -1,9 +1,15 @@
-"""The course's experiments: one module each, one command each (``python -m zoo study NAME``).
+"""Experiments of the course, one module and one command each (``zoo study NAME``).
 
-A study has ``run(**settings) -> Result``, a dataclass of numbers, which raises ``InputError`` for
-settings that it cannot run with; ``table(result)``, measured figures beside those of a theory where
-there are any; ``plot(result)``, one figure; and where something moves ``animate(result, path)``.
-From Python: ``zoo.studies.double_descent.run(samples=400)``.
+The docstring of a study's module explains the question, the theory and what to look for. Every
+module offers the same functions:
+
+* ``run(**settings) -> Result`` computes the results as a dataclass; settings that cannot work raise
+  :class:`~zoo.errors.InputError`;
+* ``table(result)`` lists measured values, next to those predicted by theory where there is one;
+* ``plot(result)`` draws one figure;
+* ``animate(result, path)`` writes an animation, in studies of a process over time.
+
+From Python: ``zoo.studies.double_descent.run(num_samples=400)``.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-#: in the order of the course
+#: names of the studies, in the order of the course
 NAMES = (
     "look-at-the-data",
     "dimensionality",
@@ -37,16 +43,16 @@ NAMES = (
 )
 
 
-def module_of(name: str) -> str:
-    """``double-descent`` → ``double_descent``."""
-    return name.replace("-", "_")
+def module_name(study: str) -> str:
+    """Return the name of a study's module: ``double-descent`` → ``double_descent``."""
+    return study.replace("-", "_")
 
 
 def __getattr__(name: str) -> Any:
-    if name.replace("_", "-") not in NAMES:
+    if name not in map(module_name, NAMES):
         raise AttributeError(f"module 'zoo.studies' has no attribute {name!r}")
     return importlib.import_module(f"zoo.studies.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *map(module_of, NAMES)])
+    return sorted([*globals(), *map(module_name, NAMES)])

@@ -1,11 +1,11 @@
-"""What all studies share: tables, progress, the quiet training of a model of the zoo."""
+"""Helpers that all studies share: tables, progress bars, checks of settings, silent training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,41 +21,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 M = TypeVar("M", bound="Task")
 Cell = str | float | None
-COMPARED = ("", "measured", "theory", "")
+Row = tuple[Cell, ...]
+MEASURED_AND_THEORY = ("", "measured", "theory", "")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of a study as they are printed.
+    """Results of a study, formatted as text by ``str``.
 
     Args:
-        rows: cells; numbers are shown with four digits, None as nothing.
-        header: of the columns, default what, measured, theory and a remark.
+        rows: cells of each row; missing cells at the end of a row are left empty. Numbers are shown
+            with four significant digits, integers in full, None as an empty cell.
+        header: titles of the columns, default a label, the measured value, the value that theory
+            predicts, and a remark.
     """
 
-    rows: Sequence[tuple[Cell, ...]]
-    header: Sequence[str] = COMPARED
+    rows: Sequence[Row]
+    header: Sequence[str] = MEASURED_AND_THEORY
 
     def __str__(self) -> str:
-        lines = [list(self.header), *([_shown(cell) for cell in row] for row in self.rows)]
+        lines = [list(self.header), *([_format_cell(cell) for cell in row] for row in self.rows)]
         lines = [line + [""] * (len(self.header) - len(line)) for line in lines]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.header))]
-        return "\n".join(self._line(line, widths) for line in lines)
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(self._align(line, widths) for line in lines)
 
-    def _line(self, cells: list[str], widths: list[int]) -> str:
-        last = len(cells) - 1
-        words = [
-            cell.ljust(width) if column in self._texts(last) else cell.rjust(width)
+    def _align(self, cells: list[str], widths: list[int]) -> str:
+        aligned = [
+            cell.ljust(width) if self._is_text(column) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
-        return "  ".join(words).rstrip()
+        return "  ".join(aligned).rstrip()
 
-    def _texts(self, last: int) -> tuple[int, ...]:
-        """Columns of words, which begin at the left."""
-        return (0, last) if not self.header[last] else (0,)
+    def _is_text(self, column: int) -> bool:
+        """Return whether a column holds text: the first one, and the last one if untitled."""
+        is_last = column == len(self.header) - 1
+        return column == 0 or (is_last and not self.header[column])
 
 
-def _shown(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     if cell is None:
         return ""
     if isinstance(cell, str):
@@ -65,27 +68,59 @@ def _shown(cell: Cell) -> str:
     return f"{cell:.4g}"
 
 
-def require(condition: bool, message: str) -> None:
-    """Settings that a study cannot run with.
+def check_range(
+    low: float, high: float, ends: Literal["[]", "[)", "()"] = "[]", **arguments: float
+) -> None:
+    """Check that arguments are in an interval, as in ``check_range(0, 0.5, "()", radius=radius)``.
+
+    Args:
+        low, high: end points of the interval.
+        ends: brackets of the interval, round where an end point is excluded; default ``[]``.
+        **arguments: values by the name of the argument.
 
     Raises:
-        InputError: ``message``, where the condition does not hold.
+        InputError: a value outside the interval.
     """
-    if not condition:
-        raise InputError(message)
+    for name, value in arguments.items():
+        above = value > low if ends[0] == "(" else value >= low
+        below = value < high if ends[1] == ")" else value <= high
+        if not (above and below):
+            raise InputError(f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {value}")
 
 
-def track(steps: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
-    """The steps of a loop, with a bar of progress where a terminal shows it."""
+def check_each_at_least(minimum: float, **arguments: Sequence[float]) -> None:
+    """Check that arguments are sequences of one or more values, each at least ``minimum``.
+
+    Raises:
+        InputError: an empty sequence, or a value below the minimum.
+    """
+    for name, values in arguments.items():
+        if not values or not min(values) >= minimum:
+            raise InputError(f"{name} must be values of at least {minimum:g}, got {list(values)}")
+
+
+def track(items: Iterable[T], description: str) -> Iterable[T]:
+    """Return the items of a loop; a terminal shows a progress bar, which disappears at the end."""
     from tqdm import tqdm
 
-    return tqdm(steps, desc=what, total=total, leave=False, disable=None)
+    return tqdm(items, desc=description, leave=False, disable=None)
 
 
 def fit(
     model: M, data: LightningDataModule, epochs: int, callbacks: Sequence[Any] = (), **trainer: Any
 ) -> M:
-    """Trains a model without a word, without a folder; returns it in evaluation mode."""
+    """Train a model on the CPU without logs, files or validation.
+
+    Args:
+        model: the model.
+        data: its data module.
+        epochs: training epochs.
+        callbacks: Lightning callbacks, default none.
+        **trainer: further arguments of Lightning's ``Trainer``.
+
+    Returns:
+        The same model, in evaluation mode.
+    """
     import lightning.pytorch as L
 
     from zoo.core.quiet import silence_libraries
@@ -100,29 +135,54 @@ def fit(
     return model.eval()
 
 
-def plain(value: Any) -> Any:
-    """A result as JSON can hold it: tensors and arrays as lists, what is not finite as None."""
+@torch.no_grad()
+def accuracy_on_test(model: Any, data: Any) -> float:
+    """Return the accuracy of a classifier on the test split of its data module."""
+    x, y = data.evaluation_samples("test")
+    return float((model.logits(x).argmax(1) == y).double().mean())
+
+
+def to_jsonable(value: Any) -> Any:
+    """Convert a result to values that JSON can represent.
+
+    Dataclasses become dictionaries, tensors and arrays become lists, floats are rounded to eight
+    significant digits, and infinities and NaN become None.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: to_jsonable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.8g}") if math.isfinite(value) else None
     return value
 
 
-def generator(seed: int) -> torch.Generator:
-    """Random numbers of a study."""
+def sentence_case(text: str) -> str:
+    """Return the text with its first letter in upper case, as in titles of figures."""
+    return text[:1].upper() + text[1:]
+
+
+def make_generator(seed: int) -> torch.Generator:
+    """Return a random generator on the CPU, seeded with ``seed``."""
     return torch.Generator().manual_seed(seed)
 
 
-def mislabeled(y: Tensor, share: float, random: torch.Generator, classes: int = 10) -> Tensor:
-    """Labels of which a share, drawn one by one, is that of another class."""
-    wrong = (y + torch.randint(1, classes, y.shape, generator=random)) % classes
-    return torch.where(torch.rand(len(y), generator=random) < share, wrong, y)
+def corrupt_labels(
+    y: Tensor, fraction: float, rng: torch.Generator, num_classes: int = 10
+) -> Tensor:
+    """Replace random labels by a different class, chosen uniformly.
+
+    Args:
+        y: class indices, (N,).
+        fraction: probability with which each label is replaced.
+        rng: random generator.
+        num_classes: number of classes, default 10.
+    """
+    wrong = (y + torch.randint(1, num_classes, y.shape, generator=rng)) % num_classes
+    return torch.where(torch.rand(len(y), generator=rng) < fraction, wrong, y)

@@ -1,14 +1,17 @@
-"""What a convolution is, and what it takes for granted about images.
+"""Convolution: its algebra, shift equivariance, and what it assumes about images.
 
-(f ∗ g)_i = Σ_j f_j g_{i−j} is commutative and linear, and commutes with shifts as long as the
-border does: around the edges (circular padding) everywhere, with zeros outside only away from the
-border, with stride s for shifts by multiples of s. Pooling gives small shifts up for less change.
-A convolution with k×k kernels has c_out (c_in k² + 1) parameters whatever the image's size, and it
-believes in neighbourhoods: with all pixels shuffled in the same way, a fully connected network
-learns as before and a convolutional one does not.
+Which properties make convolutions suit images? (f ∗ g)_i = Σ_j f_j g_{i−j} is commutative, linear,
+and equivariant to shifts as far as the border allows. With circular padding equivariance is exact
+everywhere, with zero padding only away from the border, with stride s only for shifts by multiples
+of s. Max pooling makes outputs change less under small shifts. A convolution with k×k kernels has
+c_out (c_in k² + 1) parameters, independent of the size of the image.
 
-Source: Goodfellow, Bengio and Courville, Deep learning, chapter 9; shuffled pixels as in Greydanus,
-Scaling down deep learning, 2020.
+A convolution also assumes that neighboring pixels belong together. If the pixels of all images are
+shuffled by one fixed permutation, a fully connected network learns as well as before, and a
+convolutional network does not.
+
+Sources: Goodfellow, Bengio and Courville, Deep learning, chapter 9; Greydanus, Scaling down deep
+learning, 2020, on shuffled pixels.
 """
 
 from __future__ import annotations
@@ -20,118 +23,128 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv1d, conv2d, max_pool2d, pad
+from torch.nn.functional import conv1d, conv2d, interpolate, max_pool2d, pad
 
 from datamodules import Digits
+from zoo.errors import check_at_least
 from zoo.plots.style import COLORS, new_figure, subfigures
-from zoo.studies.base import Table, fit, generator, require, track
+from zoo.studies.base import Row, Table, accuracy_on_test, fit, make_generator, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EDGES = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=torch.float64)[None, None]
-PADDINGS = ("circular", "zeros")
+SOBEL = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=torch.float64)[None, None]
+PADDINGS = ("circular", "zero")
+#: identities that do not hold
+VIOLATED = ("shift equivariance, zero padding, at the border", "stride 2, shift by 1 vs. none")
 
 
 class ShuffledDigits(Digits):
-    """Digits whose pixels all stand elsewhere, in the same order for every image."""
+    """Digits with the pixels of all images shuffled by the same permutation."""
 
     def load(self, train: bool) -> Any:
         x, y = super().load(train)
-        order = torch.randperm(x[0].numel(), generator=generator(0))
+        order = torch.randperm(x[0].numel(), generator=make_generator(0))
         return x.flatten(1)[:, order].view_as(x), y
+
+
+DATA = {"original pixels": Digits, "shuffled pixels": ShuffledDigits}
 
 
 @dataclass(frozen=True)
 class Result:
-    """Differences that ought to be 0 or not, pictures of them, and accuracies (seeds)."""
+    """Errors of identities, outputs of convolutions, effects of shifts, and accuracies."""
 
-    laws: dict[str, float]
+    identities: dict[str, float]  # largest difference between both sides
     image: Tensor
     outputs: dict[str, Tensor]
-    differences: dict[str, Tensor]  # conv(shift x) − shift conv(x)
-    pooled: dict[int, float]  # window → relative change by a shift of one pixel
-    accuracies: dict[str, dict[str, Tensor]]
-    parameters: dict[str, tuple[int, int]]  # counted, by the formula
+    differences: dict[str, Tensor]  # padding → conv(shift x) − shift conv(x)
+    pooled: dict[int, float]  # pooling window → relative change under a shift by one pixel
+    accuracies: dict[str, dict[str, Tensor]]  # model → data → (num_seeds,)
+    parameters: dict[str, tuple[int, int]]  # counted, formula
     milliseconds: dict[str, float]
 
 
-def run(epochs: int = 12, seeds: int = 3, seed: int = 0) -> Result:
-    """Checks the laws, and trains both networks on digits as they are and shuffled.
+def run(epochs: int = 12, num_seeds: int = 3, seed: int = 0) -> Result:
+    """Check identities, and train an MLP and a CNN on original and on shuffled digits.
 
     Args:
-        epochs: of each training.
-        seeds: trainings of each network on each data.
-        seed: of the first of them, and of the random signals.
+        epochs: training epochs of each network.
+        num_seeds: trainings of each network on each kind of data, with consecutive seeds.
+        seed: random seed of the first training and of the random signals.
     """
-    require(epochs >= 1 and seeds >= 1, "epochs and seeds must be at least 1")
+    check_at_least(1, epochs=epochs, num_seeds=num_seeds)
     data = Digits()
     data.setup()
     image = data.evaluation_samples("test")[0][3:4].double()
-    image = torch.nn.functional.interpolate(image, scale_factor=4, mode="bilinear")
+    image = interpolate(image, scale_factor=4, mode="bilinear")
     accuracies: dict[str, dict[str, Tensor]] = {}
     for model in track(("MLP", "CNN"), "networks"):
         accuracies[model] = {
-            name: torch.tensor([accuracy(model, kind, epochs, seed + k) for k in range(seeds)])
-            for name, kind in (("as they are", Digits), ("shuffled", ShuffledDigits))
+            name: torch.tensor([train(model, cls, epochs, seed + k) for k in range(num_seeds)])
+            for name, cls in DATA.items()
         }
     differences = {name: shift_difference(image, name) for name in PADDINGS}
     outputs = {name: convolve(image, name)[0, 0] for name in PADDINGS}
     outputs["stride 2"] = convolve(image, "circular", stride=2)[0, 0]
     return Result(
-        laws(generator(seed)), image[0, 0], outputs, differences,
+        identity_errors(make_generator(seed)), image[0, 0], outputs, differences,
         {window: pooling_change(image, window) for window in (1, 2, 4, 8, 32)},
-        accuracies, parameters(), {name: milliseconds(name) for name in ("MLP", "CNN")},
+        accuracies, count_parameters(), {name: milliseconds(name) for name in ("MLP", "CNN")},
     )  # fmt: skip
 
 
 def convolve(x: Tensor, padding: str, stride: int = 1) -> Tensor:
-    """Edges of an image; convolution proper, with the kernel turned around."""
+    """Convolve images with the Sobel kernel, which responds to vertical edges.
+
+    torch's conv2d computes a cross-correlation, so the kernel is flipped.
+    """
     mode = "circular" if padding == "circular" else "constant"
-    return conv2d(pad(x, (1, 1, 1, 1), mode=mode), EDGES.flip(2, 3), stride=stride)
+    return conv2d(pad(x, (1, 1, 1, 1), mode=mode), SOBEL.flip(2, 3), stride=stride)
 
 
-def full(f: Tensor, g: Tensor) -> Tensor:
-    """(f ∗ g)_i = Σ_j f_j g_{i−j} of two signals, all places where any two samples meet."""
-    reach = len(g) - 1
-    return conv1d(pad(f, (reach, reach))[None, None], g.flip(0)[None, None])[0, 0]
+def full_convolution(f: Tensor, g: Tensor) -> Tensor:
+    """Return (f ∗ g)_i = Σ_j f_j g_{i−j} of two signals at all i where they overlap."""
+    overlap = len(g) - 1
+    return conv1d(pad(f, (overlap, overlap))[None, None], g.flip(0)[None, None])[0, 0]
 
 
-def laws(random: torch.Generator) -> dict[str, float]:
-    """Largest differences between two sides of equations on random signals and images."""
-    f, g, h = (torch.randn(n, generator=random, dtype=torch.float64) for n in (40, 9, 40))
-    x = torch.randn(1, 1, 16, 16, generator=random, dtype=torch.float64)
-    twice = convolve(x.roll(2, 2), "circular", 2) - convolve(x, "circular", 2).roll(1, 2)
-    once = convolve(x.roll(1, 2), "circular", 2) - convolve(x, "circular", 2)
-    border = shift_difference(x, "zeros")
-    gaps = {
-        "f ∗ g and g ∗ f": full(f, g) - full(g, f),
-        "(2f + 3h) ∗ g and 2 f ∗ g + 3 h ∗ g": (
-            full(2 * f + 3 * h, g) - 2 * full(f, g) - 3 * full(h, g)
+def identity_errors(rng: torch.Generator) -> dict[str, float]:
+    """Return the largest difference between both sides of equations, on random inputs."""
+    f, g, h = (torch.randn(n, generator=rng, dtype=torch.float64) for n in (40, 9, 40))
+    x = torch.randn(1, 1, 16, 16, generator=rng, dtype=torch.float64)
+    two_pixels = convolve(x.roll(2, 2), "circular", 2) - convolve(x, "circular", 2).roll(1, 2)
+    one_pixel = convolve(x.roll(1, 2), "circular", 2) - convolve(x, "circular", 2)
+    zero_padded = shift_difference(x, "zero")
+    conv = full_convolution
+    differences = {
+        "f ∗ g vs. g ∗ f": conv(f, g) - conv(g, f),
+        "(2f + 3h) ∗ g vs. 2 f ∗ g + 3 h ∗ g": (
+            conv(2 * f + 3 * h, g) - 2 * conv(f, g) - 3 * conv(h, g)
         ),
-        "shift before and after, circular": shift_difference(x, "circular"),
-        "shift before and after, zeros, away from the border": border[2:-2, 2:-2],
-        "shift before and after, zeros, at the border": border,
-        "stride 2, shift by 2 and by 1 after": twice,
-        "stride 2, shift by 1 and none after": once,
-    }  # fmt: skip
-    return {name: float(gap.abs().max()) for name, gap in gaps.items()}
+        "shift equivariance, circular padding": shift_difference(x, "circular"),
+        "shift equivariance, zero padding, away from the border": zero_padded[2:-2, 2:-2],
+        "shift equivariance, zero padding, at the border": zero_padded,
+        "stride 2, shift by 2 vs. shift of the output by 1": two_pixels,
+        "stride 2, shift by 1 vs. none": one_pixel,
+    }
+    return {name: float(difference.abs().max()) for name, difference in differences.items()}
 
 
 def shift_difference(x: Tensor, padding: str) -> Tensor:
-    """conv(shift x) − shift conv(x) for a shift by a pixel down, around the edge."""
+    """Return conv(shift x) − shift conv(x) for a circular shift by one pixel down, (H, W)."""
     return (convolve(x.roll(1, 2), padding) - convolve(x, padding).roll(1, 2))[0, 0]
 
 
 def pooling_change(x: Tensor, window: int) -> float:
-    """‖p(shift x) − p(x)‖/‖p(x)‖ of edges after max pooling."""
+    """Return ‖p(shift x) − p(x)‖/‖p(x)‖, where p is convolution followed by max pooling."""
     before, after = (max_pool2d(convolve(v, "circular"), window) for v in (x, x.roll(1, 2)))
     return float((after - before).norm() / before.norm())
 
 
-def make(name: str, data: Any) -> Any:
-    """Both networks at about the same size."""
+def make_model(name: str, data: Any) -> Any:
+    """Create the MLP or the CNN, which have about the same number of parameters."""
     from zoo import CNN, MLPClassifier
 
     if name == "CNN":
@@ -141,33 +154,33 @@ def make(name: str, data: Any) -> Any:
     )
 
 
-def accuracy(name: str, kind: type[Digits], epochs: int, seed: int) -> float:
-    """On the test digits, after training."""
+def train(name: str, data_class: type[Digits], epochs: int, seed: int) -> float:
+    """Train the MLP or the CNN; return its test accuracy."""
     torch.manual_seed(seed)
-    data = kind(batch_size=64, seed=seed)
-    model = fit(make(name, data), data, epochs)
-    x, y = data.evaluation_samples("test")
-    with torch.no_grad():
-        return float((model.logits(x).argmax(1) == y).double().mean())
+    data = data_class(batch_size=64, seed=seed)
+    return accuracy_on_test(fit(make_model(name, data), data, epochs), data)
 
 
-def parameters() -> dict[str, tuple[int, int]]:
-    """Of a convolution with 16 kernels of 3×3 and of a fully connected layer with as many outputs,
-    on 8×8 and on 32×32 pixels: counted, and by the formula."""
+def count_parameters() -> dict[str, tuple[int, int]]:
+    """Return the parameters of a convolution with 16 kernels of 3×3, and of a fully connected layer
+    with as many outputs, for images of 8×8 and 32×32 pixels: counted, and by the formula."""
     counts = {}
     for side in (8, 32):
-        conv, dense = torch.nn.Conv2d(1, 16, 3), torch.nn.Linear(side**2, 16 * side**2)
-        theory = 16 * (1 * 3**2 + 1), (side**2 + 1) * 16 * side**2
-        for name, layer, formula in zip(("convolution", "fully connected"), (conv, dense), theory,
-                                        strict=True):  # fmt: skip
+        layers = {
+            "convolution": (torch.nn.Conv2d(1, 16, 3), 16 * (1 * 3**2 + 1)),
+            "fully connected": (
+                torch.nn.Linear(side**2, 16 * side**2), (side**2 + 1) * 16 * side**2
+            ),
+        }  # fmt: skip
+        for name, (layer, formula) in layers.items():
             counts[f"{name}, {side}×{side}"] = sum(p.numel() for p in layer.parameters()), formula
     return counts
 
 
 def milliseconds(name: str, repeats: int = 9) -> float:
-    """Median time of the scores of 256 digits."""
+    """Return the median time of a forward pass with 256 digits."""
     data = Digits()
-    model = make(name, data).eval()
+    model = make_model(name, data).eval()
     x = torch.rand(256, *data.input_shape)
     times = []
     with torch.no_grad():
@@ -179,60 +192,61 @@ def milliseconds(name: str, repeats: int = 9) -> float:
 
 
 def table(result: Result) -> Table:
-    broken = ("at the border", "none after")
-    rows: list[tuple[str | float | None, ...]] = [
-        (name, gap, None if name.endswith(broken) else 0) for name, gap in result.laws.items()
+    """Return errors of identities, effects of pooling, numbers of parameters, and accuracies."""
+    rows: list[Row] = [
+        (name, error, None if name in VIOLATED else 0) for name, error in result.identities.items()
     ]
     rows += [
-        (f"change by a shift of a pixel, pooling {window}×{window}", change)
+        (f"relative change under a shift by one pixel, pooling {window}×{window}", change)
         for window, change in result.pooled.items()
     ]
     rows += [(f"parameters: {name}", *counts) for name, counts in result.parameters.items()]
-    for model, by in result.accuracies.items():
-        for name, values in by.items():
-            spread = f"± {float(values.std()):.2g} over {len(values)} seeds"
-            rows.append((f"accuracy, {model}, pixels {name}", float(values.mean()), None,
-                         spread if len(values) > 1 else "one seed"))  # fmt: skip
-        rows.append((f"{model}: ms for 256 digits", result.milliseconds[model]))
+    for model, by_data in result.accuracies.items():
+        for name, values in by_data.items():
+            sd = f"± {float(values.std()):.2g} over {len(values)} seeds"
+            rows.append((f"test accuracy: {model}, {name}", float(values.mean()), None,
+                         sd if len(values) > 1 else "one seed"))  # fmt: skip
+        rows.append((f"{model}: time for 256 digits (ms)", result.milliseconds[model]))
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw edges and their equivariance, the effect of pooling, and accuracies."""
     figure = new_figure(11, 6)
     above, below = subfigures(figure, 2, 1, height_ratios=[1, 1])
-    pictures = {
-        "digit": result.image,
-        "edges, circular": result.outputs["circular"],
-        "edges, stride 2": result.outputs["stride 2"],
-        "shift before − after, circular": result.differences["circular"],
-        "shift before − after, zeros": result.differences["zeros"],
+    images = {
+        "Digit": result.image,
+        "Edges, circular padding": result.outputs["circular"],
+        "Edges, stride 2": result.outputs["stride 2"],
+        "Equivariance error, circular": result.differences["circular"],
+        "Equivariance error, zero padding": result.differences["zero"],
     }
-    scale = float(result.outputs["circular"].abs().max())
-    gap = float(result.differences["zeros"].abs().max())
-    for axes, (name, picture) in zip(above.subplots(1, 5), pictures.items(), strict=True):
-        reach = gap if name.startswith("shift") else scale
-        signed = {"cmap": "RdBu", "vmin": -reach, "vmax": reach}
-        axes.imshow(picture, **({"cmap": "gray_r"} if name == "digit" else signed))
+    edge_limit = float(result.outputs["circular"].abs().max())
+    error_limit = float(result.differences["zero"].abs().max())
+    for axes, (name, image) in zip(above.subplots(1, 5), images.items(), strict=True):
+        limit = error_limit if name.startswith("Equivariance") else edge_limit
+        signed = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+        axes.imshow(image, **({"cmap": "gray_r"} if name == "Digit" else signed))
         axes.set_title(name, fontsize=9)
         axes.set(xticks=[], yticks=[])
     pooling, bars = below.subplots(1, 2)
     windows = [f"{w}×{w}" for w in result.pooled]
     pooling.plot(windows, list(result.pooled.values()), "o-", color=COLORS[0])
-    pooling.set(xlabel="pooling window", ylim=(0, None))
-    pooling.set_title("Change of pooled edges by a shift of one pixel", fontsize=10)
+    pooling.set(xlabel="Pooling window", ylabel="Relative change", ylim=(0, None))
+    pooling.set_title("Change of pooled edges under a shift by one pixel", fontsize=10)
     pooling.grid(alpha=0.25, linewidth=0.5)
-    _bars(bars, result)
+    _draw_accuracies(bars, result)
     return figure
 
 
-def _bars(axes: Axes, result: Result) -> None:
-    for shift, (name, color) in enumerate((("as they are", COLORS[0]), ("shuffled", COLORS[1]))):
-        values = torch.stack([by[name] for by in result.accuracies.values()])
-        places = torch.arange(len(values)) + 0.4 * shift
-        axes.bar(places, values.mean(1), 0.38, color=color, alpha=0.7, label=f"pixels {name}")
-        for place, dots in zip(places.tolist(), values, strict=True):
-            axes.plot([place] * len(dots), dots, "o", color="black", markersize=3)
+def _draw_accuracies(axes: Axes, result: Result) -> None:
+    for offset, name, color in zip((0.0, 0.4), DATA, COLORS, strict=False):
+        values = torch.stack([by_data[name] for by_data in result.accuracies.values()])
+        x = torch.arange(len(values)) + offset
+        axes.bar(x, values.mean(1), 0.38, color=color, alpha=0.7, label=name)
+        for position, dots in zip(x.tolist(), values, strict=True):
+            axes.plot([position] * len(dots), dots, "o", color="black", markersize=3)
     axes.set_xticks([0.2, 1.2], list(result.accuracies))
-    axes.set(ylim=(0.8, 1), ylabel="test accuracy")
-    axes.set_title("Digits, all pixels shuffled alike", fontsize=10)
+    axes.set(ylim=(0.8, 1), ylabel="Test accuracy")
+    axes.set_title("Digits, original and shuffled by one permutation", fontsize=10)
     axes.legend(frameon=False, fontsize=8)

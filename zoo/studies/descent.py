@@ -1,15 +1,17 @@
-"""Ways downhill: gradient descent, momentum, Nesterov, Adam, line search.
+"""Optimization paths: gradient descent, momentum, Nesterov, Adam, line search.
 
-The gradient is orthogonal to the level set that passes through a point. On a quadratic with
-curvatures from μ to L, κ = L/μ, the error shrinks in each step by
+How fast do first-order methods descend, and which paths do they take? The gradient is orthogonal to
+the level set through a point. On a quadratic with curvatures from μ to L and condition number
+κ = L/μ, each step with step size α and momentum β multiplies the error by
 
-    gradient descent, step 2/(μ + L):                (κ − 1)/(κ + 1)
-    momentum, 4/(√μ + √L)² and β = ((√κ − 1)/(√κ + 1))²:   √β
-    Nesterov, 1/L and β = (√κ − 1)/(√κ + 1):         1 − 1/√κ
+    gradient descent, α = 2/(μ + L):                           (κ − 1)/(κ + 1)
+    momentum, α = 4/(√μ + √L)², β = ((√κ − 1)/(√κ + 1))²:      √β
+    Nesterov, α = 1/L, β = (√κ − 1)/(√κ + 1):                  1 − 1/√κ
 
-On a slope that does not change, momentum's steps grow until they are α‖g‖/(1 − β). With noisy
-gradients, as in mini-batches, a fixed step α ends in a cloud around the minimum: on ½λx² with noise
-of deviation s the loss stays at αs²/(2(2 − αλ)); steps that decay go on.
+On a constant slope g, momentum accelerates until its steps have norm α‖g‖/(1 − β). With noisy
+gradients, as in mini-batch training, a constant step size α does not converge: on ½λx² with noise
+of standard deviation s, the mean loss levels off at αs²/(2(2 − αλ)). With a decaying step size it
+keeps falling.
 
 Sources: Polyak, 1964; Nesterov, 1983; Kingma and Ba, Adam, 2015; Goodfellow, Bengio and Courville,
 Deep learning, chapter 8.
@@ -24,192 +26,190 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from datamodules import Toy2D
 from zoo.core.optim import make_optimizer, make_schedule
+from zoo.errors import InputError, check_at_least
 from zoo.plots.curves import draw_contours
 from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
-from zoo.studies import surfaces
-from zoo.studies.base import Table, generator, require, track
-from zoo.studies.surfaces import Loss, descend, logistic
+from zoo.studies import objectives
+from zoo.studies.base import Row, Table, make_generator, sentence_case, track
+from zoo.studies.objectives import Objective, descend, logistic_loss, two_blobs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEDULES = ("constant", "linear", "inverse", "exponential")
-NOISE, CURVATURE, RATE = 1.0, 1.0, 0.2  # s, λ and α of the noisy quadratic
-
-
-def clouds() -> Tensor:
-    """y x of two stretched clouds of points, y = ±1, (140, 2)."""
-    data = Toy2D("blobs", num_shapes=2, noise=0.6, samples=200)
-    data.setup()
-    x, y = data.split("train")
-    return (2 * y - 1)[:, None] * x.double() * torch.tensor([1.0, 4.0])
+NOISE, CURVATURE, NOISY_LR = 1.0, 1.0, 0.2  # s, λ and α of the noisy quadratic
 
 
 @dataclass(frozen=True)
-class Terrain:
-    """A loss, a start, learning rates by method, what is drawn, and the κ momentum is made for."""
+class Problem:
+    """An objective, the start of all descents, the learning rate of each method, the number of
+    steps, the window of the plot, and the condition number for which momentum is set."""
 
-    loss: Loss
+    loss: Objective
     start: tuple[float, float]
-    rates: dict[str, float]
+    lrs: dict[str, float]
     steps: int
-    window: tuple[float, float, float, float]
+    window: tuple[float, float, float, float]  # left, right, bottom, top
     kappa: float = 20.0
 
 
-def terrains(kappa: float) -> dict[str, Terrain]:
-    """The four landscapes; rates on the ravine are theory's, 2508 is κ at Rosenbrock's minimum."""
+def make_problems(kappa: float) -> dict[str, Problem]:
+    """Return the four problems by name.
+
+    Learning rates on the ravine are the optimal ones, except for Adam. 2508 is the condition number
+    of Rosenbrock's function at its minimum.
+    """
     root = math.sqrt(kappa)
-    best = {
+    optimal = {
         "gradient descent": 2 / (1 + kappa), "momentum": 4 / (1 + root) ** 2,
         "Nesterov": 1 / kappa, "Adam": 0.3,
     }  # fmt: skip
-    slow = {"gradient descent": 1e-3, "momentum": 5e-4, "Nesterov": 5e-4, "Adam": 0.05}
-    fair = {"gradient descent": 0.1, "momentum": 0.05, "Nesterov": 0.05, "Adam": 0.1}
-    fast = {"gradient descent": 2.0, "momentum": 0.6, "Nesterov": 0.6, "Adam": 0.15}
+    low = {"gradient descent": 1e-3, "momentum": 5e-4, "Nesterov": 5e-4, "Adam": 0.05}
+    medium = {"gradient descent": 0.1, "momentum": 0.05, "Nesterov": 0.05, "Adam": 0.1}
+    high = {"gradient descent": 2.0, "momentum": 0.6, "Nesterov": 0.6, "Adam": 0.15}
     return {
-        "ravine": Terrain(
-            surfaces.ravine(kappa), (-4.0, 1.0), best, 60, (-4.6, 2.4, -1.6, 1.6), kappa
+        "ravine": Problem(
+            objectives.ravine(kappa), (-4.0, 1.0), optimal, 60, (-4.6, 2.4, -1.6, 1.6), kappa
         ),
-        "Rosenbrock": Terrain(
-            surfaces.rosenbrock, (-1.2, 1.0), slow, 400, (-1.6, 1.4, -0.6, 1.6), 2508
+        "Rosenbrock": Problem(
+            objectives.rosenbrock, (-1.2, 1.0), low, 400, (-1.6, 1.4, -0.6, 1.6), 2508
         ),
-        "saddle": Terrain(surfaces.saddle, (1.0, 1e-3), fair, 120, (-0.6, 1.3, -0.6, 1.6)),
-        "logistic loss": Terrain(logistic(clouds()), (3.0, -2.0), fast, 60, (-3.6, 3.6, -2.4, 2.4)),
+        "saddle": Problem(objectives.saddle, (1.0, 1e-3), medium, 120, (-0.6, 1.3, -0.6, 1.6)),
+        "logistic loss": Problem(
+            logistic_loss(two_blobs()), (3.0, -2.0), high, 60, (-3.6, 3.6, -2.4, 2.4)
+        ),
     }
 
 
 @dataclass(frozen=True)
 class Result:
-    """Paths by landscape and method; rates and other figures beside their theory."""
+    """Paths and losses by problem and method, and measured rates next to their theory."""
 
     kappa: float
     paths: dict[str, dict[str, Tensor]]
     losses: dict[str, dict[str, Tensor]]
     rates: dict[str, tuple[float, float]]  # measured, theory
-    cosines: dict[str, float]  # largest between gradient and level set
-    terminal: tuple[float, float]
+    cosines: dict[str, float]  # largest |cos| between gradient and level set
+    terminal_step: tuple[float, float]  # measured, theory
     noisy: dict[str, Tensor]  # schedule → mean loss by step
-    plateau: tuple[float, float]
+    plateau: tuple[float, float]  # measured, theory
 
 
-def run(kappa: float = 20.0, walkers: int = 2000, seed: int = 0) -> Result:
-    """Descends with every method everywhere.
+def run(kappa: float = 20.0, trials: int = 2000, seed: int = 0) -> Result:
+    """Minimize every objective with every method, and measure rates of convergence.
 
     Args:
         kappa: condition number of the ravine, above 1.
-        walkers: noisy descents that are averaged.
-        seed: of noise and of points on level sets.
+        trials: number of noisy descents whose losses are averaged.
+        seed: random seed of the noise, the mini-batches and the points on level sets.
     """
-    require(kappa > 1, f"kappa must be above 1, got {kappa:g}")
-    require(walkers >= 1, f"walkers must be at least 1, got {walkers}")
+    if not kappa > 1:
+        raise InputError(f"kappa must be above 1, got {kappa:g}")
+    check_at_least(1, trials=trials)
     torch.manual_seed(seed)
     paths: dict[str, dict[str, Tensor]] = {}
-    grounds = terrains(kappa)
-    for name, ground in track(grounds.items(), "landscapes"):
-        paths[name] = {
-            method: walk(ground, method, rate, ground.steps)
-            for method, rate in ground.rates.items()
-        }
-        start = torch.tensor(ground.start, dtype=torch.float64)
-        paths[name]["line search"] = surfaces.line_search(ground.loss, start, ground.steps)
-    paths["logistic loss"]["mini-batches of 8"] = mini_batches(grounds["logistic loss"], seed)
+    problems = make_problems(kappa)
+    for name, problem in track(problems.items(), "problems"):
+        paths[name] = {method: optimize(problem, method, problem.steps) for method in problem.lrs}
+        start = torch.tensor(problem.start, dtype=torch.float64)
+        paths[name]["line search"] = objectives.line_search(problem.loss, start, problem.steps)
+    logistic = problems["logistic loss"]
+    paths["logistic loss"]["mini-batches of 8"] = mini_batch_descent(logistic, seed)
     losses = {
-        name: {method: grounds[name].loss(path) for method, path in by.items()}
-        for name, by in paths.items()
+        name: {method: problems[name].loss(path) for method, path in by_method.items()}
+        for name, by_method in paths.items()
     }
-    noisy = {name: noisy_descent(name, walkers) for name in track(SCHEDULES, "noise")}
+    noisy = {schedule: noisy_descent(schedule, trials) for schedule in track(SCHEDULES, "noise")}
     plateau = float(noisy["constant"][-100:].mean())
     return Result(
-        kappa, paths, losses, convergence(kappa),
-        {name: orthogonality(ground, generator(seed)) for name, ground in grounds.items()},
-        terminal_step(), noisy, (plateau, RATE * NOISE**2 / 2 / (2 - RATE * CURVATURE)),
+        kappa, paths, losses, convergence_rates(kappa),
+        {name: largest_cosine(problem, make_generator(seed)) for name, problem in problems.items()},
+        terminal_step_norm(), noisy,
+        (plateau, NOISY_LR * NOISE**2 / 2 / (2 - NOISY_LR * CURVATURE)),
     )  # fmt: skip
 
 
-def optimizer(method: str, w: Tensor, rate: float, kappa: float) -> torch.optim.Optimizer:
-    """A method as one of the zoo's optimisers, with the momentum that suits κ."""
-    root = math.sqrt(kappa)
-    factor = (root - 1) / (root + 1)
-    momentum = {"momentum": factor**2, "Nesterov": factor}.get(method, 0.0)
-    if method == "Adam":
-        return make_optimizer("adam", [{"params": [w]}], rate)
+def optimize(problem: Problem, method: str, steps: int) -> Tensor:
+    """Return the path of a method with constant learning rate, (steps + 1, 2)."""
+    w = torch.tensor(problem.start, dtype=torch.float64, requires_grad=True)
+    root = math.sqrt(problem.kappa)
+    beta = (root - 1) / (root + 1)
+    momentum = {"momentum": beta**2, "Nesterov": beta}.get(method, 0.0)
     options: dict[str, Any] = {"momentum": momentum, "nesterov": method == "Nesterov"}
-    return make_optimizer("sgd", [{"params": [w]}], rate, options)
+    name, options = ("adam", {}) if method == "Adam" else ("sgd", options)
+    optimizer = make_optimizer(name, [{"params": [w]}], problem.lrs[method], options)
+    return descend(w, optimizer, [problem.loss] * steps)
 
 
-def walk(ground: Terrain, method: str, rate: float, steps: int) -> Tensor:
-    """Places from the start on, (steps + 1, 2)."""
-    w = torch.tensor(ground.start, dtype=torch.float64, requires_grad=True)
-    return descend(w, optimizer(method, w, rate, ground.kappa), [ground.loss] * steps)
+def mini_batch_descent(problem: Problem, seed: int) -> Tensor:
+    """Return the path of gradient descent on 8 points per step, with linear decay to 0."""
+    points, rng = two_blobs(), make_generator(seed)
+    w = torch.tensor(problem.start, dtype=torch.float64, requires_grad=True)
+    optimizer = make_optimizer("sgd", [{"params": [w]}], 2.0, {"momentum": 0.0})
+    batches = torch.randint(len(points), (problem.steps, 8), generator=rng)
+    losses = [logistic_loss(points[batch]) for batch in batches]
+    return descend(w, optimizer, losses, make_schedule("linear", optimizer, problem.steps))
 
 
-def mini_batches(ground: Terrain, seed: int) -> Tensor:
-    """Gradient descent on 8 points at a time, its rate falling to 0."""
-    points, random = clouds(), generator(seed)
-    w = torch.tensor(ground.start, dtype=torch.float64, requires_grad=True)
-    rule = make_optimizer("sgd", [{"params": [w]}], 2.0, {"momentum": 0.0})
-    chosen = torch.randint(len(points), (ground.steps, 8), generator=random)
-    losses = [logistic(points[batch]) for batch in chosen]
-    return descend(w, rule, losses, make_schedule("linear", rule, ground.steps))
-
-
-def convergence(kappa: float, steps: int = 700) -> dict[str, tuple[float, float]]:
-    """Factor by which the error on the ravine shrinks in each of the last steps, and theory's."""
-    ground = terrains(kappa)["ravine"]
+def convergence_rates(kappa: float, steps: int = 700) -> dict[str, tuple[float, float]]:
+    """Return the factor per step by which the error on the ravine shrinks, measured over the second
+    half of a descent, and according to theory."""
+    problem = make_problems(kappa)["ravine"]
     root = math.sqrt(kappa)
-    factor = (root - 1) / (root + 1)
     theory = {
-        "gradient descent": (kappa - 1) / (kappa + 1), "momentum": factor, "Nesterov": 1 - 1 / root
+        "gradient descent": (kappa - 1) / (kappa + 1), "momentum": (root - 1) / (root + 1),
+        "Nesterov": 1 - 1 / root,
     }  # fmt: skip
     rates = {}
     for method, expected in theory.items():
-        path = walk(ground, method, ground.rates[method], steps)
+        path = optimize(problem, method, steps)
         early, late = path[steps // 2].norm(), path[steps].norm()
         rates[method] = (float((late / early) ** (2 / steps)), expected)
     return rates
 
 
-def orthogonality(ground: Terrain, random: torch.Generator) -> float:
-    """Largest |cos| between the gradient at a point and the chord of its level set around it."""
-    low = torch.tensor(ground.window[::2], dtype=torch.float64)
-    high = torch.tensor(ground.window[1::2], dtype=torch.float64)
-    w = low + (high - low) * torch.rand(200, 2, dtype=torch.float64, generator=random)
-    g = torch.func.grad(lambda v: ground.loss(v).sum())(w)
-    return float(torch.cosine_similarity(surfaces.level_chords(ground.loss, w), g).abs().max())
+def largest_cosine(problem: Problem, rng: torch.Generator) -> float:
+    """Return the largest |cos| between gradient and level set at 200 random points."""
+    low = torch.tensor(problem.window[::2], dtype=torch.float64)
+    high = torch.tensor(problem.window[1::2], dtype=torch.float64)
+    w = low + (high - low) * torch.rand(200, 2, dtype=torch.float64, generator=rng)
+    g = torch.func.grad(lambda v: problem.loss(v).sum())(w)
+    return float(torch.cosine_similarity(objectives.level_chords(problem.loss, w), g).abs().max())
 
 
-def terminal_step(rate: float = 0.1, momentum: float = 0.9) -> tuple[float, float]:
-    """Length of momentum's step after 500 steps down an even slope of ‖g‖ = 5, and α‖g‖/(1 − β)."""
+def terminal_step_norm(lr: float = 0.1, momentum: float = 0.9) -> tuple[float, float]:
+    """Return the norm of momentum's step after 500 steps on a constant slope with ‖g‖ = 5, and
+    α‖g‖/(1 − β)."""
     slope = torch.tensor([3.0, 4.0], dtype=torch.float64)
     w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    rule = make_optimizer("sgd", [{"params": [w]}], rate, {"momentum": momentum})
+    optimizer = make_optimizer("sgd", [{"params": [w]}], lr, {"momentum": momentum})
     for _ in range(500):
         before = w.detach().clone()
         w.grad = slope
-        rule.step()
-    return float((w.detach() - before).norm()), rate * 5 / (1 - momentum)
+        optimizer.step()
+    return float((w.detach() - before).norm()), lr * 5 / (1 - momentum)
 
 
-def noisy_descent(schedule: str, walkers: int, steps: int = 400) -> Tensor:
-    """Mean of ½λx² over many descents whose gradients have noise of deviation s, by step."""
-    x = torch.full((walkers,), 3.0, dtype=torch.float64, requires_grad=True)
-    rule = make_optimizer("sgd", [{"params": [x]}], RATE, {"momentum": 0.0})
-    decay = make_schedule(schedule, rule, steps)
+def noisy_descent(schedule: str, trials: int, steps: int = 400) -> Tensor:
+    """Return the loss ½λx² by step, averaged over descents with gradient noise of standard
+    deviation s."""
+    x = torch.full((trials,), 3.0, dtype=torch.float64, requires_grad=True)
+    optimizer = make_optimizer("sgd", [{"params": [x]}], NOISY_LR, {"momentum": 0.0})
+    decay = make_schedule(schedule, optimizer, steps)
     losses = []
     for _ in range(steps):
         losses.append(0.5 * CURVATURE * x.detach().square().mean())
         x.grad = CURVATURE * x.detach() + NOISE * torch.randn_like(x)
-        rule.step()
+        optimizer.step()
         if decay:
             decay.step()
     return torch.stack(losses)
 
 
 def table(result: Result) -> Table:
-    rows: list[tuple[str | float | None, ...]] = [
+    """Return rates of convergence, orthogonality, momentum's step and losses under noise."""
+    rows: list[Row] = [
         (f"{method}: error after / before a step, κ = {result.kappa:g}", measured, theory)
         for method, (measured, theory) in result.rates.items()
     ]
@@ -217,26 +217,28 @@ def table(result: Result) -> Table:
         (f"gradient and level set, {name}: largest |cos|", cosine, 0.0, "200 points")
         for name, cosine in result.cosines.items()
     ]
-    rows.append(("momentum's last step down an even slope", *result.terminal))
-    rows.append(("noisy gradients, fixed step: loss that stays", *result.plateau))
+    rows.append(("momentum on a constant slope: norm of the last step", *result.terminal_step))
+    rows.append(("noisy gradients, constant step size: mean loss at the end", *result.plateau))
     rows += [
-        (f"noisy gradients, {name} decay: loss at the end", float(losses[-1]))
-        for name, losses in result.noisy.items() if name != "constant"
+        (f"noisy gradients, {schedule} decay: mean loss at the end", float(losses[-1]))
+        for schedule, losses in result.noisy.items() if schedule != "constant"
     ]  # fmt: skip
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw the paths on each problem, losses on the ravine, and losses under noise."""
     figure = new_figure(12, 7)
     panels = figure.subplots(2, 3)
-    grounds = terrains(result.kappa)
+    problems = make_problems(result.kappa)
     for axes, (name, paths) in zip(panels[:, :2].flat, result.paths.items(), strict=True):
-        draw_contours(axes, grounds[name].loss, grounds[name].window)
+        draw_contours(axes, problems[name].loss, problems[name].window)
         for color, (method, path) in zip(COLORS, paths.items(), strict=False):
             axes.plot(*path.T, color=color, linewidth=0.9, marker="o", markersize=1.5, label=method)
         axes.plot(*paths["Adam"][0], "*", color=INK, markersize=9)
-        axes.set_title(f"{name}, {grounds[name].steps} steps", fontsize=10)
+        axes.set_title(f"{sentence_case(name)}, {problems[name].steps} steps", fontsize=10)
     panels[0, 0].legend(frameon=True, fontsize=7, loc="upper right")
+    # all other methods are in the legend of the first panel
     panels[1, 1].legend(*(part[-1:] for part in panels[1, 1].get_legend_handles_labels()),
                         frameon=True, fontsize=7, loc="upper right")  # fmt: skip
     speed, noise = panels[:, 2]
@@ -246,12 +248,12 @@ def plot(result: Result) -> Figure:
             steps = torch.arange(len(losses))
             theory = losses[0] * result.rates[method][1] ** (2 * steps)
             speed.semilogy(steps, theory, color=color, linewidth=0.8, linestyle=":")
-    speed.set(xlabel="step", ylim=(1e-16, 1e3))
-    speed.set_title("Loss in the ravine (dotted: theory's rate)", fontsize=10)
-    for color, (name, losses) in zip(COLORS, result.noisy.items(), strict=False):
-        noise.semilogy(losses, color=color, linewidth=1.3, label=name)
+    speed.set(xlabel="Step", ylabel="Loss", ylim=(1e-16, 1e3))
+    speed.set_title("Loss on the ravine (dotted: rate of theory)", fontsize=10)
+    for color, (schedule, losses) in zip(COLORS, result.noisy.items(), strict=False):
+        noise.semilogy(losses, color=color, linewidth=1.3, label=schedule)
     noise.axhline(result.plateau[1], color=INK, linewidth=0.8, linestyle=":", label="αs²/2(2 − αλ)")
-    noise.set(xlabel="step")
-    noise.set_title("Noisy gradients: mean loss by schedule", fontsize=10)
+    noise.set(xlabel="Step", ylabel="Mean loss")
+    noise.set_title("Noisy gradients: loss by schedule", fontsize=10)
     add_grid_and_legend(speed, noise)
     return figure

@@ -1,13 +1,16 @@
-"""What high dimension does to distances, angles and volumes.
+"""Distances, angles and volumes in high-dimensional space.
 
-Directions become orthogonal: the cosine of two random ones has mean 0 and standard deviation
-1/√d. Distances become equal: between uniform points of the unit cube D² has mean d/6 and variance
-7d/180, so that D ≈ √(d/6) ± √(7/120) whatever d, and the nearest of n points is hardly nearer than
-the farthest. Space becomes empty: on the torus [0, 1)^d a ball of radius r has the volume
-V = π^{d/2} r^d / Γ(d/2 + 1), and ln(0.05) / ln(1 − V) random balls cover 95 % of it.
+How does geometry change with the dimension d?
 
-Source: Blum, Hopcroft and Kannan, Foundations of data science, chapter 2; Beyer et al., When is
-nearest neighbour meaningful?, 1999.
+Directions become orthogonal: the cosine of the angle between two random directions has mean 0 and
+standard deviation 1/√d. Distances become equal: for two uniform points in the unit cube, the
+squared distance D² has mean d/6 and variance 7d/180, so D ≈ √(d/6) ± √(7/120) in every dimension,
+and the nearest of n points is hardly nearer than the farthest. Space becomes empty: on the torus
+[0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and it takes
+ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
+
+Sources: Blum, Hopcroft and Kannan, Foundations of data science, chapter 2; Beyer et al., When is
+"nearest neighbor" meaningful?, 1999.
 """
 
 from __future__ import annotations
@@ -19,8 +22,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from zoo.errors import check_at_least
 from zoo.plots.style import COLORS, INK, new_figure
-from zoo.studies.base import Table, generator, require, track
+from zoo.studies.base import (
+    Row,
+    Table,
+    check_each_at_least,
+    check_range,
+    make_generator,
+    track,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,16 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """By dimension: cosines and distances of pairs, nearest over farthest, points that cover."""
+    """Cosines and distances of random pairs, nearest over farthest distance, and balls that cover
+    the torus, by dimension."""
 
     dims: tuple[int, ...]
     points: int
     radius: float
     cosines: Tensor  # (len(dims), points)
     distances: Tensor  # (len(dims), points)
-    ratios: Tensor  # (len(dims),)
+    ratios: Tensor  # nearest / farthest, (len(dims),)
     cover_dims: tuple[int, ...]
-    cover: Tensor  # random balls until 95 % is covered
+    cover: Tensor  # random balls until 95% of the torus is covered
 
 
 def run(
@@ -46,28 +58,29 @@ def run(
     radius: float = 0.3,
     seed: int = 0,
 ) -> Result:
-    """Draws points and measures.
+    """Sample points in spaces of several dimensions, and measure angles, distances and coverage.
 
     Args:
         dims: dimensions d, each at least 1.
-        points: of a cloud, and pairs that angles and distances are taken of.
-        radius: of the balls that cover the torus, below 0.5.
-        seed: of the draws.
+        points: number of random pairs, and of points among which the nearest and the farthest are
+            found, at least 100.
+        radius: radius r of the balls that cover the torus, above 0 and below 0.5.
+        seed: random seed of all samples.
     """
-    require(min(dims, default=0) >= 1, "dims must be positive numbers")
-    require(points >= 100, f"points must be at least 100, got {points}")
-    require(0 < radius < 0.5, f"radius must lie between 0 and 0.5, got {radius}")
-    random = generator(seed)
+    check_each_at_least(1, dims=dims)
+    check_at_least(100, points=points)
+    check_range(0, 0.5, "()", radius=radius)
+    rng = make_generator(seed)
     cosines, distances, ratios = [], [], []
     for d in track(dims, "angles and distances"):
-        first, second = torch.randn(2, points, d, dtype=torch.float64, generator=random)
+        first, second = torch.randn(2, points, d, dtype=torch.float64, generator=rng)
         cosines.append(torch.cosine_similarity(first, second))
-        cloud, other = torch.rand(2, points, d, dtype=torch.float64, generator=random)
-        distances.append((cloud - other).norm(dim=1))
-        ways = torch.cdist(other[:100], cloud)
-        ratios.append((ways.min(1).values / ways.max(1).values).mean())
+        first, second = torch.rand(2, points, d, dtype=torch.float64, generator=rng)
+        distances.append((first - second).norm(dim=1))
+        to_all = torch.cdist(second[:100], first)
+        ratios.append((to_all.min(1).values / to_all.max(1).values).mean())
     cover_dims = tuple(d for d in range(1, 9) if ball_volume(d, radius) > 2e-5)
-    cover = [cover_count(d, radius, random) for d in track(cover_dims, "covering")]
+    cover = [measured_cover(d, radius, rng) for d in track(cover_dims, "covering")]
     return Result(
         tuple(dims), points, radius, torch.stack(cosines), torch.stack(distances),
         torch.stack(ratios), cover_dims, torch.tensor(cover, dtype=torch.float64),
@@ -75,80 +88,85 @@ def run(
 
 
 def ball_volume(d: int, radius: float) -> float:
-    """V = π^{d/2} r^d / Γ(d/2 + 1)."""
+    """Return the volume of a ball, V = π^{d/2} r^d / Γ(d/2 + 1)."""
     return math.exp(d / 2 * math.log(math.pi) + d * math.log(radius) - math.lgamma(d / 2 + 1))
 
 
-def cover_theory(d: int, radius: float, share: float = 0.95) -> float:
-    """Balls at random places of the torus until that share of it is covered: a place is missed by
-    n balls with probability (1 − V)^n."""
-    return math.log(1 - share) / math.log1p(-ball_volume(d, radius))
+def expected_cover(d: int, radius: float, fraction: float = 0.95) -> float:
+    """Return the number n of random balls that cover a fraction of the torus.
+
+    n balls miss a given point with probability (1 − V)^n.
+    """
+    return math.log(1 - fraction) / math.log1p(-ball_volume(d, radius))
 
 
-def cover_count(d: int, radius: float, random: torch.Generator, probes: int = 2000) -> int:
-    """The same, measured at random places: their 95 % quantile of the first ball that has them."""
-    places = torch.rand(probes, d, generator=random)
-    first = torch.zeros(probes, dtype=torch.long)
+def measured_cover(d: int, radius: float, rng: torch.Generator, probes: int = 2000) -> int:
+    """Return the number of random balls after which 95% of random probe points are covered."""
+    points = torch.rand(probes, d, generator=rng)
+    first_cover = torch.zeros(probes, dtype=torch.long)  # number of the ball, 0: not yet covered
     count = 0
-    while bool((first == 0).double().mean() > 0.05):
-        centers = torch.rand(500, d, generator=random)
-        ways = torch.zeros(probes, 500)
+    while bool((first_cover == 0).double().mean() > 0.05):
+        centers = torch.rand(500, d, generator=rng)
+        squared_distances = torch.zeros(probes, 500)
         for axis in range(d):
-            gap = (places[:, None, axis] - centers[None, :, axis]).abs()
-            ways += torch.minimum(gap, 1 - gap).square()
-        hit = ways <= radius**2  # (probes, 500)
-        new = (first == 0) & hit.any(1)
-        first[new] = count + 1 + hit[new].int().argmax(1)
+            gap = (points[:, None, axis] - centers[None, :, axis]).abs()
+            squared_distances += torch.minimum(gap, 1 - gap).square()
+        inside = squared_distances <= radius**2  # (probes, 500)
+        new = (first_cover == 0) & inside.any(1)
+        first_cover[new] = count + 1 + inside[new].int().argmax(1)
         count += 500
-    first[first == 0] = count + 1
-    return int(first.sort().values[math.ceil(0.95 * probes) - 1])
+    first_cover[first_cover == 0] = count + 1
+    return int(first_cover.sort().values[math.ceil(0.95 * probes) - 1])
 
 
 def table(result: Result) -> Table:
-    rows: list[tuple[str | float | None, ...]] = []
+    """Return measured statistics by dimension next to their theory."""
+    rows: list[Row] = []
     for i, d in enumerate(result.dims):
         rows.append((f"sd of the cosine, d = {d}", float(result.cosines[i].std()), d**-0.5))
     for i, d in enumerate(result.dims):
-        square = float(result.distances[i].square().mean())
-        rows.append((f"mean squared distance in the cube, d = {d}", square, d / 6))
+        mean_square = float(result.distances[i].square().mean())
+        rows.append((f"mean squared distance in the cube, d = {d}", mean_square, d / 6))
     for d, ratio in zip(result.dims, result.ratios.tolist(), strict=True):
         rows.append((f"nearest / farthest of {result.points:,} points, d = {d}", ratio))
     for d, count in zip(result.cover_dims, result.cover.tolist(), strict=True):
-        theory = round(cover_theory(d, result.radius))
-        rows.append((f"balls of {result.radius:g} that cover 95 %, d = {d}", count, theory))
+        theory = round(expected_cover(d, result.radius))
+        rows.append((f"balls of radius {result.radius:g} that cover 95%, d = {d}", count, theory))
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw the distribution of angles, and the other quantities against the dimension."""
     figure = new_figure(10, 7)
-    (angles, spread), (ratio, cover) = figure.subplots(2, 2)
+    (angles, concentration), (ratio, cover) = figure.subplots(2, 2)
     shown = [i for i, d in enumerate(result.dims) if d >= 2]
     for color, i in zip(COLORS, shown[:: max(1, len(shown) // 4)], strict=False):
         degrees = result.cosines[i].clamp(-1, 1).acos().rad2deg()
         angles.hist(degrees, bins=60, range=(0, 180), density=True, histtype="stepfilled",
                     alpha=0.5, color=color, label=f"d = {result.dims[i]}")  # fmt: skip
-    angles.set(xlabel="angle between two random directions, degrees", yticks=[])
+    angles.set(xlabel="Angle between two random directions (degrees)", yticks=[])
     angles.set_title("Directions become orthogonal", fontsize=10)
     angles.legend(frameon=False, fontsize=8)
     dims = torch.tensor(result.dims, dtype=torch.float64)
-    spread.loglog(dims, dims**-0.5, color=INK, linewidth=1, label="1/√d")
-    spread.loglog(dims, result.cosines.std(1), "o", color=COLORS[1], label="sd of the cosine")
+    concentration.loglog(dims, dims**-0.5, color=INK, linewidth=1, label="1/√d")
+    concentration.loglog(dims, result.cosines.std(1), "o", color=COLORS[1],
+                         label="sd of the cosine")  # fmt: skip
     relative = result.distances.std(1) / result.distances.mean(1)
-    spread.loglog(dims, (7 / 20 / dims).sqrt(), color=INK, linewidth=1, linestyle="--",
-                  label="√(7/20)/√d")  # fmt: skip
-    spread.loglog(dims, relative, "s", color=COLORS[0], label="sd / mean of the distance")
-    spread.set(xlabel="dimension d")
-    spread.set_title("Angles and distances concentrate", fontsize=10)
+    concentration.loglog(dims, (7 / 20 / dims).sqrt(), color=INK, linewidth=1, linestyle="--",
+                         label="√(7/20)/√d")  # fmt: skip
+    concentration.loglog(dims, relative, "s", color=COLORS[0], label="sd / mean of the distance")
+    concentration.set(xlabel="Dimension d")
+    concentration.set_title("Angles and distances concentrate", fontsize=10)
     ratio.semilogx(dims, result.ratios, "o-", color=COLORS[2])
-    ratio.set(xlabel="dimension d", ylim=(0, 1))
-    ratio.set_title(f"Nearest over farthest of {result.points:,} points", fontsize=10)
-    theory = [cover_theory(d, result.radius) for d in result.cover_dims]
+    ratio.set(xlabel="Dimension d", ylabel="Nearest / farthest distance", ylim=(0, 1))
+    ratio.set_title(f"Distances to {result.points:,} points become equal", fontsize=10)
+    theory = [expected_cover(d, result.radius) for d in result.cover_dims]
     cover.semilogy(result.cover_dims, theory, color=INK, linewidth=1, label="ln 0.05 / ln(1 − V)")
     cover.semilogy(result.cover_dims, result.cover, "o", color=COLORS[1], label="measured")
-    cover.set(xlabel="dimension d")
-    cover.set_title(f"Random balls of radius {result.radius:g} that cover 95 %", fontsize=10)
-    for axes in (spread, ratio, cover):
+    cover.set(xlabel="Dimension d", ylabel="Number of balls")
+    cover.set_title(f"Random balls of radius {result.radius:g} that cover 95%", fontsize=10)
+    for axes in (concentration, ratio, cover):
         axes.grid(alpha=0.25, linewidth=0.5)
-    for axes in (spread, cover):
+    for axes in (concentration, cover):
         axes.legend(frameon=False, fontsize=8)
     return figure

@@ -1,13 +1,15 @@
-"""Dropout as an ensemble of sub-networks: by sampling, scaling and counting.
+"""Dropout as an ensemble of subnetworks: masks, sparsity and uncertainty.
 
-A network with n units that are dropped with probability 1 − p is an ensemble of 2ⁿ networks that
-share weights. In evaluation its weights are scaled instead, by p. With one hidden layer that is
-exact: the mean score over all masks is the score of the scaled network, and the normalised
-geometric mean of all softmax predictions is its softmax. A mean over K drawn masks differs from the
-whole by a deviation that falls with 1/√K. With more layers scaling is an approximation. Training
-with dropout makes units rely less on each other and the code sparser. The deviation between masks
-(MC dropout) is said to show where a regressor has seen nothing; that between the networks of an
-ensemble does, in the gap and outside.
+What does evaluation with scaled weights compute? A network of n units, each kept with probability
+p in training, is an ensemble of 2ⁿ subnetworks that share weights. In evaluation its units are
+scaled by p instead. With one hidden layer this is exact: the mean logits over all masks are the
+logits of the scaled network, and the normalized geometric mean of the softmax predictions is its
+softmax. With more layers it is an approximation. The mean over K sampled masks differs from the
+mean over all masks by an error that falls as 1/√K.
+
+Training with dropout makes hidden units less correlated, and their activations sparser. The
+standard deviation over masks (MC dropout) is said to show where a regressor has seen no data. The
+one over the members of an ensemble does, in the gap and outside the data; compare the two bands.
 
 Sources: Srivastava et al., Dropout, 2014, sections 7.1 and 7.2; Goodfellow, Bengio and Courville,
 Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 2017.
@@ -15,141 +17,103 @@ Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from datamodules import Digits, ToyCurves
-from datamodules.tables import Table as Columns
-from zoo.networks import MLP
+from datamodules.tables import Table as DataTable
+from zoo.errors import check_at_least
 from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
-from zoo.studies.base import Table, fit, generator, require, track
-from zoo.studies.masks import all_masks, masked
+from zoo.studies.base import (
+    Row,
+    Table,
+    accuracy_on_test,
+    check_range,
+    fit,
+    sentence_case,
+    track,
+)
+from zoo.studies.dropout_masks import MASK_COUNTS, sampling_errors, scaling_differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DRAWS = (1, 4, 16, 64, 256, 1024)
-
 
 class GapCurve(ToyCurves):
-    """A sine with nothing between −0.1 and 0.5."""
+    """Noisy samples of a sine, without any between −0.1 and 0.5."""
 
-    def table(self) -> Columns:
-        whole = super().table()
+    def load_table(self) -> DataTable:
+        whole = super().load_table()
         kept = (whole.x[:, 0] < -0.1) | (whole.x[:, 0] > 0.5)
-        return Columns(whole.x[kept], whole.y[kept], whole.names, targets=whole.targets)
+        return replace(whole, x=whole.x[kept], y=whole.y[kept])
 
 
 @dataclass(frozen=True)
 class Result:
-    """Gaps between ways to average, errors of sampling, codes, and bands of two regressors."""
+    """Differences between averages over masks and the scaled network, errors of sampling,
+    activations of classifiers, and bands of two regressors."""
 
-    gaps: dict[str, float]
+    differences: dict[str, float]
     predictions: dict[str, tuple[Tensor, Tensor]]  # geometric mean, scaled network
-    sampled: Tensor  # root mean square error of the mean over K masks
-    expected: Tensor
-    active: dict[str, float]  # share of hidden units that are on
-    correlation: dict[str, float]  # mean |correlation| of two of them
+    sampling_error: Tensor  # root mean square error of the mean over K masks
+    expected_error: Tensor
+    active: dict[str, float]  # fraction of active hidden units
+    correlation: dict[str, float]  # mean |correlation| between two hidden units
     accuracy: dict[str, float]
     activations: dict[str, Tensor]
     x: Tensor
     y: Tensor
     grid: Tensor
-    bands: dict[str, tuple[Tensor, Tensor]]  # mean, deviation between members
+    bands: dict[str, tuple[Tensor, Tensor]]  # mean and standard deviation on the grid
 
 
 def run(
-    units: int = 10, keep: float = 0.5, epochs: int = 40, members: int = 10, seed: int = 0
+    units: int = 10, keep_probability: float = 0.5, epochs: int = 40, members: int = 10,
+    seed: int = 0,
 ) -> Result:  # fmt: skip
-    """Counts all masks of a small network, and trains with and without dropout.
+    """Average a small network over all masks, and train networks with and without dropout.
 
     Args:
-        units: n, at most 14.
-        keep: p, between 0 and 1.
-        epochs: of the classifiers.
-        members: of the deep ensemble.
-        seed: of everything random.
+        units: hidden units n of the small network, from 2 to 14.
+        keep_probability: probability p with which each of its units is kept, above 0 and below 1.
+        epochs: training epochs of the classifiers.
+        members: networks of the deep ensemble, at least 2.
+        seed: random seed of weights, data, batches and masks.
     """
-    require(2 <= units <= 14, f"units must lie between 2 and 14, got {units}")
-    require(0 < keep < 1, f"keep must lie between 0 and 1, got {keep:g}")
-    require(epochs >= 1 and members >= 2, "epochs must be at least 1, members at least 2")
-    sampled, expected = sampling(units, keep, seed)
-    codes = {name: code(rate, epochs, seed) for name, rate in track(
-        {"without dropout": 0.0, "with dropout": 0.5}.items(), "classifiers")}  # fmt: skip
-    data = GapCurve("sine", samples=150, noise=0.1, seed=seed)
+    check_range(2, 14, units=units)
+    check_range(0, 1, "()", keep_probability=keep_probability)
+    check_at_least(1, epochs=epochs)
+    check_at_least(2, members=members)
+    sampling_error, expected_error = sampling_errors(units, keep_probability, seed)
+    rates = {"without dropout": 0.0, "with dropout": 0.5}
+    classifiers = {
+        name: train_classifier(rate, epochs, seed)
+        for name, rate in track(rates.items(), "classifiers")
+    }
+    data = GapCurve("sine", num_samples=150, noise=0.1, seed=seed)
     data.setup()
     x, y = data.split("train")
     grid = torch.linspace(-1.6, 1.6, 200)[:, None]
-    bands = {name: band(name, data, grid, members, seed) for name in track(
-        ("MC dropout", "deep ensemble"), "regressors")}  # fmt: skip
+    bands = {
+        name: prediction_band(name, data, grid, members, seed)
+        for name in track(("MC dropout", "deep ensemble"), "regressors")
+    }
     return Result(
-        *gaps(units, keep, seed), sampled, expected,
-        {name: float((h > 0).double().mean()) for name, (h, _) in codes.items()},
-        {name: correlated(h) for name, (h, _) in codes.items()},
-        {name: right for name, (_, right) in codes.items()},
-        {name: h.flatten() for name, (h, _) in codes.items()},
+        *scaling_differences(units, keep_probability, seed), sampling_error, expected_error,
+        {name: float((h > 0).double().mean()) for name, (h, _) in classifiers.items()},
+        {name: mean_correlation(h) for name, (h, _) in classifiers.items()},
+        {name: accuracy for name, (_, accuracy) in classifiers.items()},
+        {name: h.flatten() for name, (h, _) in classifiers.items()},
         x[:, 0], y[:, 0], grid[:, 0], bands,
     )  # fmt: skip
 
 
-def network(hidden: tuple[int, ...], seed: int) -> tuple[MLP, Tensor]:
-    """A small network and inputs, in float64."""
-    torch.manual_seed(seed)
-    net = MLP([5, *hidden, 3]).double()
-    for p in net.parameters():
-        torch.nn.init.normal_(p)
-    return net, torch.randn(20, 5, dtype=torch.float64)
-
-
-@torch.no_grad()
-def gaps(units: int, keep: float, seed: int) -> tuple[dict[str, float], dict[str, Any]]:
-    """Largest differences between the scaled network and means over all masks; predictions."""
-    found: dict[str, Tensor] = {}
-    predictions = {}
-    for name, hidden in (("one layer", (units,)), ("two layers", (units // 2, units - units // 2))):
-        net, x = network(hidden, seed)
-        masks, weight = all_masks(units, keep)
-        scores = masked(net, x, masks)  # (2ⁿ, B, K)
-        scaled = masked(net, x, torch.full((1, units), keep, dtype=x.dtype))[0]
-        log_p = scores.log_softmax(-1)
-        geometric = (weight[:, None, None] * log_p).sum(0).softmax(-1)
-        arithmetic = (weight[:, None, None] * log_p.exp()).sum(0)
-        mean = (weight[:, None, None] * scores).sum(0)
-        found |= {
-            f"{name}: mean score and scaled network": mean - scaled,
-            f"{name}: geometric mean of predictions and scaled network": (
-                geometric - scaled.softmax(-1)
-            ),
-            f"{name}: arithmetic mean of predictions and scaled network": (
-                arithmetic - scaled.softmax(-1)
-            ),
-        }
-        predictions[name] = geometric.flatten(), scaled.softmax(-1).flatten()
-    return {name: float(gap.abs().max()) for name, gap in found.items()}, predictions
-
-
-@torch.no_grad()
-def sampling(units: int, keep: float, seed: int, repeats: int = 50) -> tuple[Tensor, Tensor]:
-    """Root mean square error of the mean prediction over K drawn masks, and its theory: the
-    deviation between masks over √K."""
-    net, x = network((units,), seed)
-    masks, weight = all_masks(units, keep)
-    p = masked(net, x, masks).softmax(-1)
-    whole = (weight[:, None, None] * p).sum(0)
-    variance = (weight[:, None, None] * (p - whole).square()).sum(0).mean()
-    errors = []
-    for draws in DRAWS:
-        chosen = torch.multinomial(weight, repeats * draws, True, generator=generator(seed))
-        means = p[chosen].unflatten(0, (repeats, draws)).mean(1)
-        errors.append((means - whole).square().mean().sqrt())
-    return torch.stack(errors), (variance / torch.tensor(DRAWS, dtype=p.dtype)).sqrt()
-
-
-def code(rate: float, epochs: int, seed: int) -> tuple[Tensor, float]:
-    """Hidden activations of a classifier on test digits, and its accuracy."""
+def train_classifier(rate: float, epochs: int, seed: int) -> tuple[Tensor, float]:
+    """Train a classifier of digits with a dropout rate; return its hidden activations on the test
+    digits, and its test accuracy."""
     from zoo import MLPClassifier
 
     torch.manual_seed(seed)
@@ -158,22 +122,29 @@ def code(rate: float, epochs: int, seed: int) -> tuple[Tensor, float]:
         data.input_shape, 10, hidden_dims=(128,), dropout=rate, input_dropout=0.0, lr=3e-3
     )
     fit(model, data, epochs)
-    x, y = data.evaluation_samples("test")
-    hidden = torch.nn.Sequential(*list(model.network.children())[:3])  # up to the ReLU
+    x, _ = data.evaluation_samples("test")
+    hidden_layer = torch.nn.Sequential(*list(model.network.children())[:3])  # up to the ReLU
     with torch.no_grad():
-        return hidden(x), float((model.logits(x).argmax(1) == y).double().mean())
+        return hidden_layer(x), accuracy_on_test(model, data)
 
 
-def correlated(hidden: Tensor) -> float:
-    """Mean |correlation| between two hidden units that are not silent."""
-    alive = hidden[:, hidden.std(0) > 1e-6]
-    matrix = torch.corrcoef(alive.mT).abs()
+def mean_correlation(hidden: Tensor) -> float:
+    """Return the mean |correlation| between two hidden units, leaving out constant units.
+
+    Args:
+        hidden: activations, (samples, units).
+    """
+    varying = hidden[:, hidden.std(0) > 1e-6]
+    matrix = torch.corrcoef(varying.mT).abs()
     count = len(matrix)
     return float((matrix.sum() - count) / (count * (count - 1)))
 
 
-def band(name: str, data: Any, grid: Tensor, members: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean prediction on a grid, and the deviation between masks or members."""
+def prediction_band(
+    name: str, data: Any, grid: Tensor, members: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Train a regressor; return the mean and the standard deviation of its predictions on a grid,
+    over masks of MC dropout or over members of the ensemble."""
     from zoo import DeepEnsembleRegressor, MCDropoutRegressor
 
     torch.manual_seed(seed)
@@ -190,60 +161,60 @@ def band(name: str, data: Any, grid: Tensor, members: int, seed: int) -> tuple[T
 
 
 def table(result: Result) -> Table:
-    rows: list[tuple[str | float | None, ...]] = [
-        (name, gap, 0 if name.startswith("one layer") and "arithmetic" not in name else None)
-        for name, gap in result.gaps.items()
+    """Return differences of averages, errors of sampling, and effects of dropout."""
+    rows: list[Row] = [
+        (name, value, 0 if name.startswith("one layer") and "arithmetic" not in name else None)
+        for name, value in result.differences.items()
     ]
-    for draws, error, expected in zip(
-        DRAWS, result.sampled.tolist(), result.expected.tolist(), strict=True
-    ):
-        rows.append((f"error of the mean over {draws:,} masks", error, expected))
+    errors = zip(result.sampling_error.tolist(), result.expected_error.tolist(), strict=True)
+    for count, (error, expected) in zip(MASK_COUNTS, errors, strict=True):
+        rows.append((f"sampled masks, K = {count:,}: error of the mean", error, expected))
     for name in result.active:
-        rows.append((f"{name}: hidden units that are on", result.active[name], None,
+        rows.append((f"{name}: fraction of active hidden units", result.active[name], None,
                      f"test accuracy {result.accuracy[name]:.1%}"))  # fmt: skip
         rows.append((f"{name}: mean |correlation| of two units", result.correlation[name]))
     outside = result.grid.abs() > 1.1
-    places = {"in the gap": (result.grid > -0.1) & (result.grid < 0.5), "outside": outside}
-    seen = ~outside & ~places["in the gap"]
-    for name, (_, deviation) in result.bands.items():
-        rows += [
-            (f"{name}: deviation {where} / where there are data",
-             float(deviation[place].mean() / deviation[seen].mean()))
-            for where, place in places.items()
-        ]  # fmt: skip
+    gap = (result.grid > -0.1) & (result.grid < 0.5)
+    for name, (_, sd) in result.bands.items():
+        near_data = sd[~outside & ~gap].mean()
+        for where, region in (("in the gap", gap), ("outside", outside)):
+            ratio = float(sd[region].mean() / near_data)
+            rows.append((f"{name}: standard deviation {where} / near the data", ratio))
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw the averages over masks, effects of dropout, and bands of both regressors."""
     figure = new_figure(12, 7)
     (sampling, hidden, bars), (exact, mc, ensemble) = figure.subplots(2, 3)
     exact.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     for color, (name, pair) in zip(COLORS, result.predictions.items(), strict=False):
         exact.plot(*pair, "o", color=color, markersize=4, label=name)
-    exact.set(xlabel="geometric mean over all masks", ylabel="scaled network")
-    exact.set_title("Probabilities of classes", fontsize=10)
-    sampling.loglog(DRAWS, result.expected, color=INK, linewidth=1, label="deviation/√K")
-    sampling.loglog(DRAWS, result.sampled, "o", color=COLORS[1], label="measured")
-    sampling.set(xlabel="masks K")
-    sampling.set_title("Error of the mean over K masks", fontsize=10)
+    exact.set(xlabel="Geometric mean over all masks", ylabel="Scaled network")
+    exact.set_title("Class probabilities", fontsize=10)
+    sampling.loglog(MASK_COUNTS, result.expected_error, color=INK, linewidth=1, label="σ/√K")
+    sampling.loglog(MASK_COUNTS, result.sampling_error, "o", color=COLORS[1], label="measured")
+    sampling.set(xlabel="Number of masks K", ylabel="Root mean square error")
+    sampling.set_title("Mean over K sampled masks", fontsize=10)
     limit = max(float(h.quantile(0.999)) for h in result.activations.values())
-    for color, (name, h) in zip(COLORS, result.activations.items(), strict=False):
-        hidden.hist(h, bins=60, range=(0, limit), color=color, alpha=0.5, log=True, label=name)
-    hidden.set(xlabel="activation of a hidden unit")
-    hidden.set_title("Codes of test digits", fontsize=10)
-    for shift, (name, color) in enumerate(zip(result.active, COLORS, strict=False)):
+    for index, (name, h) in enumerate(result.activations.items()):
+        hidden.hist(h, bins=60, range=(0, limit), color=COLORS[index], alpha=0.5, log=True,
+                    label=name)  # fmt: skip
         heights = [result.active[name], result.correlation[name]]
-        bars.bar([shift * 0.4, 1 + shift * 0.4], heights, 0.38, color=color, alpha=0.7, label=name)
-    bars.set_xticks([0.2, 1.2], ["units on", "|correlation| of units"])
+        bars.bar([0.4 * index, 1 + 0.4 * index], heights, 0.38, color=COLORS[index], alpha=0.7,
+                 label=name)  # fmt: skip
+    hidden.set(xlabel="Activation of a hidden unit", ylabel="Count")
+    hidden.set_title("Activations on test digits", fontsize=10)
+    bars.set_xticks([0.2, 1.2], ["Fraction of active units", "|Correlation| of units"])
     bars.set_title("Sparsity and co-adaptation", fontsize=10)
-    for axes, (name, (mean, deviation)) in zip((mc, ensemble), result.bands.items(), strict=True):
+    for axes, (name, (mean, sd)) in zip((mc, ensemble), result.bands.items(), strict=True):
         axes.plot(result.x, result.y, "o", color=COLORS[4], markersize=3, label="data")
         axes.plot(result.grid, (torch.pi * result.grid).sin(), color=INK, linewidth=0.8,
                   linestyle="--", label="truth")  # fmt: skip
         axes.plot(result.grid, mean, color=COLORS[1], label="mean")
-        axes.fill_between(result.grid, mean - 2 * deviation, mean + 2 * deviation, alpha=0.25,
-                          color=COLORS[1], linewidth=0, label="± 2 deviations")  # fmt: skip
-        axes.set(ylim=(-2.2, 2.2), xlabel="x")
-        axes.set_title(name, fontsize=10)
+        axes.fill_between(result.grid, mean - 2 * sd, mean + 2 * sd, alpha=0.25, color=COLORS[1],
+                          linewidth=0, label="± 2 standard deviations")  # fmt: skip
+        axes.set(ylim=(-2.2, 2.2), xlabel="x", ylabel="y")
+        axes.set_title(sentence_case(name), fontsize=10)
     add_grid_and_legend(sampling, hidden, bars, exact, mc, ensemble)
     return figure

@@ -1,10 +1,13 @@
-"""The loss around a trained network, along directions that scale cannot disguise.
+"""The loss surface around a trained network, with filter-normalized directions.
 
-A ReLU network computes the same when a layer's weights are multiplied by c and the next one's
-divided by c, but the same random directions then show another surface: flat or sharp as one likes.
-Filter-normalised directions, d_f ← d_f ‖w_f‖/‖d_f‖ for the incoming weights w_f of each unit and
-nothing along biases, show the same surface for both. The last panel has the plane of the two
-directions that training moved along most (principal components of its way).
+Do flat minima look flat, and sharp ones sharp? Multiplying one layer of a ReLU network by c and
+dividing the next layer by c leaves its function unchanged. Along the same random directions,
+however, the rescaled network has a different loss surface, which can look as flat or as sharp as
+one likes. Filter normalization removes this effect: d_f ← d_f ‖w_f‖/‖d_f‖, where w_f are the
+incoming weights of unit f, and zero for biases. With it, both networks have the same surface.
+
+The last panel shows the training path in the plane that contains most of it, spanned by its first
+two principal components.
 
 Source: Li et al., Visualizing the loss landscape of neural nets, 2018, sections 3 to 7.
 """
@@ -20,185 +23,212 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from datamodules import Digits
+from zoo.errors import InputError, check_at_least, check_positive
 from zoo.plots.style import COLORS, INK, new_figure, subfigures
-from zoo.studies.base import Table, fit, generator, require
-from zoo.studies.loss_slices import (
-    Losses,
+from zoo.studies.base import Row, Table, fit, make_generator
+from zoo.studies.loss_surface import (
+    LossSurface,
     Weights,
     filter_normalized,
     matrix_norm,
-    rescaled,
+    rescale_layers,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SURFACES = ("the network, random directions", "rescaled, the same directions",
-            "the network, filter-normalised", "rescaled, filter-normalised")  # fmt: skip
+SURFACES = ("original, random directions", "rescaled, same directions",
+            "original, filter-normalized", "rescaled, filter-normalized")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Result:
-    """Losses on grids (steps, steps): around the network and its rescaled twin, and in the plane
-    of the way, with the way in its coordinates (moments, 2)."""
+    """Losses on grids (grid_size, grid_size): around the network and its rescaled copy, and in the
+    plane of the training path; coordinates of the path in that plane."""
 
-    reach: float
+    radius: float
     surfaces: dict[str, Tensor]
     loss: float
     curvature: dict[str, float]
-    outputs_differ: float
-    surfaces_differ: dict[str, float]
-    plane: Tensor
-    axes: tuple[Tensor, Tensor]
-    way: Tensor
-    explained: float
+    output_difference: float  # largest, between the network and its rescaled copy
+    surface_difference: dict[str, float]  # the same, by kind of direction
+    path_plane: Tensor
+    plane_axes: tuple[Tensor, Tensor]
+    path: Tensor  # (snapshots, 2)
+    explained: float  # fraction of the squared path in the plane
 
 
-class Recorder(Callback):
-    """Keeps the weights before training and after every few batches."""
+class WeightRecorder(Callback):
+    """Callback that records a network's weights before, during and after training.
+
+    Args:
+        every: number of optimizer steps between two snapshots.
+    """
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.moments: list[Weights] = []
+        self.snapshots: list[Weights] = []
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        self.keep(pl_module)
+        self._record(pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
         if trainer.global_step % self.every == 0:
-            self.keep(pl_module)
+            self._record(pl_module)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self.keep(pl_module)
+        self._record(pl_module)
 
-    def keep(self, model: Any) -> None:
-        self.moments.append({k: v.detach().clone() for k, v in model.network.named_parameters()})
+    def _record(self, model: Any) -> None:
+        weights = {name: w.detach().clone() for name, w in model.network.named_parameters()}
+        self.snapshots.append(weights)
 
 
 def run(
-    steps: int = 25, epochs: int = 10, hidden: int = 32, scale: float = 8.0, reach: float = 1.0,
-    seed: int = 0,
+    grid_size: int = 25, epochs: int = 10, hidden_dim: int = 32, scale: float = 8.0,
+    radius: float = 1.0, seed: int = 0,
 ) -> Result:  # fmt: skip
-    """Trains an MLP on digits and walks around it.
+    """Train an MLP on digits and compute slices through its loss surface.
 
     Args:
-        steps: of each grid along an axis, odd, so that its middle is the network.
-        epochs: of training.
-        hidden: units of the two hidden layers.
-        scale: c, by which the twin's first layer is multiplied and its second divided.
-        reach: of the grids around the network, in lengths of a filter.
-        seed: of the training and the directions.
+        grid_size: grid points along each axis, odd and at least 5; the middle one is the network.
+        epochs: training epochs.
+        hidden_dim: units of each of the two hidden layers.
+        scale: factor c by which the first layer of the copy is multiplied, and its second divided.
+        radius: extent of the grids around the network, in units of the norms of its filters.
+        seed: random seed of the training and of the directions.
     """
-    require(steps >= 5 and steps % 2 == 1, f"steps must be odd and at least 5, got {steps}")
-    require(scale > 0 and reach > 0, "scale and reach must be positive")
-    require(epochs >= 1 and hidden >= 1, "epochs and hidden must be at least 1")
+    if grid_size < 5 or grid_size % 2 == 0:
+        raise InputError(f"grid_size must be odd and at least 5, got {grid_size}")
+    check_positive(scale=scale, radius=radius)
+    check_at_least(1, epochs=epochs, hidden_dim=hidden_dim)
     from zoo import MLPClassifier
 
     torch.manual_seed(seed)
     data = Digits(batch_size=64, seed=seed)
     model = MLPClassifier(
-        data.input_shape, 10, hidden_dims=(hidden, hidden), dropout=0.0, input_dropout=0.0,
+        data.input_shape, 10, hidden_dims=(hidden_dim, hidden_dim), dropout=0.0, input_dropout=0.0,
         optimizer="sgd", lr=0.05,
     )  # fmt: skip
-    recorder = Recorder(every=5)
+    recorder = WeightRecorder(every=5)
     fit(model, data, epochs, [recorder])
     network = model.network.double()
     x, y = data.evaluation_samples("train")
-    loss = Losses(network, x.double(), y)
-    trained = {k: v.detach() for k, v in network.named_parameters()}
-    twin = rescaled(trained, scale)
-    random = generator(seed)
-    pair = [{k: torch.randn(v.shape, generator=random, dtype=v.dtype) for k, v in trained.items()}
-            for _ in range(2)]  # fmt: skip
-    ticks = reach * torch.linspace(-1, 1, steps, dtype=torch.float64)
-    length = matrix_norm(trained) / matrix_norm(pair[0])
-    raw = [{k: length * v * (v.ndim > 1) for k, v in d.items()} for d in pair]
+    loss = LossSurface(network, x.double(), y)
+    original = {name: w.detach() for name, w in network.named_parameters()}
+    rescaled = rescale_layers(original, scale)
+    rng = make_generator(seed)
+    pair = [
+        {name: torch.randn(w.shape, generator=rng, dtype=w.dtype) for name, w in original.items()}
+        for _ in range(2)
+    ]
+    ticks = radius * torch.linspace(-1, 1, grid_size, dtype=torch.float64)
+    norm = matrix_norm(original) / matrix_norm(pair[0])
+    raw = [{name: norm * v * (v.ndim > 1) for name, v in d.items()} for d in pair]
     surfaces = {
-        name: loss.grid(weights, directions, ticks, ticks)
+        name: loss.on_grid(weights, directions, ticks, ticks)
         for name, weights, directions in zip(
-            SURFACES, (trained, twin) * 2,
-            (raw, raw, [filter_normalized(d, trained) for d in pair],
-             [filter_normalized(d, twin) for d in pair]), strict=True,
+            SURFACES, (original, rescaled) * 2,
+            (raw, raw, [filter_normalized(d, original) for d in pair],
+             [filter_normalized(d, rescaled) for d in pair]), strict=True,
         )
     }  # fmt: skip
     with torch.no_grad():
-        differ = (loss.outputs(trained) - loss.outputs(twin)).abs().max()
-    pairs = {"random": SURFACES[:2], "filter-normalised": SURFACES[2:]}
+        output_difference = (loss.logits(original) - loss.logits(rescaled)).abs().max()
+    kinds = {"random": SURFACES[:2], "filter-normalized": SURFACES[2:]}
     return Result(
-        reach, surfaces, float(loss(trained)),
-        {name: curvature(surface, ticks) for name, surface in surfaces.items()}, float(differ),
-        {name: float((surfaces[a] - surfaces[b]).abs().max()) for name, (a, b) in pairs.items()},
-        *plane_of_way(loss, recorder.moments, trained, steps),
+        radius, surfaces, float(loss(original)),
+        {name: center_curvature(surface, ticks) for name, surface in surfaces.items()},
+        float(output_difference),
+        {kind: float((surfaces[a] - surfaces[b]).abs().max()) for kind, (a, b) in kinds.items()},
+        *plane_of_path(loss, recorder.snapshots, original, grid_size),
     )  # fmt: skip
 
 
-def curvature(surface: Tensor, ticks: Tensor) -> float:
-    """Second difference along the first axis at the middle."""
-    middle = len(ticks) // 2
-    line = surface[middle]
+def center_curvature(surface: Tensor, ticks: Tensor) -> float:
+    """Return the second derivative along the first axis at the center, by finite differences."""
+    center = len(ticks) // 2
+    line = surface[center]
     step = float(ticks[1] - ticks[0])
-    return float(line[middle + 1] - 2 * line[middle] + line[middle - 1]) / step**2
+    return float(line[center + 1] - 2 * line[center] + line[center - 1]) / step**2
 
 
-def plane_of_way(
-    loss: Losses, moments: list[Weights], end: Weights, steps: int
+def plane_of_path(
+    loss: LossSurface, snapshots: list[Weights], end: Weights, grid_size: int
 ) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, float]:
-    """Losses in the plane of the way's two principal components around its end, the coordinates of
-    both axes, the way in them, and its share of the squared way that lies in the plane."""
-    shapes = {k: v.shape for k, v in end.items()}
-    flat = torch.stack([torch.cat([v.double().flatten() for v in m.values()]) for m in moments])
-    away = flat - torch.cat([v.flatten() for v in end.values()])
-    _, values, components = torch.linalg.svd(away, full_matrices=False)
-    way = away @ components[:2].mT  # (moments, 2)
-    low, high = way.min(0).values, way.max(0).values
+    """Project the training path onto the plane of its first two principal components.
+
+    Args:
+        loss: the loss as a function of the weights.
+        snapshots: weights along the path.
+        end: the trained weights, the origin of the plane.
+        grid_size: grid points along each axis.
+
+    Returns:
+        Losses on a grid in the plane, coordinates of its two axes, coordinates of the path, and the
+        fraction of the squared path that the plane contains.
+    """
+    flat = torch.stack([torch.cat([w.double().flatten() for w in s.values()]) for s in snapshots])
+    offsets = flat - torch.cat([w.flatten() for w in end.values()])
+    _, values, components = torch.linalg.svd(offsets, full_matrices=False)
+    path = offsets @ components[:2].mT  # (snapshots, 2)
+    low, high = path.min(0).values, path.max(0).values
     margin = 0.25 * (high - low).max()
     first, second = (
-        torch.linspace(float(a - margin), float(b + margin), steps, dtype=torch.float64)
+        torch.linspace(float(a - margin), float(b + margin), grid_size, dtype=torch.float64)
         for a, b in zip(low, high, strict=True)
     )
     directions = []
     for component in components[:2]:
-        parts = component.split([shape.numel() for shape in shapes.values()])
-        directions.append({k: p.view(s) for (k, s), p in zip(shapes.items(), parts, strict=True)})
-    share = float(values[:2].square().sum() / values.square().sum())
-    return loss.grid(end, directions, first, second), (first, second), way, share
+        split = component.split([w.numel() for w in end.values()])
+        directions.append({
+            name: part.view(w.shape) for (name, w), part in zip(end.items(), split, strict=True)
+        })  # fmt: skip
+    explained = float(values[:2].square().sum() / values.square().sum())
+    return loss.on_grid(end, directions, first, second), (first, second), path, explained
 
 
 def table(result: Result) -> Table:
-    middle = {name: float(s[len(s) // 2, len(s) // 2]) for name, s in result.surfaces.items()}
-    rows: list[tuple[str | float | None, ...]] = [
-        ("outputs of the rescaled network: largest difference", result.outputs_differ, 0),
-        ("its surface, random directions: largest difference", result.surfaces_differ["random"]),
-        ("its surface, filter-normalised: largest difference",
-         result.surfaces_differ["filter-normalised"], 0),
+    """Return differences between the network and its rescaled copy, and curvatures."""
+    differences = result.surface_difference
+    rows: list[Row] = [
+        ("rescaled network, outputs: largest difference", result.output_difference, 0),
+        ("its loss surface, random directions: largest difference", differences["random"]),
+        ("its loss surface, filter-normalized: largest difference",
+         differences["filter-normalized"], 0),
     ]  # fmt: skip
-    rows += [(f"loss in the middle: {name}", value, result.loss) for name, value in middle.items()]
+    for name, surface in result.surfaces.items():
+        center = float(surface[len(surface) // 2, len(surface) // 2])
+        rows.append((f"loss at the center: {name}", center, result.loss))
     rows += [(f"curvature: {name}", value) for name, value in result.curvature.items()]
-    rows.append(("share of training's way in the plane of two directions", result.explained))
+    rows.append(("fraction of the training path in the plane of two directions", result.explained))
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw the four loss surfaces, and the training path on the loss in its plane."""
     figure = new_figure(11.5, 6)
     left, right = subfigures(figure, 1, 2, width_ratios=[1.25, 1])
-    ticks = torch.linspace(-result.reach, result.reach, len(result.plane))
-    for axes, (name, surface) in zip(
-        left.subplots(2, 2, sharex=True, sharey=True).flat, result.surfaces.items(), strict=True
-    ):
-        _surface(axes, ticks, ticks, surface)
+    ticks = torch.linspace(-result.radius, result.radius, len(result.path_plane))
+    grid = left.subplots(2, 2, sharex=True, sharey=True)
+    for axes, (name, surface) in zip(grid.flat, result.surfaces.items(), strict=True):
+        _draw_surface(axes, ticks, ticks, surface)
         axes.plot(0, 0, "*", color=INK, markersize=8)
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name.capitalize(), fontsize=9)
+    left.supxlabel("First direction", fontsize=9)
+    left.supylabel("Second direction", fontsize=9)
     axes = right.subplots()
-    _surface(axes, *result.axes, result.plane)
-    axes.plot(*result.way.T, "o-", color=COLORS[1], markersize=3, linewidth=1)
-    axes.plot(*result.way[-1], "*", color=INK, markersize=10)
-    axes.set_title(f"training's way: {result.explained:.0%} of it in this plane", fontsize=9)
-    figure.suptitle("Training loss, logarithmic scale", fontsize=11)
+    _draw_surface(axes, *result.plane_axes, result.path_plane)
+    axes.plot(*result.path.T, "o-", color=COLORS[1], markersize=3, linewidth=1)
+    axes.plot(*result.path[-1], "*", color=INK, markersize=10)
+    axes.set(xlabel="First principal component", ylabel="Second principal component")
+    axes.set_title(f"Training path ({result.explained:.0%} in this plane)", fontsize=9)
+    figure.suptitle("Training loss (logarithmic scale)", fontsize=11)
     return figure
 
 
-def _surface(axes: Axes, first: Tensor, second: Tensor, losses: Tensor) -> None:
+def _draw_surface(axes: Axes, first: Tensor, second: Tensor, losses: Tensor) -> None:
     values = losses.clamp(min=1e-6).log10()
     image = axes.contourf(first, second, values, levels=18, cmap="viridis")
     levels = np.asarray(image.levels)[::3]

@@ -1,13 +1,16 @@
-"""One hidden layer of ReLUs fits any continuous function, in linear pieces.
+"""Universal approximation: one hidden ReLU layer fits any continuous function.
 
-With n units whose kinks lie h = 2/n apart on [−1, 1] a network can join the points of f by straight
-lines; where f'' exists, the largest error is at most h² max|f''|/8: it falls with n². Training
-finds such networks without being told, if less exactly. In the plane each unit's kink is a line,
-and n lines in general position cut it into 1 + n + n(n − 1)/2 regions, on each of which the network
-is linear; a second layer folds further lines into them.
+How does the error fall with the width? On [−1, 1], a network of n ReLU units whose kinks are
+h = 2/n apart can interpolate f by straight lines. Where f'' exists, the largest error is at most
+h² max|f''|/8, which falls as 1/n². Training finds such networks without being told how, though less
+exactly.
 
-Sources: Cybenko, 1989; Hornik, Stinchcombe and White, 1989; Zaslavsky, 1975, and Montúfar et al.,
-On the number of linear regions of deep neural networks, 2014.
+Into how many linear regions does a network divide the plane? The kink of each unit is a line, and
+n lines in general position divide the plane into 1 + n + n(n − 1)/2 regions. On each region the
+network is linear. A second layer adds lines that are folded at those of the first.
+
+Sources: Cybenko, 1989; Hornik, Stinchcombe and White, 1989; Zaslavsky, 1975; Montúfar et al., On
+the number of linear regions of deep neural networks, 2014.
 """
 
 from __future__ import annotations
@@ -21,30 +24,31 @@ import torch
 from torch import Tensor
 
 from zoo.core.optim import make_optimizer, make_schedule
+from zoo.errors import check_at_least
 from zoo.networks import MLP
 from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure
-from zoo.studies.base import Table, generator, require, track
+from zoo.studies.base import Row, Table, check_each_at_least, make_generator, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CURVATURE = math.pi**2  # largest |f''| of f = sin πx
-REACH = 3.0  # of the window in which regions are drawn
+MAX_CURVATURE = math.pi**2  # largest |f''| of f = sin πx
+WINDOW = 3.0  # regions are drawn on [−WINDOW, WINDOW]²
 
 
 @dataclass(frozen=True)
 class Result:
-    """Errors by width of built and trained networks, some fits, and regions of the plane."""
+    """Errors of constructed and trained networks by width, their fits, and linear regions."""
 
     widths: tuple[int, ...]
-    built: Tensor
+    constructed: Tensor  # largest errors
     trained: Tensor
     pieces: list[int]  # linear pieces of the trained networks
     x: Tensor
-    fits: dict[int, tuple[Tensor, Tensor]]  # width → built, trained
-    counts: dict[int, int]  # units → regions of the plane
-    shallow: Tensor  # number of the region by pixel
+    fits: dict[int, tuple[Tensor, Tensor]]  # width → constructed, trained
+    region_counts: dict[int, int]  # units → regions of the plane
+    shallow: Tensor  # index of each pixel's region
     deep: Tensor
 
 
@@ -52,49 +56,53 @@ def run(
     widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64), steps: int = 3000,
     units: tuple[int, ...] = (2, 4, 6, 8, 10, 12), seed: int = 0,
 ) -> Result:  # fmt: skip
-    """Builds and trains networks of one hidden layer, and counts regions.
+    """Construct and train networks with one hidden layer, and count linear regions.
 
     Args:
-        widths: hidden units of the networks that fit sin πx.
-        steps: of training each.
-        units: of the networks of two variables whose regions are counted, each at least 2.
-        seed: of first weights.
+        widths: numbers of hidden units of the networks that fit sin πx.
+        steps: training steps of each network.
+        units: numbers of hidden units, each at least 2, of the networks on the plane whose linear
+            regions are counted.
+        seed: random seed of initial weights.
     """
-    require(min(widths, default=0) >= 1, "widths must be positive numbers")
-    require(min(units, default=0) >= 2, "units must be numbers from 2 on")
-    require(steps >= 1, f"steps must be at least 1, got {steps}")
+    check_each_at_least(1, widths=widths)
+    check_each_at_least(2, units=units)
+    check_at_least(1, steps=steps)
     x = torch.linspace(-1, 1, 1025, dtype=torch.float64)[:, None]
     truth = target(x)
-    built, trained, pieces, fits = [], [], [], {}
+    constructed, trained, pieces, fits = [], [], [], {}
     for width in track(widths, "widths"):
-        network, learned = interpolant(width), train(width, steps, seed)
+        interpolant, learned = construct(width), train(width, steps, seed)
         with torch.no_grad():
-            both = network(x), learned(x)
-        built.append(float((both[0] - truth).abs().max()))
-        trained.append(float((both[1] - truth).abs().max()))
+            outputs = interpolant(x), learned(x)
+        constructed.append(float((outputs[0] - truth).abs().max()))
+        trained.append(float((outputs[1] - truth).abs().max()))
         pieces.append(linear_pieces(learned))
-        fits[width] = both[0][:, 0], both[1][:, 0]
-    planes = {n: MLP([2, n, 1]).double() for n in units}
-    counts = {}
-    for n, network in planes.items():
-        scatter(network, generator(seed + n))
-        counts[n] = len(regions(network))
+        fits[width] = outputs[0][:, 0], outputs[1][:, 0]
+    shallow = {
+        n: with_normal_weights(MLP([2, n, 1]).double(), make_generator(seed + n)) for n in units
+    }
     largest = max(units)
-    folded = scatter(MLP([2, largest, largest, 1]).double(), generator(seed + largest))
+    deep = with_normal_weights(
+        MLP([2, largest, largest, 1]).double(), make_generator(seed + largest)
+    )
     return Result(
-        tuple(widths), torch.tensor(built), torch.tensor(trained), pieces, x[:, 0], fits, counts,
-        numbered(patterns(planes[largest], window())), numbered(patterns(folded, window())),
+        tuple(widths), torch.tensor(constructed), torch.tensor(trained), pieces, x[:, 0], fits,
+        {n: len(plane_regions(network)) for n, network in shallow.items()},
+        region_indices(shallow[largest]), region_indices(deep),
     )  # fmt: skip
 
 
 def target(x: Tensor) -> Tensor:
-    """sin πx."""
+    """Return sin πx, the function to fit."""
     return (math.pi * x).sin()
 
 
-def interpolant(width: int) -> MLP:
-    """A network whose values at −1, −1 + h, …, 1, h = 2/width, are those of the target: the k-th
-    unit's output weight is the change of slope at its kink."""
+def construct(width: int) -> MLP:
+    """Return a network that interpolates the target at −1, −1 + h, …, 1 with h = 2/width.
+
+    The output weight of each unit is the change of slope at its kink.
+    """
     network = MLP([1, width, 1]).double()
     knots = torch.linspace(-1, 1, width + 1, dtype=torch.float64)
     values = target(knots)
@@ -110,125 +118,123 @@ def interpolant(width: int) -> MLP:
 
 
 def train(width: int, steps: int, seed: int) -> MLP:
-    """The same network, trained on 256 points by Adam."""
+    """Train a network of the same shape with Adam on 256 points of the target."""
     torch.manual_seed(seed)
     network = MLP([1, width, 1]).double()
     x = torch.linspace(-1, 1, 256, dtype=torch.float64)[:, None]
     layer: Any = network[1]
-    with torch.no_grad():  # kinks spread over the interval
+    with torch.no_grad():  # kinks uniform over the interval
         layer.weight.copy_(torch.randn(width, 1).sign() * 2)
         layer.bias.copy_(2 * (2 * torch.rand(width) - 1))
-    rule = make_optimizer("adam", [{"params": list(network.parameters())}], 0.01)
-    decay = make_schedule("cosine", rule, steps)
-
+    optimizer = make_optimizer("adam", [{"params": list(network.parameters())}], 0.01)
+    schedule = make_schedule("cosine", optimizer, steps)
     for _ in range(steps):
-        rule.zero_grad()
+        optimizer.zero_grad()
         (network(x) - target(x)).square().mean().backward()
-        rule.step()
-        decay.step()  # type: ignore[union-attr]
+        optimizer.step()
+        schedule.step()  # type: ignore[union-attr]
     return network
 
 
 def linear_pieces(network: MLP) -> int:
-    """Straight pieces on [−1, 1]: one more than the kinks inside it."""
+    """Return the number of linear pieces on [−1, 1]: one more than the kinks inside."""
     layer: Any = network[1]
     kinks = (-layer.bias / layer.weight[:, 0]).detach()
     return 1 + int((kinks.abs() < 1).sum())
 
 
-def scatter(network: MLP, random: torch.Generator) -> MLP:
-    """Normal weights and biases in place of those that layers begin with."""
+def with_normal_weights(network: MLP, rng: torch.Generator) -> MLP:
+    """Replace all weights and biases by samples from N(0, 1)."""
     with torch.no_grad():
         for p in network.parameters():
-            p.copy_(torch.randn(p.shape, generator=random, dtype=p.dtype))
+            p.copy_(torch.randn(p.shape, generator=rng, dtype=p.dtype))
     return network
 
 
-def regions(network: MLP) -> set[tuple[bool, ...]]:
-    """Activation patterns of all regions that the first layer's lines w·x + b = 0 make of a plane.
+def plane_regions(network: MLP) -> set[tuple[bool, ...]]:
+    """Return the activation patterns of all regions into which the lines w·x + b = 0 of the first
+    layer divide the plane.
 
-    Lines in general position: every region has a corner, so that the four sectors around every
-    crossing of two lines meet all of them.
+    For lines in general position every region has a corner, where two lines cross. The four sectors
+    around all crossings therefore include every region.
     """
     layer: Any = network[1]
     weight, bias = layer.weight.detach(), layer.bias.detach()
-    found = set()
+    patterns = set()
     for i, j in itertools.combinations(range(len(bias)), 2):
         corner = torch.linalg.solve(weight[[i, j]], -bias[[i, j]])
         pattern = weight @ corner + bias > 0
         for sides in itertools.product((False, True), repeat=2):
             pattern[i], pattern[j] = sides
-            found.add(tuple(pattern.tolist()))
-    return found
+            patterns.add(tuple(pattern.tolist()))
+    return patterns
 
 
-def window(side: int = 300) -> Tensor:
-    """Pixels of the drawn window, (side², 2)."""
-    line = torch.linspace(-REACH, REACH, side, dtype=torch.float64)
-    return torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).flatten(0, 1)
-
-
-def patterns(network: MLP, x: Tensor) -> Tensor:
-    """Which units of all hidden layers are on, (B, units)."""
-    on = []
+def region_indices(network: MLP, side: int = 300) -> Tensor:
+    """Return the index of the linear region of each pixel of the window, (side, side)."""
+    line = torch.linspace(-WINDOW, WINDOW, side, dtype=torch.float64)
+    x = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1).flatten(0, 1)
+    active = []
     for layer in network:
         x = layer(x)
         if isinstance(layer, torch.nn.ReLU):
-            on.append(x > 0)
-    return torch.cat(on, dim=1)
-
-
-def numbered(patterns: Tensor) -> Tensor:
-    """The number of each pixel's region, (side, side)."""
-    side = math.isqrt(len(patterns))
+            active.append(x > 0)
+    patterns = torch.cat(active, dim=1)  # (side², units of all hidden layers)
     return patterns.unique(dim=0, return_inverse=True)[1].view(side, side)
 
 
 def table(result: Result) -> Table:
-    rows: list[tuple[str | float | None, ...]] = []
-    for i, width in enumerate(result.widths):
-        bound = CURVATURE * (2 / width) ** 2 / 8
-        rows.append((f"built, {width} units: largest error", float(result.built[i]), bound,
+    """Return the largest errors next to their bound, and numbers of linear regions."""
+    rows: list[Row] = []
+    for width, error in zip(result.widths, result.constructed.tolist(), strict=True):
+        bound = MAX_CURVATURE * (2 / width) ** 2 / 8
+        rows.append((f"constructed, {width} units: largest error", error, bound,
                      "theory: at most"))  # fmt: skip
-    for i, width in enumerate(result.widths):
-        rows.append((f"trained, {width} units: largest error", float(result.trained[i]), None,
-                     f"{result.pieces[i]} straight pieces of at most {width + 1}"))  # fmt: skip
-    for n, count in result.counts.items():
+    for width, error, pieces in zip(
+        result.widths, result.trained.tolist(), result.pieces, strict=True
+    ):
+        rows.append((f"trained, {width} units: largest error", error, None,
+                     f"{pieces} linear pieces of at most {width + 1}"))  # fmt: skip
+    for n, count in result.region_counts.items():
         rows.append((f"regions of the plane, {n} units", count, 1 + n + n * (n - 1) // 2))
-    n = max(result.counts)
+    n = max(result.region_counts)
     rows.append((f"regions in the window, {n} units", int(result.shallow.max()) + 1))
-    rows.append((f"regions in the window, two layers of {n}", int(result.deep.max()) + 1))
+    rows.append((f"regions in the window, two layers of {n} units", int(result.deep.max()) + 1))
     return Table(rows)
 
 
 def plot(result: Result) -> Figure:
+    """Draw fits and their errors, and the linear regions of a shallow and of a deep network."""
     figure = new_figure(10, 8)
     (fits, errors), (shallow, deep) = figure.subplots(2, 2)
     fits.plot(result.x, target(result.x), color=INK, linewidth=1, linestyle="--", label="sin πx")
-    for color, (width, (built, trained)) in zip(COLORS, list(result.fits.items())[1:3],
-                                                 strict=False):  # fmt: skip
-        fits.plot(result.x, built, color=color, linewidth=1, label=f"{width} units, built")
+    shown = list(result.fits.items())[1:3]
+    for color, (width, (constructed, trained)) in zip(COLORS, shown, strict=False):
+        fits.plot(result.x, constructed, color=color, linewidth=1,
+                  label=f"{width} units, constructed")  # fmt: skip
         fits.plot(result.x, trained, color=color, linewidth=1.3, linestyle=":",
                   label=f"{width} units, trained")  # fmt: skip
-    fits.set_title("Fits", fontsize=10)
-    bound = [CURVATURE / 2 / width**2 for width in result.widths]
+    fits.set(xlabel="x", ylabel="f(x)")
+    fits.set_title("Piecewise linear fits", fontsize=10)
+    bound = [MAX_CURVATURE / 2 / width**2 for width in result.widths]
     errors.loglog(result.widths, bound, color=INK, linewidth=1, label="h² max|f''|/8")
-    errors.loglog(result.widths, result.built, "o", color=COLORS[0], label="built")
+    errors.loglog(result.widths, result.constructed, "o", color=COLORS[0], label="constructed")
     errors.loglog(result.widths, result.trained, "s-", color=COLORS[1], label="trained")
     errors.set_xticks(result.widths, [str(w) for w in result.widths])
     errors.minorticks_off()
-    errors.set(xlabel="hidden units")
-    errors.set_title("Largest error", fontsize=10)
+    errors.set(xlabel="Hidden units", ylabel="Largest error")
+    errors.set_title("Error by width", fontsize=10)
     add_grid_and_legend(fits, errors, size=8)
-    n = max(result.counts)
-    _regions(shallow, result.shallow, f"one layer of {n}")
-    _regions(deep, result.deep, f"two layers of {n}")
+    n = max(result.region_counts)
+    _draw_regions(shallow, result.shallow, f"One layer of {n} units")
+    _draw_regions(deep, result.deep, f"Two layers of {n} units")
     return figure
 
 
-def _regions(axes: Axes, numbers: Tensor, title: str) -> None:
-    shuffled = torch.randperm(int(numbers.max()) + 1, generator=generator(0))
-    extent = (-REACH, REACH, -REACH, REACH)
-    axes.imshow(shuffled[numbers], cmap="Spectral", extent=extent, origin="lower",
-                interpolation="nearest")  # fmt: skip
-    axes.set_title(f"{title}: {int(numbers.max()) + 1} linear regions here", fontsize=10)
+def _draw_regions(axes: Axes, indices: Tensor, title: str) -> None:
+    count = int(indices.max()) + 1
+    shuffled = torch.randperm(count, generator=make_generator(0))  # neighbors get unlike colors
+    axes.imshow(shuffled[indices], cmap="Spectral", extent=(-WINDOW, WINDOW, -WINDOW, WINDOW),
+                origin="lower", interpolation="nearest")  # fmt: skip
+    axes.set(xlabel="x₁", ylabel="x₂")
+    axes.set_title(f"{title}: {count} linear regions in the window", fontsize=10)

@@ -1,4 +1,4 @@
-"""``zoo attack``: the table, the figures, what is refused."""
+"""``zoo attack``: table, figures and error messages."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 
 from tests.conftest import newest_run
 from zoo.cli.main import main
-from zoo.evaluation.robustness_structures import around
+from zoo.evaluation.robustness_structures import neighborhood
 
 QUICK = ("--trainer.max_epochs=6", "--trainer.enable_progress_bar=false")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that knows the digits, trained once for all tests here."""
+    """A network trained on the digits, once for all tests in this file."""
     folder = tmp_path_factory.mktemp("attacked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -26,32 +26,34 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return newest_run(folder) / "checkpoints" / "last.ckpt"
 
 
-def test_a_table_and_figures(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_and_the_figures(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     main(
         ["attack", str(checkpoint), "--attack", "fgsm", "pgd", "universal", "deep_fool", "--eps",
-         "0.3", "0.05", "--images", "60", "--others", str(checkpoint)]
+         "0.3", "0.05", "--test_samples", "60", "--other_models", str(checkpoint)]
     )  # fmt: skip
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("CNN on Digits: 60 test images, accuracy without an attack ")
-    assert lines[2].split() == ["attack", "eps", "accuracy", "mean", "L2", "sees"]
+    assert lines[0].startswith("CNN on Digits: 60 test images, clean accuracy ")
+    assert lines[2].split() == [
+        "attack", "eps", "accuracy", "mean", "L2", "threat", "model",
+    ]  # fmt: skip
     table = [line.split() for line in lines[3:10]]
     assert [row[0] for row in table] == [
         "FGSM", "FGSM", "PGD", "PGD", "UniversalPerturbation", "UniversalPerturbation", "DeepFool",
     ]  # fmt: skip
-    assert [row[1] for row in table[:2]] == ["0.05", "0.3"]  # in order
-    shares = [float(row[2].rstrip("%")) for row in table[:6]]
-    assert shares[1] < shares[0]
-    assert shares[3] <= shares[1]
+    assert [row[1] for row in table[:2]] == ["0.05", "0.3"]  # sorted
+    accuracies = [float(row[2].rstrip("%")) for row in table[:6]]
+    assert accuracies[1] < accuracies[0]
+    assert accuracies[3] <= accuracies[1]
     assert float(table[6][1].rstrip("%")) < 5
     figures = checkpoint.parent.parent / "figures"
     for name in ("attack_fgsm", "attack_pgd", "attack_universal", "robustness", "transfer"):
         assert (figures / f"{name}.png").stat().st_size > 5_000
 
 
-def test_toward_a_class(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_targets_and_restarts(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["attack", str(checkpoint), "--target", "3", "--eps", "0.3", "--restarts", "2",
-          "--images", "40"])  # fmt: skip
+          "--test_samples", "40"])  # fmt: skip
     assert "PGD×2→3" in capsys.readouterr().out
 
 
@@ -60,16 +62,16 @@ def test_toward_a_class(checkpoint: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (["--attack", "pdg"], "unknown attack 'pdg'; did you mean 'pgd' or 'apgd'?"),
         (["--eps", "-0.1"], "--eps must not be negative, got -0.1"),
-        (["--images", "0"], "--images must be at least 1, got 0"),
+        (["--test_samples", "0"], "--test_samples must be at least 1, got 0"),
         (["--target", "10"], "--target 10: the model has classes 0 to 9"),
-        (["--attack", "bim", "--restarts", "2"], "--restarts: bim draws nothing at random"),
-        (["--attack", "transfer", "--restarts", "2"], "--restarts: transfer draws nothing"),
-        (["--attack", "fgsm", "--steps", "3"], "--steps: nothing to set in fgsm"),
-        (["--attack", "penalty", "--norm", "linf"], "--norm: nothing to set in penalty"),
+        (["--attack", "bim", "--restarts", "2"], "--restarts is not supported by bim"),
+        (["--attack", "transfer", "--restarts", "2"], "--restarts is not supported by transfer"),
+        (["--attack", "fgsm", "--steps", "3"], "--steps is not supported by fgsm"),
+        (["--attack", "lbfgs", "--norm", "linf"], "--norm is not supported by lbfgs"),
         (["--norm", "l7"], "argument --norm: invalid choice: 'l7'"),
     ],
 )
-def test_what_is_refused(
+def test_bad_options(
     args: list[str], message: str, checkpoint: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     capfd.readouterr()
@@ -81,29 +83,29 @@ def test_what_is_refused(
 
 KINDS = {
     "points": (
-        ["pointnet", "--data.samples=32", "--data.num_points=32", "--model.width=4"],
-        ["--attack", "pgd", "drop", "carlini_wagner", "--eps", "0.1", "--images", "6", "--steps",
-         "3"],
-        "PointClassifier on Shapes: 6 test clouds", ["PGD", "PointDropping", "CarliniWagner"],
+        ["pointnet", "--data.num_samples=32", "--data.num_points=32", "--model.width=4"],
+        ["--attack", "pgd", "drop", "carlini_wagner", "--eps", "0.1", "--steps", "3",
+         "--test_samples", "6"],
+        "PointClassifier on Shapes: 6 test point clouds", ["PGD", "PointDropping", "CarliniWagner"],
     ),
     "vertices": (
-        ["pointnet", "--data=articulated", "--data.samples=40", "--model.width=4"],
-        ["--attack", "smooth", "--eps", "0.1", "--images", "9", "--steps", "2"],
-        "PointClassifier on Articulated: 9 test clouds", ["SmoothPGD"],
+        ["pointnet", "--data=articulated", "--data.num_samples=40", "--model.width=4"],
+        ["--attack", "smooth", "--eps", "0.1", "--test_samples", "9", "--steps", "2"],
+        "PointClassifier on Articulated: 9 test point clouds", ["SmoothPGD"],
     ),
     "voxels": (
-        ["voxnet", "--data.samples=32", "--data.voxel_resolution=12", "--model.width=4"],
-        ["--eps", "0.1", "--images", "6"],
-        "VoxelClassifier on Shapes: 6 test grids", ["VoxelFlips"],
+        ["voxnet", "--data.num_samples=32", "--data.voxel_resolution=12", "--model.width=4"],
+        ["--eps", "0.1", "--test_samples", "6"],
+        "VoxelClassifier on Shapes: 6 test voxel grids", ["VoxelFlips"],
     ),
     "nodes": (
         ["gcn"],
         ["--attack", "prbcd", "random", "--eps", "0.1", "--steps", "5"],
-        "NodeClassifier on Karate: 32 test nodes", ["PRBCD", "RandomFlips"],
+        "NodeClassifier on Karate: 32 test nodes", ["PRBCD", "RandomEdgeFlips"],
     ),
     "meshes": (
         ["diffusion_net", "--model.input_features=xyz", "--model.width=8", "--model.blocks=1",
-         "--data.samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
+         "--data.num_samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
         ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
          "--target", "3"],
         "MeshClassifier on Isometric: 7 test meshes", ["PGD×2→3", "SmoothPGD×2→3"],
@@ -112,7 +114,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_kinds_of_samples(
+def test_all_kinds_of_data(
     kind: str, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, options, headline, names = KINDS[kind]
@@ -130,16 +132,22 @@ def test_other_kinds_of_samples(
     assert all(figure.stat().st_size > 5_000 for figure in figures)
 
 
-def test_what_a_kind_does_not_have(
+def test_options_that_graphs_do_not_support(
     run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = run("--model", "gcn", "--trainer.max_epochs=1", "--trainer.accelerator=cpu")
     for options, message in (
         (["--attack", "pgd"], "unknown attack 'pgd'; did you mean 'prbcd'"),
-        (["--norm", "l2"], "--norm: nothing to set in prbcd"),
-        (["--target", "1"], "--target: prbcd cannot choose the class"),
-        (["--others", "x.ckpt"], "--others compares models of images or clouds"),
-        (["--images", "5"], "--images: a graph, or a set of meshes, is attacked as a whole"),
+        (["--norm", "l2"], "--norm is not supported by prbcd"),
+        (["--target", "1"], "--target is not supported by prbcd"),
+        (
+            ["--other_models", "x.ckpt"],
+            "--other_models works only with models of images",
+        ),
+        (
+            ["--test_samples", "5"],
+            "--test_samples: graphs and sets of meshes",
+        ),
     ):
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
@@ -148,36 +156,41 @@ def test_what_a_kind_does_not_have(
         assert message in capfd.readouterr().err
 
 
-def test_voxels_have_no_transfer(
+def test_voxel_grids_have_no_transfer_matrix(
     run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data.samples=32", "--data.voxel_resolution=12", "--model.width=4"]
+    options = ["--data.num_samples=32", "--data.voxel_resolution=12", "--model.width=4"]
     folder = run("--model", "voxnet", *options, "--trainer.max_epochs=1")
     checkpoint = str(folder / "checkpoints" / "last.ckpt")
     with pytest.raises(SystemExit):
-        main(["attack", checkpoint, "--others", checkpoint])
-    assert "--others compares models by PGD, which grids do not have" in capfd.readouterr().err
+        main(["attack", checkpoint, "--other_models", checkpoint])
+    message = "--other_models compares models under PGD, which voxel grids do not support"
+    assert message in capfd.readouterr().err
 
 
-def test_a_graphs_surroundings() -> None:
+def test_neighborhood() -> None:
     edges = torch.tensor([[0, 1, 2, 5], [1, 2, 3, 6]])
-    assert around(edges, torch.tensor([0])).tolist() == [0, 1, 2, 3]
-    assert around(edges, torch.tensor([4])).tolist() == [4]  # which no edge touches
+    assert neighborhood(edges, torch.tensor([0])).tolist() == [0, 1, 2, 3]
+    assert neighborhood(edges, torch.tensor([4])).tolist() == [4]  # an isolated node
     star = torch.stack([torch.zeros(300, dtype=torch.long), torch.arange(1, 301)])
-    assert len(around(star, torch.tensor([0]))) == 301  # the first ring is always there
-    assert around(star, torch.tensor([7])).tolist() == [0, 7]
+    assert len(neighborhood(star, torch.tensor([0]))) == 301  # the first hop is always complete
+    assert neighborhood(star, torch.tensor([7])).tolist() == [0, 7]
 
 
-def test_no_classifier(run: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_unsupported_models_and_data(
+    run: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = run("--model", "vae", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])
-    assert "is a VAE: attacks need a classifier" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert "attacks need a classifier, " in error
+    assert "is a VAE" in error
     folder = run("--model", "mlp", "--data", "toy_2d", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])
     assert (
-        "attacks need images, clouds, voxels, meshes or a graph with classes"
+        "attacks need images, point clouds, voxel grids, meshes or a graph with class labels"
         in capfd.readouterr().err
     )
 

@@ -104,7 +104,7 @@ def test_models_without_an_encoder_are_judged_by_their_samples(
 
 def test_known_modes_are_counted(run: Run) -> None:
     folder = run(
-        "--model=gan", "--data=gaussians_2d", "--data.name=ring", "--data.samples=10000",
+        "--model=gan", "--data=gaussians_2d", "--data.name=ring", "--data.num_samples=10000",
         "--trainer.max_steps=20",
     )  # fmt: skip
     checkpoint = str(folder / "checkpoints/last.ckpt")
@@ -202,7 +202,7 @@ def test_groups_of_inputs() -> None:
         (("evaluate", "{}", "--data=wine"), "Wine has samples (13,), the model takes (1, 8, 8)"),
         (("evaluate", "{}", "--data=mnst"), "unknown data set 'mnst'; did you mean 'mnist'"),
         (("evaluate", "{}", "--features={}"), "is a VAE, features need a classifier"),
-        (("evaluate", "{}", "--inception=x.pth"), "there are no Inception weights in x.pth"),
+        (("evaluate", "{}", "--inception=x.pth"), "Inception weights x.pth: no such file"),
         (("evaluate", "gone.ckpt"), "there is no checkpoint gone.ckpt"),
         (("evaluate",), "evaluate: the following arguments are required: CKPT"),
         (("arithmetic", "{}", "--add=class:8", "--subtract=class:11", "--to=class:1"),

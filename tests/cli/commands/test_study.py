@@ -1,4 +1,4 @@
-"""The command, the contract that every study keeps, and what is said of wrong settings."""
+"""The command ``zoo study``: listing, results, errors, and the interface of every study."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 import zoo.studies
 from tests.conftest import ROOT
-from zoo.cli.commands.study import explanation, study
+from zoo.cli.commands.study import read_explanation, study
 from zoo.cli.main import main
 from zoo.errors import InputError
-from zoo.studies.base import Table, plain
+from zoo.studies.base import Table, to_jsonable
 
 
-def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_has_one_line_per_study(capsys: pytest.CaptureFixture[str]) -> None:
     main(["study"])
     lines = capsys.readouterr().out.splitlines()
     for name, line in zip(zoo.studies.NAMES, lines, strict=False):
@@ -26,21 +26,19 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize("name", zoo.studies.NAMES)
-def test_a_study_keeps_the_contract(name: str) -> None:
+def test_study_has_the_common_interface(name: str) -> None:
     module = getattr(zoo.studies, name.replace("-", "_"))
     assert dataclasses.is_dataclass(module.Result)
     assert all(p.default is not p.empty for p in inspect.signature(module.run).parameters.values())
-    assert "Source" in explanation(name)
+    assert "Source" in read_explanation(name)
     for function in ("run", "table", "plot"):
         assert callable(getattr(module, function))
     source = Path(inspect.getfile(module)).read_text("utf-8")
     code = [line for line in source.split('"""', 2)[2].splitlines() if line.strip()]
-    assert len(code) <= 210, f"{name} has {len(code)} lines behind its explanation"
+    assert len(code) <= 210, f"{name} has {len(code)} lines of code after its explanation"
 
 
-def test_a_run_leaves_figures_and_numbers(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_writes_figures_and_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["study", "dimensionality", "--dims", "[1,2,10]", "--points=200", f"--out={tmp_path}"])
     out = capsys.readouterr().out
     assert "measured" in out
@@ -61,32 +59,32 @@ def test_a_run_leaves_figures_and_numbers(
         (["polynomal-fit"], "unknown study 'polynomal-fit'; did you mean 'polynomial-fit'"),
         (["polynomial-fit", "--sampels", "3"], "unknown option --sampels; did you"),
         (["polynomial-fit", "--samples", "x"], "--samples must be of type int, got 'x'"),
-        (["polynomial-fit", "--samples", "3"], "samples must be more than 15"),
+        (["polynomial-fit", "--samples", "3"], "samples must be at least 16, got 3"),
         (["polynomial-fit", "--curve", "foo"], "--curve must be one of 'sine', 'cubic'"),
-        (["--foo"], "the name comes first"),
+        (["--foo"], "the name must come before options"),
         (["autodiff", "--expression", "x +"], r"expression 'x \+': invalid syntax"),
-        (["autodiff", "--expression", "x.y"], "cannot read 'x.y'; known: x, y, "),
-        (["autodiff", "--expression", "log(x - y)", "--at", "[1, 1]"], "log of .* has no value"),
+        (["autodiff", "--expression", "x.y"], "cannot read 'x.y'; choose from x, y, "),
+        (["autodiff", "--expression", "log(x - y)", "--at", "[1, 1]"], "log of .* is undefined"),
         (["autodiff", "--expression", "(0 - x) ** y"], "needs a positive base, as its exponent"),
-        (["autodiff", "--expression", "(0 - x) ** 0.5"], "is no real number"),
-        (["autodiff", "--expression", "x / (y - y)"], "/ of .* has no value: .*zero"),
-        (["invariance", "--refine", "1", "--eigenpairs", "60"], "eigenpairs must lie between 4"),
-        (["adversarial-geometry", "--trained_at", "[0.3]"], "trained_at must hold 0 and larger"),
-        (["dimensionality", "--radius", "2"], "radius must lie between 0 and 0.5, got 2"),
+        (["autodiff", "--expression", "(0 - x) ** 0.5"], "is not a real number"),
+        (["autodiff", "--expression", "x / (y - y)"], "/ of .* is undefined: .*zero"),
+        (["invariance", "--resolution", "1", "--eigenpairs", "60"], r"eigenpairs must be in \[4, "),
+        (["adversarial-geometry", "--train_eps", "[0.3]"], "train_eps must contain 0 and"),
+        (["dimensionality", "--radius", "2"], r"radius must be in \(0, 0.5\), got 2"),
     ],
 )  # fmt: skip
-def test_wrong_settings_get_one_line(args: list[str], message: str) -> None:
+def test_invalid_settings_are_rejected_in_one_line(args: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         study(args)
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_unwritable_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*file"):
         study(["look-at-the-data", "--out", str(tmp_path / "file")])
 
 
-def test_tables_align_numbers() -> None:
+def test_table_aligns_numbers() -> None:
     text = str(Table([("one", 1.0, None, "note"), ("a longer name", 0.123456, 1234, "")]))
     assert text.splitlines() == [
         "               measured  theory",
@@ -95,17 +93,17 @@ def test_tables_align_numbers() -> None:
     ]
 
 
-def test_results_become_json() -> None:
+def test_results_are_converted_for_json() -> None:
     import torch
 
-    assert plain({"a": torch.tensor([1.0, float("nan")]), 2: (True, None)}) == {
+    assert to_jsonable({"a": torch.tensor([1.0, float("nan")]), 2: (True, None)}) == {
         "a": [1.0, None], "2": [True, None],
     }  # fmt: skip
 
 
 @pytest.mark.slow
-def test_the_gallery_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes what all studies take together; ≤ 25 minutes on two cores."""
+def test_gallery_contains_every_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs all studies at their default settings: up to 25 minutes on two cores."""
     monkeypatch.chdir(tmp_path)
     study(["--all"])
     page = (tmp_path / "docs/gallery.md").read_text("utf-8")
@@ -114,7 +112,7 @@ def test_the_gallery_has_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (tmp_path / f"docs/gallery/{name}.png").stat().st_size < 300_000
 
 
-def test_the_gallery_shown_is_complete() -> None:
+def test_committed_gallery_is_complete() -> None:
     page = (ROOT / "docs/gallery.md").read_text("utf-8")
     for name in zoo.studies.NAMES:
         assert f"(gallery/{name}.png)" in page

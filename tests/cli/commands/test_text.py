@@ -23,7 +23,7 @@ def writer(run: Callable[..., Path], tmp_path: Path) -> str:
 
 @pytest.fixture
 def translator(run: Callable[..., Path]) -> str:
-    folder = run("--model=translator", "--data.samples=300", *SMALL)
+    folder = run("--model=translator", "--data.num_samples=300", *SMALL)
     return str(folder / "checkpoints" / "last.ckpt")
 
 
@@ -50,10 +50,10 @@ def test_generation_needs_the_checkpoint_alone(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prompt", "the ☃ cat"], "'☃' is not among the 12 symbols"),
+        (["--prompt", "the ☃ cat"], "'☃' is not in the tokenizer's vocabulary of 12 tokens"),
         (["--prompt", "the cat sat on the mat"], "a prompt must have 1 to 16 tokens, got 22"),
         (["--temperature", "-1"], "temperature must not be negative, got -1.0"),
-        (["--top-p", "2"], r"top_p must be in \(0, 1\], got 2.0"),
+        (["--top-p", "2"], "top_p must be between 0 and 1, got 2.0"),
         (["--tokens", "0"], "--tokens must be at least 1, got 0"),
     ],
 )
@@ -97,10 +97,10 @@ def test_a_translator_is_judged(translator: str) -> None:
 @pytest.mark.parametrize(
     ("options", "content", "message"),
     [
-        (["--model=language_model", "--data=text"], "", "holds no text"),
-        (["--model=sequence_classifier", "--data=labeled_text"], "a\t1\nb\n", "line 2: 1 columns"),
+        (["--model=language_model", "--data=text"], "", "contains no text"),
+        (["--model=sequence_classifier", "--data=labeled_text"], "a\t1\nb\n", "line 2: expected 2 columns, text and label, got 1"),
         (["--model=forecaster", "--data=series"], "a,b\n1,2\n,3\n", "line 3, column 'a'"),
-        (["--model=language_model", "--data=text", "--data.tokenizer=letters"], "text " * 99,
+        (["--model=language_model", "--data=text", "--data.tokenizer_type=letters"], "text " * 99,
          "unknown tokenizer 'letters'"),
         (["--model=language_model", "--data=text", "--model.heads=3"], "text " * 99,
          "heads must divide dim, got heads=3 and dim=128"),

@@ -40,7 +40,7 @@ def classifier(**options: Any) -> GraphClassifier:
 def test_graph_classifiers_are_invariant_to_the_order_of_nodes(conv: str, pooling: str) -> None:
     torch.manual_seed(0)
     model = classifier(conv=conv, pooling=pooling)
-    data = RandomGraphs(samples=4).graphs
+    data = RandomGraphs(num_samples=4).graphs
     graphs = [Data(x=torch.randn(len(g.x), 1).double(), edge_index=g.edge_index) for g in data]
     permuted = []
     for g in graphs:

@@ -26,7 +26,7 @@ def batch_of(data: Any) -> Any:
 def test_logits_of_batches_and_of_moved_meshes() -> None:
     torch.manual_seed(0)
     model = MeshClassifier(8, width=16, blocks=2).eval()
-    data = Isometric(samples=16, val_size=0, batch_size=6)
+    data = Isometric(num_samples=16, val_size=0, batch_size=6)
     batch = batch_of(data)
     logits = model.logits(batch)
     assert logits.shape == (6, 8)
@@ -45,7 +45,7 @@ def test_only_intrinsic_features_generalize_to_other_bendings(trainer: Trainer) 
 
     def accuracy(input_features: str) -> float:
         torch.manual_seed(0)
-        data = Isometric(samples=96, batch_size=4, rotate="none", eigenpairs=24, subdivisions=1)
+        data = Isometric(num_samples=96, batch_size=4, rotate="none", eigenpairs=24, subdivisions=1)
         model = MeshClassifier(
             8, input_features=input_features, width=16, blocks=2, lr=1e-2, schedule="cosine"
         )
@@ -60,7 +60,7 @@ def test_only_intrinsic_features_generalize_to_other_bendings(trainer: Trainer) 
 def test_every_vertex_of_a_segmentation_counts_once() -> None:
     torch.manual_seed(0)
     model = MeshSegmenter(6, width=8, blocks=1).eval()
-    batch = batch_of(BodyParts(samples=4, val_size=0, eigenpairs=8, batch_size=2))
+    batch = batch_of(BodyParts(num_samples=4, val_size=0, eigenpairs=8, batch_size=2))
     parts = model.step(batch)
     logits = model.logits(batch)
     assert logits.shape == (batch.num_nodes, 6)
@@ -73,7 +73,7 @@ def test_every_vertex_of_a_segmentation_counts_once() -> None:
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
 def test_precisions(precision: Any, trainer: Trainer) -> None:
     model = MeshClassifier(8, width=8, blocks=1)
-    data = Isometric(samples=16, subdivisions=1, eigenpairs=8, val_size=4)
+    data = Isometric(num_samples=16, subdivisions=1, eigenpairs=8, val_size=4)
     fit = trainer(max_epochs=1, precision=precision)
     fit.fit(model, data)
     assert torch.isfinite(fit.callback_metrics["val/loss"])
@@ -83,7 +83,7 @@ def test_data_and_settings_that_do_not_fit() -> None:
     with pytest.raises(InputError, match="MeshClassifier needs meshes with their differential op"):
         MeshClassifier(2).step(batch_of(SBM()))
     with pytest.raises(InputError, match="MeshSegmenter needs one label per vertex"):
-        MeshSegmenter(8).step(batch_of(Isometric(samples=16, subdivisions=1, eigenpairs=8)))
+        MeshSegmenter(8).step(batch_of(Isometric(num_samples=16, subdivisions=1, eigenpairs=8)))
     with pytest.raises(ValueError, match="unknown input_features 'normals'; choose from hks, xyz"):
         MeshClassifier(8, input_features="normals")
     with pytest.raises(ValueError, match="MeshClassifier does not support mixup"):
@@ -92,7 +92,7 @@ def test_data_and_settings_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("labels", [(0, 9), (-1, 3)])
 def test_labels_that_are_not_class_indices(labels: tuple[int, int], trainer: Trainer) -> None:
-    data = Isometric(samples=16, subdivisions=1, eigenpairs=8, val_size=0)
+    data = Isometric(num_samples=16, subdivisions=1, eigenpairs=8, val_size=0)
     for mesh in data.split("train"):
         mesh.y = torch.tensor([labels[int(mesh.y) % 2]])
     message = f"labels must be 0 to 7 for num_classes=8, the data has {labels[0]} to {labels[1]}"
@@ -105,12 +105,13 @@ def test_figures_of_meshes(trainer: Trainer, tmp_path: Path) -> None:
     meshes = callbacks.Meshes(num_samples=3, html=True)
     fit = trainer(max_epochs=1, callbacks=[meshes], default_root_dir=tmp_path)
     fit.fit(
-        MeshClassifier(8, width=8, blocks=1), Isometric(samples=16, subdivisions=1, eigenpairs=8)
+        MeshClassifier(8, width=8, blocks=1),
+        Isometric(num_samples=16, subdivisions=1, eigenpairs=8),
     )
     assert (tmp_path / "figures" / "meshes.png").stat().st_size > 10_000
     assert "mesh3d" in (tmp_path / "figures" / "meshes.html").read_text()
     parts = callbacks.Meshes(num_samples=2)
-    data = BodyParts(samples=4, val_size=2, eigenpairs=8)
+    data = BodyParts(num_samples=4, val_size=2, eigenpairs=8)
     fit = trainer(max_epochs=1, callbacks=[parts], default_root_dir=tmp_path / "parts")
     fit.fit(MeshSegmenter(6, width=8, blocks=1), data)
     assert (tmp_path / "parts" / "figures" / "meshes.png").stat().st_size > 10_000

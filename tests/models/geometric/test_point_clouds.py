@@ -61,7 +61,7 @@ def test_only_distances_generalize_to_other_rotations(trainer: Trainer) -> None:
     def accuracy(network: str) -> float:
         torch.manual_seed(0)
         data = Shapes(
-            samples=240, num_points=128, rotate="any", rotate_training="none", batch_size=16
+            num_samples=240, num_points=128, rotate="any", rotate_training="none", batch_size=16
         )
         model = PointClassifier(6, network=network, width=8, k=8, lr=5e-3, dropout=0.0)
         fit = trainer(max_epochs=8, limit_val_batches=0)
@@ -74,7 +74,7 @@ def test_only_distances_generalize_to_other_rotations(trainer: Trainer) -> None:
 
 @pytest.mark.parametrize("task", ["shapes", "parts"])
 def test_figures_of_point_clouds(task: str, trainer: Trainer, tmp_path: Path) -> None:
-    data = Shapes(samples=30, num_points=64, task=task)
+    data = Shapes(num_samples=30, num_points=64, task=task)
     model_class = PointClassifier if task == "shapes" else PointSegmenter
     model = model_class(data.num_classes, width=4)
     trainer(max_epochs=1, callbacks=[callbacks.PointClouds()]).fit(model, data)

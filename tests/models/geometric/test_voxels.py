@@ -43,14 +43,14 @@ def test_layers_have_the_published_sizes() -> None:
 
 def test_point_clouds_are_voxelized_in_the_loader() -> None:
     data = Shapes(
-        samples=24, voxel_resolution=16, batch_size=8, augment=PointAugmentation(), rotate="any"
+        num_samples=24, voxel_resolution=16, batch_size=8, augment=PointAugmentation(), rotate="any"
     )
     x, y = next(iter(data.train_dataloader()))
     assert x.shape == (8, *data.input_shape) == (8, 1, 16, 16, 16)
     assert x.unique().tolist() == [0, 1]
     assert y.shape == (8,)
     # without augmentation, the voxel of every stored point is full
-    plain = Shapes(samples=24, voxel_resolution=16, val_size=0)
+    plain = Shapes(num_samples=24, voxel_resolution=16, val_size=0)
     grids, _ = plain.evaluation_samples("test")
     points = plain.split("test")[0]
     assert bool((grids.sum((1, 2, 3, 4)) > 40).all())
@@ -77,7 +77,7 @@ def test_bad_settings() -> None:
 
 def test_it_learns_and_draws_figures(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     torch.manual_seed(0)
-    data = Shapes(samples=240, voxel_resolution=16, rotate="upright", batch_size=16)
+    data = Shapes(num_samples=240, voxel_resolution=16, rotate="upright", batch_size=16)
     model = VoxelClassifier(data.input_shape, 6, width=8, lr=4e-3, dropout=0.0)
     fit = trainer(max_epochs=5, callbacks=[callbacks.Voxels()], default_root_dir=tmp_path)
     fit.fit(model, data)

@@ -11,7 +11,7 @@ from zoo import (
     DenoisingAutoencoder,
     SparseAutoencoder,
 )
-from zoo.functional.jacobians import estimated_jacobian_norm, jacobian_norm
+from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
 from zoo.models.latent.autoencoders import corrupt, psnr
 
 
@@ -136,7 +136,7 @@ def test_the_jacobian_of_a_sigmoid_layer_has_a_closed_form() -> None:
     x = torch.rand(6, 7).double()
     h, weight = model.encode(x), model.encoder[0][1].weight
     expected = ((h * (1 - h)).square() * weight.square().sum(1)).sum(1)
-    torch.testing.assert_close(jacobian_norm(model.encode, x), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(squared_jacobian_norm(model.encode, x), expected, rtol=1e-12, atol=0)
     parts = model.step((x, None))
     torch.testing.assert_close(parts["loss"], parts["mse"] + 0.3 * expected.mean())
     (ours,) = torch.autograd.grad(parts["jacobian"], weight, retain_graph=True)
@@ -149,14 +149,14 @@ def test_the_jacobian_of_any_encoder_is_autograds() -> None:
     x = torch.rand(2, 1, 8, 8).double()
     rows = torch.autograd.functional.jacobian(model.encode, x)  # (B, D, B, ...)
     expected = torch.stack([rows[i, :, i].square().sum() for i in range(2)])
-    torch.testing.assert_close(jacobian_norm(model.encode, x), expected)
+    torch.testing.assert_close(squared_jacobian_norm(model.encode, x), expected)
 
 
 def test_the_estimate_is_unbiased() -> None:
     model = ContractiveAutoencoder((7,), 5, hidden_dims=(6,)).double()
     x = torch.rand(1, 7).double()
-    draws = estimated_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
-    exact = float(jacobian_norm(model.encode, x))
+    draws = estimate_squared_jacobian_norm(model.encode, x.expand(40_000, 7)).detach()
+    exact = float(squared_jacobian_norm(model.encode, x))
     assert abs(float(draws.mean()) - exact) < 4 * float(draws.std()) / 200
 
 
@@ -166,7 +166,7 @@ def test_the_penalty_is_known_in_evaluation_too(trainer: Callable[..., L.Trainer
     data = Digits()
     (metrics,) = trainer().test(model, data, verbose=False)
     x = data.split("test")[0] / 16
-    expected = float(jacobian_norm(model.encode, x).mean())
+    expected = float(squared_jacobian_norm(model.encode, x).mean())
     assert metrics["test/jacobian"] == pytest.approx(expected, rel=1e-4)
 
 

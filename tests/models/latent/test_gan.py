@@ -371,7 +371,7 @@ def test_verdicts() -> None:
 def test_a_ring_of_gaussians_is_covered(trainer: Callable[..., L.Trainer]) -> None:
     """What a plain recipe reaches in a few seconds; the grid's figure is in docs/results.md."""
     torch.manual_seed(0)
-    data = Gaussians2D("ring", samples=20_000, batch_size=256, val_size=1000, test_size=2000)
+    data = Gaussians2D("ring", num_samples=20_000, batch_size=256, val_size=1000, test_size=2000)
     model = zoo.create_model("gan", "gaussians_2d", modes=data.modes, hidden_dims=(128, 128))
     fit = trainer(max_steps=1500)
     fit.fit(model, data)
@@ -387,7 +387,7 @@ def test_a_collapsed_run_says_so(
     """The saturating game with a critic far ahead: its generator never reaches most modes."""
     run(
         "--model=gan", "--data=gaussians_2d", "--model.objective=minimax", "--model.penalty=none",
-        "--model.discriminator_lr=0.01", "--trainer.max_steps=200", "--data.samples=10000",
+        "--model.discriminator_lr=0.01", "--trainer.max_steps=200", "--data.num_samples=10000",
         "--trainer.enable_progress_bar=false",
     )  # fmt: skip
     output = capsys.readouterr().out

@@ -15,11 +15,11 @@ import zoo
 from datamodules import Articulated, Digits
 from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
 from zoo.errors import InputError
-from zoo.functional.meshes import edge_lengths, relative_stretch
+from zoo.functional.meshes import edge_length_distortion, edge_lengths
 from zoo.functional.paths import linear_path, minimize_path_energy
 
 Trainer = Callable[..., L.Trainer]
-DATA = Articulated(samples=200, batch_size=16)
+DATA = Articulated(num_samples=200, batch_size=16)
 
 
 def model(cls: Any = MeshAutoencoder, **options: Any) -> Any:
@@ -117,7 +117,7 @@ def test_isometric_paths_stretch_less(trainer: Trainer) -> None:
 
         assert energy(relaxed_) < energy(straight)
         through = linear_path(x0.flatten(1), x1.flatten(1), 7).view(7, -1, 3)
-        assert relative_stretch(relaxed_, *ends, made.edges) < relative_stretch(
+        assert edge_length_distortion(relaxed_, *ends, made.edges) < edge_length_distortion(
             through, x0[0], x1[0], made.edges
         )
 
@@ -145,7 +145,7 @@ def test_pictures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
         callbacks.ShapeInterpolation(10, 4), callbacks.LatentWalk(3, 3),
     ]  # fmt: skip
     fit = trainer(max_epochs=1, callbacks=drawn, default_root_dir=tmp_path)
-    fit.fit(made, Articulated(samples=40, val_size=12))
+    fit.fit(made, Articulated(num_samples=40, val_size=12))
     written = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert written == [
         "latent_interpolation.png", "latent_manifold.png", "latent_scatter.png",
@@ -176,7 +176,7 @@ def test_commands_draw_shapes(run: Callable[..., Path], tmp_path: Path) -> None:
     """interpolate, traverse, arithmetic on a checkpoint of shapes."""
     from zoo.cli.main import main
 
-    folder = run("--model=mesh_vae", "--trainer.max_epochs=1", "--data.samples=60",
+    folder = run("--model=mesh_vae", "--trainer.max_epochs=1", "--data.num_samples=60",
                  "--trainer.callbacks=null", "--model.hidden_dims=[4,8]")  # fmt: skip
     checkpoint = str(folder / "checkpoints" / "best.ckpt")
     main(["interpolate", checkpoint, "--steps", "4"])

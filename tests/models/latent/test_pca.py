@@ -76,14 +76,18 @@ def test_the_triangular_factor_keeps_digits_that_the_covariance_loses(fit: Fit) 
 @pytest.mark.parametrize("kind", [Moments, FactoredMoments])
 def test_moments_of_parts_are_those_of_the_whole(kind: type[Moments]) -> None:
     x = 100 + torch.randn(20, 5).double()
-    first, second, third = kind.of(x[:2]), kind.of(x[2:11]), kind.of(x[11:])
+    first, second, third = (
+        kind.from_samples(x[:2]),
+        kind.from_samples(x[2:11]),
+        kind.from_samples(x[11:]),
+    )
     merged = first.merge(second).merge(third)
     state = {name: t.clone() for name, t in merged.state_dict().items()}
     for moments in (merged, kind.from_state_dict(state)):
         assert moments.n == 20
         torch.testing.assert_close(moments.mean, x.mean(0))
         torch.testing.assert_close(moments.scatter, 19 * x.T.cov())
-        torch.testing.assert_close(moments.about_zero(), x.T @ x)
+        torch.testing.assert_close(moments.uncentered_scatter(), x.T @ x)
 
 
 def test_images_and_the_published_figure(trainer: Callable[..., L.Trainer]) -> None:

@@ -98,8 +98,8 @@ def test_the_data_say_how_many_grey_levels_there_are() -> None:
 class Bright(Digits):
     """Images standardised by somebody who did not read the contract."""
 
-    def _prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
-        x, *rest = super()._prepare_evaluation(batch, generator)
+    def prepare_evaluation(self, batch: Any, generator: torch.Generator) -> Any:
+        x, *rest = super().prepare_evaluation(batch, generator)
         return ((x - 0.3) / 0.4, *rest)
 
 

@@ -153,7 +153,7 @@ def test_targets_of_another_shape() -> None:
 def test_nothing_beats_the_last_value_on_brownian_motion(
     name: str, trainer: Callable[..., L.Trainer]
 ) -> None:
-    data = Brownian(paths=3000, lookback=16, horizon=4, batch_size=128)
+    data = Brownian(num_paths=3000, lookback=16, horizon=4, batch_size=128)
     sizes: dict[str, Any] = {"num_series": 3, "lookback": 16, "horizon": 4, "lr": 3e-3}
     model: DLinear | Forecaster = (
         DLinear(**sizes)

@@ -16,7 +16,7 @@ from torch import Tensor
 import zoo
 from datamodules import Text
 from zoo import LanguageModel
-from zoo.functional.tokenization import UnknownSymbolError, make_tokenizer
+from zoo.functional.tokenization import UnknownTokenError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES
@@ -105,7 +105,7 @@ def test_evaluation_is_a_mean_over_all_characters(
         position="none",
     )
     (metrics,) = trainer().test(model, data, verbose=False)
-    token_ids = torch.tensor(data.codec.encode(data.parts["test"]))
+    token_ids = torch.tensor(data.fitted_tokenizer.encode(data.split_texts["test"]))
     nll = []
     with torch.no_grad():
         for start in range(0, 76, LENGTH):
@@ -186,8 +186,8 @@ def test_a_prompt_must_fit_the_window(length: int) -> None:
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe"])
 def test_text_is_streamed_in_pieces(kind: str) -> None:
     text = "Straße, naïve; 漢字. " * 5
-    tokenizer = make_tokenizer(kind, [text], vocab_size=300, spaces=True)
-    model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.describe(), length=64)
+    tokenizer = make_tokenizer(kind, [text], vocab_size=300, keep_whitespace=True)
+    model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.to_json(), length=64)
     pieces = list(model.stream_text("naïve", 30, generator=torch.Generator().manual_seed(0)))
     prompt = torch.tensor([tokenizer.encode("naïve")])
     generated = model.generate(prompt, 30, generator=torch.Generator().manual_seed(0))
@@ -198,8 +198,9 @@ def test_text_is_streamed_in_pieces(kind: str) -> None:
 
 def test_prompts_that_cannot_be_encoded() -> None:
     tokenizer = make_tokenizer("characters", ["abc\n"])
-    model = make(vocab_size=4, tokenizer=tokenizer.describe())
-    with pytest.raises(UnknownSymbolError, match="'z' is not among the 4 symbols"):
+    model = make(vocab_size=4, tokenizer=tokenizer.to_json())
+    message = "'z' is not in the tokenizer's vocabulary of 4 tokens"
+    with pytest.raises(UnknownTokenError, match=message):
         list(model.stream_text("abz", 3))
     with pytest.raises(ValueError, match="LanguageModel was created without a tokenizer"):
         list(make().stream_text("abc", 3))
@@ -247,7 +248,7 @@ def test_it_learns(model: str, limit: float, run: Callable[..., Path]) -> None:
         "--model.schedule=constant",
     )  # fmt: skip
     data = Text(max_characters=300_000)
-    counts = torch.tensor(data.codec.encode(data.text)).bincount().double()
+    counts = torch.tensor(data.fitted_tokenizer.encode(data.text)).bincount().double()
     p = counts[counts > 0] / counts.sum()
     entropy = float(-(p * p.log2()).sum())
     bits = last_value(folder / "metrics.csv", "test/bits_per_char")

@@ -70,9 +70,9 @@ def test_input_dropout_keeps_the_mean() -> None:
 
 
 def test_classify_needs_only_texts() -> None:
-    data = LabeledText(samples=50)
+    data = LabeledText(num_samples=50)
     model = make(vocab_size=data.vocab_size, length=data.length, tokenizer=data.tokenizer)
-    texts = [text for text, _ in data.pairs["train"]]
+    texts = [text for text, _ in data.examples["train"]]
     probabilities = model.classify(texts[:8])
     torch.testing.assert_close(probabilities[3], model.classify(texts[3:4])[0])
     torch.testing.assert_close(probabilities.sum(1), torch.ones(8, dtype=torch.float64))

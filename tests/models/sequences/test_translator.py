@@ -116,7 +116,7 @@ def test_sentences_of_a_batch_do_not_influence_each_other() -> None:
 
 
 def make_with_data() -> tuple[ParallelText, Translator]:
-    data = ParallelText(samples=400, val_size=40, test_size=40)
+    data = ParallelText(num_samples=400, val_size=40, test_size=40)
     properties = ("vocab_size", "target_vocab_size", "length", "target_length")
     tokenizers = ("tokenizer", "target_tokenizer")
     settings = {name: getattr(data, name) for name in (*properties, *tokenizers)}
@@ -130,7 +130,7 @@ def test_a_loaded_checkpoint_translates_the_same(
     fit = trainer(max_steps=2)
     fit.fit(model, data)
     fit.save_checkpoint(tmp_path / "m.ckpt")
-    texts = [text for text, _ in data.pairs["test"]][:9]
+    texts = [text for text, _ in data.sentence_pairs["test"]][:9]
     loaded = zoo.load(tmp_path / "m.ckpt")
     expected = model.eval().translate(texts, num_beams=2)
     assert loaded.translate(texts, num_beams=2) == expected

@@ -18,7 +18,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules import BreastCancer, Diabetes
 from zoo import LinearRegression, LogisticRegression, PolynomialRegression
 from zoo.errors import InputError
-from zoo.functional.linear import fista, legendre_features, logistic_sums, solve_normal_equations
+from zoo.functional.linear import (
+    fista,
+    legendre_features,
+    logistic_loss_gradient_hessian,
+    solve_normal_equations,
+)
 from zoo.functional.moments import Moments
 
 Fit = Callable[..., Any]
@@ -203,14 +208,14 @@ def test_targets_of_another_shape_do_not_broadcast() -> None:
 
 def test_moments_of_parts_are_those_of_the_whole() -> None:
     rows = torch.randn(90, 4).double() + 1e6
-    total = Moments.of(rows[:7])
+    total = Moments.from_samples(rows[:7])
     for part in rows[7:].split(11):
-        total = total.merge(Moments.of(part))
+        total = total.merge(Moments.from_samples(part))
     assert total.n == 90
     torch.testing.assert_close(total.mean, rows.mean(0), rtol=1e-15, atol=0)
     # the raw sums of squares would have lost every digit: 1e12 against a variance of 1
     torch.testing.assert_close(total.scatter / 89, rows.mT.cov(), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(total.about_zero(), rows.mT @ rows, rtol=1e-12, atol=0)
+    torch.testing.assert_close(total.uncentered_scatter(), rows.mT @ rows, rtol=1e-12, atol=0)
 
 
 def test_normal_equations_of_badly_scaled_columns() -> None:
@@ -346,7 +351,7 @@ def test_the_gradient_of_the_logistic_loss() -> None:
     x, y = classes(2)
     w = torch.randn(5, 1).double()
     logits = torch.cat([torch.zeros(80, 1).double(), x @ w], dim=1)
-    loss, gradient, hessian = logistic_sums(x, logits, y)
+    loss, gradient, hessian = logistic_loss_gradient_hessian(x, logits, y)
     p = torch.sigmoid(x @ w)[:, 0]
     torch.testing.assert_close(gradient[1], x.mT @ (p - y))
     torch.testing.assert_close(hessian[1, :, 1], x.mT @ torch.diag(p * (1 - p)) @ x)
@@ -360,7 +365,7 @@ def test_sums_of_the_multinomial_loss_are_its_derivatives() -> None:
     def total(weights: Tensor) -> Tensor:
         return torch.nn.functional.cross_entropy(x @ weights.mT, y, reduction="sum")
 
-    loss, gradient, hessian = logistic_sums(x, x @ w.mT, y)
+    loss, gradient, hessian = logistic_loss_gradient_hessian(x, x @ w.mT, y)
     torch.testing.assert_close(loss, total(w))
     torch.testing.assert_close(gradient, torch.func.grad(total)(w))
     torch.testing.assert_close(hessian, torch.func.hessian(total)(w))

@@ -1,7 +1,9 @@
-"""``python -m zoo attack CKPT``: how a classifier holds under attack."""
+"""``zoo attack CKPT``: robustness of a classifier to adversarial attacks."""
 
 from __future__ import annotations
 
+import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,99 +15,95 @@ from zoo.cli.arguments import Parser
 from zoo.cli.commands.evaluate import data_of, load_any
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
-from zoo.errors import InputError, unknown
+from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.evaluation.robustness import RobustnessRow, TargetModel, model_name
-from zoo.evaluation.robustness_dense import DenseTarget, make_dense_target
+from zoo.evaluation.robustness_dense import NUM_SAMPLES, DenseTarget, make_dense_target
 
 
 def attack(args: list[str]) -> None:
-    """Attacks a classifier on its test samples: a table, and figures beside the run.
+    """Attack a classifier on its test samples, print a table and save figures in the run folder.
 
-    Attacks with a budget give the accuracy that each ε leaves, the others the distance of the
-    nearest adversarial sample. Images: pgd (default), fgsm, bim, apgd, square, universal, transfer;
-    carlini_wagner, deep_fool, penalty. Clouds of points: pgd, fgsm, bim, apgd, drop;
-    carlini_wagner; shapes with shared faces also smooth. Voxels: flips. Nodes of a graph: prbcd,
-    grbcd, greedy, random. Meshes: pgd, fgsm, bim, smooth.
+    The table gives the accuracy under each attack and the mean size of the perturbations that
+    changed a prediction. Bounded attacks run once for each ε; minimum-norm attacks search for the
+    nearest adversarial sample. The first attack of each line is the default.
+
+    images         pgd, fgsm, bim, apgd, square, universal, transfer;
+                   minimum-norm: carlini_wagner, deep_fool, lbfgs
+    point clouds   pgd, fgsm, bim, apgd, drop; smooth for shapes with the same faces;
+                   minimum-norm: carlini_wagner
+    voxel grids    flips
+    nodes          prbcd, grbcd, greedy, random
+    meshes         pgd, fgsm, bim, smooth
+
+    Threat models: white-box attacks use gradients of the model, score-based attacks only its
+    scores, and decision-based attacks only its predicted classes.
     """
-    options = _options(args)
+    options = _parse(args)
     silence_libraries()
-    victim = _victim(options.checkpoint, options)
-    _complete(options, victim)
+    target = _make_target(options.checkpoint, options)
+    target.complete_options()
     print(
-        f"{victim.title}: {victim.count:,} test {victim.what.removeprefix('test ')}, accuracy "
-        f"without an attack {victim.clean:.2%}\n"
+        f"{target.title}: {target.num_samples:,} test {target.sample_noun}, clean accuracy "
+        f"{target.clean_accuracy:.2%}\n"
     )
-    where = options.out or Path(options.checkpoint).absolute().parent.parent / "figures"
+    folder = options.out or Path(options.checkpoint).absolute().parent.parent / "figures"
     rows: list[RobustnessRow] = []
     figures = {}
-    print(f"{'attack':<26}{'eps':>7}{'accuracy':>10}{victim.distance:>13}   sees")
+    print(f"{'attack':<26}{'eps':>7}{'accuracy':>10}{target.distance_name:>14}   threat model")
     for name in options.attack:
-        for row, draw in victim.judge(name):
-            print(_line(row), flush=True)
+        for row, make_figure in target.evaluate(name):
+            print(_format_row(row), flush=True)
             rows.append(row)
-            figures[f"attack_{name}"] = draw  # of the largest budget
+            figures[f"attack_{name}"] = make_figure  # the last is that of the largest ε
     print()
-    for title, draw in figures.items():
-        _write(draw(), where, title)
-    curves = _curves(rows)
-    if curves:
-        heading = f"{victim.title}, under attack"
-        chance = 1 / victim.model.num_classes
+    for name, make_figure in figures.items():
+        _save(make_figure(), folder, name)
+    if curves := _curves(rows):
+        title, chance = f"Robust accuracy of {target.title}", 1 / target.model.num_classes
         figure = plots.robustness_curves(
-            options.eps, victim.clean, curves, heading, victim.unit, chance
+            options.eps, target.clean_accuracy, curves, title, target.eps_unit, chance
         )
-        _write(figure, where, "robustness")
-    if options.others and isinstance(victim, DenseTarget):
-        _transfer(victim, options, where)
+        _save(figure, folder, "robustness")
+    if options.other_models and isinstance(target, DenseTarget):
+        _compare_transfer(target, options, folder)
 
 
-def _options(args: list[str]) -> Any:
-    parser = Parser("attack", attack.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT")
-    parser.add_argument("--attack", nargs="+", metavar="NAME", help="default: the first one")
-    parser.add_argument("--eps", nargs="+", type=float, help="budgets; default: three")
-    parser.add_argument("--norm", choices=["linf", "l2", "point"],
-                        help="of images linf or l2, of points point (each way) too")  # fmt: skip
-    parser.add_argument("--steps", type=int, help="default: the attack's own")
-    parser.add_argument("--restarts", type=int, default=1, help="of random starts, default 1")
-    parser.add_argument("--target", type=int, help="class to reach; default: any wrong one")
-    parser.add_argument("--images", type=int,
-                        help="test images, clouds or grids, default 1,000")  # fmt: skip
-    parser.add_argument("--others", nargs="+", default=[], metavar="CKPT",
-                        help="further models: does what fools one fool the others?")  # fmt: skip
-    parser.add_argument("--data", help="default: that of the run")
-    parser.add_argument("--data.root", dest="root", help="folder of the data")
-    parser.add_argument("--out", type=Path, help="folder, default: figures of the run")
-    parser.add_argument("--seed", type=int, default=0)
+def _parse(args: list[str]) -> Any:
+    parser = Parser("attack", inspect.getdoc(attack))
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint of a classifier")
+    add("--attack", nargs="+", metavar="NAME", help="attacks, default: the first one for the data")
+    add("--eps", nargs="+", type=float, metavar="E",
+        help="radii ε of the perturbation, default: three for the data")  # fmt: skip
+    add("--norm", choices=["linf", "l2", "point"],
+        help="norm of the perturbation; point clouds and meshes support point, the displacement of "
+             "each point")  # fmt: skip
+    add("--steps", type=int, metavar="N",
+        help="number of steps, queries, epochs or rounds, default: that of the attack")  # fmt: skip
+    add("--restarts", type=int, default=1, metavar="N", help="number of random starts, default 1")
+    add("--target", type=int, metavar="CLASS", help="target class, default: any wrong class")
+    add("--test_samples", type=int, metavar="N",
+        help=f"number of images, point clouds or voxel grids, default {NUM_SAMPLES:,}")  # fmt: skip
+    add("--other_models", nargs="+", default=[], metavar="CKPT",
+        help="checkpoints for a transfer matrix: accuracy of each model on samples crafted on each "
+             "of the others")  # fmt: skip
+    add("--data", metavar="NAME", help="data module, default: that of the run")
+    add("--data.root", dest="root", metavar="FOLDER", help="folder of the data")
+    add("--out", type=Path, metavar="FOLDER",
+        help="folder of the figures, default: figures in the run folder")  # fmt: skip
+    add("--seed", type=int, default=0, metavar="N", help="random seed, default 0")
     options = parser.parse_args(args)
-    for name in ("images", "restarts"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name} must be at least 1, got {value}")
-    if options.eps and any(eps < 0 for eps in options.eps):
-        raise InputError(f"--eps must not be negative, got {min(options.eps):g}")
+    check_at_least(1, **{"--test_samples": options.test_samples, "--restarts": options.restarts})
+    for eps in options.eps or []:
+        check_non_negative(**{"--eps": eps})
     return options
 
 
-def _complete(options: Any, victim: TargetModel) -> None:
-    """What the options leave open, as it suits what is attacked.
-
-    Raises:
-        InputError: names the option that does not.
-    """
-    known = list(victim.entries())
-    options.attack = options.attack or known[:1]
-    options.eps = sorted(set(options.eps or victim.budgets))
-    for name in options.attack:
-        if name not in known:
-            raise unknown("attack", name, known)
-    victim.check()
-
-
-def _victim(path: str, options: Any) -> TargetModel:
+def _make_target(path: str, options: Any) -> TargetModel:
+    """Load a model and its test samples."""
     model = load_any(path)
     if not isinstance(model, Classifier):
-        raise InputError(f"{path} is a {type(model).__name__}: attacks need a classifier")
+        raise InputError(f"attacks need a classifier, {path} is a {type(model).__name__}")
     if options.target is not None and not 0 <= options.target < model.num_classes:
         raise InputError(
             f"--target {options.target}: the model has classes 0 to {model.num_classes - 1}"
@@ -113,24 +111,23 @@ def _victim(path: str, options: Any) -> TargetModel:
     data = data_of(Path(path), options.data, options.root)
     if hasattr(data, "evaluation_samples"):
         return make_dense_target(path, model, data, options)
-    from zoo.evaluation.robustness_structures import (
-        make_structure_target,  # only here is PyG needed
-    )
+    # imports PyG, which is not needed for tensors
+    from zoo.evaluation.robustness_structures import make_structure_target
 
     return make_structure_target(path, model, data, options)
 
 
-# -- what is shown ---------------------------------------------------------------------------------
+# -- output ----------------------------------------------------------------------------------------
 
 
-def _line(row: RobustnessRow) -> str:
+def _format_row(row: RobustnessRow) -> str:
     eps = "" if row.eps is None else f"{row.eps:g}"
-    distance = "–" if row.distance != row.distance else f"{row.distance:.4g}"
-    return f"{row.attack:<26}{eps:>7}{row.accuracy:>10.2%}{distance:>13}   {row.sight}"
+    distance = "–" if math.isnan(row.distance) else f"{row.distance:.4g}"
+    return f"{row.attack:<26}{eps:>7}{row.accuracy:>10.2%}{distance:>14}   {row.threat_model}"
 
 
 def _curves(rows: list[RobustnessRow]) -> dict[str, list[float]]:
-    """Accuracies by attack, of those that have a budget."""
+    """Return the accuracies of each bounded attack."""
     curves: dict[str, list[float]] = {}
     for row in rows:
         if row.eps is not None:
@@ -138,38 +135,44 @@ def _curves(rows: list[RobustnessRow]) -> dict[str, list[float]]:
     return curves
 
 
-def _transfer(victim: DenseTarget, options: Any, where: Path) -> None:
-    """Which models the samples made for each of them fool, at the largest ε."""
-    victims = [victim, *(_victim(path, options) for path in options.others)]
-    shapes = {tuple(v.x.shape[1:]) for v in victims if isinstance(v, DenseTarget)}
-    if len(shapes) > 1 or not all(type(v) is type(victim) for v in victims):
-        raise InputError(f"--others: the models take {victim.what} of different shapes: {shapes}")
+def _compare_transfer(target: DenseTarget, options: Any, folder: Path) -> None:
+    """Print and plot the accuracy of each model on samples crafted on each, at the largest ε."""
+    targets = [target, *(_make_target(path, options) for path in options.other_models)]
+    shapes = {tuple(t.x.shape[1:]) for t in targets if isinstance(t, DenseTarget)}
+    if len(shapes) > 1 or not all(type(t) is type(target) for t in targets):
+        raise InputError(
+            f"--other_models must take {target.sample_noun} of the same shape, got "
+            f"{' and '.join(map(str, sorted(shapes)))}"
+        )
     eps = options.eps[-1]
-    settings = {**victim.entries()["pgd"].fixed, "norm": options.norm, "seed": options.seed}
-    made: Any = attacks.PGD(eps=eps, early_stop=False, **settings)
-    made = made if options.target is None else attacks.Targeted(made, options.target)
-    shares = torch.zeros(len(victims), len(victims))
-    for row, source in enumerate(victims):
-        found = victim.attacked(source.model, made, victim.x, victim.y)
-        for column, other in enumerate(victims):
-            shares[row, column] = is_correct(other.model, found, victim.y).double().mean()
-    names = [model_name(v.path) for v in victims]
+    fixed = target.available_attacks()["pgd"].fixed
+    pgd: Any = attacks.PGD(eps=eps, norm=options.norm, seed=options.seed, early_stop=False, **fixed)
+    if options.target is not None:
+        pgd = attacks.Targeted(pgd, options.target)
+    accuracy = torch.zeros(len(targets), len(targets))
+    for row, source in enumerate(targets):
+        x_adv = target.perturb(source.model, pgd, target.x, target.y)
+        for column, other in enumerate(targets):
+            accuracy[row, column] = is_correct(other.model, x_adv, target.y).double().mean()
+    names = [model_name(t.path) for t in targets]
     width = max(map(len, names))
-    print(f"\n{made.name}, ε = {eps:g}: accuracy on {victim.what} made for (down), of (across)")
+    title = f"{pgd.name}, ε = {eps:g}"
+    noun = target.sample_noun
+    print(f"\n{title}: accuracy of the models (columns) on {noun} crafted on each model (rows)")
     print(" " * width, *(f"{name:>12.12}" for name in names))
-    for name, line in zip(names, shares, strict=True):
-        print(f"{name:<{width}}", *(f"{value:>12.2%}" for value in line.tolist()))
-    title = f"{made.name}, ε = {eps:g}"
-    _write(plots.transfer_matrix(shares, names, title), where, "transfer")
+    for name, values in zip(names, accuracy.tolist(), strict=True):
+        print(f"{name:<{width}}", *(f"{value:>12.2%}" for value in values))
+    _save(plots.transfer_matrix(accuracy, names, title), folder, "transfer")
 
 
-def _write(figure: Any, where: Path, name: str) -> None:
+def _save(figure: Any, folder: Path, name: str) -> None:
+    """Write a figure, if there is one, and print its path."""
     if figure is None:
         return
-    target = where / f"{name}.png"
+    path = folder / f"{name}.png"
     try:
-        where.mkdir(parents=True, exist_ok=True)
-        figure.savefig(target, dpi=120, bbox_inches="tight")
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120, bbox_inches="tight")
     except OSError as error:
-        raise InputError(f"cannot write {target}: {error}") from error
-    print(f"written to {target}")
+        raise InputError(f"cannot write {path}: {error}") from error
+    print(f"written to {path}")

@@ -18,6 +18,7 @@ from zoo.cli.arguments import Parser
 from zoo.core import registry
 from zoo.core.checkpoints import load
 from zoo.core.distributed import temporary_seed
+from zoo.core.migrations import migrate_data_settings
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError, unknown
@@ -116,7 +117,8 @@ def data_of(checkpoint: Path, name: str | None, root: str | None) -> Any:
         raise InputError(f"there is no {config} beside the checkpoint: add --data NAME")
     if root is not None:
         settings["root"] = root
-    return registry.import_class(path)(**settings)
+    cls = registry.import_class(path)
+    return cls(**migrate_data_settings(settings, cls))
 
 
 def load_latent(path: str) -> LatentModel:
@@ -190,7 +192,8 @@ def evaluate(args: list[str]) -> None:
     model = load_any(options.checkpoint)
     data = data_of(path, options.data, options.root)
     if isinstance(model, Translator):
-        figures = list(translations(model, data.pairs["test"][: options.images], options.beams))
+        pairs = data.sentence_pairs["test"][: options.images]
+        figures = list(translations(model, pairs, options.beams))
     else:
         figures = _judge_latent(as_latent(model, options.checkpoint), data, options)
     print_figures(figures)

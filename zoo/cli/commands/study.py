@@ -1,4 +1,4 @@
-"""``python -m zoo study``: lists the studies, runs one, or all for the gallery."""
+"""``zoo study``: list the studies, run one of them, or write the gallery of all."""
 
 from __future__ import annotations
 
@@ -11,116 +11,140 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import studies
-from zoo.errors import InputError, unknown
-from zoo.studies import NAMES, module_of
+from zoo.errors import InputError, check_choice
+from zoo.studies import NAMES, module_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 USAGE = """\
-Run one: python -m zoo study NAME [--SETTING VALUE ...] [--out DIR]   (its settings: NAME --help)
-Run all: python -m zoo study --all [--page docs/gallery.md]"""
+Run one: zoo study NAME [--SETTING VALUE ...] [--out DIR]   (settings: zoo study NAME --help)
+Run all: zoo study --all [--page docs/gallery.md] [--out DIR]"""
 GALLERY = """\
 # Gallery of studies
 
-One figure of each study at its default settings, as `python -m zoo study --all` wrote it on {day}:
-{hardware}, seed 0, {minutes:.0f} minutes for all.
+One figure per study at its default settings, written by `zoo study --all` on {day}
+({hardware}, seed 0, {minutes:.0f} minutes in total).
 """
 
 
 def study(args: list[str]) -> None:
-    """Lists the studies, runs one of them, or all.
+    """List the studies, run one of them, or run all.
 
     Raises:
-        InputError: no such study or setting, or a value that it cannot run with.
+        InputError: an unknown study or setting, or a value that does not work.
     """
     if not args or args[0] in ("-h", "--help"):
         print_list()
     elif args[0] == "--all":
         run_all(args[1:])
     elif args[0].startswith("-"):
-        raise InputError(f"study: the name comes first, got {args[0]!r}; known: {', '.join(NAMES)}")
+        raise InputError(
+            f"study: the name must come before options, got {args[0]!r}; "
+            f"choose from {', '.join(NAMES)}"
+        )
     else:
         run_one(args[0].replace("_", "-"), args[1:])
 
 
 def print_list() -> None:
-    """One line for each study, without importing any."""
+    """Print one line per study."""
     width = max(map(len, NAMES))
     for name in NAMES:
-        print(f"{name:<{width}}  {explanation(name).splitlines()[0]}")
+        print(f"{name:<{width}}  {title_of(name)}")
     print(f"\n{USAGE}")
 
 
-def explanation(name: str) -> str:
-    """What the docstring of a study says."""
-    source = Path(studies.__file__).parent / f"{module_of(name)}.py"
+def read_explanation(name: str) -> str:
+    """Return the docstring of a study's module, which is read without importing it."""
+    source = Path(studies.__file__).parent / f"{module_name(name)}.py"
     return ast.get_docstring(ast.parse(source.read_text("utf-8"))) or ""
 
 
+def title_of(name: str) -> str:
+    """Return the first line of a study's explanation."""
+    return read_explanation(name).splitlines()[0]
+
+
 def run_one(name: str, args: list[str]) -> None:
-    """Runs a study and writes its table, figure (PNG and SVG) and JSON."""
-    module = _load(name)
-    settings, folder = _settings(name, module, args)
+    """Run a study; print its explanation and table, and write its figure and results."""
+    module = _import_study(name)
+    settings, out = _parse_settings(name, module, args)
     started = time.perf_counter()
     result = module.run(**settings)
     seconds = time.perf_counter() - started
-    print(f"{explanation(name)}\n\n{module.table(result)}\n\n{seconds:.1f} s")
-    where = folder or Path("runs/studies") / name
-    written = write(name, module, settings, result, module.plot(result), where)
-    print("written to " + ", ".join(map(str, written)))
+    print(f"{read_explanation(name)}\n\n{module.table(result)}\n\n{seconds:.1f} s")
+    folder = out or Path("runs/studies") / name
+    paths = write_results(name, module, settings, result, module.plot(result), folder)
+    print("written to " + ", ".join(map(str, paths)))
 
 
 def run_all(args: list[str]) -> None:
-    """Runs every study at its defaults; writes a page with one picture of each."""
+    """Run every study at its default settings, and write a page with all figures and tables."""
     from zoo.cli.arguments import Parser
     from zoo.cli.commands.reproduce import hardware
 
     parser = Parser("study --all", run_all.__doc__)
     parser.add_argument("--page", type=Path, default=Path("docs/gallery.md"),
-                        help="Markdown page; pictures beside it, in gallery/")  # fmt: skip
+                        help="Markdown file to write, default docs/gallery.md; its images are "
+                        "written to a folder of the same name")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/studies"),
-                        help="folder of tables, figures and results")  # fmt: skip
+                        help="folder of the results, default runs/studies")  # fmt: skip
     options = parser.parse_args(args)
     sections = []
-    begun = time.perf_counter()
-    pictures = options.page.parent / options.page.stem
+    started_all = time.perf_counter()
+    images = options.page.parent / options.page.stem
     for name in NAMES:
-        module = _load(name)
-        settings, _ = _settings(name, module, [])
+        module = _import_study(name)
+        settings, _ = _parse_settings(name, module, [])
         started = time.perf_counter()
         result = module.run(**settings)
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
         figure = module.plot(result)
-        write(name, module, settings, result, figure, options.out / name)
-        _save(figure, pictures / f"{name}.png", dpi=80)
-        title, *_ = explanation(name).splitlines()
+        write_results(name, module, settings, result, figure, options.out / name)
+        _save(figure, images / f"{name}.png", dpi=80)
+        title = title_of(name)
         sections.append(
-            f"## {name}\n\n{title}\n\n![{title}]({pictures.name}/{name}.png)\n\n"
-            f"```bash\npython -m zoo study {name}\n```\n\n```text\n{module.table(result)}\n```\n"
+            f"## {name}\n\n{title}\n\n![{title}]({images.name}/{name}.png)\n\n"
+            f"```bash\nzoo study {name}\n```\n\n```text\n{module.table(result)}\n```\n"
         )
-    minutes = (time.perf_counter() - begun) / 60
+    minutes = (time.perf_counter() - started_all) / 60
     head = GALLERY.format(day=date.today().isoformat(), hardware=hardware(), minutes=minutes)
     _write_text(options.page, "\n".join([head, *sections]))
     print(f"written to {options.page}")
 
 
-def write(
-    name: str, module: Any, settings: Any, result: Any, figure: Figure, folder: Path
+def write_results(
+    name: str, module: Any, settings: dict[str, Any], result: Any, figure: Figure, folder: Path
 ) -> list[Path]:
-    """Figure and numbers of a study, into a folder; gives the files."""
-    from zoo.studies.base import plain
+    """Write the figure (PNG and SVG), the results (JSON) and the animation (GIF) of a study.
+
+    Args:
+        name: name of the study.
+        module: its module.
+        settings: arguments of its ``run``.
+        result: its result.
+        figure: its figure.
+        folder: folder to write to.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    from zoo.studies.base import to_jsonable
 
     table = module.table(result)
-    paths = [folder / f"{name}.{ending}" for ending in ("png", "svg", "json")]
+    paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg", "json")]
     _save(figure, paths[0], dpi=120)
     _save(figure, paths[1])
     content = {
         "study": name,
-        "settings": plain(settings),
+        "settings": to_jsonable(settings),
         "header": list(table.header),
-        "rows": plain(list(table.rows)),
-        "result": plain(result),
+        "rows": to_jsonable(list(table.rows)),
+        "result": to_jsonable(result),
     }
     _write_text(paths[2], json.dumps(content, ensure_ascii=False, allow_nan=False))
     if hasattr(module, "animate"):
@@ -132,37 +156,35 @@ def write(
 # -- helpers ---------------------------------------------------------------------------------------
 
 
-def _load(name: str) -> Any:
-    if name not in NAMES:
-        raise unknown("study", name, NAMES)
-    return importlib.import_module(f"zoo.studies.{module_of(name)}")
+def _import_study(name: str) -> Any:
+    check_choice("study", name, NAMES)
+    return importlib.import_module(f"zoo.studies.{module_name(name)}")
 
 
-def _settings(name: str, module: Any, args: list[str]) -> tuple[dict[str, Any], Path | None]:
-    """Settings of ``run`` from the command line, and the folder that ``--out`` names."""
+def _parse_settings(name: str, module: Any, args: list[str]) -> tuple[dict[str, Any], Path | None]:
+    """Return the arguments of ``run`` on the command line, and the value of ``--out``."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     from zoo.cli.error_text import one_line
 
-    title = explanation(name).splitlines()[0]
-    prog = f"python -m zoo study {name}"
-    parser = ArgumentParser(prog=prog, description=title, exit_on_error=False)
+    prog = f"zoo study {name}"
+    parser = ArgumentParser(prog=prog, description=title_of(name), exit_on_error=False)
     parser.add_argument("--out", type=Path | None, default=None,
-                        help="folder, default runs/studies/NAME")  # fmt: skip
+                        help="folder of the results, default runs/studies/NAME")  # fmt: skip
     parser.add_function_arguments(module.run)
-    known = [option for action in parser._actions for option in action.option_strings]
+    options = [option for action in parser._actions for option in action.option_strings]
     try:
-        chosen = parser.parse_args(args).as_dict()
+        settings = parser.parse_args(args).as_dict()
     except ArgumentError as error:
-        raise InputError(f"study {name}: {one_line(str(error), known, {})}") from error
-    folder = chosen.pop("out")
-    return chosen, folder
+        raise InputError(f"study {name}: {one_line(str(error), options, {})}") from error
+    out = settings.pop("out")
+    return settings, out
 
 
 def _save(figure: Figure, path: Path, **options: Any) -> None:
     import matplotlib
 
-    # the same result gives the same file
+    # without a date and with fixed ids, the same result gives the same file
     metadata = {"Date": None} if path.suffix == ".svg" else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

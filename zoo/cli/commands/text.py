@@ -11,7 +11,7 @@ from zoo.core.checkpoints import load
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError
-from zoo.functional.tokenization import UnknownSymbolError
+from zoo.functional.tokenization import UnknownTokenError
 from zoo.models.sequences.language_model import LanguageModel
 from zoo.models.sequences.translator import Translator
 
@@ -45,7 +45,7 @@ def generate(args: list[str]) -> None:
         pieces = model.stream_text(options.prompt, options.tokens, generator=generator, **choice)
         try:
             first = next(pieces, "")
-        except UnknownSymbolError as error:
+        except UnknownTokenError as error:
             raise InputError(f"--prompt: {error}") from None
         except ValueError as error:
             raise InputError(str(error)) from None

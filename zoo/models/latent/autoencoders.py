@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InputError, check_choice, check_fraction, check_non_negative
 from zoo.functional.divergences import kl_bernoulli
-from zoo.functional.jacobians import estimated_jacobian_norm, jacobian_norm
+from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
 from zoo.models.latent.base import LatentModel
 from zoo.networks import RunningGaussian, make_activation
 
@@ -197,9 +197,9 @@ class ContractiveAutoencoder(Autoencoder):
 
     def regularize_codes(self, x: Tensor, z: Tensor, mse: Tensor) -> dict[str, Tensor]:
         if self.hparams["jacobian"] == "exact" or not self.training:
-            norm = jacobian_norm(self.encode, x).mean()
+            norm = squared_jacobian_norm(self.encode, x).mean()
         else:
-            norm = estimated_jacobian_norm(self.encode, x).mean()
+            norm = estimate_squared_jacobian_norm(self.encode, x).mean()
         return {"loss": mse + self.hparams["contraction_weight"] * norm, "jacobian": norm}
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
-from zoo.functional.gan import OBJECTIVES, gradient_penalty, r1_penalty
-from zoo.metrics.samples import CoverageMeasure, ModeMeasure
+from zoo.functional.gan import GAN_OBJECTIVES, gradient_penalty, r1_penalty
+from zoo.metrics.samples import MixtureModeMetric, PrecisionRecallDensityCoverage
 from zoo.models.latent.adversarial import AdversarialTask
 from zoo.models.latent.conditional import ClassConditional
 from zoo.networks import MLP
@@ -113,11 +113,11 @@ class GAN(AdversarialTask):
         **players: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **players)
-        check_choice("objective", objective, OBJECTIVES)
+        check_choice("objective", objective, GAN_OBJECTIVES)
         check_choice("penalty", penalty, PENALTIES)
         check_at_least(1, penalty_every=penalty_every)
         check_non_negative(penalty_weight=penalty_weight)
-        self.objective = OBJECTIVES[objective]
+        self.objective = GAN_OBJECTIVES[objective]
         self._window: list[tuple[Tensor, Tensor | None]] = []  # codes and classes since a step
 
     # -- networks -------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class GAN(AdversarialTask):
     def discriminator_losses(self, x: Tensor, fake: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """The critic's loss and how often it is right."""
         real, false = self.scores(x, fake, y)
-        losses = self.objective.discriminator(real, false)
+        losses = self.objective.discriminator_loss(real, false)
         loss = losses[0].mean() + losses[1].mean()
         middle: Tensor | float | None = self.objective.threshold
         if middle is None:  # only differences mean something: halfway between the means
@@ -228,7 +228,7 @@ class GAN(AdversarialTask):
 
     def generator_loss(self, fake: Tensor, y: Tensor | None) -> Tensor:
         """The generator's loss on samples."""
-        return self.objective.generator(self.discriminate(fake, y)).mean()
+        return self.objective.generator_loss(self.discriminate(fake, y)).mean()
 
     def discriminator_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None) -> Tensor | None:
         """The weighted penalty on the critic's slope, in the steps that are due."""
@@ -308,9 +308,10 @@ class GAN(AdversarialTask):
     def make_metrics(self) -> dict[str, Metric]:
         hp = self.hparams
         if hp["modes"] is None:
-            return {kind: CoverageMeasure(kind) for kind in ("density", "coverage")}
-        kinds = {"modes_found": "found", "high_quality": "high_quality"}
-        return {k: ModeMeasure(kind, hp["modes"], hp["mode_std"]) for k, kind in kinds.items()}
+            names = ("density", "coverage")
+            return {name: PrecisionRecallDensityCoverage(name) for name in names}
+        names = ("modes_found", "high_quality")
+        return {name: MixtureModeMetric(name, hp["modes"], hp["mode_std"]) for name in names}
 
     def describe_metrics(self) -> dict[str, str]:
         modes = self.hparams["modes"]

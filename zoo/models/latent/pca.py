@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.core.closed_form import MomentsTask
 from zoo.errors import InputError
-from zoo.functional.linear import numerical_rank
+from zoo.functional.linear import nonzero_eigenvalue_mask
 from zoo.functional.moments import FactoredMoments, Moments
 from zoo.models.latent.base import LatentModel
 
@@ -124,7 +124,7 @@ class PCA(MomentsTask, LatentModel):
         self._check_finite(moments.mean)
         dims, features = self.latent_dim, len(self.mean)
         values, vectors = spectrum(moments, dims)  # (P,), (P, dims): columns
-        rank = min(int(numerical_rank(values).sum()), moments.n - 1)
+        rank = min(int(nonzero_eigenvalue_mask(values).sum()), moments.n - 1)
         if moments.n < 2:
             raise InputError("principal components need at least two training samples")
         if rank < dims:

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from zoo.core.constructor import build_config
 from zoo.core.task import Task
 from zoo.errors import InputError
-from zoo.functional.tokenization import Tokenizer, load_tokenizer
+from zoo.functional.tokenization import PAD_ID, Tokenizer, load_tokenizer
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 
-PAD_ID = 0  # token id of padding
 VISIBLE_WHITESPACE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 Labels = list[str] | None
@@ -148,7 +147,7 @@ class TextModel(SequenceModel):
 
 def token_labels(token_ids: Tensor, tokenizer: Tokenizer) -> list[str]:
     """Return the text of each token of a row, (T,), with visible characters for whitespace."""
-    texts = [tokenizer.text_of(token_id) for token_id in token_ids.tolist()]
+    texts = [tokenizer.token_text(token_id) for token_id in token_ids.tolist()]
     return [text.translate(VISIBLE_WHITESPACE) for text in texts]
 
 

@@ -106,7 +106,7 @@ class LanguageModel(TextModel):
     def make_metrics(self) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"perplexity": Perplexity()}
         if self.hparams["tokenizer"] is not None:
-            metrics["bits_per_char"] = BitsPerCharacter(self.tokenizer.characters())
+            metrics["bits_per_char"] = BitsPerCharacter(self.tokenizer.characters_per_token())
         return metrics
 
     # -- generation -----------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class LanguageModel(TextModel):
 
         Raises:
             InputError: see :meth:`stream_tokens`; a model without a tokenizer.
-            UnknownSymbolError: characters that are not in the tokenizer's vocabulary.
+            UnknownTokenError: characters that are not in the tokenizer's vocabulary.
         """
         token_ids = self.tokenizer.encode(prompt or "\n")
         tokens = torch.tensor([token_ids], device=self.device)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.errors import check_at_least, check_choice, check_probability
-from zoo.models.sequences.base import PAD_ID, Labels, TextModel, make_embedding, pad_rows
+from zoo.functional.tokenization import PAD_ID
+from zoo.models.sequences.base import Labels, TextModel, make_embedding, pad_rows
 from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zoo.errors import InputError, check_at_least, check_fraction
-from zoo.functional.tokenization import BEGIN, END, SPECIALS, Tokenizer, load_tokenizer
+from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import (
-    PAD_ID,
     Labels,
     SequenceModel,
     make_embedding,
@@ -22,8 +21,6 @@ from zoo.models.sequences.base import (
     token_labels,
 )
 from zoo.models.sequences.generation import beam_search
-
-BEGIN_ID, END_ID = SPECIALS.index(BEGIN), SPECIALS.index(END)
 
 
 class Translator(SequenceModel):

@@ -17,9 +17,9 @@ from zoo.errors import InputError
 from zoo.functional.linear import (
     fista,
     legendre_features,
-    logistic_sums,
+    logistic_loss_gradient_hessian,
+    monomial_exponents,
     monomial_features,
-    monomials,
     solve_normal_equations,
 )
 
@@ -92,7 +92,7 @@ class LinearRegression(MomentsTask, Regressor):
         features, hp = self.num_features(), self.hparams
         self._check_finite(moments.mean[:features])
         self._check_finite(moments.mean[features:], "target")
-        scatter = moments.scatter if hp["intercept"] else moments.about_zero()
+        scatter = moments.scatter if hp["intercept"] else moments.uncentered_scatter()
         gram, cross = scatter[:features, :features], scatter[:features, features:]
         terms = moments.n * self.num_targets
         if hp["solver"] == "fista":
@@ -162,7 +162,7 @@ class PolynomialRegression(LinearRegression):
                 f"degree {degree} in {math.prod(input_shape)} features makes {count:,} monomials; "
                 "at most 10,000: choose a lower degree"
             )
-        self._terms = monomials(math.prod(input_shape), degree)
+        self._terms = monomial_exponents(math.prod(input_shape), degree)
         super().__init__(input_shape, num_targets, **linear)
         self.degree, self.basis, self.interval = degree, basis, tuple(interval)
 
@@ -250,7 +250,7 @@ class LogisticRegression(ClosedFormTask, Classifier):
         weights = self._weights().to(exact)
         logits = design @ weights.mT
         logits = F.pad(logits, (1, 0)) if self.num_classes == 2 else logits
-        loss, gradient, hessian = logistic_sums(design, logits, y)
+        loss, gradient, hessian = logistic_loss_gradient_hessian(design, logits, y)
         if self.num_classes == 2:  # class 0 has no weights
             gradient, hessian = gradient[1:], hessian[1:, :, 1:]
         right = (logits.argmax(1) == y).sum()

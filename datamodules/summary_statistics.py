@@ -1,7 +1,7 @@
-"""Sets with equal statistics and different pictures: Anscombe's quartet and the Datasaurus Dozen.
+"""Data sets with equal summary statistics: Anscombe's quartet and the Datasaurus Dozen.
 
-They have no split: training, validation and test are all their points, to look at and to fit, not
-to judge a model by.
+They have no splits: training, validation and test all consist of all points. They are for plotting
+and fitting, not for evaluating a model.
 """
 
 from __future__ import annotations
@@ -10,73 +10,75 @@ from typing import Any
 
 import numpy as np
 
-from datamodules.tables import Table, TableDataModule
+from datamodules.tables import Array, Table, TableDataModule
+from zoo.errors import check_choice
 
 
-class _Picture(TableDataModule):
+class _PointSets(TableDataModule):
     """Points (x, y) of a named set; y is predicted from x.
 
     Args:
-        name: of the set.
-        standardize: default no.
-        **table: see :class:`~datamodules.tables.TableDataModule`; the sizes of splits do not apply.
+        name: name of the set.
+        standardize: whether to standardize x, default False.
+        **table: see :class:`~datamodules.tables.TableDataModule`; the split sizes have no effect.
 
     Raises:
-        ValueError: unknown name.
+        InputError: unknown ``name``.
     """
 
     #: name → points (N, 2)
-    sets: dict[str, np.ndarray[Any, Any]]
+    point_sets: dict[str, Array]
 
     def __init__(self, name: str, standardize: bool = False, **table: Any) -> None:
         super().__init__(standardize=standardize, **table)
-        if name not in self.sets:
-            raise ValueError(f"unknown name {name!r}; choose from {', '.join(self.sets)}")
+        check_choice("name", name, self.point_sets)
         self.name = name
 
-    def table(self) -> Table:
-        points = self.sets[self.name]
-        return Table(points[:, :1], points[:, 1:], ["x"], targets=["y"])
+    def load_table(self) -> Table:
+        points = self.point_sets[self.name]
+        return Table(points[:, :1], points[:, 1:], ["x"], target_names=["y"])
 
-    def _split_rows(self, samples: int) -> dict[str, np.ndarray[Any, Any]]:
-        everything = np.arange(samples)
-        return {"train": everything, "val": everything, "test": everything}
+    def split_rows(self, num_rows: int) -> dict[str, Array]:
+        return {name: np.arange(num_rows) for name in ("train", "val", "test")}
 
 
-def _points(text: str) -> np.ndarray[Any, Any]:
-    """x and y in turn."""
+def _parse_points(text: str) -> Array:
+    """Return the points (N, 2) whose coordinates x and y alternate in a text."""
     return np.array(text.split(), dtype=np.float64).reshape(-1, 2)
 
 
-FIRST = "10 8 13 9 11 14 6 4 12 7 5"  # x of the first three sets
+SHARED_X = "10 8 13 9 11 14 6 4 12 7 5"  # x of the first three sets
 ANSCOMBE = {
-    "I": (FIRST, "8.04 6.95 7.58 8.81 8.33 9.96 7.24 4.26 10.84 4.82 5.68"),
-    "II": (FIRST, "9.14 8.14 8.74 8.77 9.26 8.10 6.13 3.10 9.13 7.26 4.74"),
-    "III": (FIRST, "7.46 6.77 12.74 7.11 7.81 8.84 6.08 5.39 8.15 6.42 5.73"),
+    "I": (SHARED_X, "8.04 6.95 7.58 8.81 8.33 9.96 7.24 4.26 10.84 4.82 5.68"),
+    "II": (SHARED_X, "9.14 8.14 8.74 8.77 9.26 8.10 6.13 3.10 9.13 7.26 4.74"),
+    "III": (SHARED_X, "7.46 6.77 12.74 7.11 7.81 8.84 6.08 5.39 8.15 6.42 5.73"),
     "IV": ("8 8 8 8 8 8 8 19 8 8 8", "6.58 5.76 7.71 8.84 8.47 7.04 5.25 12.50 5.56 7.91 6.89"),
 }
 
 
-class Anscombe(_Picture):
-    """Four sets of 11 points with the same means, variances, correlation and regression line.
+class Anscombe(_PointSets):
+    """Anscombe's quartet: four sets of 11 points with the same statistics and regression line.
+
+    Means and variances of x and y and their correlation agree to two digits.
 
     Args:
-        name: ``I`` (default), ``II``, ``III`` or ``IV``.
-        **picture: see :class:`_Picture`.
+        name: name of the set: ``I`` (default), ``II``, ``III`` or ``IV``.
+        **table: see :class:`~datamodules.tables.TableDataModule`; ``standardize`` is False by
+            default, and the split sizes have no effect.
 
     Source: Anscombe, Graphs in statistical analysis, 1973.
     """
 
-    sets = {  # noqa: RUF012
+    point_sets = {  # noqa: RUF012
         name: np.array([x.split(), y.split()], dtype=np.float64).T
         for name, (x, y) in ANSCOMBE.items()
     }
 
-    def __init__(self, name: str = "I", **picture: Any) -> None:
-        super().__init__(name, **picture)
+    def __init__(self, name: str = "I", **table: Any) -> None:
+        super().__init__(name, **table)
 
 
-#: 142 points each, x and y in turn, rounded to two decimals
+#: 142 points each, as alternating x and y, rounded to two decimals
 DATASAURUS = {
     "dino": """
         55.38 97.18 51.54 96.03 46.15 94.49 42.82 91.41 40.77 88.33 38.72 84.87 35.64 79.87
@@ -376,20 +378,23 @@ DATASAURUS = {
 }
 
 
-class Datasaurus(_Picture):
-    """Thirteen sets of 142 points, a dinosaur among them, whose statistics agree to two digits.
+class Datasaurus(_PointSets):
+    """The Datasaurus Dozen: 13 sets of 142 points whose statistics agree to two digits.
 
     Args:
-        name: ``dino`` (default), ``away``, ``bullseye``, ``circle``, ``dots``, ``h_lines``,
-            ``high_lines``, ``slant_down``, ``slant_up``, ``star``, ``v_lines``, ``wide_lines`` or
-            ``x_shape``.
-        **picture: see :class:`_Picture`.
+        name: name of the set: ``dino`` (default), ``away``, ``bullseye``, ``circle``, ``dots``,
+            ``h_lines``, ``high_lines``, ``slant_down``, ``slant_up``, ``star``, ``v_lines``,
+            ``wide_lines`` or ``x_shape``.
+        **table: see :class:`~datamodules.tables.TableDataModule`; ``standardize`` is False by
+            default, and the split sizes have no effect.
 
-    Source: Matejka and Fitzmaurice, Same stats, different graphs, 2017 (MIT licence); the dinosaur
-    is Alberto Cairo's.
+    Source: Matejka and Fitzmaurice, Same stats, different graphs, 2017 (MIT license); the dinosaur
+    is by Alberto Cairo.
     """
 
-    sets = {name: _points(text) for name, text in DATASAURUS.items()}  # noqa: RUF012
+    point_sets = {  # noqa: RUF012
+        name: _parse_points(text) for name, text in DATASAURUS.items()
+    }
 
-    def __init__(self, name: str = "dino", **picture: Any) -> None:
-        super().__init__(name, **picture)
+    def __init__(self, name: str = "dino", **table: Any) -> None:
+        super().__init__(name, **table)
