@@ -1,28 +1,25 @@
-"""Flipped edges against a GCN on Cora, and what helps.
+"""Edge-flip attacks on a GCN on Cora, and two defenses.
 
-The GCN of Kipf and Welling by the recipe ``gcn-planetoid``, once for each seed; its thousand test
-nodes are attacked together, with flips of 5, 10 and 25 % of all edges.
+The GCN of Kipf and Welling is trained by the recipe ``gcn-planetoid``, once per seed. Its thousand
+test nodes are attacked together, with flips of 5, 10 and 25 % of all edges. Test accuracy:
 
-* evasion: accuracy of the trained network on the changed graph;
-* poisoning: accuracy of another network, trained on the graph that was changed for the first;
-* filter: accuracy where edges between papers without a common word are taken away first;
-* training: the same network trained against PRBCD with 10 % flips on every other step, on the known
-  nodes alone, or on all nodes with the classes that the undefended network gives (Xu et al.,
-  Topology attack and defense for graph neural networks, 2019, section 5.2); then attacked itself.
-  The share of what the attack cost that is regained.
+* evasion: of the trained network on the perturbed graph;
+* poisoning: of a new network trained on the graph that was perturbed for the first one;
+* Jaccard filter: of the trained network, with edges removed that join papers without a common word;
+* training: of the network trained adversarially and then attacked itself. PRBCD flips 10 % of the
+  edges in every other step; the loss covers the labeled nodes, or all nodes with the classes that
+  the undefended network predicts (Xu et al., Topology attack and defense for graph neural networks,
+  2019, section 5.2). Also the fraction of the lost accuracy that training recovers.
 
-Needs Cora in the folder that ZOO_DATA names.
-Run: python -m benchmarks.graph_attacks [evasion] [training]. Writes the section "Attacks on Cora"
-of docs/results.md.
+Needs Cora in the folder given by ZOO_DATA. Writes the section "Attacks on Cora" of docs/results.md.
+
+Hardware: CPU. Run: python -m benchmarks.graph_attacks [evasion] [training]
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
 from copy import copy
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -30,21 +27,20 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.loop import Best, elsewhere
+from benchmarks.common import BestWeights, fit, mean_and_std, write_result
 from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
 from zoo.attacks import PurifiedModel, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyEdgeFlips, RandomEdgeFlips
-from zoo.cli.commands.reproduce import PAGE, hardware, write_row
 from zoo.core.quiet import silence_libraries
 from zoo.core.speed import keep_freed_memory
 
 SECTION = "Attacks on Cora"
-HEADER = ("test nodes right", "5 %", "10 %", "25 %", "runs", "command")
+HEADER = ("test accuracy under edge flips", "5 %", "10 %", "25 %", "runs", "command")
 BUDGETS = (0.05, 0.1, 0.25)
 SEEDS, EPOCHS = 3, 200
-KINDS: dict[str, Any] = {
+ATTACKS: dict[str, Any] = {
     "random pairs": RandomEdgeFlips,
     "GreedyEdgeFlips": GreedyEdgeFlips,
     "GRBCD": GRBCD,
@@ -52,114 +48,117 @@ KINDS: dict[str, Any] = {
 }
 
 
-class Changed(Planetoid):
-    """Cora with other edges, or with other classes to learn from.
+class ChangedCora(Planetoid):
+    """Cora with other edges, or with other labels in training.
 
     Args:
-        edges: (2, E), of all splits; default Cora's.
-        classes: of all nodes, (N,), which training then learns; default the known ones.
+        edge_index: edges of all splits, (2, E); default Cora's.
+        labels: class indices of all nodes, (N,), all used in training; default the labels of
+            Cora's training nodes.
     """
 
-    def __init__(self, edges: Tensor | None = None, classes: Tensor | None = None) -> None:
-        super().__init__(root=str(Planetoid().root.absolute()))
-        self.edges, self.classes = edges, classes
+    def __init__(self, edge_index: Tensor | None = None, labels: Tensor | None = None) -> None:
+        super().__init__()
+        self.edge_index, self.labels = edge_index, labels
 
     def split(self, name: str) -> Data:
-        found = copy(super().split(name))
-        if self.edges is not None:
-            found.edge_index = self.edges
-        if self.classes is not None and name == "train":
-            found.y, found.mask = self.classes, torch.ones_like(found.mask)
-        return found
+        graph = copy(super().split(name))
+        if self.edge_index is not None:
+            graph.edge_index = self.edge_index
+        if self.labels is not None and name == "train":
+            graph.y, graph.mask = self.labels, torch.ones_like(graph.mask)
+        return graph
 
 
-def train(data: Planetoid, seed: int, against: AdversarialTraining | None = None) -> Any:
-    """A network of the recipe, trained on a graph."""
+def train(data: Planetoid, seed: int, defense: AdversarialTraining | None = None) -> Any:
+    """Train the recipe's network on a graph, and return it with the weights of its best epoch."""
     L.seed_everything(seed, verbose=False)
     model = create_model("gcn", "planetoid", num_features=1433, num_classes=7)
-    best = Best("val/robust_accuracy" if against else "val/accuracy")
-    with elsewhere():
-        trainer = L.Trainer(
-            max_epochs=EPOCHS, accelerator="cpu", callbacks=[*([against] if against else []), best],
-            logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, num_sanity_val_steps=0,
-            check_val_every_n_epoch=10 if against else 1,
-        )  # fmt: skip
-        trainer.fit(model, data)
+    best = BestWeights("val/robust_accuracy" if defense else "val/accuracy")
+    callbacks = [defense, best] if defense else [best]
+    every = 10 if defense else 1
+    fit(model, data, EPOCHS, *callbacks, limit_val_batches=None, check_val_every_n_epoch=every)
     model.load_state_dict(best.weights)
     return model.eval()
 
 
 @torch.no_grad()
 def accuracy(model: Any, graph: Data) -> float:
-    right = model.logits(graph).argmax(1) == graph.y
-    return float(right[graph.mask].double().mean())
+    correct = model.logits(graph).argmax(1) == graph.y
+    return float(correct[graph.mask].double().mean())
 
 
-def record(what: str, runs: list[list[float]]) -> None:
-    """A row of means and deviations, of one list of figures for each budget in every run."""
-    columns = list(zip(*runs, strict=True))
-    cells = [f"{statistics.mean(c):.3f} ± {statistics.stdev(c):.3f}" for c in columns]
-    where = f"{len(runs)} seeds, {hardware()}, {date.today().isoformat()}"
-    row = [what, *cells, where, "`python -m benchmarks.graph_attacks`"]
-    print(" | ".join(row), flush=True)
-    write_row(Path(PAGE), SECTION, HEADER, row)
+def record(name: str, runs: list[list[float]]) -> None:
+    """Write a row with the mean and standard deviation over runs for each budget.
+
+    Args:
+        name: name of the row.
+        runs: for each run, one value per budget.
+    """
+    cells = [mean_and_std(values) for values in zip(*runs, strict=True)]
+    command = "python -m benchmarks.graph_attacks"
+    write_result(SECTION, HEADER, [name, *cells], f"{len(runs)} seeds", command)
 
 
-def evasion() -> None:
-    test = Changed().split("test")
+def benchmark_evasion() -> None:
+    test = ChangedCora().split("test")
     found: dict[str, list[list[float]]] = {}
     for seed in range(SEEDS):
-        model = train(Changed(), seed)
+        model = train(ChangedCora(), seed)
         found.setdefault("no flips", []).append([accuracy(model, test)] * len(BUDGETS))
-        for name, kind in KINDS.items():
-            graphs = [kind(eps=eps)(model, test) for eps in BUDGETS]
+        for name, attack in ATTACKS.items():
+            graphs = [attack(eps=eps)(model, test) for eps in BUDGETS]
             found.setdefault(f"evasion, {name}", []).append([accuracy(model, g) for g in graphs])
             print(seed, name, found[f"evasion, {name}"][-1], flush=True)
             if name in ("PRBCD", "random pairs"):
                 filtered: Any = PurifiedModel(model, jaccard_filter)
-                rows = [accuracy(filtered, g) for g in graphs]
-                found.setdefault(f"evasion, {name}, Jaccard filter", []).append(rows)
-                poisoned = (Changed(graph.edge_index) for graph in graphs)
-                rows = [accuracy(train(d, seed + 100), d.split("test")) for d in poisoned]
-                found.setdefault(f"poisoning, {name}", []).append(rows)
-    for what, runs in found.items():
-        record(what, runs)
+                values = [accuracy(filtered, g) for g in graphs]
+                found.setdefault(f"evasion, {name}, Jaccard filter", []).append(values)
+                poisoned = (ChangedCora(graph.edge_index) for graph in graphs)
+                values = [accuracy(train(d, seed + 100), d.split("test")) for d in poisoned]
+                found.setdefault(f"poisoning, {name}", []).append(values)
+    for name, runs in found.items():
+        record(name, runs)
 
 
-def training() -> None:
-    test = Changed().split("test")
+def benchmark_training() -> None:
+    test = ChangedCora().split("test")
     attack: GraphAttack = PRBCD(eps=0.1, epochs=5, block_size=20_000)
     found: dict[str, list[list[float]]] = {}
     for seed in range(SEEDS):
-        plain = train(Changed(), seed)
+        undefended = train(ChangedCora(), seed)
         with torch.no_grad():
-            said = plain.logits(test).argmax(1)
-        train_split = Changed().split("train")
-        classes = torch.where(train_split.mask, train_split.y, said)
-        before = [accuracy(plain, PRBCD(eps=eps)(plain, test)) for eps in BUDGETS]
-        clean = accuracy(plain, test)
-        for name, labels in (("known nodes", None), ("all nodes, own classes", classes)):
-            against = AdversarialTraining(attack, adversarial_fraction=0.5)
-            model = train(Changed(classes=labels), seed, against)
+            predicted = undefended.logits(test).argmax(1)
+        train_split = ChangedCora().split("train")
+        labels = torch.where(train_split.mask, train_split.y, predicted)
+        before = [accuracy(undefended, PRBCD(eps=eps)(undefended, test)) for eps in BUDGETS]
+        clean = accuracy(undefended, test)
+        for nodes, node_labels in (("labeled nodes", None), ("all nodes", labels)):
+            defense = AdversarialTraining(attack, adversarial_fraction=0.5)
+            model = train(ChangedCora(labels=node_labels), seed, defense)
             after = [accuracy(model, PRBCD(eps=eps)(model, test)) for eps in BUDGETS]
-            regained = [(a - b) / (clean - b) for a, b in zip(after, before, strict=True)]
-            print(seed, name, clean, accuracy(model, test), before, after, flush=True)
-            for what, numbers in (
+            recovered = [(a - b) / (clean - b) for a, b in zip(after, before, strict=True)]
+            print(seed, nodes, clean, accuracy(model, test), before, after, flush=True)
+            for metric, values in (
                 ("no flips", [accuracy(model, test)] * len(BUDGETS)),
                 ("evasion, PRBCD", after),
-                ("evasion, PRBCD, share regained", regained),
+                ("evasion, PRBCD, fraction recovered", recovered),
             ):
-                title = f"trained against PRBCD on {name}: {what}"
-                found.setdefault(title, []).append(numbers)
-    for what, runs in found.items():
-        record(what, runs)
+                name = f"trained against PRBCD on {nodes}: {metric}"
+                found.setdefault(name, []).append(values)
+    for name, runs in found.items():
+        record(name, runs)
 
 
-PARTS = {"evasion": evasion, "training": training}
+PARTS = {"evasion": benchmark_evasion, "training": benchmark_training}
 
-if __name__ == "__main__":
+
+def main(parts: list[str]) -> None:
     keep_freed_memory()
     silence_libraries()
-    for part in sys.argv[1:] or PARTS:
+    for part in parts or PARTS:
         PARTS[part]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

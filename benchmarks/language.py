@@ -1,12 +1,18 @@
-"""How soon the zoo's language model is as good as nanoGPT's: tinyshakespeare, four small layers.
+"""Loss of a small language model by training time, against nanoGPT, on tinyshakespeare.
 
-The baseline is nanoGPT's setting for a CPU, written out in plain PyTorch: 4 layers, 4 heads, 128
-wide, windows of 64 characters, batches of 12, AdamW at 1e-3 with warm-up and cosine, 2,000 steps,
-eager. The zoo trains the recipe ``language_model-tiny_shakespeare`` through its command line, once
-for as long and once for a quarter of the time. Both are judged by the loss over all characters of
-the validation tenth, each predicted from those before it in its window of 64.
+The baseline is nanoGPT's setting for a CPU, written in plain PyTorch: 4 layers, 4 heads, 128
+dimensions, windows of 64 characters, batches of 12, AdamW with a learning rate of 1e-3, warmup and
+cosine decay, 2,000 steps, no compilation. The command line trains the recipe
+``language_model-tiny_shakespeare`` for about the same time, and for a quarter of it. The metric of
+both is the cross-entropy of all characters of the validation part (the last tenth), each predicted
+from the characters before it in its window. Targets: 1.88 nats per character, which nanoGPT
+publishes, in a quarter of the time; 1.67 in the same time.
 
-Run: python -m benchmarks.language [SEEDS]. Source: Karpathy, nanoGPT, its README and train.py.
+Needs the text in the folder given by ZOO_DATA, where it is downloaded if missing.
+
+Hardware: CPU. Run: python -m benchmarks.language [SEEDS]
+
+Source: Karpathy, nanoGPT, its README and train.py.
 """
 
 from __future__ import annotations
@@ -21,21 +27,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.loop import Stopwatch, elsewhere
-from benchmarks.timing import record
+from benchmarks.common import STOPWATCH, Stopwatch, mean_and_std, record_speed, temporary_folder
 from datamodules import TinyShakespeare
 from zoo.cli.commands.reproduce import last_value
 from zoo.cli.main import main as command_line
 from zoo.core.speed import keep_freed_memory
 
-LAYERS, HEADS, DIM, LENGTH, BATCH, STEPS = 4, 4, 128, 64, 12, 2_000
-LR, LOWEST, WARMUP, DECAY, BETAS, CLIP = 1e-3, 1e-4, 100, 0.1, (0.9, 0.99), 1.0
-PUBLISHED = 1.88  # nats per character
+LAYERS, HEADS, DIM, LENGTH, BATCH_SIZE, STEPS = 4, 4, 128, 64, 12, 2_000
+LR, MIN_LR, WARMUP, WEIGHT_DECAY, BETAS, CLIP = 1e-3, 1e-4, 100, 0.1, (0.9, 0.99), 1.0
+#: budget → steps of the recipe, target in nats per character
 RUNS = {"a quarter of the time": (150, "≤ 1.88"), "the same time": (620, "≤ 1.67")}
 
 
 class Block(nn.Module):
-    """One layer of GPT-2 without biases."""
+    """Layer of GPT-2 without biases: (B, T, D) → (B, T, D)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,48 +57,55 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Learned positions, tied embeddings, normal weights with standard deviation 0.02."""
+    """GPT-2 without biases: tokens (B, T) → logits (B, T, vocab_size).
+
+    Learned positions, tied embeddings, normal initialization with standard deviation 0.02.
+    """
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
-        self.tokens, self.places = nn.Embedding(vocab_size, DIM), nn.Embedding(LENGTH, DIM)
+        self.tokens = nn.Embedding(vocab_size, DIM)
+        self.positions = nn.Embedding(LENGTH, DIM)
         self.blocks = nn.Sequential(*(Block() for _ in range(LAYERS)))
         self.norm = nn.LayerNorm(DIM, bias=False)
         for name, p in self.named_parameters():
             if p.ndim >= 2:
-                small = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(p, std=0.02 / math.sqrt(2 * LAYERS) if small else 0.02)
+                is_residual = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(p, std=0.02 / math.sqrt(2 * LAYERS) if is_residual else 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.tokens(x) + self.places(torch.arange(x.shape[1]))
+        h = self.tokens(x) + self.positions(torch.arange(x.shape[1]))
         return self.norm(self.blocks(h)) @ self.tokens.weight.T
 
 
-def rate(step: int) -> float:
-    """nanoGPT's learning rate."""
+def learning_rate(step: int) -> float:
+    """Return nanoGPT's learning rate: linear warmup, then cosine decay."""
     if step < WARMUP:
         return LR * (step + 1) / (WARMUP + 1)
     t = (step - WARMUP) / (STEPS - WARMUP)
-    return LOWEST + (LR - LOWEST) * 0.5 * (1 + math.cos(math.pi * t))
+    return MIN_LR + (LR - MIN_LR) * 0.5 * (1 + math.cos(math.pi * t))
 
 
-def nanogpt(seed: int) -> tuple[float, float]:
-    """Seconds of training, and the loss afterwards."""
+def run_nanogpt(seed: int) -> tuple[float, float]:
+    """Return the seconds that training takes, and the validation loss after it."""
     torch.manual_seed(seed)
     data = TinyShakespeare()
     train = torch.tensor(data.fitted_tokenizer.encode(data.split_texts["train"]))
     model = GPT(data.vocab_size)
     groups = [
-        {"params": [p for p in model.parameters() if (p.ndim >= 2) == decayed], "weight_decay": d}
-        for decayed, d in ((True, DECAY), (False, 0.0))
+        {
+            "params": [p for p in model.parameters() if (p.ndim >= 2) == is_matrix],
+            "weight_decay": weight_decay,
+        }
+        for is_matrix, weight_decay in ((True, WEIGHT_DECAY), (False, 0.0))
     ]
     optimizer = torch.optim.AdamW(groups, LR, BETAS, fused=True)
     start = time.perf_counter()
     for step in range(STEPS):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step)
-        places = torch.randint(len(train) - LENGTH, (BATCH,))
-        x, y = (torch.stack([train[i + k : i + k + LENGTH] for i in places]) for k in (0, 1))
+            group["lr"] = learning_rate(step)
+        starts = torch.randint(len(train) - LENGTH, (BATCH_SIZE,))
+        x, y = (torch.stack([train[i + k : i + k + LENGTH] for i in starts]) for k in (0, 1))
         loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -108,15 +120,15 @@ def nanogpt(seed: int) -> tuple[float, float]:
     return seconds, total / count
 
 
-def zoo(seed: int, steps: int) -> tuple[float, float]:
-    """Seconds of training through the command line, and the loss afterwards."""
+def run_zoo(seed: int, steps: int) -> tuple[float, float]:
+    """Return the seconds of training by the command line, and the validation loss after it."""
     root = TinyShakespeare().root.absolute()
-    with elsewhere():
+    with temporary_folder():
         command_line(
             [
                 "--model=language_model", "--data=tiny_shakespeare", f"--seed={seed}",
                 f"--trainer.max_steps={steps}", "--trainer.accelerator=cpu", f"--data.root={root}",
-                '--trainer.callbacks=[{"class_path":"benchmarks.loop.Stopwatch"}]',
+                STOPWATCH,
             ]
         )  # fmt: skip
         (metrics,) = Path().glob("runs/*/*/metrics.csv")
@@ -127,28 +139,22 @@ def main(arguments: list[str]) -> None:
     seeds = int(arguments[0]) if arguments else 3
     keep_freed_memory()
     found: dict[str, list[tuple[float, float]]] = {"nanoGPT": [], **{name: [] for name in RUNS}}
-    for seed in range(seeds):  # in turn, so that all meet the same machine
-        found["nanoGPT"].append(nanogpt(seed))
+    for seed in range(seeds):  # in turn, so that all have the same load of the machine
+        found["nanoGPT"].append(run_nanogpt(seed))
         for name, (steps, _) in RUNS.items():
-            found[name].append(zoo(seed, steps))
+            found[name].append(run_zoo(seed, steps))
     seconds = {name: statistics.median(s for s, _ in runs) for name, runs in found.items()}
-    losses = {name: [loss for _, loss in runs] for name, runs in found.items()}
-    base = spread(losses["nanoGPT"])
+    losses = {name: mean_and_std([loss for _, loss in runs]) for name, runs in found.items()}
     for name, (steps, target) in RUNS.items():
-        record(
+        record_speed(
             f"tinyshakespeare, validation loss in {name}: language_model, {steps} steps / nanoGPT, "
             f"{STEPS:,} steps",
-            f"{spread(losses[name])} in {seconds[name]:.0f} s / {base} in "
+            f"{losses[name]} in {seconds[name]:.0f} s / {losses['nanoGPT']} in "
             f"{seconds['nanoGPT']:.0f} s ({seconds[name] / seconds['nanoGPT']:.2f} of the time)",
             target,
             seeds,
             "benchmarks.language",
         )
-
-
-def spread(values: list[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values) if values[1:] else 0:.3f}"
 
 
 if __name__ == "__main__":

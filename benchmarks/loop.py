@@ -1,25 +1,24 @@
-"""What the zoo's training loop costs.
+"""Overhead of the zoo's training loop.
 
-1. An MNIST VAE as a user trains it (command line, progress bar, logging, checkpoints, validation)
-   against a plain PyTorch loop over tensors that does the same steps and the same validation, and
-   against the same model in Lightning fed by torchvision's MNIST, ToTensor and a DataLoader.
-2. The overhead per step on a model so small that nothing else counts, against
-   ``Trainer(barebones=True)`` on a bare LightningModule.
-3. The time until ``train.py --help`` answers, against importing LightningCLI.
+1. A VAE on MNIST, trained by the command line with progress bar, logging, checkpoints and
+   validation, against a plain PyTorch loop over tensors with the same training and validation
+   steps (target: 0.85 of its steps per second), and against the same model in Lightning, fed by
+   torchvision's MNIST, ``ToTensor`` and a ``DataLoader`` (target: 2.5 times its steps per second).
+2. Overhead per step on a model so small that only the loop counts, against
+   ``Trainer(barebones=True)`` on a bare LightningModule (target: at most 1.5 times its overhead).
+3. Time of ``train.py --help`` and ``train.py fit --help``, against importing LightningCLI (target:
+   at most 1.25 times that time).
 
-Images are random ones of MNIST's shape, so that nothing needs to be downloaded: the arithmetic is
-the same. Run: python -m benchmarks.loop
+The images are random and have MNIST's shape: nothing is downloaded, the computation is the same.
+
+Hardware: CPU. Run: python -m benchmarks.loop
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import os
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,23 +30,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.timing import interleaved, record
+from benchmarks.common import (
+    STOPWATCH,
+    Stopwatch,
+    measure_interleaved,
+    record_speed,
+    temporary_folder,
+)
 from datamodules import MNIST
 from zoo import VAE
 from zoo.cli.main import main as command_line
 from zoo.core.registry import RECIPES, read_recipe
 
 REPEATS = 5
-Sizes = tuple[int, ...]  # widths of the hidden layers
-BATCH = 128
-TRAIN, VAL = 55_000, 5_000  # samples, as the recipe cuts MNIST
-STEPS = -(-TRAIN // BATCH)  # per epoch
+BATCH_SIZE = 128
+TRAIN, VAL = 55_000, 5_000  # samples, split as in the recipe
+STEPS = -(-TRAIN // BATCH_SIZE)  # per epoch
 EPOCHS = 2
 TINY_STEPS = 1_000
+HiddenDims = tuple[int, ...]
 
 
 class RandomMNIST(MNIST):
-    """Images of MNIST's shape."""
+    """Random images of MNIST's shape."""
 
     def download(self) -> None:
         pass
@@ -58,90 +63,41 @@ class RandomMNIST(MNIST):
         return x, torch.arange(TRAIN + VAL) % 10
 
 
-class Stopwatch(L.Callback):
-    """Steps per second from the first batch to the end of training; the last run's."""
-
-    rate = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.start = time.perf_counter()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        Stopwatch.rate = trainer.global_step / (time.perf_counter() - self.start)
-
-
-@contextlib.contextmanager
-def elsewhere() -> Iterator[io.StringIO]:
-    """A temporary working folder, output kept to itself as a terminal would take it."""
-    before, output = Path.cwd(), io.StringIO()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(Terminal()):
-                yield output
-        finally:
-            os.chdir(before)
-
-
-class Best(L.Callback):
-    """Keeps the weights of the epoch with the highest value of a metric.
-
-    Args:
-        metric: such as ``val/accuracy``.
-    """
-
-    def __init__(self, metric: str) -> None:
-        self.metric, self.value = metric, -1.0
-        self.weights: dict[str, Tensor] = {}
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        value = float(trainer.callback_metrics[self.metric])
-        if value > self.value:
-            self.value = value
-            self.weights = {k: v.clone() for k, v in pl_module.state_dict().items()}
-
-
-class Terminal(io.StringIO):
-    """Takes a progress bar as a terminal would."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 # -- 1. a VAE on MNIST -----------------------------------------------------------------------------
 
 
-def vae_as_a_user(hidden: Sizes) -> float:
-    """Steps per second of the command line."""
-    with elsewhere():
+def run_vae(hidden_dims: HiddenDims) -> float:
+    """Return the steps per second of the command line."""
+    with temporary_folder():
         command_line(
             [
                 "fit",
                 f"--config={RECIPES / 'vae-mnist.yaml'}",
                 "--data=benchmarks.loop.RandomMNIST",
-                f"--data.batch_size={BATCH}",
+                f"--data.batch_size={BATCH_SIZE}",
                 f"--data.val_size={VAL}",
-                f"--model.hidden_dims={list(hidden)}",
+                f"--model.hidden_dims={list(hidden_dims)}",
                 f"--trainer.max_epochs={EPOCHS}",
                 "--trainer.accelerator=cpu",
-                '--trainer.callbacks=[{"class_path":"benchmarks.loop.Stopwatch"}]',
+                STOPWATCH,
             ]
         )
     return Stopwatch.rate
 
 
-def layers(*sizes: int) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
+def make_mlp(*sizes: int) -> nn.Sequential:
+    """Create linear layers with ReLU between them."""
     modules: list[nn.Module] = []
     for fan_in, width in zip(sizes[:-1], sizes[1:], strict=True):
         modules += [nn.Linear(fan_in, width), nn.ReLU()]
     return nn.Sequential(*modules[:-1])
 
 
-def vae_in_a_plain_loop(hidden: Sizes) -> float:
-    """Steps per second of a loop that anyone would write."""
+def run_plain_vae(hidden_dims: HiddenDims) -> float:
+    """Return the steps per second of a plain PyTorch loop."""
     torch.manual_seed(0)
-    encoder, decoder = layers(784, *hidden, 40), layers(20, *reversed(hidden), 784)
+    encoder = make_mlp(784, *hidden_dims, 40)
+    decoder = make_mlp(20, *reversed(hidden_dims), 784)
     optimizer = torch.optim.Adam(
         [*encoder.parameters(), *decoder.parameters()], lr=2e-3, fused=True
     )
@@ -161,7 +117,7 @@ def vae_in_a_plain_loop(hidden: Sizes) -> float:
 
     start = time.perf_counter()
     for _ in range(EPOCHS):
-        for indices in torch.randperm(TRAIN).split(BATCH):
+        for indices in torch.randperm(TRAIN).split(BATCH_SIZE):
             loss = negative_elbo(train[indices].float() / 255)
             optimizer.zero_grad()
             loss.backward()
@@ -172,13 +128,13 @@ def vae_in_a_plain_loop(hidden: Sizes) -> float:
     return EPOCHS * STEPS / (time.perf_counter() - start)
 
 
-def vae_from_torchvision(hidden: Sizes, num_workers: int) -> float:
-    """Steps per second in Lightning with per-sample images and a DataLoader."""
+def run_torchvision_vae(hidden_dims: HiddenDims, num_workers: int) -> float:
+    """Return the steps per second of Lightning with torchvision's MNIST and a DataLoader."""
     from torchvision.datasets import MNIST as TorchvisionMNIST
     from torchvision.transforms import ToTensor
 
     class Random(TorchvisionMNIST):
-        """torchvision's MNIST, from its __getitem__ on."""
+        """torchvision's MNIST with random images in memory."""
 
         def __init__(self) -> None:
             images, self.targets = RandomMNIST().load(train=True)
@@ -190,35 +146,35 @@ def vae_from_torchvision(hidden: Sizes, num_workers: int) -> float:
         "num_workers": num_workers,
         "persistent_workers": num_workers > 0,
     }
-    settings = read_recipe("vae-mnist")["model"]["init_args"] | {"hidden_dims": hidden}
+    settings = read_recipe("vae-mnist")["model"]["init_args"] | {"hidden_dims": hidden_dims}
     model = VAE((1, 28, 28), **settings)
-    with elsewhere():
+    with temporary_folder():
         trainer = L.Trainer(
             max_epochs=EPOCHS, accelerator="cpu", callbacks=[Stopwatch()], logger=False
         )
         trainer.fit(
             model,
-            torch.utils.data.DataLoader(parts[0], BATCH, shuffle=True, **options),
+            torch.utils.data.DataLoader(parts[0], BATCH_SIZE, shuffle=True, **options),
             torch.utils.data.DataLoader(parts[1], 512, **options),
         )
     return Stopwatch.rate
 
 
-def benchmark_vae(name: str, hidden: Sizes) -> None:
-    rates = interleaved(
+def benchmark_vae(name: str, hidden_dims: HiddenDims) -> None:
+    rates = measure_interleaved(
         {
-            "zoo": lambda: vae_as_a_user(hidden),
-            "plain": lambda: vae_in_a_plain_loop(hidden),
-            "0 workers": lambda: vae_from_torchvision(hidden, 0),
-            "2 workers": lambda: vae_from_torchvision(hidden, 2),
+            "zoo": lambda: run_vae(hidden_dims),
+            "plain": lambda: run_plain_vae(hidden_dims),
+            "0 workers": lambda: run_torchvision_vae(hidden_dims, 0),
+            "2 workers": lambda: run_torchvision_vae(hidden_dims, 2),
         },
         REPEATS,
     )
     zoo = rates.pop("zoo")
     for other, rate in rates.items():
         peer = "plain loop" if other == "plain" else f"Lightning with torchvision, {other}"
-        record(
-            f"MNIST VAE {name}, batch {BATCH}: zoo / {peer}",
+        record_speed(
+            f"MNIST VAE {name}, batch {BATCH_SIZE}: zoo / {peer}",
             f"{zoo / rate:.2f} ({zoo:.0f} / {rate:.0f} steps/s)",
             "≥ 0.85" if other == "plain" else "≥ 2.5",
             REPEATS,
@@ -230,11 +186,11 @@ def benchmark_vae(name: str, hidden: Sizes) -> None:
 
 
 class Bare(L.LightningModule):
-    """The least that Lightning trains."""
+    """Minimal LightningModule."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.network = tiny_network()
+        self.network = make_tiny_network()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         x, y = batch
@@ -244,17 +200,17 @@ class Bare(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3, fused=True)
 
 
-def tiny_network() -> nn.Module:
+def make_tiny_network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))
 
 
-def tiny_batches() -> list[tuple[Tensor, Tensor]]:
-    """Batches that are there already, so that only the loop is measured."""
+def make_tiny_batches() -> list[tuple[Tensor, Tensor]]:
+    """Return batches in memory, which cost the measured loop no time."""
     return [(torch.rand(16, 1, 28, 28), torch.arange(16) % 10)] * TINY_STEPS
 
 
 class TinyData(RandomMNIST):
-    """Just enough images for one epoch."""
+    """Black images of MNIST's shape, enough for ``TINY_STEPS`` batches of 16."""
 
     def load(self, train: bool) -> tuple[Tensor, ...]:
         samples = 16 * TINY_STEPS
@@ -262,9 +218,9 @@ class TinyData(RandomMNIST):
         return x, torch.arange(samples) % 10
 
 
-def tiny_as_a_user() -> float:
-    """Milliseconds per step of the command line, its data loading included."""
-    with elsewhere():
+def run_tiny() -> float:
+    """Return the milliseconds per step of the command line, data loading included."""
+    with temporary_folder():
         command_line(
             [
                 "fit",
@@ -280,27 +236,25 @@ def tiny_as_a_user() -> float:
                 "--model.schedule=constant",
                 "--trainer.max_epochs=1",
                 "--trainer.accelerator=cpu",
-                '--trainer.callbacks=[{"class_path":"benchmarks.loop.Stopwatch"}]',
+                STOPWATCH,
             ]
         )
     return 1000 / Stopwatch.rate
 
 
-def tiny_barebones() -> float:
-    """Milliseconds per step of Trainer(barebones=True), batches given."""
-    stopwatch = Stopwatch()
-    model = Bare()
-    # barebones allows callbacks that it does not know
-    trainer = L.Trainer(barebones=True, max_epochs=1, accelerator="cpu", callbacks=[stopwatch])
-    trainer.fit(model, ListLoader(tiny_batches()))
+def run_tiny_barebones() -> float:
+    """Return the milliseconds per step of ``Trainer(barebones=True)`` on batches in memory."""
+    # barebones refuses only Lightning's own callbacks
+    trainer = L.Trainer(barebones=True, max_epochs=1, accelerator="cpu", callbacks=[Stopwatch()])
+    trainer.fit(Bare(), ListLoader(make_tiny_batches()))
     return 1000 / Stopwatch.rate
 
 
-def tiny_plain() -> float:
-    """Milliseconds per step of a plain loop, batches given."""
-    network = tiny_network()
+def run_tiny_plain() -> float:
+    """Return the milliseconds per step of a plain PyTorch loop on batches in memory."""
+    network = make_tiny_network()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    batches = tiny_batches()
+    batches = make_tiny_batches()
     start = time.perf_counter()
     for x, y in batches:
         loss = F.cross_entropy(network(x), y)
@@ -311,7 +265,7 @@ def tiny_plain() -> float:
 
 
 class ListLoader:
-    """Batches from a list."""
+    """Data loader over a list of batches."""
 
     def __init__(self, batches: list[Any]) -> None:
         self.batches = batches
@@ -324,15 +278,15 @@ class ListLoader:
 
 
 def benchmark_tiny() -> None:
-    times = interleaved(
-        {"zoo": tiny_as_a_user, "barebones": tiny_barebones, "plain": tiny_plain}, REPEATS
+    times = measure_interleaved(
+        {"zoo": run_tiny, "barebones": run_tiny_barebones, "plain": run_tiny_plain}, REPEATS
     )
     print({name: f"{value:.3f} ms/step" for name, value in times.items()})
     ours, bare = times["zoo"] - times["plain"], times["barebones"] - times["plain"]
-    record(
+    record_speed(
         "overhead per step on a tiny model, zoo / Trainer(barebones=True)",
         f"{ours / bare:.2f} ({ours:.2f} / {bare:.2f} ms over a plain step of "
-        f"{times['plain']:.2f} ms; the zoo's includes its data loading)",
+        f"{times['plain']:.2f} ms; the zoo's includes data loading)",
         "≤ 1.5",
         REPEATS,
         "benchmarks.loop",
@@ -342,7 +296,8 @@ def benchmark_tiny() -> None:
 # -- 3. help ---------------------------------------------------------------------------------------
 
 
-def seconds(*args: str) -> float:
+def time_python(*args: str) -> float:
+    """Return the seconds that a Python process takes."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *args], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
@@ -350,16 +305,16 @@ def seconds(*args: str) -> float:
 
 def benchmark_help() -> None:
     train = str(Path(__file__).resolve().parent.parent / "train.py")
-    times = interleaved(
+    times = measure_interleaved(
         {
-            "help": lambda: seconds(train, "--help"),
-            "fit --help": lambda: seconds(train, "fit", "--help"),
-            "import": lambda: seconds("-c", "from lightning.pytorch.cli import LightningCLI"),
+            "help": lambda: time_python(train, "--help"),
+            "fit --help": lambda: time_python(train, "fit", "--help"),
+            "import": lambda: time_python("-c", "from lightning.pytorch.cli import LightningCLI"),
         },
         REPEATS,
     )
     for name in ("help", "fit --help"):
-        record(
+        record_speed(
             f"train.py {'--help' if name == 'help' else name} / importing LightningCLI",
             f"{times[name] / times['import']:.2f} ({times[name]:.2f} / {times['import']:.2f} s)",
             "≤ 1.25",
@@ -378,7 +333,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # by its own name: the command line imports Stopwatch and the data from there
-    from benchmarks.loop import main as run
-
-    run()
+    main()

@@ -184,6 +184,6 @@ def test_reaches_what_an_evaluation_finds(
     checkpoint = run(f"--model={name}") / "checkpoints" / "last.ckpt"
     evaluate([str(checkpoint)])
     content = json.loads((checkpoint.parent / "evaluation.json").read_text("utf-8"))
-    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
-    for metric, limit in limits.items():
-        assert (-figures[metric] if limit < 0 else figures[metric]) <= limit, metric
+    metrics = {metric["name"]: metric["value"] for metric in content["metrics"]}
+    for name, limit in limits.items():
+        assert (-metrics[name] if limit < 0 else metrics[name]) <= limit, name

@@ -1,11 +1,10 @@
-"""From what is typed to what LightningCLI reads."""
+"""Command lines, expanded to the arguments of LightningCLI."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import yaml
 
 from zoo.cli.arguments import expand
 from zoo.errors import InputError
@@ -24,15 +23,15 @@ def test_loggers_may_be_given_in_any_form() -> None:
 
 
 def test_the_last_name_wins_and_a_pair_has_its_own_recipe() -> None:
-    config = expand(["--model=mlp", "--model=vae", "--data=mnist"]).args[1]
-    assert "stochastic" in config
-    assert '"name": "vae-mnist"' in config
+    recipe = expand(["--model=mlp", "--model=vae", "--data=mnist"]).recipe
+    assert recipe["model"]["init_args"]["binarization"] == "stochastic"
+    assert recipe["name"] == "vae-mnist"
 
 
 def test_other_data_brings_its_own_defaults() -> None:
-    config = yaml.safe_load(expand(["--model=vae", "--data=cifar10"]).args[1].split("=", 1)[1])
-    assert config["data"] == {"class_path": "datamodules.CIFAR10"}
-    assert "reference" not in config
+    recipe = expand(["--model=vae", "--data=cifar10"]).recipe
+    assert recipe["data"] == {"class_path": "datamodules.CIFAR10"}
+    assert "reference" not in recipe
 
 
 def test_a_broken_import_inside_a_users_module_is_not_blamed_on_its_name(

@@ -1,7 +1,8 @@
-"""The command line as a user meets it."""
+"""The command line, from arguments to files and messages."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -114,14 +115,14 @@ def test_two_runs_in_the_same_second_do_not_collide(
 ) -> None:
     from datetime import datetime
 
-    from zoo.cli import lightning_cli as runner
+    from zoo.cli import run_folder
 
     class Stopped(datetime):
         @classmethod
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime(2026, 1, 1)
 
-    monkeypatch.setattr(runner, "datetime", Stopped)
+    monkeypatch.setattr(run_folder, "datetime", Stopped)
     folders = {run("fit", "--model=mlp", *SHORT).parent for _ in range(2)}
     assert sorted(p.name for p in folders.pop().iterdir()) == [
         "2026-01-01_00-00-00",
@@ -144,7 +145,7 @@ def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
 def test_any_lightning_module_trains(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that knows nothing of the zoo: no validation, no test, no hyper-parameters."""
+    """A class from outside the zoo, without validation, test or hyper-parameters."""
     (tmp_path / "foreign.py").write_text(
         "import lightning.pytorch as L, torch\n"
         "class Net(L.LightningModule):\n"
@@ -294,14 +295,14 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model vae --data nowhere.Data", "--data nowhere.Data: there is no module 'nowhere'"),
         ("--model vae --config no.yaml", "no.yaml"),
         ("--model vae --ckpt_path no.ckpt", "there is no checkpoint no.ckpt"),
-        ("test --ckpt_path no.ckpt", "no --model, and there is no "),
+        ("test --ckpt_path no.ckpt", "no model given, and there is no "),
         ("--model", "--model needs a value"),
         ("--model vae --data image_folder --data.path no", "there is no folder no (--data.path)"),
         ("--model vae --checkpoint.monitor val/foo", "could not find the monitored key"),
         ("list everything", "'list' takes no arguments, got everything"),
         (
             "--model mlp --data diabetes",
-            "Diabetes has no num_classes, which MLPClassifier needs: the target 'target' holds",
+            "MLPClassifier needs num_classes, which Diabetes does not have: the target 'target'",
         ),
         ("--model linear_regression --data iris", "has 3 classes: choose a classifier"),
         ("--model linear_regression --data digits", "Digits has no num_targets, which LinearReg"),
@@ -315,8 +316,8 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model cnn --data iris", "needs images (channels, height, width), got (4,)"),
         ("--model cnn --model.pool_size 3", "images of 8×8 pixels are too small"),
         ("--model torchvision --model.backbone resnet19", "unknown backbone 'resnet19'"),
-        ("--model deep_ensemble --model.member vae", "member must be a Classifier, VAE is none"),
-        ("--model linear_regression --model.l1 1", "solver='closed_form' cannot do l1: choose so"),
+        ("--model deep_ensemble --model.member vae", "member must be a Classifier, got VAE"),
+        ("--model linear_regression --model.l1 1", "solver='closed_form' does not support l1: c"),
         (
             "--model mlp --model.normalization batch --data.batch_size 1",
             "batch normalization cannot train on a batch of one sample: choose a batch_size",
@@ -369,13 +370,11 @@ def test_data_that_cannot_be_had(fails: Fails, monkeypatch: pytest.MonkeyPatch) 
 def test_a_logger_that_is_not_installed(
     fails: Fails, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.cli import lightning_cli as runner
-
     def missing(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError(kind)
 
-    monkeypatch.setattr(runner, "WandbLogger", missing)
-    monkeypatch.setattr(runner, "TensorBoardLogger", missing)
+    for name in ("WandbLogger", "TensorBoardLogger"):
+        monkeypatch.setattr(f"zoo.cli.run_folder.{name}", missing)
     message = fails("--model=vae", f"--logger={kind}")
     assert f"--logger {kind} needs its package: pip install {kind}" in message
 
@@ -383,20 +382,20 @@ def test_a_logger_that_is_not_installed(
 def test_a_model_and_data_that_do_not_fit(
     fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "unlabelled.py").write_text(
+    (tmp_path / "unlabeled.py").write_text(
         "from lightning.pytorch import LightningDataModule\n"
         "class Waves(LightningDataModule):\n"
         "    input_shape = (3,)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    message = fails("--model=mlp", "--data=unlabelled.Waves")
-    assert "Waves has no num_classes, which MLPClassifier needs" in message
+    message = fails("--model=mlp", "--data=unlabeled.Waves")
+    assert "MLPClassifier needs num_classes, which Waves does not have" in message
 
 
 def test_a_run_folder_that_cannot_be_written(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, not a folder")
     message = fails("--model=vae", "--trainer.default_root_dir=taken")
-    assert "cannot write the run's folder taken/vae" in message
+    assert "cannot write the run folder taken/vae" in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])
@@ -448,3 +447,17 @@ def test_a_package_that_was_imported_in_the_place_of_the_zoos() -> None:
     assert done.returncode == 2
     assert "the package 'callbacks' was imported from" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_closes_the_output_ends_the_command_quietly(unbuffered: str) -> None:
+    """As ``zoo list | head`` does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()  # before the command has printed anything
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 1

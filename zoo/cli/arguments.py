@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import sys
 from dataclasses import dataclass, field
@@ -37,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         self.command = command
         super().__init__(
             f"zoo {command}",
-            description=description,
+            description=inspect.cleandoc(description or ""),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,  # --data would be taken for --data.root
         )

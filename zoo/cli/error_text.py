@@ -1,4 +1,4 @@
-"""jsonargparse's errors, which are paragraphs about types, as one line about the user's input."""
+"""One-line messages from the errors of jsonargparse, which are paragraphs about types."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ LEAF = re.compile(
 
 
 def one_line(message: str, options: Collection[str], arguments: Mapping[str, set[str]]) -> str:
-    """What went wrong, on one line.
+    """Return an error of jsonargparse as one line that names the option and suggests similar ones.
 
     Args:
-        message: of jsonargparse.
+        message: text of the error.
         options: all options of the parser, such as ``--trainer.max_epochs``.
-        arguments: constructor arguments of the chosen classes, by ``model`` and ``data``.
+        arguments: names of the constructor arguments of the chosen classes, under the keys
+            ``model`` and ``data``.
     """
     message = LINK.sub("", message)
     if found := UNRECOGNIZED.search(message):
@@ -40,8 +41,8 @@ def one_line(message: str, options: Collection[str], arguments: Mapping[str, set
         return f"--{'.'.join(keys)} must be one of {choices[1]}, got {values[0]!r}"
     types = [t for t in EXPECTED.findall(message) if t != "NoneType"]
     if types and values and keys:
-        kinds = " or ".join(dict.fromkeys(t.rpartition(".")[2] for t in types))
-        return f"--{'.'.join(keys)} must be of type {kinds}, got {values[0]!r}"
+        names = " or ".join(dict.fromkeys(t.rpartition(".")[2] for t in types))
+        return f"--{'.'.join(keys)} must be of type {names}, got {values[0]!r}"
     leaves = [found[1] for line in message.splitlines() if (found := LEAF.match(line))]
     if leaves:
         return _leaf(leaves[0], message, keys)
@@ -49,7 +50,7 @@ def one_line(message: str, options: Collection[str], arguments: Mapping[str, set
 
 
 def _leaf(leaf: str, message: str, keys: list[str]) -> str:
-    """An error from inside a class, with the line that follows it where it ends in a colon."""
+    """Return an error raised inside a class, joined with the next line if it ends in a colon."""
     text = leaf.rstrip()
     if text.endswith(":"):
         following = message.split(leaf, 1)[1].strip().splitlines()

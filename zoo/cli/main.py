@@ -19,11 +19,11 @@ HELP = """\
 usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
        zoo fit|validate|test|predict --model NAME [...]
        zoo list | reproduce RECIPE ... [--seeds N]
-       zoo evaluate CKPT [--importance_samples K] [--samples N] [--sampler NAME]
+       zoo evaluate CKPT [--importance_samples K] [--num_samples N] [--sampler NAME]
        zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
        zoo attack CKPT [--attack NAME ...] [--eps E ...]
        zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
-       zoo translate CKPT TEXT ... [--beams N]
+       zoo translate CKPT TEXT ... [--num_beams N]
        zoo study [NAME [--SETTING VALUE ...] | --all]
 
 Without a command: train, then test the best checkpoint. "python train.py" and "python -m zoo" do
@@ -70,6 +70,10 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     try:
         _dispatch(args)
+        sys.stdout.flush()  # a closed pipe must show here, not when the interpreter exits
+    except BrokenPipeError:
+        _exit_if_output_is_closed()
+        raise
     except InputError as error:
         if os.environ.get("ZOO_DEBUG"):
             raise
@@ -118,6 +122,16 @@ def _import_own_packages() -> None:
                 )
     finally:
         sys.path.remove(home)
+
+
+def _exit_if_output_is_closed() -> None:
+    """Exit without a message if the reader of the output, such as ``head``, has ended."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        # the interpreter flushes once more when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def _fail(message: str, code: int) -> None:

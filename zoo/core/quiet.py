@@ -1,4 +1,4 @@
-"""Messages of libraries that tell the user nothing."""
+"""Library messages that are of no use to the user."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 
 
 def silence_libraries() -> None:
-    """Silence device listings, advertisements and known deprecation warnings of libraries."""
+    """Silence libraries' device listings, advertisements and known deprecation warnings."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")

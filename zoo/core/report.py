@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""Texts that a run prints at its end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 def metrics_table(
     stage: str, metrics: dict[str, float], notes: dict[str, str], remarks: Sequence[str] = ()
 ) -> str:
-    """The metrics of a stage, one a line with its meaning; the loss only when nothing equals it.
+    """Return a table with one line per metric: name, value and meaning.
 
-    Remarks on the run as a whole come below.
+    The loss is left out if another metric has the same value.
+
+    Args:
+        stage: ``val`` or ``test``, the prefix of the names.
+        metrics: values by name, without the prefix.
+        notes: meanings by name.
+        remarks: lines about the run as a whole, printed below the metrics.
     """
     shown = {
         name: value
@@ -34,17 +40,21 @@ def metrics_table(
 
 
 def short_path(path: str | Path) -> str:
-    """Relative to the working folder where that is shorter."""
+    """Return a path relative to the working folder, or as given if that is shorter."""
     return min(str(path), os.path.relpath(path), key=len)
 
 
 @rank_zero_only
 def print_rank_zero(text: str) -> None:
+    """Print a text in the first process only."""
     print(text, flush=True)
 
 
 def concatenate_batches(batches: Any) -> Any:
-    """Predictions of all batches as one: dictionaries of tensors are concatenated."""
+    """Return the predictions of all batches as one dictionary, tensors concatenated.
+
+    Predictions that are not dictionaries are returned as given, in a list.
+    """
     if batches and isinstance(batches[0], dict):
         return {key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}
     return batches

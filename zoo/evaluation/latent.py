@@ -1,4 +1,4 @@
-"""Figures of merit of a latent model, each with what it was taken on."""
+"""Evaluation metrics for latent models, with sample sizes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.distributed import temporary_seed
+from zoo.core.signature import arguments_of
+from zoo.evaluation.measurement import Measurement
 from zoo.functional.distances import (
     frechet_distance,
     kernel_distance,
@@ -32,240 +34,277 @@ from zoo.models.latent.conditional import ClassConditional
 from zoo.models.latent.pca import PCA, spectrum
 from zoo.models.latent.samplers import fit_sampler
 
-CHUNK = 1_000  # images a network sees at once
-PROBE = 10_000  # training codes that a probe or a density is fitted to, at most
-NOISE = 0.3  # on inputs, in units of the pixel range
-JACOBIAN = 200  # code dimensions up to which the Jacobian is formed
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A number, and what it was taken on: the sample sizes above all."""
-
-    name: str
-    value: float
-    meaning: str
+BATCH_SIZE = 1_000  # images per forward pass
+MAX_FITTED = 10_000  # training codes that a probe or a density is fitted to, at most
+NOISE_STD = 0.3  # standard deviation of the noise on inputs, whose pixels are in [0, 1]
+MAX_JACOBIAN_DIM = 200  # dimensions of a code up to which the Jacobian is computed
 
 
 @dataclass(frozen=True)
 class LatentEvaluation:
-    """A model in evaluation mode with the data that it is judged on.
+    """A latent model, the data that it is evaluated on, and the settings of the evaluation.
 
     Args:
-        model: any latent model.
-        train, test: images and labels, (N, *input_shape) in [0, 1] and (N,); on the model's device.
-        draws: K of the importance-weighted bound.
-        samplers: densities over codes that samples come from.
-        components: of a mixture.
-        neighbours: k of the coverage measures and of the nearest neighbours' vote.
-        seed: of all noise.
+        model: latent model in evaluation mode.
+        train: training images (N, *input_shape) in [0, 1] and labels (N,), on the model's device.
+        test: test images and labels, in the same form.
+        importance_samples: K, samples per image of the importance-weighted bound; default 500.
+        samplers: densities over codes that images are sampled from; default the prior.
+        components: components of the density ``mixture``; default 10.
+        neighbors: k of the k-nearest-neighbor accuracy and of precision, recall, density and
+            coverage; default 5.
+        seed: random seed of all noise, default 0.
     """
 
     model: LatentModel
     train: tuple[Tensor, Tensor]
     test: tuple[Tensor, Tensor]
-    draws: int = 500
+    importance_samples: int = 500
     samplers: tuple[str, ...] = ("prior",)
     components: int = 10
     neighbors: int = 5
     seed: int = 0
 
-    def codes(self, images: Tensor) -> Tensor:
-        """Of many images, (N, latent_dim)."""
+    @property
+    def code_dim(self) -> int:
+        """Number of dimensions of a code: above ``latent_dim`` if the code includes the class."""
+        return self.model.encode(self.test[0][:1]).shape[1]
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the codes of images, (N, code_dim), computed in batches."""
         with torch.no_grad():
-            return torch.cat([self.model.encode(part) for part in images.split(CHUNK)])
+            return torch.cat([self.model.encode(batch) for batch in images.split(BATCH_SIZE)])
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Return the reconstructions of images, (N, *input_shape), computed in batches."""
+        with torch.no_grad():
+            return torch.cat([self.model.reconstruct(batch) for batch in images.split(BATCH_SIZE)])
 
     def sample(self, count: int, sampler: str) -> Tensor:
-        """Images of codes from a density, fitted to those of training images where it needs to."""
+        """Return images decoded from codes of a density, which is fitted to training codes first.
+
+        Args:
+            count: number of images.
+            sampler: name of the density; ``prior`` needs no fit.
+        """
         codes = torch.empty(0)
         if sampler != "prior":
-            codes = self.codes(self.train[0][:PROBE])
+            codes = self.encode(self.train[0][:MAX_FITTED])
         with temporary_seed(self.seed), torch.no_grad():
             density = fit_sampler(sampler, self.model, codes, self.components)
-            sizes = [min(CHUNK, count - start) for start in range(0, count, CHUNK)]
+            sizes = [min(BATCH_SIZE, count - start) for start in range(0, count, BATCH_SIZE)]
             return torch.cat([self.model.sample(n, sampler=density) for n in sizes])
 
-    def untrained(self) -> LatentEvaluation:
-        """The same with a model of the same settings and fresh weights."""
+    def with_untrained_model(self) -> LatentEvaluation:
+        """Return this evaluation for a model with the same hyper-parameters and initial weights."""
+        cls = type(self.model)
+        known = arguments_of(cls)  # hparams also contain what a class passes to its parent itself
+        settings = {name: value for name, value in self.model.hparams.items() if name in known}
         with temporary_seed(self.seed):
-            fresh = type(self.model)(**self.model.hparams)
-        return replace(self, model=fresh.to(self.model.device).eval())
+            untrained = cls(**settings)
+        return replace(self, model=untrained.to(self.model.device).eval())
 
 
-# -- groups of figures ---------------------------------------------------------------------------
+# -- groups of metrics ---------------------------------------------------------------------------
 
 
-def density(judged: LatentEvaluation) -> Iterator[Measurement]:
-    """How likely the model finds test images."""
-    model, (x, y) = judged.model, judged.test
+def measure_density(evaluation: LatentEvaluation) -> Iterator[Measurement]:
+    """Measure the likelihood of test images, for models that have an importance-weighted bound."""
+    model, (x, y) = evaluation.model, evaluation.test
     if not hasattr(model, "log_weights"):
         return
-    with model.seeded(judged.seed):
+    with model.seeded(evaluation.seed):
         pixels = model.binarize(x)
-        nats = -importance_weighted_bound(model, pixels, y, judged.draws).mean()
+        nats = -importance_weighted_bound(model, pixels, y, evaluation.importance_samples).mean()
     images = f"{len(x):,} test images"
     yield Measurement(
         "iw_bound", float(nats),
-        f"−log (1/{judged.draws}) Σ p(x,z)/q(z|x), nats per image "
+        f"−log (1/{evaluation.importance_samples}) Σ p(x,z)/q(z|x), nats per image "
         f"({model.describe_likelihood()}); {images}",
     )  # fmt: skip
     bits = float(nats) / (math.prod(model.input_shape) * math.log(2))
-    yield Measurement("bits_per_dim", bits, f"the same in bits per pixel and channel; {images}")
+    yield Measurement("bits_per_dim", bits, f"iw_bound in bits per pixel and channel; {images}")
 
 
-def representation(judged: LatentEvaluation) -> Iterator[Measurement]:
-    """What the codes know of the classes, and how many of their dimensions are in use."""
-    if not judged.model.has_encoder:
+def measure_representation(evaluation: LatentEvaluation) -> Iterator[Measurement]:
+    """Measure how many dimensions codes use, and how well classes are predicted from them."""
+    if not evaluation.model.has_encoder:
         return
-    (x, y), (test_x, test_y) = judged.train, judged.test
-    probed = min(len(x), PROBE)
-    train = judged.codes(x[:probed]), y[:probed]
-    test = judged.codes(test_x), test_y
-    dims = train[0].shape[1]
+    (x, y), (test_x, test_y) = evaluation.train, evaluation.test
+    fitted = min(len(x), MAX_FITTED)
+    train = evaluation.encode(x[:fitted]), y[:fitted]
+    test = evaluation.encode(test_x), test_y
     yield Measurement(
         "active_units", active_units(test[0]),
-        f"of {dims} code dimensions vary by more than 0.01; {len(test_x):,} test images",
+        f"code dimensions (of {test[0].shape[1]}) with a variance above 0.01; "
+        f"{len(test_x):,} test images",
     )  # fmt: skip
-    if y.is_floating_point():
+    if y.is_floating_point():  # targets of a regression, not classes
         return
-    sizes = f"{probed:,} training and {len(test_x):,} test codes"
+    sizes = f"{fitted:,} training and {len(test_x):,} test codes"
     yield Measurement(
-        "knn_accuracy", knn_accuracy(train, test, judged.neighbors),
-        f"classes by {judged.neighbors} nearest neighbours of the code; {sizes}",
+        "knn_accuracy", knn_accuracy(train, test, evaluation.neighbors),
+        f"accuracy of the majority class of the {evaluation.neighbors} nearest training codes; "
+        f"{sizes}",
     )  # fmt: skip
     yield Measurement(
-        "probe_accuracy", linear_probe_accuracy(train, test), f"by logistic regression; {sizes}"
-    )
+        "probe_accuracy", linear_probe_accuracy(train, test),
+        f"accuracy of a logistic regression on codes; {sizes}",
+    )  # fmt: skip
 
 
-def reconstruction(judged: LatentEvaluation) -> Iterator[Measurement]:
-    """The squared error beside that of principal components of the same number."""
-    if not judged.model.has_encoder:
+def measure_reconstruction(evaluation: LatentEvaluation) -> Iterator[Measurement]:
+    """Measure the squared error of reconstructions, and that of PCA with as many dimensions."""
+    if not evaluation.model.has_encoder:
         return
-    model, (x, _), (test, _) = judged.model, judged.train, judged.test
-    with torch.no_grad():
-        back = torch.cat([model.reconstruct(part) for part in test.split(CHUNK)])
-    mse = float((back - test).square().mean())
+    model, test = evaluation.model, evaluation.test[0]
+    mse = float((evaluation.reconstruct(test) - test).square().mean())
     images = f"{len(test):,} test images"
     yield Measurement("mse", mse, f"squared error per pixel of decode(encode(x)); {images}")
-    dims = len(model.encode(test[:1])[0])
-    features = math.prod(model.input_shape)
-    if dims >= features or isinstance(model, PCA):
+    dims = evaluation.code_dim
+    if dims >= math.prod(model.input_shape) or isinstance(model, PCA):
         return
-    # few samples of many numbers take less room as a triangular factor
-    kind = FactoredMoments if len(x) < features else Moments
-    moments = kind.from_samples(x[:CHUNK].flatten(1))
-    for part in x[CHUNK:].split(CHUNK):
-        moments = moments.merge(kind.from_samples(part.flatten(1)))
+    pca_mse = _pca_error(evaluation, dims)
+    yield Measurement(
+        "pca_mse", pca_mse,
+        f"squared error per pixel of {dims} principal components of {len(evaluation.train[0]):,} "
+        f"training images; {images}",
+    )  # fmt: skip
+    yield Measurement("mse_over_pca", mse / pca_mse, "mse / pca_mse")
+
+
+def _pca_error(evaluation: LatentEvaluation, dims: int) -> float:
+    """Return the mean squared error of test images under PCA fitted to the training images."""
+    train, test = evaluation.train[0], evaluation.test[0]
+    # of few samples with many values, a triangular factor is smaller than the scatter matrix
+    kind = FactoredMoments if len(train) < test[0].numel() else Moments
+    moments = kind.from_samples(train[:BATCH_SIZE].flatten(1))
+    for batch in train[BATCH_SIZE:].split(BATCH_SIZE):
+        moments = moments.merge(kind.from_samples(batch.flatten(1)))
     components = spectrum(moments, dims)[1]
     centered = test.flatten(1).to(moments.mean) - moments.mean
-    left = centered - centered @ components @ components.mT
-    least = float(left.square().mean())
-    yield Measurement(
-        "pca_mse", least,
-        f"the same of {dims} principal components of {len(x):,} training images; {images}",
-    )  # fmt: skip
-    yield Measurement("mse_over_pca", mse / least, "their ratio")
+    residual = centered - centered @ components @ components.mT
+    return float(residual.square().mean())
 
 
-def robustness(judged: LatentEvaluation) -> Iterator[Measurement]:
-    """What noise on the input does to the reconstruction, and how far codes move with it."""
-    if not judged.model.has_encoder:
+def measure_robustness(evaluation: LatentEvaluation) -> Iterator[Measurement]:
+    """Measure reconstructions of noisy inputs, and how much codes change with the input."""
+    if not evaluation.model.has_encoder:
         return
-    model, (x, _) = judged.model, judged.test
-    generator = torch.Generator(x.device).manual_seed(judged.seed)
-    noisy = corrupt(x, "gaussian", NOISE, generator)
-    with torch.no_grad():
-        cleaned = torch.cat([model.reconstruct(part) for part in noisy.split(CHUNK)])
-    against = f"of test images with Gaussian noise, σ = {NOISE}; {len(x):,} images"
-    yield Measurement("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB {against}")
+    model, x = evaluation.model, evaluation.test[0]
+    generator = torch.Generator(x.device).manual_seed(evaluation.seed)
+    noisy = corrupt(x, "gaussian", NOISE_STD, generator)
+    cleaned = evaluation.reconstruct(noisy)
+    inputs = f"test images with Gaussian noise, σ = {NOISE_STD}; {len(x):,} images"
+    yield Measurement("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB of {inputs}")
     yield Measurement(
-        "denoised_psnr", float(psnr(cleaned, x).mean()), f"of reconstructions {against}"
-    )
-    few = x[:CHUNK]
-    if len(model.encode(few[:1])[0]) <= JACOBIAN:
+        "denoised_psnr", float(psnr(cleaned, x).mean()),
+        f"PSNR in dB of reconstructions of {inputs}",
+    )  # fmt: skip
+    if evaluation.code_dim <= MAX_JACOBIAN_DIM:
+        few = x[:BATCH_SIZE]
         norm = squared_jacobian_norm(model.encode, few).detach().mean()
         yield Measurement(
-            "jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} images"
+            "jacobian", float(norm), f"‖∂z/∂x‖²_F of the encoder; {len(few):,} test images"
         )
 
 
-def samples(
-    judged: LatentEvaluation, count: int, networks: dict[str, nn.Module]
+def measure_samples(
+    evaluation: LatentEvaluation, count: int, networks: dict[str, nn.Module]
 ) -> Iterator[Measurement]:
-    """How near generated images are to test images, by the features of some networks.
+    """Measure how close generated images are to test images, in the features of networks.
 
-    Beside them the same of as many training images, which nothing should beat, and of the model as
-    it was before training.
+    Two more Fréchet distances give the scale: that of training images, which no model should
+    beat, and that of the model before training.
 
     Args:
-        judged: see :class:`AttackOutcome`.
-        count: images to generate; compared with as many test images, or with all there are.
-        networks: of features, by the name that their figures bear.
+        evaluation: model, data and settings.
+        count: number of generated images, compared with the same number of test images, or with
+            all of them if there are fewer.
+        networks: feature extractors by name; the name is part of the names of the metrics.
     """
-    real, train = judged.test[0][:count], judged.train[0][:count]
     for name, network in networks.items():
-        features = extract_features(network, real)
-        moments = Moments.from_samples(features)
-        mark = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
-        if isinstance(judged.model, ClassConditional) and isinstance(network, ClassifierFeatures):
-            yield _obedience(judged, count, network.classifier, mark)
-        for index, sampler in enumerate(judged.samplers):
-            fakes = extract_features(network, judged.sample(count, sampler))
-            suffix = f"_{sampler}" if index else ""
-            against = f"{count:,} samples ({sampler}) and {len(real):,} test images"
-            yield Measurement(
-                f"fid_{name}{suffix}", float(frechet_distance(moments, Moments.from_samples(fakes))),
-                f"Fréchet distance on {features.shape[1]} features of {mark}; {against}",
-            )  # fmt: skip
-            yield Measurement(
-                f"kid_{name}{suffix}", float(kernel_distance(features, fakes)),
-                f"squared kernel distance, unbiased; {against}",
-            )  # fmt: skip
-            if name == "inception":
-                continue
-            for measure, value in precision_recall_density_coverage(
-                features, fakes, judged.neighbors
-            ).items():
-                meaning = f"k = {judged.neighbors} in {name}; {against}"
-                yield Measurement(f"{measure}{suffix}", float(value), meaning)
-        floor = frechet_distance(moments, Moments.from_samples(extract_features(network, train)))
-        yield Measurement(
-            f"fid_{name}_data", float(floor),
-            f"{len(train):,} training images in place of samples",
-        )  # fmt: skip
-        fresh = extract_features(network, judged.untrained().sample(count, "prior"))
-        yield Measurement(
-            f"fid_{name}_untrained", float(frechet_distance(moments, Moments.from_samples(fresh))),
-            f"{count:,} samples of the model before training in their place",
-        )  # fmt: skip
+        yield from _measure_in_features(evaluation, count, name, network)
 
 
-def _obedience(judged: LatentEvaluation, count: int, classifier: Any, mark: str) -> Measurement:
-    """How often samples of a chosen class are taken for it."""
-    model: Any = judged.model
-    wanted = torch.arange(count, device=model.device) % model.num_classes
-    with temporary_seed(judged.seed), torch.no_grad():
-        taken = [
-            classifier.logits(model.decode(model.sample_latent(len(part), y=part))).argmax(1)
-            for part in wanted.split(CHUNK)
-        ]
-    return Measurement(
-        "class_accuracy", float((torch.cat(taken) == wanted).double().mean()),
-        f"samples that the classifier {mark} takes for the class asked for; {count:,} samples",
+def _measure_in_features(
+    evaluation: LatentEvaluation, count: int, name: str, network: nn.Module
+) -> Iterator[Measurement]:
+    """Measure how close generated images are to test images, in the features of one network."""
+    real, train = evaluation.test[0][:count], evaluation.train[0][:count]
+    real_features = extract_features(network, real)
+    real_moments = Moments.from_samples(real_features)
+    label = f"{name}-{network.fingerprint}" if hasattr(network, "fingerprint") else name
+
+    def fid(features: Tensor) -> float:
+        return float(frechet_distance(real_moments, Moments.from_samples(features)))
+
+    if isinstance(evaluation.model, ClassConditional) and isinstance(network, ClassifierFeatures):
+        yield _measure_class_accuracy(evaluation, count, network.classifier, label)
+    for index, sampler in enumerate(evaluation.samplers):
+        features = extract_features(network, evaluation.sample(count, sampler))
+        suffix = f"_{sampler}" if index else ""
+        sizes = f"{count:,} samples ({sampler}) and {len(real):,} test images"
+        yield Measurement(
+            f"fid_{name}{suffix}", fid(features),
+            f"Fréchet distance on {features.shape[1]} features of {label}; {sizes}",
+        )  # fmt: skip
+        yield Measurement(
+            f"kid_{name}{suffix}", float(kernel_distance(real_features, features)),
+            f"squared kernel distance, unbiased, on the same features; {sizes}",
+        )  # fmt: skip
+        if name == "inception":  # the metrics below are reported for the other network
+            continue
+        k = evaluation.neighbors
+        metrics = precision_recall_density_coverage(real_features, features, k)
+        for metric, value in metrics.items():
+            meaning = f"by the {k} nearest neighbors in {name} features; {sizes}"
+            yield Measurement(f"{metric}{suffix}", float(value), meaning)
+    yield Measurement(
+        f"fid_{name}_data", fid(extract_features(network, train)),
+        f"fid_{name} of {len(train):,} training images instead of samples",
+    )  # fmt: skip
+    untrained = evaluation.with_untrained_model().sample(count, "prior")
+    yield Measurement(
+        f"fid_{name}_untrained", fid(extract_features(network, untrained)),
+        f"fid_{name} of {count:,} samples of the model before training",
     )  # fmt: skip
 
 
-def known_modes(judged: LatentEvaluation, count: int) -> Iterator[Measurement]:
-    """How samples lie to the modes of data that says where they are."""
-    modes, std = (judged.model.hparams.get(name) for name in ("modes", "mode_std"))
+def _measure_class_accuracy(
+    evaluation: LatentEvaluation, count: int, classifier: Any, label: str
+) -> Measurement:
+    """Measure how often a classifier finds the requested class in samples of that class."""
+    model: Any = evaluation.model
+    requested = torch.arange(count, device=model.device) % model.num_classes
+    with temporary_seed(evaluation.seed), torch.no_grad():
+        predicted = [
+            classifier.logits(model.decode(model.sample_latent(len(y), y=y))).argmax(1)
+            for y in requested.split(BATCH_SIZE)
+        ]
+    return Measurement(
+        "class_accuracy", float((torch.cat(predicted) == requested).double().mean()),
+        f"fraction of samples that the classifier {label} assigns to the requested class; "
+        f"{count:,} samples",
+    )  # fmt: skip
+
+
+def measure_known_modes(evaluation: LatentEvaluation, count: int) -> Iterator[Measurement]:
+    """Measure how samples are distributed over the modes of a mixture, if the model has them.
+
+    Args:
+        evaluation: model and settings.
+        count: number of samples.
+    """
+    modes, std = (evaluation.model.hparams.get(name) for name in ("modes", "mode_std"))
     if modes is None:
         return
-    found = judged.sample(count, "prior")
+    samples = evaluation.sample(count, "prior")
+    near = "within three standard deviations"
     for name, meaning in (
-        ("modes_found", f"of {len(modes)} modes"),
-        ("high_quality", "share within three standard deviations of a mode"),
+        ("modes_found", f"modes (of {len(modes)}) with a sample {near}"),
+        ("high_quality", f"fraction of samples {near} of a mode"),
     ):
-        measure = MixtureModeMetric(name, modes, std).to(found.device)
-        measure.update(found)
-        yield Measurement(name, float(measure.compute()), f"{meaning}; {count:,} samples")
+        metric = MixtureModeMetric(name, modes, std).to(samples.device)
+        metric.update(samples)
+        yield Measurement(name, float(metric.compute()), f"{meaning}; {count:,} samples")

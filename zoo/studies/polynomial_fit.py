@@ -92,7 +92,7 @@ def run(
     check_positive(noise=noise)
     check_at_least(2, trials=trials)
     rng = make_generator(seed)
-    f = ToyCurves(curve).truth
+    f = ToyCurves(curve).ground_truth
     x = torch.linspace(-1, 1, num_samples, dtype=torch.float64)
     x_val = 2 * torch.rand(200, dtype=torch.float64, generator=rng) - 1
     f_train, f_val = torch.from_numpy(f(x.numpy())), torch.from_numpy(f(x_val.numpy()))

@@ -1,3 +1,7 @@
+"""``zoo reproduce``: rows of the results page."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
@@ -6,7 +10,7 @@ from zoo.cli.commands.reproduce import INTRODUCTION, last_value, reproduce, writ
 from zoo.core import registry
 from zoo.errors import InputError
 
-HEADER = ("recipe", "figure")
+HEADER = ("recipe", "value")
 
 
 def test_a_row_is_added_then_replaced_and_the_rest_stays(tmp_path: Path) -> None:
@@ -19,14 +23,23 @@ def test_a_row_is_added_then_replaced_and_the_rest_stays(tmp_path: Path) -> None
     assert page.read_text() == (
         INTRODUCTION + "\n"
         "\n## Recipes\n\n"
-        "| recipe | figure |\n| --- | --- |\n| vae | 23 |\n| mlp | 0.96 \\| 0.95 |\n"
+        "| recipe | value |\n| --- | --- |\n| vae | 23 |\n| mlp | 0.96 \\| 0.95 |\n"
         "\n## Speed\n\n"
         "| what | ratio |\n| --- | --- |\n| loop | 0.9 |\n"
         "\nA remark.\n"
     )
 
 
-def test_the_last_number_of_a_column(tmp_path: Path) -> None:
+def test_a_row_is_found_by_its_first_cell_within_its_section(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text("## Empty\n\nNo table here.\n\n## Recipes\n\n| a |\n| --- |\n| p\\|q |\n")
+    write_row(page, "Recipes", ("a",), ["p|q"])
+    assert page.read_text().count("q |") == 1
+    with pytest.raises(InputError, match="section 'Empty' has no table"):
+        write_row(page, "Empty", ("a",), ["p"])
+
+
+def test_the_last_value_of_a_metric(tmp_path: Path) -> None:
     table = tmp_path / "metrics.csv"
     table.write_text("step,test/mse,val/mse\n1,,0.5\n2,,0.4\n3,0.3,\n")
     assert last_value(table, "val/mse") == 0.4
@@ -35,7 +48,7 @@ def test_the_last_number_of_a_column(tmp_path: Path) -> None:
         last_value(table, "test/kl")
 
 
-def test_reproduce_writes_mean_spread_reference_and_command(
+def test_reproduce_writes_mean_deviation_reference_and_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -47,30 +60,30 @@ def test_reproduce_writes_mean_spread_reference_and_command(
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[:2] == ["autoencoder, max_epochs 1", "test/mse"]
     first, other = cells[2].split("; val/mse ")
-    mean, spread = map(float, first.split(" ± "))
+    mean, deviation = map(float, first.split(" ± "))
     assert 0.05 < float(other.split(" ± ")[0]) < 0.2
     assert 0.05 < mean < 0.2
-    assert spread > 0
-    assert cells[3:5] == ["–", "see autoencoder"]  # which speaks of 150 epochs
-    assert "2 seeds of 1 epochs" in cells[5]
-    assert "threads" in cells[5]
+    assert deviation > 0
+    assert cells[3:5] == ["–", "see autoencoder"]  # its reference is for 150 epochs
+    assert "2 seeds of 1 epoch, " in cells[5]
+    assert "thread" in cells[5]
     assert cells[6] == "`python train.py --model autoencoder --trainer.max_epochs 1`"
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_failing_run_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_writes_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"autoencoder, seed 0: the run failed \(exit code 2\)"):
         reproduce(["autoencoder", "--page", "r.md", "--trainer.max_epocs=1"])
     assert not (tmp_path / "r.md").exists()
 
 
-def test_a_run_is_judged_where_its_reference_says_so(
+def test_a_run_is_evaluated_if_its_reference_has_options_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = registry.read_recipe("pca")
-    recipe["reference"] |= {"evaluate": ["--samples", 0], "also": ["evaluation/knn_accuracy"]}
+    recipe["reference"] |= {"evaluate": ["--num_samples", 0], "also": ["evaluation/knn_accuracy"]}
     monkeypatch.setattr(registry, "read_recipe", lambda name: recipe)
     options = ["--seeds", "1", "--page", "r.md", "--section", "Codes"]
     reproduce(["pca", *options, "--model.latent_dim=16"])
@@ -83,7 +96,7 @@ def test_a_run_is_judged_where_its_reference_says_so(
     assert cells[6] == "`python train.py --model pca --model.latent_dim 16`"
 
 
-def test_a_recipe_as_it_is_stands_beside_its_reference(
+def test_an_unchanged_recipe_has_its_reference_in_the_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""generate, translate and evaluate, from a checkpoint alone; what they refuse, in one line."""
+"""``zoo generate``, ``translate`` and ``evaluate`` with models of text; one-line errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = ["--model.dim=16", "--model.layers=1", "--model.heads=2", "--trainer.max
 
 @pytest.fixture
 def writer(run: Callable[..., Path], tmp_path: Path) -> str:
-    """A language model that has seen next to nothing."""
+    """Checkpoint of a language model after three training steps."""
     (tmp_path / "t.txt").write_text("the cat sat on the mat.\n" * 200)
     data = ["--data=text", f"--data.path={tmp_path / 't.txt'}", "--data.length=16"]
     return str(run("--model=language_model", *data, *SMALL) / "checkpoints" / "last.ckpt")
@@ -23,11 +23,12 @@ def writer(run: Callable[..., Path], tmp_path: Path) -> str:
 
 @pytest.fixture
 def translator(run: Callable[..., Path]) -> str:
+    """Checkpoint of a translator after three training steps."""
     folder = run("--model=translator", "--data.num_samples=300", *SMALL)
     return str(folder / "checkpoints" / "last.ckpt")
 
 
-def test_generation_needs_the_checkpoint_alone(
+def test_generation_needs_only_the_checkpoint(
     writer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "t.txt").unlink()
@@ -41,8 +42,8 @@ def test_generation_needs_the_checkpoint_alone(
     assert text().startswith("the cat")
     assert len(text()) == len("the cat") + 40 + 1
     assert text("--seed", "1") == text("--seed", "1") != text("--seed", "2")
-    assert text("--temperature", "0") == text("--top-k", "1") == text("--top-p", "0.000001")
-    two = text("--samples", "2")
+    assert text("--temperature", "0") == text("--top_k", "1") == text("--top_p", "0.000001")
+    two = text("--num_samples", "2")
     assert two.count("the cat") >= 2
     assert "────" in two
 
@@ -53,11 +54,12 @@ def test_generation_needs_the_checkpoint_alone(
         (["--prompt", "the ☃ cat"], "'☃' is not in the tokenizer's vocabulary of 12 tokens"),
         (["--prompt", "the cat sat on the mat"], "a prompt must have 1 to 16 tokens, got 22"),
         (["--temperature", "-1"], "temperature must not be negative, got -1.0"),
-        (["--top-p", "2"], "top_p must be between 0 and 1, got 2.0"),
+        (["--top_p", "2"], "top_p must be between 0 and 1, got 2.0"),
         (["--tokens", "0"], "--tokens must be at least 1, got 0"),
+        (["--num_samples", "0"], "--num_samples must be at least 1, got 0"),
     ],
 )
-def test_generation_refuses(
+def test_generation_refuses_bad_options(
     options: list[str], message: str, writer: str, fails: Callable[..., str]
 ) -> None:
     import re
@@ -65,7 +67,7 @@ def test_generation_refuses(
     assert re.search(message, fails("generate", writer, *options))
 
 
-def test_a_run_says_where_its_texts_are(
+def test_a_run_names_the_file_of_its_texts(
     run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("--model=language_model", "--data.max_characters=5000", *SMALL)
@@ -78,20 +80,27 @@ def test_translation_from_a_checkpoint(translator: str, capsys: pytest.CaptureFi
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_translation_refuses(translator: str, writer: str, fails: Callable[..., str]) -> None:
+def test_translation_refuses_bad_input(
+    translator: str, writer: str, fails: Callable[..., str]
+) -> None:
     assert "has 60 tokens" in fails("translate", translator, "may " * 60)
-    assert "--beams must be at least 1" in fails("translate", translator, "may", "--beams", "0")
-    assert "is a LanguageModel, not a Translator" in fails("translate", writer, "may")
-    assert "is a Translator, not a LanguageModel" in fails("generate", translator)
-    assert "has no latent space" in fails("evaluate", writer)
+    assert "--num_beams must be at least 1" in fails(
+        "translate", translator, "may", "--num_beams", "0"
+    )
+    for command, needed in {
+        ("translate", writer, "may"): "LanguageModel, this command needs a Translator",
+        ("generate", translator): "Translator, this command needs a LanguageModel",
+        ("evaluate", writer): "LanguageModel, this command needs a LatentModel or a Translator",
+    }.items():
+        assert needed in fails(*command)
 
 
-def test_a_translator_is_judged(translator: str) -> None:
-    main(["evaluate", translator, "--beams", "2", "--images", "5"])
+def test_evaluation_of_a_translator(translator: str) -> None:
+    main(["evaluate", translator, "--num_beams", "2", "--images", "5"])
     content = json.loads((Path(translator).parent / "evaluation.json").read_text("utf-8"))
-    figures = {figure["name"]: figure for figure in content["figures"]}
-    assert set(figures) == {"bleu", "bleu_lowercase", "exact"}
-    assert "5 sentences, 2 beam(s); sacreBLEU" in figures["bleu"]["meaning"]
+    metrics = {metric["name"]: metric for metric in content["metrics"]}
+    assert set(metrics) == {"bleu", "bleu_lowercase", "exact"}
+    assert "5 sentences, 2 beam(s); sacreBLEU" in metrics["bleu"]["meaning"]
 
 
 @pytest.mark.parametrize(
@@ -106,8 +115,8 @@ def test_a_translator_is_judged(translator: str) -> None:
          "heads must divide dim, got heads=3 and dim=128"),
         (["--model=language_model", "--data=text", "--model.position=rope"], "text " * 99,
          "unknown position 'rope'"),
-        (["--model=language_model", "--data=text", "--model.layer=attention"], "text " * 99,
-         "unknown layer 'attention'"),
+        (["--model=language_model", "--data=text", "--model.layer_type=attention"], "text " * 99,
+         "unknown layer_type 'attention'"),
     ],
 )  # fmt: skip
 def test_faulty_input_is_one_line(
@@ -128,7 +137,9 @@ def test_sets_whose_files_are_fixed_take_no_path(names: str, fails: Callable[...
 
 
 def test_a_model_and_data_that_do_not_fit(fails: Callable[..., str]) -> None:
-    assert "Digits has no vocab_size, which LanguageModel needs" in fails(
+    assert "LanguageModel needs vocab_size, which Digits does not have" in fails(
         "--model=language_model", "--data=digits"
     )
-    assert "has no num_series, which Forecaster needs" in fails("--model=forecaster", "--data=text")
+    assert "Forecaster needs num_series, which Text does not have" in fails(
+        "--model=forecaster", "--data=text"
+    )

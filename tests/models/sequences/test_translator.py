@@ -15,7 +15,7 @@ import zoo
 from datamodules import ParallelText
 from zoo import Translator
 from zoo.errors import InputError
-from zoo.evaluation.translation import translate_all, translations
+from zoo.evaluation.translation import measure_translation, translate_all
 
 V = 12
 
@@ -142,7 +142,7 @@ def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
     answers = {"a": "the cat sat on the mat .", "bb": "A dog ran far away today ."}
     monkeypatch.setattr(model, "translate", lambda texts, num_beams: [answers[t] for t in texts])
-    metrics = {metric.name: metric for metric in translations(model, pairs, 3)}
+    metrics = {metric.name: metric for metric in measure_translation(model, pairs, 3)}
     assert metrics["bleu_lowercase"].value == pytest.approx(100)
     assert 80 < metrics["bleu"].value < 100
     assert metrics["exact"].value == 0.5

@@ -12,7 +12,7 @@ import torch
 from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser
-from zoo.cli.commands.evaluate import data_of, load_any
+from zoo.cli.checkpoint_data import load_model, make_data_module
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least, check_non_negative
@@ -101,14 +101,12 @@ def _parse(args: list[str]) -> Any:
 
 def _make_target(path: str, options: Any) -> TargetModel:
     """Load a model and its test samples."""
-    model = load_any(path)
-    if not isinstance(model, Classifier):
-        raise InputError(f"attacks need a classifier, {path} is a {type(model).__name__}")
+    model = load_model(path, Classifier)
     if options.target is not None and not 0 <= options.target < model.num_classes:
         raise InputError(
             f"--target {options.target}: the model has classes 0 to {model.num_classes - 1}"
         )
-    data = data_of(Path(path), options.data, options.root)
+    data = make_data_module(Path(path), options.data, options.root)
     if hasattr(data, "evaluation_samples"):
         return make_dense_target(path, model, data, options)
     # imports PyG, which is not needed for tensors

@@ -1,4 +1,4 @@
-"""``python -m zoo list``: the models, their data and the figures they should reach."""
+"""``zoo list``: the models, their data sets and the values that they should reach."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import textwrap
 from zoo.core import registry
 from zoo.errors import InputError
 
+GAP = 2  # spaces between columns
+MIN_WIDTH = 24  # characters of the last column, at least
+
 
 def list_(args: list[str]) -> None:
-    """Prints one line for every recipe; takes no arguments."""
+    """Print one line for every recipe. The command takes no arguments."""
     if args:
         raise InputError(f"'list' takes no arguments, got {' '.join(args)}")
     rows = [("MODEL", "DATA", "REFERENCE", "SOURCE")]
@@ -19,13 +22,15 @@ def list_(args: list[str]) -> None:
         model = name.split("-")[0]
         rows.append((model, _data_name(recipe), *_reference(recipe.get("reference", {}))))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    room = max(24, shutil.get_terminal_size().columns - sum(widths) - 6)
+    indent = sum(widths) + 3 * GAP
+    source_width = max(MIN_WIDTH, shutil.get_terminal_size().columns - indent)
     for row in rows:
-        first, *more = textwrap.wrap(row[3], room) or [""]
-        print("  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), first]))
+        first, *more = textwrap.wrap(row[3], source_width) or [""]
+        cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)]
+        print((" " * GAP).join([*cells, first]))
         for line in more:
-            print(" " * (sum(widths) + 6) + line)
-    print("\nRun one: python -m zoo --model MODEL [--data DATA]")
+            print(" " * indent + line)
+    print("\nRun one: zoo --model MODEL [--data DATA]")
 
 
 def _data_name(recipe: dict[str, dict[str, str]]) -> str:
@@ -34,7 +39,8 @@ def _data_name(recipe: dict[str, dict[str, str]]) -> str:
 
 
 def _reference(reference: dict[str, object]) -> tuple[str, str]:
+    """Return the columns REFERENCE and SOURCE."""
     if reference.get("value") is None:
         return "–", str(reference.get("source", ""))
-    figure = f"{reference['metric']} {reference['value']}"
-    return figure, f"{reference['source']} ({reference['budget']})"
+    metric = f"{reference['metric']} {reference['value']}"
+    return metric, f"{reference['source']} ({reference['budget']})"

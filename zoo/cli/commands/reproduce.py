@@ -1,4 +1,4 @@
-"""``python -m zoo reproduce``: runs recipes and writes their figures beside the published ones."""
+"""``zoo reproduce``: run recipes and write their metrics next to the published values."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,47 +21,55 @@ import yaml
 
 from zoo.cli.arguments import Parser
 from zoo.core import registry
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least
 
 PAGE = Path("docs/results.md")
 SECTION = "Recipes"
-HEADER = ("recipe", "metric", "mean ± std", "reference", "its source", "runs", "command")
+HEADER = ("recipe", "metric", "mean ± std", "reference", "source", "runs", "command")
 INTRODUCTION = """\
 # Results
 
-Every row is written by the command it names: `python -m zoo reproduce RECIPE … --seeds N` trains a
-recipe once per seed and puts its test figure beside the reference; the benchmarks write theirs.\
+`zoo reproduce RECIPE … --seeds N` trains a recipe once per seed and writes a row with its test
+metric and the published value; the benchmarks (`python -m benchmarks.NAME`) write the other rows.
+The last column is the command of a run.\
 """
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: the figures it reached, the recipe's metric first, and what it took."""
+    """One training run of a recipe.
 
-    figures: dict[str, float]
-    length: str
+    Args:
+        metrics: values by name, the metric of the recipe's reference first.
+        budget: length of the training, such as ``20 epochs``.
+        seconds: duration of the command.
+    """
+
+    metrics: dict[str, float]
+    budget: str
     seconds: float
 
 
 def reproduce(args: list[str]) -> None:
-    """Runs recipes once per seed and writes one row for each into the results page.
+    """Run recipes once per seed and write one row per recipe into the results page.
 
-    Arguments: recipes by name, ``--seeds N`` (default 3: seeds 0, 1, 2), ``--page FILE`` (default
-    ``docs/results.md``), ``--section NAME`` (default Recipes); everything else goes to each run,
-    and what it changes of the model or the data is named in the row. Where a reference says
-    ``evaluate: [options]``, ``python -m zoo evaluate`` judges each run with them, and its figures
-    are named ``evaluation/…``.
+    Other options, such as --model.latent_dim 8, are passed on to each run; those that change the
+    model, the data or the length of training are named in the row. If the reference of a recipe
+    has an entry "evaluate: [options]", zoo evaluate runs with these options after each training,
+    and its metrics are named evaluation/….
     """
     parser = Parser("reproduce", reproduce.__doc__)
-    parser.add_argument("recipes", nargs="+")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--section", default=SECTION)
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="names of recipes")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N",
+                        help="runs per recipe, with seeds 0 to N − 1; default 3")  # fmt: skip
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE",
+                        help=f"Markdown page of the results, default {PAGE}")  # fmt: skip
+    parser.add_argument("--section", default=SECTION, metavar="NAME",
+                        help=f"section of the page, default {SECTION}")  # fmt: skip
     options, extra = parser.parse_known_args(args)
-    if options.seeds < 1:
-        raise InputError(f"reproduce: --seeds must be at least 1, got {options.seeds}")
+    check_at_least(1, **{"--seeds": options.seeds})
     for name in options.recipes:
-        registry.read_recipe(name)  # all names are right before the first run
+        registry.read_recipe(name)  # refuses a wrong name before the first run
     for name in options.recipes:
         trials = [_run(name, seed, extra) for seed in range(options.seeds)]
         write_row(options.page, options.section, HEADER, _row(name, trials, extra))
@@ -68,31 +77,34 @@ def reproduce(args: list[str]) -> None:
 
 
 def _run(name: str, seed: int, extra: list[str]) -> Trial:
-    """Runs a recipe in a process and a folder of its own."""
+    """Run a recipe in a new process and a temporary folder."""
     reference = registry.read_recipe(name)["reference"]
-    wanted = [reference["metric"], *reference.get("also", [])]
     with tempfile.TemporaryDirectory() as folder:
         root = f"--trainer.default_root_dir={folder}"
         command = [sys.executable, "-m", "zoo", *_options(name), f"--seed={seed}", root, *extra]
         start = time.perf_counter()
-        done = subprocess.run(command)
+        process = subprocess.run(command)
         seconds = time.perf_counter() - start
-        if done.returncode:
-            raise InputError(f"{name}, seed {seed}: the run failed (exit code {done.returncode})")
-        (metrics,) = Path(folder).glob("*/*/metrics.csv")
-        config = yaml.safe_load((metrics.parent / "config.yaml").read_text("utf-8"))
-        judged = _judge(metrics.parent, reference["evaluate"]) if "evaluate" in reference else {}
-        figures = {
-            metric: judged[metric] if metric in judged else last_value(metrics, metric)
-            for metric in wanted
+        if process.returncode:
+            raise InputError(
+                f"{name}, seed {seed}: the run failed (exit code {process.returncode})"
+            )
+        (table,) = Path(folder).glob("*/*/metrics.csv")
+        config = yaml.safe_load((table.parent / "config.yaml").read_text("utf-8"))
+        evaluated: dict[str, float] = {}
+        if "evaluate" in reference:
+            evaluated = _evaluate(table.parent, reference["evaluate"])
+        metrics = {
+            metric: evaluated[metric] if metric in evaluated else last_value(table, metric)
+            for metric in _metric_names(reference)
         }
-        epochs, steps = (config["trainer"][key] for key in ("max_epochs", "max_steps"))
-        length = f"{epochs} epochs" if epochs is not None else f"{steps:,} steps"
-        return Trial(figures, length, seconds)
+    epochs, steps = (config["trainer"][key] for key in ("max_epochs", "max_steps"))
+    budget = pluralize(steps, "step") if epochs is None else pluralize(epochs, "epoch")
+    return Trial(metrics, budget, seconds)
 
 
-def _judge(run: Path, options: list[str]) -> dict[str, float]:
-    """What ``python -m zoo evaluate`` finds for a run's best checkpoint, else its last."""
+def _evaluate(run: Path, options: list[str]) -> dict[str, float]:
+    """Run ``zoo evaluate`` on a run's best checkpoint, or its last one if there is no best."""
     folder = run / "checkpoints"
     best = folder / "best.ckpt"
     checkpoint = best if best.is_file() else folder / "last.ckpt"
@@ -100,20 +112,29 @@ def _judge(run: Path, options: list[str]) -> dict[str, float]:
     if subprocess.run(command).returncode:
         raise InputError(f"the evaluation of {checkpoint} failed")
     content = json.loads((folder / "evaluation.json").read_text("utf-8"))
-    return {f"evaluation/{figure['name']}": figure["value"] for figure in content["figures"]}
+    return {f"evaluation/{metric['name']}": metric["value"] for metric in content["metrics"]}
 
 
 def _options(name: str) -> list[str]:
-    """Recipe ``MODEL-DATA`` as command-line options."""
+    """Return the command-line options of the recipe ``MODEL`` or ``MODEL-DATA``."""
     model, _, data = name.partition("-")
     return [f"--model={model}", *([f"--data={data}"] if data else [])]
 
 
+def _metric_names(reference: dict[str, Any]) -> list[str]:
+    """Return the metric of a reference, followed by those to report with it."""
+    return [reference["metric"], *reference.get("also", [])]
+
+
 def last_value(path: Path, metric: str) -> float:
-    """The last number in a column of a run's ``metrics.csv``.
+    """Return the last value of a metric in a ``metrics.csv``.
+
+    Args:
+        path: file written by a run.
+        metric: name of the column.
 
     Raises:
-        InputError: there is none.
+        InputError: the file has no value of the metric.
     """
     with open(path, newline="", encoding="utf-8") as file:
         values = [row[metric] for row in csv.DictReader(file) if row.get(metric)]
@@ -124,28 +145,28 @@ def last_value(path: Path, metric: str) -> float:
 
 def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
     reference = registry.read_recipe(name)["reference"]
-    first, *others = (_mean(trials, metric) for metric in trials[0].figures)
-    also = zip(reference.get("also", []), others, strict=True)
+    first, *others = _metric_names(reference)
+    means = [_mean(trials, first), *(f"{metric} {_mean(trials, metric)}" for metric in others)]
     seconds = statistics.median(trial.seconds for trial in trials)
     label = _label(name, extra)
     published, source = reference.get("value"), f"{reference['source']} ({reference['budget']})"
-    if label != name:  # it speaks of the recipe as it is
+    if label != name:  # the reference is about the unchanged recipe
         published, source = None, f"see {name}"
     options = " ".join([*_options(name), *extra]).replace("=", " ")
     return [
         label,
-        reference["metric"],
-        "; ".join([first, *(f"{metric} {mean}" for metric, mean in also)]),
+        first,
+        "; ".join(means),
         "–" if published is None else str(published),
         source,
-        f"{len(trials)} seeds of {trials[0].length}, {seconds:.0f} s each (start to end of "
-        f"the command), {hardware()}, {date.today().isoformat()}",
+        f"{pluralize(len(trials), 'seed')} of {trials[0].budget}, {seconds:.0f} s each (start to "
+        f"end of the command), {hardware()}, {date.today().isoformat()}",
         f"`python train.py {options}`",
     ]
 
 
 def _label(name: str, extra: list[str]) -> str:
-    """The recipe, and what was changed of its model, its data or its length."""
+    """Return the recipe's name, followed by changes of the model, the data or the budget."""
     changed = [
         option.partition(".")[2].replace("=", " ")
         for option in extra
@@ -155,19 +176,24 @@ def _label(name: str, extra: list[str]) -> str:
 
 
 def _mean(trials: list[Trial], metric: str) -> str:
-    """Mean ± standard deviation over the runs."""
-    values = [trial.figures[metric] for trial in trials]
-    spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4g}{spread}"
+    """Return the mean and, for several trials, the standard deviation of a metric."""
+    values = [trial.metrics[metric] for trial in trials]
+    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4g}{deviation}"
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 epoch`` or ``1,000 steps``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def hardware() -> str:
-    """The device that training takes here: GPU, else processor and its threads."""
+    """Return the name of the GPU, or of the processor with its number of threads."""
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{_processor()}, {pluralize(torch.get_num_threads(), 'thread')}"
 
 
 def _processor() -> str:
@@ -180,13 +206,16 @@ def _processor() -> str:
 
 
 def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str]) -> None:
-    """Puts a row into the table of a section; one with the same first cell is replaced.
+    """Write a row into the table of a section, in place of a row with the same first cell.
 
     Args:
-        page: a Markdown file; made when it is not there.
-        section: text of the ``## `` heading.
-        header: of the table, for a new section.
-        row: cells.
+        page: Markdown file, created if it does not exist.
+        section: title of a second-level heading, added at the end if it does not exist.
+        header: column titles of the table, for a new section.
+        row: cells of the row.
+
+    Raises:
+        InputError: the section has no table.
     """
     lines = page.read_text("utf-8").splitlines() if page.is_file() else []
     lines = lines or INTRODUCTION.splitlines()
@@ -194,12 +223,14 @@ def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str])
     if heading not in lines:
         lines += ["", heading, "", _line(header), _line(["---"] * len(header))]
     start = lines.index(heading)
-    tables = (i for i in range(start, len(lines)) if lines[i].startswith("| ---"))
-    first = next(tables, None)
-    if first is None:
+    following = (i for i in range(start + 1, len(lines)) if lines[i].startswith("## "))
+    rules = (i for i in range(start, next(following, len(lines))) if lines[i].startswith("| ---"))
+    rule = next(rules, None)
+    if rule is None:
         raise InputError(f"{page}: section {section!r} has no table")
-    end = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
-    same = [i for i in range(first + 1, end) if lines[i].startswith(f"| {row[0]} |")]
+    end = next((i for i in range(rule, len(lines)) if not lines[i].startswith("|")), len(lines))
+    first_cell = _line(row[:1])
+    same = [i for i in range(rule + 1, end) if lines[i].startswith(first_cell)]
     if same:
         lines[same[0]] = _line(row)
     else:
@@ -208,5 +239,5 @@ def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str])
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

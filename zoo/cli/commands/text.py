@@ -1,4 +1,4 @@
-"""``python -m zoo generate`` and ``translate``: text from a checkpoint alone."""
+"""``zoo generate CKPT`` and ``zoo translate CKPT``: text from a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,42 +7,45 @@ import sys
 import torch
 
 from zoo.cli.arguments import Parser
-from zoo.core.checkpoints import load
+from zoo.cli.checkpoint_data import load_model
 from zoo.core.quiet import silence_libraries
-from zoo.core.task import Task
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownTokenError
 from zoo.models.sequences.language_model import LanguageModel
 from zoo.models.sequences.translator import Translator
 
 
 def generate(args: list[str]) -> None:
-    """Goes on with a text, token by token, as a language model's checkpoint would.
+    """Continue a text with a language model, token by token.
 
-    The prompt is printed first, then each piece as soon as it is chosen.
+    The prompt is printed first, then each token as soon as it is sampled.
     """
     parser = Parser("generate", generate.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT")
-    parser.add_argument("--prompt", default="\n", help="text to go on with; default a line break")
-    parser.add_argument("--tokens", type=int, default=500, help="to generate, default 500")
-    parser.add_argument("--temperature", type=float, default=0.8, help="default 0.8; 0: likeliest")
-    parser.add_argument("--top-k", type=int, help="choose among the k likeliest; default all")
-    parser.add_argument("--top-p", type=float, help="choose among the likeliest that add up to p")
-    parser.add_argument("--samples", type=int, default=1, help="texts, default 1")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a language model")
+    parser.add_argument("--prompt", default="\n", help="text to continue, default a line break")
+    parser.add_argument("--tokens", type=int, default=500, metavar="N",
+                        help="number of tokens to generate, default 500")  # fmt: skip
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="sampling "
+                        "temperature, default 0.8; 0 takes the most likely token")  # fmt: skip
+    parser.add_argument("--top_k", type=int, metavar="K",
+                        help="sample from the K most likely tokens, default all")  # fmt: skip
+    parser.add_argument("--top_p", type=float, metavar="P", help="sample from the most likely "
+                        "tokens with a total probability of P, default all")  # fmt: skip
+    parser.add_argument("--num_samples", type=int, default=1, metavar="N",
+                        help="number of texts to generate, default 1")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="random seed, default 0")
     options = parser.parse_args(args)
-    if options.tokens < 1:
-        raise InputError(f"--tokens must be at least 1, got {options.tokens}")
-    model = _load(options.checkpoint, LanguageModel)
-    assert isinstance(model, LanguageModel)
+    check_at_least(1, **{f"--{name}": getattr(options, name) for name in ("tokens", "num_samples")})
+    silence_libraries()
+    model = load_model(options.checkpoint, LanguageModel)
     generator = torch.Generator(model.device).manual_seed(options.seed)
-    choice = {
-        "temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p
-    }  # fmt: skip
-    for number in range(options.samples):
-        if number:
+    for index in range(options.num_samples):
+        if index:
             print("\n" + "─" * 40)
-        pieces = model.stream_text(options.prompt, options.tokens, generator=generator, **choice)
+        pieces = model.stream_text(
+            options.prompt, options.tokens, generator=generator, temperature=options.temperature,
+            top_k=options.top_k, top_p=options.top_p,
+        )  # fmt: skip
         try:
             first = next(pieces, "")
         except UnknownTokenError as error:
@@ -57,26 +60,18 @@ def generate(args: list[str]) -> None:
 
 
 def translate(args: list[str]) -> None:
-    """Translates texts by a translator's checkpoint, one line each."""
+    """Translate texts with a translator, and print one translation per line."""
     parser = Parser("translate", translate.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT")
-    parser.add_argument("texts", nargs="+", metavar="TEXT")
-    parser.add_argument("--beams", type=int, default=4, help="width of the search, default 4")
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a translator")
+    parser.add_argument("texts", nargs="+", metavar="TEXT", help="texts to translate")
+    parser.add_argument("--num_beams", type=int, default=4, metavar="N",
+                        help="width of the beam search, default 4")  # fmt: skip
     options = parser.parse_args(args)
-    if options.beams < 1:
-        raise InputError(f"--beams must be at least 1, got {options.beams}")
-    model = _load(options.checkpoint, Translator)
-    assert isinstance(model, Translator)
+    check_at_least(1, **{"--num_beams": options.num_beams})
+    silence_libraries()
+    model = load_model(options.checkpoint, Translator)
     try:
-        for text in model.translate(options.texts, options.beams):
+        for text in model.translate(options.texts, options.num_beams):
             print(text)
     except ValueError as error:
         raise InputError(str(error)) from None
-
-
-def _load(path: str, wanted: type[Task]) -> Task:
-    silence_libraries()
-    model = load(path, device="cuda" if torch.cuda.is_available() else "cpu")
-    if not isinstance(model, wanted):
-        raise InputError(f"{path} is a {type(model).__name__}, not a {wanted.__name__}")
-    return model
