@@ -20,11 +20,13 @@ Labels = list[str] | None
 
 
 class SequenceModel(Task):
-    """A task around one or more :class:`~zoo.networks.sequence_network.SequenceNetwork`.
+    """A task around a :class:`~zoo.networks.sequence_network.SequenceNetwork`.
+
+    Subclasses create the network with :meth:`make_network`.
 
     Args:
-        layer_type: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``; all
-            have about as many weights as the transformer.
+        layer_type: kind of the layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
+            ``conv`` or ``mlp``; all have about as many weights as the transformer.
         dim: width of the tokens, default 128.
         layers: number of layers, default 4.
         heads: number of attention heads, default 4.
@@ -33,9 +35,10 @@ class SequenceModel(Task):
         mlp_dim: inner width of the feed-forward networks, default 4 · dim.
         kv_heads: number of heads of the keys and values, default ``heads``.
         qk_norm: whether queries and keys are normalized, default no.
-        normalization: ``layer`` (default), ``rms`` or ``batch``.
+        normalization: normalization layers: ``layer`` (default), ``rms`` or ``batch``.
         pre_norm: whether normalization comes before each sublayer (default) or after it.
-        activation: ``gelu`` (default), ``relu``, ``relu2`` or ``swiglu``.
+        activation: activation of the feed-forward networks: ``gelu`` (default), ``relu``,
+            ``relu2`` or ``swiglu``.
         bias: whether linear maps have a bias, default yes.
         dropout: dropout probability, default 0.
         attention_dropout: dropout probability of the attention weights, default ``dropout``.
@@ -48,7 +51,7 @@ class SequenceModel(Task):
     :class:`~zoo.networks.transformer.TransformerConfig`.
 
     Raises:
-        InputError: unknown names, or numbers out of range.
+        InputError: unknown names, or values out of range.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class SequenceModel(Task):
 
         Args:
             max_length: number of tokens of the longest sequence.
-            causal: whether a token sees only itself and earlier tokens.
+            causal: whether outputs depend only on the current token and earlier ones.
             **options: ``window`` or ``cross_attention`` of the network.
         """
         config = build_config(SequenceConfig, self.hparams)

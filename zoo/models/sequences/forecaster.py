@@ -18,7 +18,10 @@ EPSILON = 1e-5  # added to standard deviations and variances, which must not be 
 
 
 class Forecaster(SequenceModel, ForecastingTask):
-    """Forecaster on patches of the past, as in PatchTST: an encoder, then one linear map.
+    """Forecaster with patches of the past as tokens, as in PatchTST.
+
+    A bidirectional network processes the patches, and one linear map of all its outputs gives the
+    forecast.
 
     Args:
         num_series: number of series, C.

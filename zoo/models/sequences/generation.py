@@ -19,8 +19,9 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None 
         logits: logits of the tokens, (..., V).
         top_k: number of most likely tokens to keep, at least 1; default all. Of equal logits, those
             that ``torch.topk`` returns are kept.
-        top_p: keeps the fewest most likely tokens whose probabilities add up to at least this;
-            default 1, all (Holtzman et al., The curious case of neural text degeneration, 2020).
+        top_p: total probability that the kept tokens, as few of the most likely ones as possible,
+            must reach; default 1, all tokens (Holtzman et al., The curious case of neural text
+            degeneration, 2020).
 
     Returns:
         (..., V).
@@ -79,9 +80,8 @@ def generate_tokens(
     """Sample tokens after a prompt, one at a time.
 
     Args:
-        next_logits: function from the tokens that follow those of its earlier calls, (B, T), to the
-            logits of the next token, (B, V). The first call gets the prompt, every other call the
-            token sampled last.
+        next_logits: stateful function that takes new tokens, (B, T), and returns the logits of the
+            token after them, (B, V). It is called with the prompt, then with each sampled token.
         prompt: tokens to continue, (B, T).
         max_new_tokens: number of tokens to sample.
         temperature: see :func:`sample_next_token`.
@@ -107,17 +107,17 @@ def beam_search(
     max_length: int,
     length_penalty: float = 1.0,
 ) -> Tensor:
-    """Search for the most likely sequence of each row, keeping a limited number of candidates.
+    """Search for the most likely sequence of each row with a limited number of candidates.
 
-    In every step, all continuations of a row's ``num_beams`` best unfinished sequences compete, and
-    the best are kept. A sequence that reaches ``end_token`` is finished, with the score
+    Every step extends the ``num_beams`` best unfinished sequences of a row by all tokens, and keeps
+    the best results. A sequence that reaches ``end_token`` is finished, with the score
     log p / length^length_penalty. A row is done when it has ``num_beams`` finished sequences.
 
     Args:
-        next_logits: function ``(tokens, parents) → logits`` from the last token of each of the R =
-            B · num_beams beams, (R,), to the logits of the next token, (R, V). ``parents``, (R,),
-            are the indices of the beams of the previous step that these beams continue; None in the
-            first step.
+        next_logits: stateful function ``(tokens, parents) → logits`` that takes the last token of
+            each of R = B · num_beams beams, (R,), and returns the logits of the token after it,
+            (R, V). ``parents`` are the indices of the previous step's beams that these beams
+            continue, (R,); None in the first step.
         first_tokens: first token of each row, (B,).
         end_token: token that ends a sequence.
         num_beams: number of unfinished sequences to keep for each row; 1 is greedy decoding.
@@ -145,13 +145,13 @@ def beam_search(
         log_p = logits.double().log_softmax(-1).unflatten(0, (batch, num_beams))
         vocab_size = log_p.shape[-1]
         totals = (scores[..., None] + log_p).flatten(1)  # (B, num_beams · V)
-        # each beam has one continuation that ends, so at least num_beams of these do not
+        # each beam has one continuation that ends, so at least half of the best do not end
         best, indices = totals.topk(min(2 * num_beams, totals.shape[1]), -1)
         origins = indices // vocab_size + num_beams * torch.arange(batch, device=device)[:, None]
         candidates = indices % vocab_size
         is_end = candidates == end_token
         for row, column in is_end.nonzero().tolist():
-            # a row that is done takes no more, or its result would depend on the rest of the batch
+            # a row that is done accepts no more: its result must not depend on other rows
             is_searching = len(finished[row]) < num_beams
             if is_searching and column < num_beams and best[row, column] > -torch.inf:
                 score = float(best[row, column]) / length**length_penalty

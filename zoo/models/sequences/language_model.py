@@ -30,15 +30,14 @@ class LanguageModel(TextModel):
         length: number of tokens of a training window.
         tie_embeddings: whether the output layer uses the weights of the embedding, default yes
             (Press and Wolf, Using the output embedding, 2017).
-        window: number of tokens that attention sees, the current one and those before it; default
-            ``length``.
+        window: number of tokens that a token attends to, itself included; default ``length``.
         **text: see :class:`~zoo.models.sequences.base.TextModel`. With a tokenizer, the model
             continues text (:meth:`stream_text`) and measures bits per character.
 
     Shapes: tokens (B, T) int64 → logits (B, T, V).
 
-    Batch: (x, y), token ids and the token after each, (B, T); y is −100 where no token is to be
-    predicted.
+    Batch: (x, y), the tokens and the token after each of them, (B, T) int64; y is −100 where no
+    token is to be predicted.
 
     Source: Radford et al., Improving language understanding by generative pre-training, 2018.
     """
@@ -134,9 +133,9 @@ class LanguageModel(TextModel):
     ) -> Iterator[Tensor]:
         """Continue a prompt of token ids, one token at a time.
 
-        Keys and values, or the state of other layers, are kept from token to token, and attention
-        sees the last ``window`` tokens. Learned positions end at ``length``: there, the network
-        starts again from the last ``length / 2`` tokens.
+        Keys and values, or the states of other layers, are cached, so each step processes one
+        token; attention is limited to the last ``window`` tokens. Learned positions end at
+        ``length``: there, the network starts again from the last ``length / 2`` tokens.
 
         Args:
             prompt: token ids, (B, T) with T from 1 to ``length``.
@@ -185,27 +184,28 @@ class LanguageModel(TextModel):
         for token in self.stream_tokens(tokens, max_new_tokens, **sampling):
             generated.append(int(token))
             text = self.tokenizer.decode(generated)
-            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # an incomplete character
-                yield text[num_yielded:]
-                num_yielded = len(text)
+            if text.endswith("\N{REPLACEMENT CHARACTER}"):
+                continue  # the last character is incomplete
+            yield text[num_yielded:]
+            num_yielded = len(text)
 
 
 class _IncrementalDecoder:
-    """Incremental decoding: logits of the next token, from the stored state of earlier tokens."""
+    """Incremental decoding: logits of the next token, from the cached state of earlier tokens."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
         self.state: SequenceState = model.network.new_state()
-        self.recent: Tensor | None = None  # (B, ≤ limit), for when learned positions end
+        self.recent: Tensor | None = None  # last tokens, if the number of positions is limited
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor) -> Tensor:
-        limit = self.model.network.position.max_length
-        if limit is not None:
+        max_length = self.model.network.position.max_length
+        if max_length is not None:
             recent = tokens if self.recent is None else torch.cat([self.recent, tokens], 1)
-            self.recent = recent[:, -limit:]
-            if self.state.length + tokens.shape[1] > limit:
+            self.recent = recent[:, -max_length:]
+            if self.state.length + tokens.shape[1] > max_length:
                 self.state = self.model.network.new_state()
-                tokens = self.recent[:, -math.ceil(limit / 2) :]
+                tokens = self.recent[:, -math.ceil(max_length / 2) :]
         h = self.model.network(self.model.embedding(tokens), state=self.state)
         return self.model._output_logits(h[:, -1])

@@ -33,8 +33,8 @@ class Translator(SequenceModel):
         vocab_size: number of distinct source tokens; token id 0 is padding.
         target_vocab_size: number of distinct target tokens, V; token ids 0, 2 and 3 are padding,
             begin and end.
-        length: number of tokens of the longest source.
-        target_length: number of tokens of the longest target.
+        length: number of tokens of the longest source, its end token included.
+        target_length: number of tokens of the longest target, begin and end tokens included.
         tokenizer: tokenizer of the sources as a JSON string, default none: the model then processes
             only token ids. See :mod:`zoo.functional.tokenization`.
         target_tokenizer: tokenizer of the targets as a JSON string, default none.
@@ -46,8 +46,8 @@ class Translator(SequenceModel):
 
     Shapes: x (B, S), y (B, T) int64 → logits (B, T, V).
 
-    Batch: (x, y), token ids, padded at the end; x ends with the end token, y begins with the begin
-    token and ends with the end token, as in :class:`datamodules.ParallelText`.
+    Batch: (x, y), token ids padded at the end: sources with an end token, (B, S), and targets with
+    begin and end tokens, (B, T), as in :class:`datamodules.ParallelText`.
 
     Raises:
         InputError: unknown names, or numbers out of range.
@@ -161,7 +161,7 @@ class Translator(SequenceModel):
         if not self.training:
             is_correct = (logits.argmax(-1) == targets) & is_token
             parts["accuracy"] = is_correct.sum() / num_tokens
-            # the metrics ignore negative targets
+            # negative targets are left out of the metrics
             parts["outputs"] = (
                 token_nll.detach().view_as(targets),
                 targets.masked_fill(~is_token, -100),

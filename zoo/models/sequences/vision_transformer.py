@@ -16,7 +16,7 @@ from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
 
 class VisionTransformer(SequenceModel, Classifier):
-    """Vision transformer: a linear map of image patches, an encoder, pooling, and a linear map.
+    """Vision transformer: an encoder on linearly embedded patches, pooling, and a linear map.
 
     Args:
         input_shape: shape of an image, (C, H, W).
@@ -28,16 +28,16 @@ class VisionTransformer(SequenceModel, Classifier):
             are normalized to (x − mean) / std.
         std: standard deviation of the pixels, one value for all channels or one for each, default
             0.5.
-        position: position encoding, default ``learned``. The others see the patches as one row in
-            reading order.
+        position: position encoding, default ``learned``. The others treat the patches as one
+            sequence in reading order, without their layout in two dimensions.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel` and
             :class:`~zoo.core.classification.Classifier`.
 
     Shapes: (B, C, H, W) → (B, K).
 
     Raises:
-        InputError: an ``input_shape`` that is not an image's; a patch size that does not divide H
-            and W; unknown names.
+        InputError: an ``input_shape`` that is not that of an image; a patch size that does not
+            divide H and W; unknown names.
 
     Source: Dosovitskiy et al., An image is worth 16x16 words, 2021.
     """
