@@ -79,7 +79,12 @@ def compute_accuracies(contestant: Contestant, seeds: int) -> tuple[list[float],
 def surface_network_factory(inputs: str, dropout: float = 0.2) -> Callable[[Any], Any]:
     """Return a function that creates a DiffusionNet on ``hks`` or ``xyz``."""
     return lambda data: MeshClassifier(
-        data.num_classes, inputs=inputs, width=32, dropout=dropout, lr=3e-3, schedule="cosine"
+        data.num_classes,
+        input_features=inputs,
+        width=32,
+        dropout=dropout,
+        lr=3e-3,
+        schedule="cosine",
     )
 
 

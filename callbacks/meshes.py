@@ -94,13 +94,13 @@ class _Prediction(NamedTuple):
 def _predictions(model: Any, batch: Any, class_names: list[str]) -> Iterator[_Prediction]:
     """Yield each mesh of a batch with the colors, title and accuracy of its prediction."""
     scores, y = model.scores_and_labels(batch)
-    vertex_scores = model.vertex_scores(batch)[0].cpu()
+    vertex_logits = model.vertex_logits(batch, model.surfaces(batch)).cpu()
     sizes = batch.ptr.diff().tolist()
     has_parts = len(y) == batch.num_nodes
     labels_per_mesh = sizes if has_parts else [1] * len(sizes)
     predicted, labels = (t.cpu().split(labels_per_mesh) for t in (scores.argmax(1), y))
-    for data, vertex_score, p, t in zip(
-        batch.to_data_list(), vertex_scores.split(sizes), predicted, labels, strict=True
+    for data, logits, p, t in zip(
+        batch.to_data_list(), vertex_logits.split(sizes), predicted, labels, strict=True
     ):
         accuracy = float((p == t).float().mean())
         mesh = plots.Mesh(data.pos.cpu(), data.face.T.cpu())
@@ -108,7 +108,7 @@ def _predictions(model: Any, batch: Any, class_names: list[str]) -> Iterator[_Pr
             yield _Prediction(mesh._replace(labels=p), f"{accuracy:.1%} correct", accuracy)
         else:
             title = prediction_label(int(p), int(t), class_names)
-            yield _Prediction(mesh._replace(values=vertex_score[:, int(p)]), title, accuracy)
+            yield _Prediction(mesh._replace(values=logits[:, int(p)]), title, accuracy)
 
 
 class Voxels(FigureCallback):

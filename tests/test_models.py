@@ -29,9 +29,9 @@ MODELS = zoo.list_models()
 
 #: smaller versions of data sets that take long to generate
 SMALL: dict[str, dict[str, Any]] = {
-    "Articulated": {"samples": 120},
-    "BodyParts": {"samples": 24, "eigenpairs": 16, "val_size": 4},
-    "Isometric": {"samples": 48, "eigenpairs": 16},
+    "Articulated": {"num_samples": 120},
+    "BodyParts": {"num_samples": 24, "eigenpairs": 16, "val_size": 4},
+    "Isometric": {"num_samples": 48, "eigenpairs": 16},
     "Text": {"max_characters": 60_000},
 }
 

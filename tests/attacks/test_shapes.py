@@ -260,7 +260,7 @@ def sheets() -> Any:
 
 def test_meshes_of_any_connectivity(sheets: Any) -> None:
     torch.manual_seed(0)
-    model = MeshClassifier(8, inputs="xyz", width=16, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=16, blocks=1)
     model.train()
     before = {name: value.clone() for name, value in sheets.to_dict().items() if name != "ptr"}
     y = model.logits(sheets).argmax(1)
@@ -288,7 +288,7 @@ def test_meshes_of_any_connectivity(sheets: Any) -> None:
 
 def test_robustness_of_a_mesh_classifier(sheets: Any) -> None:
     torch.manual_seed(0)
-    model = MeshClassifier(8, inputs="xyz", width=16, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=16, blocks=1)
     batch = sheets.clone()
     batch.y = model.eval().logits(batch).argmax(1)
     batch.y[0] = (batch.y[0] + 1) % 8  # misclassified
@@ -315,13 +315,13 @@ def test_bad_input(sheets: Any, shapes: tuple[Any, Tensor, Tensor, Tensor]) -> N
     bare = sheets.clone()
     del bare.face
     with pytest.raises(InputError, match="needs meshes with faces"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), bare)
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), bare)
     bare = sheets.clone()
     del bare.y
     with pytest.raises(InputError, match="the meshes have no labels"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), bare)
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), bare)
     with pytest.raises(InputError, match="needs one label per mesh, got 7 labels for 4"):
-        attack(MeshClassifier(8, inputs="xyz", width=8, blocks=1), sheets, torch.zeros(7))
+        attack(MeshClassifier(8, input_features="xyz", width=8, blocks=1), sheets, torch.zeros(7))
     with pytest.raises(InputError, match=r"PGD takes batches \(x, y\).*use MeshAttack\(attack\)"):
         PGD(eps=0.1).perturb_batch(MeshClassifier(8, width=8, blocks=1), sheets)
     with pytest.raises(InputError, match="takes PyG batches, got a tensor: call the wrapped PGD"):
@@ -374,7 +374,7 @@ def test_adversarial_training_on_point_clouds() -> None:
 def test_adversarial_training_on_meshes() -> None:
     torch.manual_seed(0)
     data = Isometric(num_samples=32, batch_size=4, eigenpairs=12, subdivisions=1, val_size=8)
-    model = MeshClassifier(8, inputs="xyz", width=8, blocks=1)
+    model = MeshClassifier(8, input_features="xyz", width=8, blocks=1)
     attack = MeshAttack(PGD(eps=0.02, norm="point", bounds=None, steps=2))
     trainer = L.Trainer(max_epochs=1, callbacks=[AdversarialTraining(attack)], **OPTIONS)
     trainer.fit(model, data)

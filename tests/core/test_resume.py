@@ -178,7 +178,7 @@ def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
 
 def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
     def make() -> MeshClassifier:
-        return MeshClassifier(8, inputs="xyz", width=8, blocks=1, dropout=0.2)
+        return MeshClassifier(8, input_features="xyz", width=8, blocks=1, dropout=0.2)
 
     def data() -> Isometric:
         return Isometric(num_samples=44, subdivisions=1, eigenpairs=8, batch_size=4)

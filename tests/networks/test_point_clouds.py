@@ -74,7 +74,7 @@ def test_shapes(name: str) -> None:
     features = network(points)
     assert features.cloud.shape == (B, network.cloud_dim)
     assert features.points.shape == (B, N, network.point_dim)
-    assert (features.misalignment is not None) == (name == "pointnet")
+    assert (features.orthogonality_penalty is not None) == (name == "pointnet")
 
 
 def test_alignments_are_initially_close_to_the_identity() -> None:
@@ -83,12 +83,12 @@ def test_alignments_are_initially_close_to_the_identity() -> None:
     points = clouds()
     identity = torch.eye(3).double().expand(B, 3, 3)
     torch.testing.assert_close(network.align_points(points), identity, atol=0.05, rtol=0)
-    assert float(network(points).misalignment.detach()) < 0.1
+    assert float(network(points).orthogonality_penalty.detach()) < 0.1
     torch.nn.init.normal_(network.align_features.map.weight, std=0.1)
     h = network.first(points @ network.align_points(points))
     a = network.align_features(h)
     expected = torch.stack([torch.linalg.norm(torch.eye(8) - m @ m.T) ** 2 for m in a]).mean()
-    torch.testing.assert_close(network(points).misalignment, expected)
+    torch.testing.assert_close(network(points).orthogonality_penalty, expected)
 
 
 def test_a_shared_mlp_is_the_same_at_every_point() -> None:

@@ -225,6 +225,6 @@ def scores_at(model: Any, mesh: Any, vertices: Tensor) -> Tensor:
     if vertices.requires_grad and not scores.requires_grad:
         raise InputError(
             f"{type(model).__name__} does not use the coordinates of vertices, only intrinsic "
-            "features of the surface: attack a model with inputs=xyz"
+            "features of the surface: attack a model with input_features=xyz"
         )
     return scores

@@ -23,7 +23,7 @@ usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
        zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
        zoo attack CKPT [--attack NAME ...] [--eps E ...]
        zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
-       zoo translate CKPT TEXT ... [--beams N]
+       zoo translate CKPT TEXT ... [--num_beams N]
        zoo study [NAME [--SETTING VALUE ...] | --all]
 
 Without a command: train, then test the best checkpoint. "python train.py" and "python -m zoo" do

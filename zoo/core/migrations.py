@@ -42,7 +42,8 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
         "teleport": "teleport_probability",
     },
     "GraphClassifier": {"pool": "pooling"},
-    "MeshModel": {"times": "num_times"},
+    "MeshModel": {"inputs": "input_features", "times": "num_times"},
+    "PointModel": {"alignment": "orthogonality_weight"},
 }
 #: old name of a data module's argument, in a run's ``config.yaml`` → new name
 DATA_ARGUMENTS_0_1 = {

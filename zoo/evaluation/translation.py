@@ -7,20 +7,20 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.evaluation.measurement import Measurement
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.translator import Translator
 
 BATCH_SIZE = 64  # sentences translated at a time
 
 
 def measure_translation(
-    model: Translator, pairs: list[tuple[str, str]], beams: int = 1
+    model: Translator, pairs: list[tuple[str, str]], num_beams: int = 1
 ) -> Iterator[Measurement]:
     """Measure the BLEU score of translations, and the fraction that equal the reference.
 
     Args:
         model: translator in evaluation mode.
         pairs: source sentences, each with its reference translation.
-        beams: width of the beam search, default 1 (greedy).
+        num_beams: width of the beam search, default 1 (greedy).
 
     Raises:
         InputError: sacrebleu is not installed.
@@ -29,13 +29,13 @@ def measure_translation(
     """
     bleu = _import_bleu()
     references = [target for _, target in pairs]
-    translations = translate_all(model, [source for source, _ in pairs], beams)
+    translations = translate_all(model, [source for source, _ in pairs], num_beams)
     for name, lowercase in (("bleu", False), ("bleu_lowercase", True)):
         metric = bleu(lowercase=lowercase)
         score = metric.corpus_score(translations, [references]).score
         signature = metric.get_signature().format(short=True)
         yield Measurement(
-            name, score, f"{len(pairs)} sentences, {beams} beam(s); sacreBLEU {signature}"
+            name, score, f"{len(pairs)} sentences, {num_beams} beam(s); sacreBLEU {signature}"
         )
     exact = sum(map(str.__eq__, translations, references)) / len(pairs)
     yield Measurement(
@@ -43,13 +43,13 @@ def measure_translation(
     )
 
 
-def translate_all(model: Translator, texts: list[str], beams: int) -> list[str]:
+def translate_all(model: Translator, texts: list[str], num_beams: int) -> list[str]:
     """Translate texts in batches of similar length, and return them in the order given."""
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     translations = [""] * len(texts)
     for start in range(0, len(order), BATCH_SIZE):
         indices = order[start : start + BATCH_SIZE]
-        batch = model.translate([texts[i] for i in indices], beams)
+        batch = model.translate([texts[i] for i in indices], num_beams)
         for i, translation in zip(indices, batch, strict=True):
             translations[i] = translation
     return translations

@@ -26,13 +26,13 @@ class PointFeatures(NamedTuple):
         cloud: features of each cloud, (B, cloud_dim).
         points: features of each point, (B, N, point_dim); None unless the network was created with
             ``per_point=True``.
-        misalignment: ‖I − A Aᵀ‖²_F of the learned alignment A of the features, mean over the batch;
-            None for networks that do not learn one.
+        orthogonality_penalty: ‖I − A Aᵀ‖²_F of PointNet's feature transform A, mean over the
+            batch; None for networks that do not have one.
     """
 
     cloud: Tensor
     points: Tensor | None = None
-    misalignment: Tensor | None = None
+    orthogonality_penalty: Tensor | None = None
 
 
 class SharedMLP(nn.Sequential):
@@ -113,14 +113,14 @@ class PointNet(PointNetwork):
 
     def forward(self, points: Tensor) -> PointFeatures:
         h = self.first(points @ self.align_points(points))
-        alignment = self.align_features(h)
-        identity = torch.eye(alignment.shape[-1]).to(alignment)
-        misalignment = (identity - alignment @ alignment.mT).square().sum((1, 2)).mean()
-        h = h @ alignment
+        transform = self.align_features(h)  # (B, W, W)
+        identity = torch.eye(transform.shape[-1]).to(transform)
+        penalty = (identity - transform @ transform.mT).square().sum((1, 2)).mean()
+        h = h @ transform
         cloud = self.second(h).amax(1)
         if not self.per_point:
-            return PointFeatures(cloud, None, misalignment)
-        return PointFeatures(cloud, append_cloud_features(h, cloud), misalignment)
+            return PointFeatures(cloud, None, penalty)
+        return PointFeatures(cloud, append_cloud_features(h, cloud), penalty)
 
 
 class SetAbstraction(nn.Module):

@@ -25,7 +25,7 @@ from torch import Tensor
 from datamodules import LabeledText
 from zoo.errors import check_at_least
 from zoo.functional.attention import attention_weights
-from zoo.models.sequences.classification import SequenceClassifier
+from zoo.models.sequences.sequence_classifier import SequenceClassifier
 from zoo.networks.attention import SimpleSelfAttention, record_attention_weights
 from zoo.plots.style import COLORS, new_figure, subfigures
 from zoo.studies.base import Row, Table, accuracy_on_test, fit, make_generator, track

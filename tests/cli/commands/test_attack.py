@@ -104,7 +104,7 @@ KINDS = {
         "NodeClassifier on Karate: 32 test nodes", ["PRBCD", "RandomEdgeFlips"],
     ),
     "meshes": (
-        ["diffusion_net", "--model.inputs=xyz", "--model.width=8", "--model.blocks=1",
+        ["diffusion_net", "--model.input_features=xyz", "--model.width=8", "--model.blocks=1",
          "--data.num_samples=16", "--data.subdivisions=1", "--data.eigenpairs=8"],
         ["--attack", "pgd", "smooth", "--eps", "0.05", "--steps", "2", "--restarts", "2",
          "--target", "3"],

@@ -54,7 +54,7 @@ def test_generation_needs_only_the_checkpoint(
         (["--prompt", "the ☃ cat"], "'☃' is not in the tokenizer's vocabulary of 12 tokens"),
         (["--prompt", "the cat sat on the mat"], "a prompt must have 1 to 16 tokens, got 22"),
         (["--temperature", "-1"], "temperature must not be negative, got -1.0"),
-        (["--top_p", "2"], r"top_p must be in \(0, 1\], got 2.0"),
+        (["--top_p", "2"], "top_p must be between 0 and 1, got 2.0"),
         (["--tokens", "0"], "--tokens must be at least 1, got 0"),
         (["--num_samples", "0"], "--num_samples must be at least 1, got 0"),
     ],
@@ -84,7 +84,9 @@ def test_translation_refuses_bad_input(
     translator: str, writer: str, fails: Callable[..., str]
 ) -> None:
     assert "has 60 tokens" in fails("translate", translator, "may " * 60)
-    assert "--beams must be at least 1" in fails("translate", translator, "may", "--beams", "0")
+    assert "--num_beams must be at least 1" in fails(
+        "translate", translator, "may", "--num_beams", "0"
+    )
     for command, needed in {
         ("translate", writer, "may"): "LanguageModel, this command needs a Translator",
         ("generate", translator): "Translator, this command needs a LanguageModel",
@@ -94,7 +96,7 @@ def test_translation_refuses_bad_input(
 
 
 def test_evaluation_of_a_translator(translator: str) -> None:
-    main(["evaluate", translator, "--beams", "2", "--images", "5"])
+    main(["evaluate", translator, "--num_beams", "2", "--images", "5"])
     content = json.loads((Path(translator).parent / "evaluation.json").read_text("utf-8"))
     metrics = {metric["name"]: metric for metric in content["metrics"]}
     assert set(metrics) == {"bleu", "bleu_lowercase", "exact"}

@@ -1,4 +1,4 @@
-"""Tasks on graphs: whole graphs, held-out edges, masks, and what message passing cannot see."""
+"""Models of graphs: permutation invariance, expressive power, masks, link prediction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch_geometric.data import Batch, Data
 from datamodules import SBM, Karate, RandomGraphs
 from zoo import GraphAutoencoder, GraphClassifier, NodeClassifier
 from zoo.functional.graphs import symmetrize_edges
-from zoo.models.geometric.graphs import POOLINGS
+from zoo.models.geometric.graph_classifier import POOLINGS
 from zoo.networks.graph_network import CONVOLUTIONS
 
 TWO_TRIANGLES = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 0, 4, 5, 3]])
@@ -22,43 +22,43 @@ HEXAGON = torch.tensor([[0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]])
 
 
 def graph(pairs: torch.Tensor, x: torch.Tensor | None = None) -> Data:
-    nodes = int(pairs.max()) + 1
-    features = torch.ones(nodes, 1).double() if x is None else x
+    num_nodes = int(pairs.max()) + 1
+    features = torch.ones(num_nodes, 1).double() if x is None else x
     return Data(x=features, edge_index=symmetrize_edges(pairs), y=torch.tensor([0]))
 
 
 def classifier(**options: Any) -> GraphClassifier:
     settings: dict[str, Any] = {"conv": "gin", "hidden_dim": 16, "layers": 3, "heads": 4, **options}
     model = GraphClassifier(num_features=1, num_classes=2, **settings).double().eval()
-    for parameter in model.parameters():  # no map that is nearly nothing
+    for parameter in model.parameters():  # the initial weights give too small differences
         torch.nn.init.normal_(parameter, std=0.5)
     return model
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
-def test_a_graph_is_the_same_by_any_numbers(conv: str, pooling: str) -> None:
+def test_graph_classifiers_are_invariant_to_the_order_of_nodes(conv: str, pooling: str) -> None:
     torch.manual_seed(0)
     model = classifier(conv=conv, pooling=pooling)
     data = RandomGraphs(num_samples=4).graphs
     graphs = [Data(x=torch.randn(len(g.x), 1).double(), edge_index=g.edge_index) for g in data]
-    others = []
+    permuted = []
     for g in graphs:
         order = torch.randperm(len(g.x))
         edges = order.argsort()[g.edge_index][:, torch.randperm(g.edge_index.shape[1])]
-        others.append(Data(x=g.x[order], edge_index=edges))
-    before = model.logits(Batch.from_data_list(graphs))
-    after = model.logits(Batch.from_data_list(others))
-    torch.testing.assert_close(after, before, atol=1e-10, rtol=1e-12)
-    alone = torch.cat([model.logits(Batch.from_data_list([g])) for g in graphs])
-    torch.testing.assert_close(alone, before, atol=1e-10, rtol=1e-12)
-    assert before.std(0).min() > 1e-3  # different graphs are not the same
+        permuted.append(Data(x=g.x[order], edge_index=edges))
+    logits = model.logits(Batch.from_data_list(graphs))
+    logits_permuted = model.logits(Batch.from_data_list(permuted))
+    torch.testing.assert_close(logits_permuted, logits, atol=1e-10, rtol=1e-12)
+    logits_alone = torch.cat([model.logits(Batch.from_data_list([g])) for g in graphs])
+    torch.testing.assert_close(logits_alone, logits, atol=1e-10, rtol=1e-12)
+    assert logits.std(0).min() > 1e-3  # different graphs have different logits
 
 
 @pytest.mark.parametrize("conv", CONVOLUTIONS)
 def test_two_triangles_look_like_a_hexagon(conv: str) -> None:
-    """Every node has two neighbours in both: the Weisfeiler-Lehman test cannot tell, nor can
-    message passing without features (Xu et al. 2019, section 4)."""
+    """Every node has two neighbors in both graphs. The Weisfeiler-Lehman test cannot distinguish
+    them, and neither can message passing without features (Xu et al. 2019, section 4)."""
     model = classifier(conv=conv, pooling="max")
     one, other = graph(TWO_TRIANGLES), graph(HEXAGON)
     first, second = (model.logits(Batch.from_data_list([g])) for g in (one, other))
@@ -66,15 +66,15 @@ def test_two_triangles_look_like_a_hexagon(conv: str) -> None:
     if conv == "mlp":
         return
     torch.manual_seed(0)
-    x = torch.randn(6, 1).double()  # features make them different
+    x = torch.randn(6, 1).double()  # with features, the graphs can be distinguished
     one, other = graph(TWO_TRIANGLES, x), graph(HEXAGON, x)
     first, second = (model.logits(Batch.from_data_list([g])) for g in (one, other))
     assert (first - second).abs().max() > 1e-3
 
 
-def test_gin_counts_what_a_mean_does_not() -> None:
-    """A star with three and one with four leaves of one feature are told apart by a sum of
-    neighbours, not by their mean (Xu et al. 2019, section 5)."""
+def test_gin_counts_neighbors_and_a_mean_does_not() -> None:
+    """Stars with three and four leaves that have the same features are distinguished by the sum
+    over the neighbors, but not by their mean (Xu et al. 2019, section 5)."""
     stars = [graph(torch.stack([torch.zeros(n).long(), torch.arange(1, n + 1)])) for n in (3, 4)]
 
     def difference(conv: str) -> float:
@@ -86,7 +86,7 @@ def test_gin_counts_what_a_mean_does_not() -> None:
     assert difference("gin") > 1e-3
 
 
-def test_only_the_mask_counts() -> None:
+def test_only_nodes_in_the_mask_count() -> None:
     torch.manual_seed(0)
     data = SBM(nodes=60, val_nodes=10, seed=1)
     batch = data.split("train")
@@ -96,13 +96,13 @@ def test_only_the_mask_counts() -> None:
     expected = F.cross_entropy(logits[batch.mask], batch.y[batch.mask])
     torch.testing.assert_close(parts["loss"], expected)
     assert int(parts["weight"]) == int(batch.mask.sum()) == model.batch_size(batch) == 20
-    other = batch.clone()
-    other.y = torch.where(batch.mask, batch.y, 0)
-    torch.testing.assert_close(model.step(other)["loss"], parts["loss"], atol=0, rtol=0)
+    changed = batch.clone()
+    changed.y = torch.where(batch.mask, batch.y, 0)
+    torch.testing.assert_close(model.step(changed)["loss"], parts["loss"], atol=0, rtol=0)
 
 
-def test_structure_is_worth_something(trainer: Callable[..., L.Trainer]) -> None:
-    """With weak features communities are found by their edges, and by these alone."""
+def test_edges_are_needed_where_features_are_weak(trainer: Callable[..., L.Trainer]) -> None:
+    """Communities with weak features are found with the edges, and not without them."""
 
     def accuracy(conv: str) -> float:
         torch.manual_seed(0)
@@ -119,7 +119,7 @@ def test_structure_is_worth_something(trainer: Callable[..., L.Trainer]) -> None
 
 
 def test_the_karate_club(trainer: Callable[..., L.Trainer]) -> None:
-    """All but the ninth member, whom Zachary's network flow misplaces as well."""
+    """At most the ninth member is misclassified, as by Zachary's network flow."""
     torch.manual_seed(0)
     data = Karate()
     model = NodeClassifier(
@@ -131,7 +131,7 @@ def test_the_karate_club(trainer: Callable[..., L.Trainer]) -> None:
     assert wrong.nonzero()[:, 0].tolist() in ([], [8])
 
 
-def test_links_are_found(trainer: Callable[..., L.Trainer]) -> None:
+def test_held_out_edges_are_predicted(trainer: Callable[..., L.Trainer]) -> None:
     for variational in (False, True):
         torch.manual_seed(0)
         data = SBM(task="links", p_in=0.3)
@@ -139,12 +139,12 @@ def test_links_are_found(trainer: Callable[..., L.Trainer]) -> None:
         fit = trainer(max_epochs=100, limit_val_batches=0)
         fit.fit(model, data)
         (metrics,) = fit.test(model, data, verbose=False)
-        # within a community every pair is as good as any other: more cannot be known than that
+        # all pairs within a community have the same probability, which limits the metrics
         assert metrics["test/auroc"] > 0.75
         assert metrics["test/average_precision"] > 0.7
 
 
-def test_the_autoencoders_loss_is_its_formula() -> None:
+def test_the_loss_of_the_variational_autoencoder_by_hand() -> None:
     torch.manual_seed(0)
     data = SBM(nodes=60, val_nodes=10, task="links")
     model = GraphAutoencoder(data.num_features, latent_dim=4, variational=True).eval()
@@ -153,8 +153,8 @@ def test_the_autoencoders_loss_is_its_formula() -> None:
     assert log_var is not None
     kl = 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum() / 60 / 60
     p = torch.sigmoid((mean @ mean.T)[batch.edge_label_index[0], batch.edge_label_index[1]])
-    edge = batch.edge_label == 1
-    nll = -p[edge].log().mean() - (1 - p[~edge]).log().mean()
+    is_edge = batch.edge_label == 1
+    nll = -p[is_edge].log().mean() - (1 - p[~is_edge]).log().mean()
     parts = model.step(batch)
     torch.testing.assert_close(parts["kl"], kl)
     torch.testing.assert_close(parts["nll"], nll)
@@ -173,12 +173,12 @@ def test_precisions(precision: Any, trainer: Callable[..., L.Trainer]) -> None:
     assert data.graph.x.dtype == torch.float32
 
 
-def test_nodes_and_links_are_different_tasks() -> None:
+def test_data_for_the_other_task_are_refused() -> None:
     data = SBM(nodes=60, val_nodes=10)
-    with pytest.raises(ValueError, match="needs a graph with edges held out"):
+    with pytest.raises(ValueError, match="needs a graph with held-out edges"):
         GraphAutoencoder(data.num_features).step(data.split("train"))
     links = SBM(nodes=60, val_nodes=10, task="links")
-    with pytest.raises(ValueError, match="needs one graph that says which of its nodes count"):
+    with pytest.raises(ValueError, match="needs one graph with a mask of its nodes"):
         NodeClassifier(data.num_features, 4).step(links.split("train"))
 
 
@@ -186,28 +186,30 @@ def test_nodes_and_links_are_different_tasks() -> None:
     ("model", "data", "message"),
     [
         ("gcn", "digits", "NodeClassifier needs num_features, which Digits does not have"),
-        ("gcn", "random_graphs", "NodeClassifier needs one graph that says which"),
-        ("graph_autoencoder", "karate", "needs a graph with edges held out"),
-        ("gin", "karate", "GraphClassifier needs many graphs, the data is one"),
-        ("pointnet", "karate", "PointClassifier needs clouds of points"),
-        ("pointnet", "digits", "PointClassifier needs clouds of points"),
+        ("gcn", "random_graphs", "NodeClassifier needs one graph with a mask of its nodes"),
+        ("graph_autoencoder", "karate", "needs a graph with held-out edges"),
+        ("gin", "karate", "GraphClassifier needs a batch of graphs, the data is one graph"),
+        ("pointnet", "karate", "PointClassifier needs point clouds"),
+        ("pointnet", "digits", "PointClassifier needs point clouds"),
     ],
 )
-def test_data_that_do_not_fit(
+def test_data_that_do_not_fit_the_model(
     model: str, data: str, message: str, fails: Callable[..., str]
 ) -> None:
     assert message in fails(f"--model={model}", f"--data={data}", "--trainer.accelerator=cpu")
 
 
-def test_unknown_names() -> None:
+def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="unknown pooling 'median'"):
         GraphClassifier(1, 2, pooling="median")
+    with pytest.raises(ValueError, match="latent_dim must be at least 1, got 0"):
+        GraphAutoencoder(1, latent_dim=0)
     with pytest.raises(ValueError, match="NodeClassifier does not support mixup"):
         NodeClassifier(1, 2, mixup=0.2)
 
 
-def test_gradients_of_links_are_the_same_every_time() -> None:
-    """Threads that add into one row in any order would give other last digits."""
+def test_gradients_of_edge_logits_are_deterministic() -> None:
+    """Threads that added to a row in arbitrary order would round differently in every run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -216,8 +218,8 @@ def test_gradients_of_links_are_the_same_every_time() -> None:
         pairs, weights = torch.randint(200, (2, 4_000)), torch.randn(4_000)
 
         def gradient() -> torch.Tensor:
-            scores = GraphAutoencoder.decode(z, pairs)
-            return torch.autograd.grad((scores * weights).sum(), z)[0]
+            logits = GraphAutoencoder.decode(z, pairs)
+            return torch.autograd.grad((logits * weights).sum(), z)[0]
 
         first = gradient()
         assert all(torch.equal(first, gradient()) for _ in range(50))

@@ -1,4 +1,4 @@
-"""Tasks on surfaces: what bending costs, parts, several meshes, pictures."""
+"""Models of meshes: batches, invariance to bending, segmentation, figures."""
 
 from __future__ import annotations
 
@@ -23,30 +23,32 @@ def batch_of(data: Any) -> Any:
     return next(iter(data.train_dataloader()))
 
 
-def test_meshes_one_by_one_and_turned() -> None:
+def test_logits_of_batches_and_of_moved_meshes() -> None:
     torch.manual_seed(0)
     model = MeshClassifier(8, width=16, blocks=2).eval()
     data = Isometric(num_samples=16, val_size=0, batch_size=6)
     batch = batch_of(data)
-    scores = model.logits(batch)
-    assert scores.shape == (6, 8)
+    logits = model.logits(batch)
+    assert logits.shape == (6, 8)
     for i, mesh in enumerate(batch.to_data_list()):
         alone = type(batch).from_data_list([mesh])
-        torch.testing.assert_close(model.logits(alone)[0], scores[i], rtol=1e-4, atol=1e-5)
-    far = batch.clone()
-    far.pos = -3 * far.pos + 1  # the signature does not see where vertices are
-    assert torch.equal(model.logits(far), scores)
-    seeing = MeshClassifier(8, inputs="xyz", width=16, blocks=2).eval()
-    assert float((seeing.logits(far) - seeing.logits(batch)).detach().abs().max()) > 1e-3
+        torch.testing.assert_close(model.logits(alone)[0], logits[i], rtol=1e-4, atol=1e-5)
+    moved = batch.clone()
+    moved.pos = -3 * moved.pos + 1  # heat kernel signatures do not depend on the coordinates
+    assert torch.equal(model.logits(moved), logits)
+    extrinsic = MeshClassifier(8, input_features="xyz", width=16, blocks=2).eval()
+    assert float((extrinsic.logits(moved) - extrinsic.logits(batch)).detach().abs().max()) > 1e-3
 
 
-def test_what_bending_costs(trainer: Trainer) -> None:
-    """Trained on rolled sheets and tested on folded ones: what is intrinsic is known again."""
+def test_only_intrinsic_features_generalize_to_other_bendings(trainer: Trainer) -> None:
+    """The training data are rolled sheets, the test data folded ones."""
 
-    def accuracy(inputs: str) -> float:
+    def accuracy(input_features: str) -> float:
         torch.manual_seed(0)
         data = Isometric(num_samples=96, batch_size=4, rotate="none", eigenpairs=24, subdivisions=1)
-        model = MeshClassifier(8, inputs=inputs, width=16, blocks=2, lr=1e-2, schedule="cosine")
+        model = MeshClassifier(
+            8, input_features=input_features, width=16, blocks=2, lr=1e-2, schedule="cosine"
+        )
         fit = trainer(max_epochs=20, limit_val_batches=0)
         fit.fit(model, data)
         return fit.test(model, data, verbose=False)[0]["test/accuracy"]
@@ -55,14 +57,14 @@ def test_what_bending_costs(trainer: Trainer) -> None:
     assert accuracy("xyz") < 0.8
 
 
-def test_every_vertex_counts_once() -> None:
+def test_every_vertex_of_a_segmentation_counts_once() -> None:
     torch.manual_seed(0)
     model = MeshSegmenter(6, width=8, blocks=1).eval()
     batch = batch_of(BodyParts(num_samples=4, val_size=0, eigenpairs=8, batch_size=2))
     parts = model.step(batch)
-    scores = model.logits(batch)
-    assert scores.shape == (batch.num_nodes, 6)
-    torch.testing.assert_close(parts["loss"], F.cross_entropy(scores, batch.y))
+    logits = model.logits(batch)
+    assert logits.shape == (batch.num_nodes, 6)
+    torch.testing.assert_close(parts["loss"], F.cross_entropy(logits, batch.y))
     assert model.batch_size(batch) == batch.num_nodes
     probabilities, labels = parts["outputs"]
     assert (len(probabilities), len(labels)) == (batch.num_nodes, batch.num_nodes)
@@ -77,19 +79,19 @@ def test_precisions(precision: Any, trainer: Trainer) -> None:
     assert torch.isfinite(fit.callback_metrics["val/loss"])
 
 
-def test_data_that_do_not_fit() -> None:
-    with pytest.raises(InputError, match="MeshClassifier needs meshes with their operators"):
+def test_data_and_settings_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match="MeshClassifier needs meshes with their differential op"):
         MeshClassifier(2).step(batch_of(SBM()))
-    with pytest.raises(InputError, match="MeshSegmenter needs a part at every vertex"):
+    with pytest.raises(InputError, match="MeshSegmenter needs one label per vertex"):
         MeshSegmenter(8).step(batch_of(Isometric(num_samples=16, subdivisions=1, eigenpairs=8)))
-    with pytest.raises(ValueError, match="unknown inputs 'normals'; choose from hks, xyz"):
-        MeshClassifier(8, inputs="normals")
+    with pytest.raises(ValueError, match="unknown input_features 'normals'; choose from hks, xyz"):
+        MeshClassifier(8, input_features="normals")
     with pytest.raises(ValueError, match="MeshClassifier does not support mixup"):
         MeshClassifier(8, mixup=0.2)
 
 
 @pytest.mark.parametrize("labels", [(0, 9), (-1, 3)])
-def test_labels_that_are_no_classes(labels: tuple[int, int], trainer: Trainer) -> None:
+def test_labels_that_are_not_class_indices(labels: tuple[int, int], trainer: Trainer) -> None:
     data = Isometric(num_samples=16, subdivisions=1, eigenpairs=8, val_size=0)
     for mesh in data.split("train"):
         mesh.y = torch.tensor([labels[int(mesh.y) % 2]])
@@ -98,10 +100,10 @@ def test_labels_that_are_no_classes(labels: tuple[int, int], trainer: Trainer) -
         trainer(max_epochs=1).fit(MeshClassifier(8, width=8, blocks=1), data)
 
 
-def test_pictures(trainer: Trainer, tmp_path: Path) -> None:
+def test_figures_of_meshes(trainer: Trainer, tmp_path: Path) -> None:
     pytest.importorskip("plotly")
-    picture = callbacks.Meshes(num_samples=3, html=True)
-    fit = trainer(max_epochs=1, callbacks=[picture], default_root_dir=tmp_path)
+    meshes = callbacks.Meshes(num_samples=3, html=True)
+    fit = trainer(max_epochs=1, callbacks=[meshes], default_root_dir=tmp_path)
     fit.fit(
         MeshClassifier(8, width=8, blocks=1),
         Isometric(num_samples=16, subdivisions=1, eigenpairs=8),
@@ -116,7 +118,7 @@ def test_pictures(trainer: Trainer, tmp_path: Path) -> None:
     assert not list((tmp_path / "parts" / "figures").glob("*.html"))
 
 
-def test_pictures_of_what_is_no_mesh(trainer: Trainer, digits: Any) -> None:
+def test_figures_need_meshes(trainer: Trainer, digits: Any) -> None:
     from zoo import MLPClassifier
 
     fit = trainer(max_epochs=1, callbacks=[callbacks.Meshes()])

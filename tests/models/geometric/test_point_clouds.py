@@ -1,4 +1,4 @@
-"""Tasks on points: the penalty, parts, what a rotation costs, pictures."""
+"""Models of point clouds: loss, segmentation, invariance to rotations, figures."""
 
 from __future__ import annotations
 
@@ -17,34 +17,46 @@ from zoo import PointClassifier, PointSegmenter
 Trainer = Callable[..., L.Trainer]
 
 
-def test_the_loss_has_the_alignments_penalty() -> None:
+def test_the_loss_includes_the_orthogonality_penalty() -> None:
     torch.manual_seed(0)
-    model = PointClassifier(6, width=8, alignment=0.5).eval()
+    model = PointClassifier(6, width=8, orthogonality_weight=0.5).eval()
     x, y = torch.randn(4, 30, 3), torch.tensor([0, 1, 2, 3])
     parts = model.step((x, y))
     nll = F.cross_entropy(model.logits(x), y)
     torch.testing.assert_close(parts["nll"], nll)
-    torch.testing.assert_close(parts["loss"], nll + 0.5 * parts["misalignment"])
-    assert float(parts["misalignment"].detach()) > 0
-    assert "misalignment" not in PointClassifier(6, network="pointnet2", width=8).step((x, y))
+    penalty = parts["orthogonality_penalty"]
+    torch.testing.assert_close(parts["loss"], nll + 0.5 * penalty)
+    assert float(penalty.detach()) > 0
+    without = PointClassifier(6, network="pointnet2", width=8)
+    assert "orthogonality_penalty" not in without.step((x, y))
 
 
-def test_every_point_counts_once() -> None:
+def test_every_point_of_a_segmentation_counts_once() -> None:
     torch.manual_seed(0)
-    model = PointSegmenter(5, network="pointnet", width=8, alignment=0.0).eval()
+    model = PointSegmenter(5, network="pointnet", width=8, orthogonality_weight=0.0).eval()
     x, y = torch.randn(3, 20, 3), torch.randint(5, (3, 20))
     logits = model.logits(x)
     assert logits.shape == (3, 20, 5)
     parts = model.step((x, y))
     torch.testing.assert_close(parts["loss"], F.cross_entropy(logits.mT, y))
-    right = (model.segment(x) == y).float().mean()
-    torch.testing.assert_close(parts["accuracy"], right)
+    accuracy = (model.segment(x) == y).float().mean()
+    torch.testing.assert_close(parts["accuracy"], accuracy)
     probabilities, labels = parts["outputs"]
     assert (probabilities.shape, labels.shape) == ((60, 5), (60,))
 
 
-def test_what_a_rotation_costs(trainer: Trainer) -> None:
-    """Trained upright and tested in any position, only distances know a shape again."""
+def test_predictions_of_a_segmentation_are_those_of_each_point() -> None:
+    torch.manual_seed(0)
+    model = PointSegmenter(5, width=8).eval()
+    x, y = torch.randn(3, 20, 3), torch.randint(5, (3, 20))
+    prediction = model.predict_step((x, y))
+    assert torch.equal(prediction["class"], model.segment(x))
+    assert prediction["probabilities"].shape == (3, 20, 5)
+    torch.testing.assert_close(prediction["probabilities"].sum(-1), torch.ones(3, 20))
+
+
+def test_only_distances_generalize_to_other_rotations(trainer: Trainer) -> None:
+    """The training clouds are upright, the test clouds rotated in any direction."""
 
     def accuracy(network: str) -> float:
         torch.manual_seed(0)
@@ -61,16 +73,18 @@ def test_what_a_rotation_costs(trainer: Trainer) -> None:
 
 
 @pytest.mark.parametrize("task", ["shapes", "parts"])
-def test_pictures_of_clouds(task: str, trainer: Trainer, tmp_path: Path) -> None:
+def test_figures_of_point_clouds(task: str, trainer: Trainer, tmp_path: Path) -> None:
     data = Shapes(num_samples=30, num_points=64, task=task)
-    make = PointClassifier if task == "shapes" else PointSegmenter
-    model = make(data.num_classes, width=4)
+    model_class = PointClassifier if task == "shapes" else PointSegmenter
+    model = model_class(data.num_classes, width=4)
     trainer(max_epochs=1, callbacks=[callbacks.PointClouds()]).fit(model, data)
     assert (tmp_path / "figures" / "point_clouds.png").stat().st_size > 20_000
 
 
-def test_an_unknown_network() -> None:
-    with pytest.raises(ValueError, match="unknown network 'pointnet3'; .*choose from pointnet, "):
+def test_bad_settings() -> None:
+    with pytest.raises(ValueError, match=r"unknown network 'pointnet3'; .*choose from pointnet, "):
         PointClassifier(6, network="pointnet3")
-    with pytest.raises(ValueError, match="PointClassifier has no mixup"):
+    with pytest.raises(ValueError, match="orthogonality_weight must not be negative, got -1"):
+        PointClassifier(6, orthogonality_weight=-1.0)
+    with pytest.raises(ValueError, match="PointClassifier does not support mixup"):
         PointClassifier(6, mixup=0.1)

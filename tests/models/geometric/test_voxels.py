@@ -1,4 +1,4 @@
-"""Volumetric CNNs: their layers, shifts of the input, data, pictures."""
+"""Models of voxel grids: equivariance to shifts, published sizes, data, learning, figures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def test_a_shift_by_the_stride_shifts_the_features_by_one(name: str) -> None:
     assert float((found - network.features(x)).detach().abs().max()) > 1e-3
 
 
-def test_the_published_sizes() -> None:
-    """VoxNet: 6³ cells of 32 channels before the hidden layer of 128; 3D ShapeNets: 2³ of 512
-    there, 480 here, and 1,200 hidden units."""
+def test_layers_have_the_published_sizes() -> None:
+    """VoxNet has 6³ voxels of 32 channels before the hidden layer of 128 units. 3D ShapeNets has 2³
+    of 512 channels in the paper, of 480 here, and 1,200 hidden units."""
     network = voxnet(32, 32, 10, 0.0)
     assert network.features(torch.zeros(1, 1, 32, 32, 32)).shape == (1, 32, 6, 6, 6)
     assert sum(p.numel() for p in network.parameters()) == 917_866
@@ -41,7 +41,7 @@ def test_the_published_sizes() -> None:
     assert network.head[2].out_features == 1_200
 
 
-def test_grids_are_made_of_points_on_the_fly() -> None:
+def test_point_clouds_are_voxelized_in_the_loader() -> None:
     data = Shapes(
         num_samples=24, voxel_resolution=16, batch_size=8, augment=PointAugmentation(), rotate="any"
     )
@@ -49,7 +49,7 @@ def test_grids_are_made_of_points_on_the_fly() -> None:
     assert x.shape == (8, *data.input_shape) == (8, 1, 16, 16, 16)
     assert x.unique().tolist() == [0, 1]
     assert y.shape == (8,)
-    # without augmentation every stored point has its voxel
+    # without augmentation, the voxel of every stored point is full
     plain = Shapes(num_samples=24, voxel_resolution=16, val_size=0)
     grids, _ = plain.evaluation_samples("test")
     points = plain.split("test")[0]
@@ -65,17 +65,17 @@ def test_grids_are_made_of_points_on_the_fly() -> None:
         _ = Shapes().input_shape
 
 
-def test_what_is_no_cube() -> None:
+def test_bad_settings() -> None:
     for shape in ((1, 8, 8), (3, 16, 16, 16), (1, 16, 16, 8)):
-        with pytest.raises(ValueError, match=r"needs cubes, \(1, R, R, R\), the data has"):
+        with pytest.raises(ValueError, match=r"needs cubic voxel grids, \(1, R, R, R\), got"):
             VoxelClassifier(shape, 3)
     with pytest.raises(ValueError, match="a voxel grid of side 8 is too small"):
         VoxelClassifier((1, 8, 8, 8), 3, network="shapenets")
-    with pytest.raises(ValueError, match="unknown network 'pointnet'; .*choose from voxnet, shape"):
+    with pytest.raises(ValueError, match=r"unknown network 'pointnet'; .*choose from voxnet, "):
         VoxelClassifier((1, 16, 16, 16), 3, network="pointnet")
 
 
-def test_it_learns_and_draws(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
+def test_it_learns_and_draws_figures(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
     torch.manual_seed(0)
     data = Shapes(num_samples=240, voxel_resolution=16, rotate="upright", batch_size=16)
     model = VoxelClassifier(data.input_shape, 6, width=8, lr=4e-3, dropout=0.0)

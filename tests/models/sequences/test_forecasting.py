@@ -1,4 +1,4 @@
-"""Forecasters: decomposition, patches, normalisation, and what no forecaster can do."""
+"""Forecasters: decomposition, patches, normalization of windows, variances, learning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def series(count: int = 4) -> torch.Tensor:
     return torch.randn(count, 30, 3, dtype=torch.float64).cumsum(1)
 
 
-def test_dlinear_is_two_linear_maps() -> None:
+def test_dlinear_is_a_sum_of_two_linear_maps() -> None:
     model = DLinear(**SIZES, kernel_size=5).double()
     torch.nn.init.normal_(model.weight)
     torch.nn.init.normal_(model.bias)
@@ -41,15 +41,20 @@ def test_dlinear_is_two_linear_maps() -> None:
     torch.testing.assert_close(model(x), expected)
 
 
-def test_dlinear_begins_with_the_mean_of_the_past() -> None:
+def test_dlinear_initially_forecasts_the_mean_of_the_past() -> None:
     model, x = DLinear(**SIZES).double(), series()
     torch.testing.assert_close(model(x), x.mean(1, keepdim=True).expand(-1, 5, -1))
-    own = DLinear(**SIZES, individual=True)
-    assert sum(p.numel() for p in own.parameters()) == 3 * sum(
+    individual = DLinear(**SIZES, individual=True)
+    assert sum(p.numel() for p in individual.parameters()) == 3 * sum(
         p.numel() for p in model.parameters()
     )
+
+
+def test_bad_kernel_sizes() -> None:
     with pytest.raises(ValueError, match="kernel_size must be odd, got 24"):
         DLinear(**SIZES, kernel_size=24)
+    with pytest.raises(ValueError, match="kernel_size must be at least 1, got -1"):
+        DLinear(**SIZES, kernel_size=-1)
 
 
 def test_patches_cover_the_past_and_repeat_the_last_value() -> None:
@@ -61,31 +66,35 @@ def test_patches_cover_the_past_and_repeat_the_last_value() -> None:
     assert patches[-1].tolist() == [24, 25, 26, 27, 28, 28, 28, 28]
 
 
-@pytest.mark.parametrize("layer", LAYER_TYPES)
+@pytest.mark.parametrize("layer_type", LAYER_TYPES)
 @pytest.mark.parametrize("independent", [True, False])
-@pytest.mark.parametrize("variance", [True, False])
-def test_shapes(layer: str, independent: bool, variance: bool) -> None:
-    model = make(layer_type=layer, channel_independent=independent, predict_variance=variance)
+@pytest.mark.parametrize("predict_variance", [True, False])
+def test_shapes(layer_type: str, independent: bool, predict_variance: bool) -> None:
+    model = make(
+        layer_type=layer_type, channel_independent=independent, predict_variance=predict_variance
+    )
     x = series()
-    mean, spread = model.moments(x)
+    mean, variance = model.moments(x)
     assert mean.shape == (4, 5, 3)
-    assert (spread is not None) == variance
-    if spread is not None:
-        assert bool((spread > 0).all())
+    assert (variance is not None) == predict_variance
+    if variance is not None:
+        assert variance.shape == (4, 5, 3)
+        assert bool((variance > 0).all())
     parts = model.step((x, torch.zeros(4, 5, 3).double()))
-    assert {"nll", "inside"} <= set(parts) if variance else "nll" not in parts
+    has_variance = {"nll", "coverage_90"} <= set(parts)
+    assert has_variance if predict_variance else "nll" not in parts
 
 
-def test_independent_series_do_not_meet() -> None:
+def test_independent_series_do_not_influence_each_other() -> None:
     model, x = make(), series()
     changed = x.clone()
     changed[..., 1] = torch.randn(4, 30, dtype=torch.float64)
     torch.testing.assert_close(model(changed)[..., [0, 2]], model(x)[..., [0, 2]])
-    together = make(channel_independent=False)
-    assert (together(changed) - together(x))[..., 0].abs().max() > 1e-6
+    dependent = make(channel_independent=False)
+    assert (dependent(changed) - dependent(x))[..., 0].abs().max() > 1e-6
 
 
-def test_a_window_in_other_units_gives_the_forecast_in_these_units() -> None:
+def test_a_window_in_other_units_gives_the_forecast_in_those_units() -> None:
     x = series()
     scale, shift = torch.tensor([2.0, 0.5, 30.0]).double(), torch.tensor([1.0, -8.0, 5.0]).double()
     model = make(predict_variance=True)
@@ -100,13 +109,24 @@ def test_a_window_in_other_units_gives_the_forecast_in_these_units() -> None:
     assert (plain(x + shift) - plain(x) - shift).abs().max() > 0.1
 
 
-def test_the_likelihood_is_that_of_a_normal() -> None:
+def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
     model = make(predict_variance=True)
     x, y = series(), series()[:, :5]
     mean, variance = model.moments(x)
     assert variance is not None
     expected = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
     torch.testing.assert_close(model.step((x, y))["nll"], expected)
+
+
+def test_coverage_is_the_fraction_of_values_in_the_interval() -> None:
+    model = make(predict_variance=True)
+    x = series()
+    mean, variance = model.moments(x)
+    assert variance is not None
+    offset = torch.full_like(mean, 1.6)  # in standard deviations; the interval ends at 1.645
+    offset[0] = 1.7
+    parts = model.step((x, mean + offset * variance.sqrt()))
+    assert float(parts["coverage_90"]) == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize(
@@ -125,19 +145,19 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
 
 
 def test_targets_of_another_shape() -> None:
-    with pytest.raises(ValueError, match=r"targets \(4, 6, 3\) for forecasts \(4, 5, 3\)"):
+    with pytest.raises(ValueError, match=r"forecasts \(4, 5, 3\) and targets \(4, 6, 3\)"):
         make().step((series(), torch.zeros(4, 6, 3).double()))
 
 
-@pytest.mark.parametrize("kind", ["dlinear", "patches"])
+@pytest.mark.parametrize("name", ["dlinear", "forecaster"])
 def test_nothing_beats_the_last_value_on_brownian_motion(
-    kind: str, trainer: Callable[..., L.Trainer]
+    name: str, trainer: Callable[..., L.Trainer]
 ) -> None:
     data = Brownian(num_paths=3000, lookback=16, horizon=4, batch_size=128)
     sizes: dict[str, Any] = {"num_series": 3, "lookback": 16, "horizon": 4, "lr": 3e-3}
     model: DLinear | Forecaster = (
         DLinear(**sizes)
-        if kind == "dlinear"
+        if name == "dlinear"
         else Forecaster(
             **sizes, dim=16, layers=1, heads=2, patch_size=4, stride=4, window_normalization="last"
         )
@@ -150,12 +170,12 @@ def test_nothing_beats_the_last_value_on_brownian_motion(
     assert metrics["test/naive_mse"] == pytest.approx(float(errors.mean()), rel=1e-5)
     assert metrics["test/naive_mse"] == pytest.approx(data.best_mse, abs=4 * noise)
     assert metrics["test/mse"] > metrics["test/naive_mse"] - 0.5 * noise
-    if kind == "patches":  # it starts from the last value and has nothing to learn
+    if name == "forecaster":  # it starts from the last value, and there is nothing to learn
         assert metrics["test/mse"] < 1.1 * metrics["test/naive_mse"]
 
 
 @pytest.mark.parametrize("model", ["dlinear", "forecaster"])
-def test_sums_of_sines_are_forecast_up_to_their_noise(model: str, run: Callable[..., Path]) -> None:
+def test_sums_of_sines_are_forecast_up_to_the_noise(model: str, run: Callable[..., Path]) -> None:
     folder = run(f"--model={model}", "--trainer.max_epochs=3")
     mse, naive = (
         last_value(folder / "metrics.csv", f"test/{name}") for name in ("mse", "naive_mse")

@@ -34,7 +34,7 @@ from zoo.evaluation.translation import measure_translation
 from zoo.metrics.features import InceptionFeatures
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.samplers import SAMPLERS
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.translator import Translator
 
 CLASSIFIERS = Path("runs") / "fid_cnn"  # folder of the reference classifiers
 
@@ -57,7 +57,7 @@ def evaluate(args: list[str]) -> None:
     data = make_data_module(Path(options.checkpoint), options.data, options.root)
     if isinstance(model, Translator):
         pairs = data.sentence_pairs["test"][: options.images]
-        measurements = list(measure_translation(model, pairs, options.beams))
+        measurements = list(measure_translation(model, pairs, options.num_beams))
     else:
         assert isinstance(model, LatentModel)
         measurements = list(_measure_latent(model, data, options))
@@ -94,10 +94,10 @@ def parse_options(args: list[str]) -> Any:
     parser.add_argument("--inception", metavar="FILE", help="weights of the Inception network, "
                         "which adds the standard FID")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="random seed of all noise, default 0")
-    parser.add_argument("--beams", type=int, default=1, metavar="N",
+    parser.add_argument("--num_beams", type=int, default=1, metavar="N",
                         help="width of the beam search of a translator, default 1")  # fmt: skip
     options = parser.parse_args(args)
-    for name in ("importance_samples", "images", "components", "neighbors", "beams"):
+    for name in ("importance_samples", "images", "components", "neighbors", "num_beams"):
         check_at_least(1, **{f"--{name}": getattr(options, name)})
     check_non_negative(**{"--num_samples": options.num_samples})
     for name in options.sampler:

@@ -11,8 +11,8 @@ from zoo.cli.checkpoint_data import load_model
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownTokenError
-from zoo.models.sequences.language import LanguageModel
-from zoo.models.sequences.translation import Translator
+from zoo.models.sequences.language_model import LanguageModel
+from zoo.models.sequences.translator import Translator
 
 
 def generate(args: list[str]) -> None:
@@ -42,7 +42,7 @@ def generate(args: list[str]) -> None:
     for index in range(options.num_samples):
         if index:
             print("\n" + "─" * 40)
-        pieces = model.write(
+        pieces = model.stream_text(
             options.prompt, options.tokens, generator=generator, temperature=options.temperature,
             top_k=options.top_k, top_p=options.top_p,
         )  # fmt: skip
@@ -64,14 +64,14 @@ def translate(args: list[str]) -> None:
     parser = Parser("translate", translate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a translator")
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="texts to translate")
-    parser.add_argument("--beams", type=int, default=4, metavar="N",
+    parser.add_argument("--num_beams", type=int, default=4, metavar="N",
                         help="width of the beam search, default 4")  # fmt: skip
     options = parser.parse_args(args)
-    check_at_least(1, **{"--beams": options.beams})
+    check_at_least(1, **{"--num_beams": options.num_beams})
     silence_libraries()
     model = load_model(options.checkpoint, Translator)
     try:
-        for text in model.translate(options.texts, options.beams):
+        for text in model.translate(options.texts, options.num_beams):
             print(text)
     except ValueError as error:
         raise InputError(str(error)) from None

@@ -1,1 +1,1 @@
-"""Graphs, point clouds, voxels and meshes."""
+"""Models of graphs, point clouds, voxel grids and meshes."""

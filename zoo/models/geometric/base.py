@@ -1,4 +1,4 @@
-"""GeometricTask: what all models share whose batches are PyG's."""
+"""GeometricTask: base class of the models that take PyG batches."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from zoo.core.task import Task
 
 
 class GeometricTask(Task):
-    """A task on PyG ``Data`` and ``Batch``.
+    """A task whose batches are PyG ``Data`` or ``Batch`` objects.
 
     Args:
         **task: see :class:`~zoo.core.task.Task`.
     """
 
-    supports_mixup: ClassVar[bool] = False  # of graphs, points and meshes there is no weighted mean
+    supports_mixup: ClassVar[bool] = False  # graphs and meshes have no weighted mean
 
     def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
         return (batch,)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Brings numbers to the model's precision, for which Lightning only looks into tuples,
-        lists and dictionaries."""
+        """Convert floating-point tensors to the model's precision.
+
+        Lightning does so only for tensors in tuples, lists and dictionaries.
+        """
         if self.dtype == torch.float32:
             return batch
 

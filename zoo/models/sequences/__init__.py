@@ -1,1 +1,1 @@
-"""Models of sequences: of tokens, of numbers in time, of the patches of an image."""
+"""Models of sequences: text, time series, and images as sequences of patches."""

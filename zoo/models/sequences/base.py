@@ -1,17 +1,20 @@
-"""SequenceModel and TextModel: what all models of sequences share, and those of text."""
+"""SequenceModel and TextModel: base classes of the models of sequences and of text."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zoo.core.constructor import build_config
-from zoo.core.optim import decay_groups
 from zoo.core.task import Task
-from zoo.functional.tokenization import Tokenizer, load_tokenizer
+from zoo.errors import InputError
+from zoo.functional.tokenization import PAD_ID, Tokenizer, load_tokenizer
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
+
+VISIBLE_WHITESPACE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 Labels = list[str] | None
 
@@ -19,33 +22,36 @@ Labels = list[str] | None
 class SequenceModel(Task):
     """A task around a :class:`~zoo.networks.sequence_network.SequenceNetwork`.
 
+    Subclasses create the network with :meth:`make_network`.
+
     Args:
-        layer_type: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``, ``conv`` or ``mlp``, all
-            with as many weights as the transformer.
+        layer_type: kind of the layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
+            ``conv`` or ``mlp``; all have about as many weights as the transformer.
         dim: width of the tokens, default 128.
         layers: number of layers, default 4.
-        heads: attention heads, default 4.
-        position: ``rotary`` (default), ``learned``, ``sinusoidal``, ``t5``, ``alibi`` or ``none``;
-            only the transformer uses it.
+        heads: number of attention heads, default 4.
+        position: position encoding of the transformer: ``rotary`` (default), ``learned``,
+            ``sinusoidal``, ``t5``, ``alibi`` or ``none``. The other layer types do not use one.
         mlp_dim: inner width of the feed-forward networks, default 4 · dim.
-        kv_heads: heads of keys and values, default ``heads``.
+        kv_heads: number of heads of the keys and values, default ``heads``.
         qk_norm: whether queries and keys are normalized, default no.
-        normalization: ``layer`` (default), ``rms`` or ``batch``.
+        normalization: normalization layers: ``layer`` (default), ``rms`` or ``batch``.
         pre_norm: whether normalization comes before each sublayer (default) or after it.
-        activation: ``gelu`` (default), ``relu``, ``relu2`` or ``swiglu``.
+        activation: activation of the feed-forward networks: ``gelu`` (default), ``relu``,
+            ``relu2`` or ``swiglu``.
         bias: whether linear maps have a bias, default yes.
         dropout: dropout probability, default 0.
         attention_dropout: dropout probability of the attention weights, default ``dropout``.
         init_std: standard deviation of the initial weights, default 0.02.
         zero_init: whether projections into the residual stream start at 0, default no.
-        **task: see :class:`~zoo.core.task.Task`. With the optimizer ``muon``, embeddings and the
-            output layer are trained by its AdamW part.
+        **task: see :class:`~zoo.core.task.Task`. The optimizer ``muon`` trains the matrices of the
+            layers; its AdamW part trains everything else, embeddings and output layer included.
 
-    For the settings of the layers see :class:`~zoo.networks.transformer.TransformerConfig` and
-    :class:`~zoo.networks.sequence_network.SequenceConfig`.
+    Details of the layers: :class:`~zoo.networks.sequence_network.SequenceConfig` and
+    :class:`~zoo.networks.transformer.TransformerConfig`.
 
     Raises:
-        InputError: unknown names, or numbers out of range.
+        InputError: unknown names, or values out of range.
     """
 
     def __init__(
@@ -70,45 +76,51 @@ class SequenceModel(Task):
     ) -> None:
         super().__init__(**task)
 
-    def make_network(self, causal: bool, length: int, **options: Any) -> SequenceNetwork:
-        """Create the stack of layers for up to ``length`` tokens.
+    def make_network(self, max_length: int, causal: bool, **options: Any) -> SequenceNetwork:
+        """Create a stack of layers with the settings of this model.
 
         Args:
-            causal: whether a token sees only itself and earlier tokens.
-            length: longest sequence.
+            max_length: number of tokens of the longest sequence.
+            causal: whether outputs depend only on the current token and earlier ones.
             **options: ``window`` or ``cross_attention`` of the network.
         """
-        return SequenceNetwork(
-            build_config(SequenceConfig, self.hparams), length, causal, **options
-        )
+        config = build_config(SequenceConfig, self.hparams)
+        return SequenceNetwork(config, max_length, causal, **options)
 
     def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
-        """Names of the queries and the keys of an attention, by its name, on one row of a batch;
-        none where tokens have no names."""
+        """Return the labels of an attention layer's queries and keys, for figures.
+
+        Args:
+            layer: name of the attention layer among the model's modules.
+            x: input of one sample, without batch dimension.
+            y: target of the sample.
+
+        Returns:
+            One label per query and one per key, or None where tokens have no text.
+        """
         return None, None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        decay = self.hparams["weight_decay"]
+        groups = super().parameter_groups()
         if self.hparams["optimizer"] != "muon":
-            return decay_groups(self, decay)
-        stacks = [m for m in self.modules() if isinstance(m, SequenceNetwork)]
-        inner = {p for m in stacks for layer in m.layers for p in layer.parameters()}
-        groups = decay_groups(self, decay)
+            return groups
+        networks = [m for m in self.modules() if isinstance(m, SequenceNetwork)]
+        in_layers = {p for network in networks for p in network.layers.parameters()}
         split = []
         for group in groups:
             for muon in (True, False):
-                members = [p for p in group["params"] if (p in inner) == muon]
+                members = [p for p in group["params"] if (p in in_layers) == muon]
                 if members:
                     split.append({**group, "params": members, "muon": muon})
         return split
 
 
 class TextModel(SequenceModel):
-    """A sequence model of text, which carries its tokenizer.
+    """A sequence model of text. Its tokenizer is part of its checkpoints.
 
     Args:
-        tokenizer: description of the tokenizer (:mod:`zoo.functional.tokenization`), as a string;
-            default none: then the model knows numbers alone.
+        tokenizer: the tokenizer as a JSON string (see :mod:`zoo.functional.tokenization`), default
+            none: the model then processes only token ids.
         **sequence: see :class:`SequenceModel`.
     """
 
@@ -117,33 +129,46 @@ class TextModel(SequenceModel):
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Between text and tokens.
+        """The tokenizer, which converts text to token ids and back.
 
         Raises:
-            ValueError: the model was made without one.
+            InputError: the model was created without a tokenizer.
         """
         if self.hparams["tokenizer"] is None:
-            raise ValueError("this model was made without a tokenizer: it knows numbers alone")
+            raise InputError(
+                f"this {type(self).__name__} was created without a tokenizer and cannot process "
+                "text: set its tokenizer argument"
+            )
         return load_tokenizer(self.hparams["tokenizer"])
 
     def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         if self.hparams["tokenizer"] is None:
             return None, None
-        names = token_labels(x, self.tokenizer)
-        return names, names
+        labels = token_labels(x, self.tokenizer)
+        return labels, labels
 
 
-def token_labels(tokens: Tensor, tokenizer: Tokenizer) -> list[str]:
-    """What each number of a row (T,) stands for; white space made visible."""
-    return [_visible(tokenizer.token_text(number)) for number in tokens.tolist()]
+def token_labels(token_ids: Tensor, tokenizer: Tokenizer) -> list[str]:
+    """Return the text of each token of a row, (T,), with visible characters for whitespace."""
+    texts = [tokenizer.token_text(token_id) for token_id in token_ids.tolist()]
+    return [text.translate(VISIBLE_WHITESPACE) for text in texts]
 
 
-def _visible(piece: str) -> str:
-    return piece.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣")
+def pad_rows(rows: list[list[int]], device: torch.device) -> Tensor:
+    """Return rows of token ids as one tensor, (B, T), padded at the end; T is at least 1."""
+    width = max([1, *map(len, rows)])
+    padded = [row + [PAD_ID] * (width - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long, device=device).view(len(rows), width)
 
 
-def make_embedding(count: int, dim: int, std: float) -> nn.Embedding:
-    """Vectors of ``count`` symbols, normal with standard deviation ``std``."""
-    embedding = nn.Embedding(count, dim)
+def make_embedding(vocab_size: int, dim: int, std: float) -> nn.Embedding:
+    """Create an embedding with normal weights.
+
+    Args:
+        vocab_size: number of tokens.
+        dim: width of the embedding.
+        std: standard deviation of the initial weights.
+    """
+    embedding = nn.Embedding(vocab_size, dim)
     nn.init.normal_(embedding.weight, std=std)
     return embedding

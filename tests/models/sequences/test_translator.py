@@ -1,4 +1,4 @@
-"""The translator: what the decoder sees, beams, and dates that come out right."""
+"""Translator: attention of the decoder, padding, loss, beam search, translation of texts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 import zoo
 from datamodules import ParallelText
 from zoo import Translator
+from zoo.errors import InputError
 from zoo.evaluation.translation import measure_translation, translate_all
 
 V = 12
@@ -33,15 +34,15 @@ def batch(sources: int = 3) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def test_the_decoder_does_not_look_ahead_and_reads_all_of_the_source() -> None:
+def test_the_decoder_does_not_look_ahead_and_attends_to_the_whole_source() -> None:
     model, (x, y) = make(), batch()
-    before = model(x, y)
-    changed = y.clone()
-    changed[:, 3:] = 4
-    assert torch.equal(model(x, changed)[:, :3], before[:, :3])
-    other = x.clone()
-    other[:, -1] = (other[:, -1] - 3) % (V - 4) + 4
-    assert bool(((model(other, y) - before).abs().amax(-1) > 1e-6).all())
+    logits = model(x, y)
+    later_changed = y.clone()
+    later_changed[:, 3:] = 4
+    assert torch.equal(model(x, later_changed)[:, :3], logits[:, :3])
+    source_changed = x.clone()
+    source_changed[:, -1] = (source_changed[:, -1] - 3) % (V - 4) + 4
+    assert bool(((model(source_changed, y) - logits).abs().amax(-1) > 1e-6).all())
 
 
 @pytest.mark.parametrize("position", ["rotary", "learned", "sinusoidal", "t5", "alibi", "none"])
@@ -58,103 +59,103 @@ def test_the_loss_by_hand() -> None:
     model, (x, y) = make(label_smoothing=0.1).train(), batch()
     parts = model.step((x, y))
     log_p = model(x, y[:, :-1]).log_softmax(-1)
-    right = log_p.gather(-1, y[:, 1:, None]).mean()
-    torch.testing.assert_close(parts["nll"], -right)
-    torch.testing.assert_close(parts["loss"], -(0.9 * right + 0.1 * log_p.mean()))
+    mean_log_p = log_p.gather(-1, y[:, 1:, None]).mean()
+    torch.testing.assert_close(parts["nll"], -mean_log_p)
+    torch.testing.assert_close(parts["loss"], -(0.9 * mean_log_p + 0.1 * log_p.mean()))
 
 
-def greedily(model: Translator, x: Tensor) -> list[list[int]]:
-    """Each sentence by itself, all of it read anew for each token."""
-    found = []
+def decode_greedily(model: Translator, x: Tensor) -> list[list[int]]:
+    """Return the greedy targets, computed one sentence at a time and without a state."""
+    targets = []
     for row in x:
         y = [2]
         while len(y) < model.target_length and y[-1] != 3:
             logits = model(row[None], torch.tensor([y]))
             y.append(int(logits[0, -1].argmax()))
-        found.append(y[1:])
-    return found
+        targets.append(y[1:])
+    return targets
 
 
 @pytest.mark.parametrize("position", ["rotary", "learned", "t5"])
-def test_one_beam_is_the_greedy_choice(position: str) -> None:
+def test_one_beam_is_greedy_decoding(position: str) -> None:
     model, (x, _) = make(position=position), batch(8)
     x[2, 4:] = 0  # a shorter source
-    for row, expected in zip(model.decode(x).tolist(), greedily(model, x), strict=True):
+    for row, expected in zip(model.generate(x).tolist(), decode_greedily(model, x), strict=True):
         assert row[: len(expected)] == expected
         assert set(row[len(expected) :]) <= {3}
 
 
-def log_p(model: Translator, x: Tensor, y: Tensor) -> float:
-    """Mean log-probability of the tokens of one target, its end included."""
-    tokens = y.tolist()
-    full = torch.tensor([[2, *tokens[: tokens.index(3) + 1]]])
-    scores = model(x[None], full[:, :-1]).log_softmax(-1)
-    return float(scores.gather(-1, full[:, 1:, None]).mean())
+def mean_log_p(model: Translator, x: Tensor, y: Tensor) -> float:
+    """Return the mean log-probability of the tokens of a target, the end token included."""
+    token_ids = y.tolist()
+    target = torch.tensor([[2, *token_ids[: token_ids.index(3) + 1]]])
+    log_p = model(x[None], target[:, :-1]).log_softmax(-1)
+    return float(log_p.gather(-1, target[:, 1:, None]).mean().detach())
 
 
-def test_beams_find_likelier_translations() -> None:
+def test_more_beams_find_more_likely_targets() -> None:
     gains = []
     for seed in range(12):
         torch.manual_seed(seed)
         model, (x, _) = make(target_length=20), batch(8)
-        greedy, wide = model.decode(x), model.decode(x, beams=6)
+        greedy, searched = model.generate(x), model.generate(x, num_beams=6)
         for i in ((greedy == 3).any(1)).nonzero()[:, 0]:
-            gains.append(log_p(model, x[i], wide[i]) - log_p(model, x[i], greedy[i]))
+            gains.append(mean_log_p(model, x[i], searched[i]) - mean_log_p(model, x[i], greedy[i]))
     assert len(gains) >= 10
-    # a search of limited width may lose by chance, but not as a rule
+    # beam search may miss the greedy target, but rarely does
     assert sum(gain >= -1e-9 for gain in gains) >= 0.8 * len(gains)
     assert sum(gains) > 0
 
 
-def test_sentences_of_a_batch_do_not_meet() -> None:
+def test_sentences_of_a_batch_do_not_influence_each_other() -> None:
     model, (x, _) = make(), batch(5)
-    together = model.decode(x, beams=3)
+    together = model.generate(x, num_beams=3)
     for i in range(5):
-        alone = model.decode(x[i : i + 1], beams=3)[0].tolist()
+        alone = model.generate(x[i : i + 1], num_beams=3)[0].tolist()
         assert together[i].tolist()[: len(alone)] == alone
 
 
-def small() -> tuple[ParallelText, Translator]:
+def make_with_data() -> tuple[ParallelText, Translator]:
     data = ParallelText(num_samples=400, val_size=40, test_size=40)
     properties = ("vocab_size", "target_vocab_size", "length", "target_length")
-    more = ("tokenizer", "target_tokenizer")
-    settings = {name: getattr(data, name) for name in (*properties, *more)}
+    tokenizers = ("tokenizer", "target_tokenizer")
+    settings = {name: getattr(data, name) for name in (*properties, *tokenizers)}
     return data, Translator(dim=32, layers=1, heads=2, **settings).eval()
 
 
-def test_texts_in_texts_out_from_a_checkpoint(
+def test_a_loaded_checkpoint_translates_the_same(
     trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
-    data, model = small()
+    data, model = make_with_data()
     fit = trainer(max_steps=2)
     fit.fit(model, data)
     fit.save_checkpoint(tmp_path / "m.ckpt")
     texts = [text for text, _ in data.sentence_pairs["test"]][:9]
     loaded = zoo.load(tmp_path / "m.ckpt")
-    expected = model.eval().translate(texts, beams=2)
-    assert loaded.translate(texts, beams=2) == expected
+    expected = model.eval().translate(texts, num_beams=2)
+    assert loaded.translate(texts, num_beams=2) == expected
     assert translate_all(model, texts, 2) == expected
 
 
-def test_figures_of_translations(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, model = small()
+def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model = make_with_data()
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
     answers = {"a": "the cat sat on the mat .", "bb": "A dog ran far away today ."}
-    monkeypatch.setattr(model, "translate", lambda texts, beams: [answers[t] for t in texts])
-    figures = {figure.name: figure for figure in measure_translation(model, pairs, 3)}
-    assert figures["bleu_lowercase"].value == pytest.approx(100)
-    assert 80 < figures["bleu"].value < 100
-    assert figures["exact"].value == 0.5
-    assert "c:mixed" in figures["bleu"].meaning
-    assert "c:lc" in figures["bleu_lowercase"].meaning
-    assert "3 beam(s)" in figures["bleu"].meaning
+    monkeypatch.setattr(model, "translate", lambda texts, num_beams: [answers[t] for t in texts])
+    metrics = {metric.name: metric for metric in measure_translation(model, pairs, 3)}
+    assert metrics["bleu_lowercase"].value == pytest.approx(100)
+    assert 80 < metrics["bleu"].value < 100
+    assert metrics["exact"].value == 0.5
+    assert "c:mixed" in metrics["bleu"].meaning
+    assert "c:lc" in metrics["bleu_lowercase"].meaning
+    assert "3 beam(s)" in metrics["bleu"].meaning
 
 
 def test_texts_that_cannot_be_translated() -> None:
-    data, model = small()
-    with pytest.raises(ValueError, match=r"'' has 0 tokens; 1 to \d+ are possible"):
+    data, model = make_with_data()
+    with pytest.raises(InputError, match=r"'' has 0 tokens, a text must have 1 to \d+"):
         model.translate([""])
-    with pytest.raises(ValueError, match=f"has 50 tokens; 1 to {data.length - 1} are possible"):
+    with pytest.raises(InputError, match=f"has 50 tokens, a text must have 1 to {data.length - 1}"):
         model.translate(["the " * 50])
-    with pytest.raises(ValueError, match="made without tokenizers"):
+    with pytest.raises(InputError, match="Translator was created without tokenizers"):
         make().translate(["text"])

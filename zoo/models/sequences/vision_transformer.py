@@ -1,4 +1,4 @@
-"""VisionTransformer: an image as a sequence of its patches."""
+"""VisionTransformer: classification of images as sequences of patches."""
 
 from __future__ import annotations
 
@@ -11,28 +11,33 @@ from torch import Tensor, nn
 from zoo.core.classification import Classifier
 from zoo.errors import InputError, check_at_least, check_choice
 from zoo.models.sequences.base import SequenceModel
-from zoo.models.sequences.classification import POOLINGS, SequencePooling
 from zoo.networks.normalization import Normalize
+from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
 
 class VisionTransformer(SequenceModel, Classifier):
-    """Patches, a linear map of each, an encoder, pooling, and a linear map to the classes.
+    """Vision transformer: an encoder on linearly embedded patches, pooling, and a linear map.
 
     Args:
-        input_shape: (C, H, W).
-        num_classes: K.
-        patch_size: P, side of a patch in pixels; it must divide H and W.
-        pooling: ``cls`` (default), ``mean``, ``max`` or ``attention``; see
-            :class:`~zoo.models.sequences.classification.SequencePooling`.
-        mean, std: by which pixels are normalised first, default 0.5 and 0.5.
-        position: default ``learned``; the others see the patches as one row, read line by line.
+        input_shape: shape of an image, (C, H, W).
+        num_classes: number of classes, K.
+        patch_size: side of a patch in pixels, P, default 4; must divide H and W.
+        pooling: ``cls`` (default), which prepends a learned classification token, ``mean``, ``max``
+            or ``attention``; see :class:`~zoo.networks.sequence_pooling.SequencePooling`.
+        mean: mean of the pixels, one value for all channels or one for each, default 0.5. Pixels x
+            are normalized to (x − mean) / std.
+        std: standard deviation of the pixels, one value for all channels or one for each, default
+            0.5.
+        position: position encoding, default ``learned``. The others treat the patches as one
+            sequence in reading order, without their layout in two dimensions.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel` and
             :class:`~zoo.core.classification.Classifier`.
 
     Shapes: (B, C, H, W) → (B, K).
 
     Raises:
-        ValueError: no image; sides that the patches do not divide.
+        InputError: an ``input_shape`` that is not that of an image; a patch size that does not
+            divide H and W; unknown names.
 
     Source: Dosovitskiy et al., An image is worth 16x16 words, 2021.
     """
@@ -66,23 +71,23 @@ class VisionTransformer(SequenceModel, Classifier):
     def build(self) -> None:
         hp, dim = self.hparams, self.hparams["dim"]
         channels, *sides = self.input_shape
-        patches = math.prod(side // self.patch_size for side in sides)
-        has_cls = hp["pooling"] == "cls"
+        num_patches = math.prod(side // self.patch_size for side in sides)
+        has_cls = hp["pooling"] == "cls"  # the classification token takes up a position
         self.normalize = Normalize(hp["mean"], hp["std"])
         self.embedding = nn.Linear(channels * self.patch_size**2, dim)
-        self.network = self.make_network(False, patches + has_cls)
+        self.network = self.make_network(num_patches + has_cls, causal=False)
         self.pool = SequencePooling(hp["pooling"], dim)
         self.cls = nn.Parameter(torch.zeros(dim)) if has_cls else None
         self.head = nn.Linear(dim, self.num_classes)
 
     def patches(self, x: Tensor) -> Tensor:
-        """Pixels of each patch, line by line, (B, C, H, W) → (B, patches, C·P²)."""
+        """Return the pixels of all patches in reading order, (B, C, H, W) → (B, patches, C·P²)."""
         size = self.patch_size
         tiles = x.unfold(2, size, size).unfold(3, size, size)  # (B, C, rows, columns, P, P)
         return tiles.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
     def logits(self, x: Tensor) -> Tensor:
-        tokens = self.embedding(self.patches(self.normalize(x)))
+        tokens = self.embedding(self.patches(self.normalize(x)))  # (B, patches, dim)
         if self.cls is not None:
             tokens = torch.cat([self.cls.expand(len(x), 1, -1), tokens], 1)
         h = self.network(tokens)

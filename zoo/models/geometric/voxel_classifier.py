@@ -1,4 +1,4 @@
-"""Grids of voxels: which shape fills them."""
+"""VoxelClassifier: classification of voxel grids."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from zoo.networks.voxels import VOXEL_NETWORKS, VoxelNetwork
 
 
 class VoxelClassifier(Classifier):
-    """Which shape a grid of voxels shows, by a volumetric CNN.
+    """Classifier of voxel grids: a volumetric CNN.
 
     Args:
-        input_shape: (1, R, R, R).
-        num_classes: K.
-        network: ``voxnet`` (default) or ``shapenets``; see :mod:`zoo.networks.voxels`.
-        width: W, channels of the first convolution, default 32.
-        dropout: in the head, default 0.4.
+        input_shape: shape of a voxel grid, (1, R, R, R).
+        num_classes: number of classes, K.
+        network: ``voxnet`` (default) or ``shapenets`` (3D ShapeNets); see
+            :mod:`zoo.networks.voxels`.
+        width: number of channels of the first convolution, W, default 32.
+        dropout: dropout probability in the head, default 0.4.
         **classifier: see :class:`~zoo.core.classification.Classifier`.
 
-    Raises:
-        ValueError: unknown network; samples that are no cubes of voxels, or too small ones.
-
     Shapes: (B, 1, R, R, R) → (B, K).
+
+    Raises:
+        InputError: unknown network; an ``input_shape`` that is not a cube's; a grid too small for
+            the network.
     """
 
-    supports_mixup: ClassVar[bool] = False  # a voxel is full or empty
+    supports_mixup: ClassVar[bool] = False  # a voxel is either full or empty
 
     def __init__(
         self,
@@ -44,8 +46,8 @@ class VoxelClassifier(Classifier):
         shape = tuple(input_shape)
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
             raise InputError(
-                f"a voxel network needs cubes, (1, R, R, R), the data has {shape}: choose other "
-                "data, or its --data.voxel_resolution"
+                f"VoxelClassifier needs cubic voxel grids, (1, R, R, R), got input_shape={shape}: "
+                "choose other data, or set --data.voxel_resolution"
             )
         self.resolution = shape[1]
 
@@ -53,7 +55,11 @@ class VoxelClassifier(Classifier):
         self.network = self.make_network(self.resolution)
 
     def make_network(self, resolution: int) -> VoxelNetwork:
-        """(B, 1, R, R, R) → (B, K)."""
+        """Create the network, (B, 1, R, R, R) → (B, K).
+
+        Args:
+            resolution: side of the voxel grid, R.
+        """
         hp = self.hparams
         return VOXEL_NETWORKS[hp["network"]](
             resolution, hp["width"], self.num_classes, hp["dropout"]

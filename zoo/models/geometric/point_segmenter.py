@@ -1,0 +1,58 @@
+"""PointSegmenter: segmentation of point clouds into parts."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from zoo.models.geometric.point_model import PointModel
+from zoo.networks.point_clouds import PointFeatures, SharedMLP
+
+
+class PointSegmenter(PointModel):
+    """Segmentation of point clouds: a classifier of their points, by an MLP on each point.
+
+    Args:
+        num_classes: number of parts of all shapes together, K.
+        **points: see :class:`~zoo.models.geometric.point_model.PointModel`.
+
+    Shapes: (B, N, 3) → (B, N, K).
+
+    Batch: (x, y), points (B, N, 3) and the index of each point's part (B, N).
+    """
+
+    metric_notes: ClassVar[dict[str, str]] = {
+        "accuracy": "fraction of points classified correctly",
+        "iou": "intersection over union of predicted and true points, mean over parts",
+    }
+
+    def build(self) -> None:
+        hp, width = self.hparams, self.hparams["width"]
+        self.network = self.make_network(per_point=True)
+        self.head = nn.Sequential(
+            SharedMLP([self.network.point_dim, 4 * width, 2 * width]),
+            nn.Dropout(hp["dropout"]),
+            nn.Linear(2 * width, self.num_classes),
+        )
+
+    def logits_from_features(self, features: PointFeatures) -> Tensor:
+        return self.head(features.points)
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return (*batch[1].shape, self.num_classes)
+
+    def make_metrics(self) -> dict[str, Metric]:
+        return super().make_metrics() | {"iou": MulticlassJaccardIndex(self.num_classes)}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        probabilities = self.logits(batch[0]).softmax(-1)  # (B, N, K)
+        return {"class": probabilities.argmax(-1), "probabilities": probabilities}
+
+    @torch.no_grad()
+    def segment(self, x: Tensor) -> Tensor:
+        """Return the most likely part of each point, (B, N, 3) → (B, N)."""
+        return self.logits(x).argmax(-1)
