@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,15 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
+from filelock import FileLock
 
 from datamodules import Digits
 from zoo.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
-REAL_DATA = os.environ.get("ZOO_DATA")  # before the tests hide it from each other
+REAL_DATA = os.environ.get("ZOO_DATA")  # read before tests remove it
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests side by side: a thread each
+if "PYTEST_XDIST_WORKER" in os.environ:  # parallel tests: one thread each
     torch.set_num_threads(1)
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERROR)
@@ -26,7 +28,7 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERRO
 
 @pytest.fixture(autouse=True)
 def _same_start(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Every test starts from the same random state and with no data folder of the user's."""
+    """Give every test the same random state and no data folder of the user."""
     torch.manual_seed(0)
     monkeypatch.delenv("ZOO_DATA", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -35,7 +37,7 @@ def _same_start(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Callable[..., L.Trainer]:
-    """Makes a Trainer on the CPU without output."""
+    """Return a function that creates a Trainer on the CPU without output."""
 
     def make(**options: Any) -> L.Trainer:
         quiet = {
@@ -58,7 +60,7 @@ def digits() -> Digits:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Runs a command line in an empty folder; returns the newest run's folder."""
+    """Return a function that runs a command line in an empty folder and returns the run folder."""
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> Path:
@@ -72,7 +74,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 def fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Runs a command line that must fail as bad input does: one line, exit code 2."""
+    """Return a function that runs an invalid command line: one line, exit code 2."""
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> str:
@@ -86,12 +88,35 @@ def fails(
     return call
 
 
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that all parallel test processes share.
+
+    Args:
+        factory: pytest's fixture ``tmp_path_factory``.
+        name: name of the folder.
+        make: function that fills the folder; it runs in one process while the others wait.
+    """
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            try:
+                make(folder)
+            except BaseException:
+                shutil.rmtree(folder)
+                raise
+    return folder
+
+
 def newest_run(folder: Path) -> Path:
     return max(folder.glob("runs/*/*"), key=os.path.getmtime)
 
 
 def zoo_data(*needed: str) -> str:
-    """The folder of real data, or a skip that says what is missing."""
+    """Return the folder of real data; skip the test if something is missing."""
     if not REAL_DATA or not all((Path(REAL_DATA) / name).exists() for name in needed):
         pytest.skip(f"ZOO_DATA is not set to a folder with {', '.join(needed)}")
     return REAL_DATA

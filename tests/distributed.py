@@ -1,6 +1,6 @@
-"""What each process of a two-process run does; started by test_distributed.py.
+"""Training runs on one or two processes, whose results test_distributed.py compares.
 
-Usage: python -m tests.distributed JOB FOLDER PROCESSES
+Usage: python -m tests.distributed FOLDER PROCESSES JOB ...
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from zoo.core.distributed import destroy_process_group
 
 
 class Recorder(Autoencoder):
-    """Remembers which samples it saw; every image carries its own number as its label."""
+    """Remembers the labels of its batches, which are the indices of the samples."""
 
     def __init__(self, **autoencoder: Any) -> None:
         super().__init__(**autoencoder)
@@ -54,18 +54,20 @@ class Recorder(Autoencoder):
         stage = "train" if self.training else "test" if self.trainer.testing else "val"
         if not self.trainer.sanity_checking:
             self.seen[stage].append(batch[1])
-        # the mean of the samples' numbers: its average is exact only if each counts once
+        # the average of this metric is exact only if every sample counts once
         return super().step(batch) | {"number": batch[1].float().mean()}
 
 
 class NumberedDigits(Digits):
+    """Digits whose labels are the indices of the samples."""
+
     def load(self, train: bool) -> tuple[Tensor, ...]:
         x, _ = super().load(train)
         return x, torch.arange(len(x))
 
 
 class FromData(GAN):
-    """Its noise is a part of the image beside it, so that the batch decides it, not the process."""
+    """A GAN whose latent codes are pixels of the batch, so that they don't depend on the process."""
 
     def labels(self, batch: Any) -> Tensor:
         return batch[0].flatten(1)[:, 18:26] - 0.5
@@ -79,7 +81,7 @@ class FromData(GAN):
 
 
 class NanOnOne(VAE):
-    """Diverges on the second process only."""
+    """A VAE that diverges on the second process only."""
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         parts = super().step(batch)
@@ -106,7 +108,7 @@ def make_trainer(processes: int, folder: Path, **options: Any) -> L.Trainer:
 
 
 def gradients(folder: Path, processes: int) -> None:
-    """Three steps of plain gradient descent in double precision on the same global batches."""
+    """Take three steps of gradient descent in double precision on the same global batches."""
     for name, make in (
         ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
         (
@@ -130,12 +132,12 @@ def gradients(folder: Path, processes: int) -> None:
         size = 96 // processes
         data = make_data(name, size)
         trainer = make_trainer(processes, folder, max_steps=3, precision="64-true")
-        if name == "attacked":  # by each process, its own part of the batch
+        if name == "attacked":  # each process attacks its part of the batch
             trainer.callbacks.append(AdversarialTraining(FGSM(eps=0.1)))
         trainer.fit(model, data)
         if trainer.is_global_zero:
             state = dict(model.named_parameters())
-            if name == "vq":  # the running means are those of the whole batch
+            if name == "vq":  # moving averages of the whole batch
                 state["codebook"] = model.codebook.vectors
             if name == "gan":
                 state |= dict(model.ema.named_buffers())
@@ -147,16 +149,16 @@ def perceptron() -> MLPClassifier:
 
 
 def make_data(name: str, size: int) -> L.LightningDataModule:
-    """The data of a model of :func:`gradients`."""
+    """Create the data of a model of :func:`gradients`."""
     if name == "tokens":
         return dates(size)
-    if name == "nodes":  # fifteen of them: processes have unequally many
+    if name == "nodes":  # 15 training nodes: an unequal number for each process
         return SBM(communities=3)
     return RandomGraphs(batch_size=size) if name == "graphs" else Digits(batch_size=size)
 
 
 def dates(batch_size: int) -> ParallelText:
-    """Sentences of unequal length: processes have unequally many tokens."""
+    """Create sentences of unequal length: each process has another number of tokens."""
     return ParallelText(num_samples=700, batch_size=batch_size, target_tokenizer_type="words")
 
 
@@ -166,7 +168,7 @@ def translation_sizes() -> dict[str, int]:
 
 
 def quantized() -> VQVAE:
-    """Without draws from the batch, which differ by process."""
+    """Create a VQ-VAE that does not sample codebook vectors from the batch of a process."""
     model = VQVAE((1, 8, 8), 8, 4, (4, 4), prior_width=8, **(SGD | {"lr": 1e-3}))
     model.codebook.started.fill_(True)
     model.codebook.revive_below = 0.0
@@ -178,7 +180,7 @@ SLOW = SGD | {"lr": 0.01}
 
 
 def samples(folder: Path, processes: int) -> None:
-    """Two epochs and a test; every process writes which samples it saw."""
+    """Train two epochs and test; every process saves the indices of its samples."""
     torch.manual_seed(0)
     model = Recorder(input_shape=(1, 8, 8), hidden_dims=(8,))
     trainer = make_trainer(processes, folder, max_epochs=2)
@@ -192,7 +194,7 @@ def samples(folder: Path, processes: int) -> None:
 
 
 def files(folder: Path, processes: int) -> None:
-    """Checkpoints and figures."""
+    """Train with checkpoints and figures."""
     saver = Checkpoint("last", dirpath=str(folder / "checkpoints"))
     trainer = make_trainer(
         processes, folder, max_epochs=1, enable_checkpointing=True, callbacks=[saver, Samples()]
@@ -201,7 +203,7 @@ def files(folder: Path, processes: int) -> None:
 
 
 def batch_norms(folder: Path, processes: int) -> None:
-    """A convolutional GAN with batch norm: all processes end with one state."""
+    """Train a convolutional GAN with batch normalization; every process saves its state."""
     torch.manual_seed(0)
     model = GAN((1, 8, 8), 8, network="dcgan", hidden_dims=(4, 8), normalization="batch")
     trainer = make_trainer(processes, folder, max_epochs=1)
@@ -210,7 +212,7 @@ def batch_norms(folder: Path, processes: int) -> None:
 
 
 def resume(folder: Path, processes: int) -> None:
-    """A whole run, then one that goes on from its seventh step: noise differs by process."""
+    """Train without interruption, and resume from the seventh step; noise differs by process."""
     states = []
     for name, ckpt_path in (("whole", None), ("resumed", folder / "whole" / "kept.ckpt")):
         torch.manual_seed(0)
@@ -225,7 +227,7 @@ def resume(folder: Path, processes: int) -> None:
 
 
 class Plane(TableDataModule):
-    """A linear function with noise, or which side of its mean a point lies on."""
+    """Values of a linear function with noise, or whether they are above their mean."""
 
     def __init__(self, classes: tuple[str, ...] = ()) -> None:
         super().__init__(batch_size=7, val_size=0, test_size=0)
@@ -240,7 +242,7 @@ class Plane(TableDataModule):
 
 
 def exact(folder: Path, processes: int) -> None:
-    """Solutions from sums over all processes."""
+    """Solve linear models from sums over all processes."""
     for name, model, data in (
         ("linear", LinearRegression((4,), 1), Plane()),
         ("logistic", LogisticRegression((4,), 2, l2=0.01), Plane(("below", "above"))),
@@ -254,7 +256,7 @@ def exact(folder: Path, processes: int) -> None:
 
 
 def metrics(folder: Path, processes: int) -> None:
-    """A classifier's test figures, those that are no means of batches included."""
+    """Compute test metrics of a classifier, some of which are not means over batches."""
     torch.manual_seed(0)
     model = MLPClassifier((1, 8, 8), 10, (16,))
     trainer = make_trainer(processes, folder)
@@ -264,15 +266,17 @@ def metrics(folder: Path, processes: int) -> None:
 
 
 def nan(folder: Path, processes: int) -> None:
-    """One process diverges: all must stop."""
+    """Train until one process diverges."""
     trainer = make_trainer(processes, folder, max_epochs=50, log_every_n_steps=5)
     trainer.fit(NanOnOne((1, 8, 8), hidden_dims=(8,)), Digits(batch_size=65))
 
 
 if __name__ == "__main__":
-    job, target, count = sys.argv[1:]
     jobs = {
         f.__name__: f for f in (gradients, samples, files, batch_norms, resume, exact, metrics, nan)
     }
-    jobs[job](Path(target), int(count))
+    for name in sys.argv[3:]:
+        folder = Path(sys.argv[1]) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs[name](folder, int(sys.argv[2]))
     destroy_process_group()

@@ -1,4 +1,4 @@
-"""Tiny files laid out as the official loaders of graph collections expect them."""
+"""Small files in the formats that the official loaders of graph collections expect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLANETOID_TEST = 30
 
 
 def write_planetoid(root: Path, name: str = "cora", classes: int = 7, words: int = 12) -> None:
-    """``ind.NAME.*``: two papers of each class for training, 500 for validation, some for test."""
+    """Write ``ind.NAME.*``: per class two for training, 500 for validation, a few for test."""
     folder = root / "Planetoid" / "Cora" / "raw"
     folder.mkdir(parents=True)
     draw = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def write_planetoid(root: Path, name: str = "cora", classes: int = 7, words: int
 
 
 def write_tudataset(root: Path, name: str = "MUTAG", graphs: int = 40, labels: bool = True) -> None:
-    """``NAME_*.txt``: rings of five nodes, of two classes."""
+    """Write ``NAME_*.txt``: rings of five nodes in two classes."""
     folder = root / "TUDataset" / name / "raw"
     folder.mkdir(parents=True)
     nodes = range(5 * graphs)

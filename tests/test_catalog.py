@@ -1,4 +1,4 @@
-"""A model, data set or callback is found wherever it should be: exports, README, docs, recipes."""
+"""Models, data sets and callbacks are exported, documented and have recipes."""
 
 from __future__ import annotations
 

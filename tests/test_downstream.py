@@ -1,4 +1,4 @@
-"""A project of someone else's, with the zoo installed as a wheel in a fresh environment."""
+"""A project of a user, with the zoo installed as a wheel in a fresh environment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, make_once
 
 MODELS = '''
-"""A VAE of mine: its encoder is a small transformer of rows, and noise is added to its input."""
+"""A VAE whose encoder is a small transformer over image rows, with noise added to its input."""
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ from datamodules import Digits
 
 
 class Halves(Digits):
-    """The upper halves of digits."""
+    """Upper halves of digits."""
 
     input_shape = (1, 4, 8)
 
@@ -91,10 +91,15 @@ assert model.sample(2).shape == (2, 1, *map(int, sys.argv[2:]))
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh environment with the zoo's wheel; the heavy dependencies are lent by this one."""
-    folder = tmp_path_factory.mktemp("wheel")
+    """Return the interpreter of an environment in which the zoo's wheel is installed."""
+    folder = make_once(tmp_path_factory, "downstream", make_environment)
+    return folder / "env" / "bin" / "python"
+
+
+def make_environment(folder: Path) -> None:
+    """Install the zoo's wheel in an environment that borrows this one's dependencies."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT)]
     subprocess.run([*pip, *build], check=True)
@@ -104,9 +109,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     install = ["--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
     subprocess.run([*pip, *install], check=True)
     (site,) = (folder / "env").glob("lib/python*/site-packages")
-    # as a path this lends the packages, but not the editable zoo: .pth files there are not read
+    # a path lends the packages but not the editable zoo, since its .pth file is not read there
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return python
 
 
 @pytest.fixture
@@ -150,5 +154,5 @@ def test_own_data(python: Path, project: Path) -> None:
     call(python, project, "load.py", str(checkpoint), "4", "8")
 
 
-def test_the_wheel_holds_the_recipes(python: Path, project: Path) -> None:
+def test_the_wheel_contains_the_recipes(python: Path, project: Path) -> None:
     assert "autoencoder" in call(python, project, "-m", "zoo", "list")

@@ -1,7 +1,7 @@
 """Requirements for every model of the zoo, parametrized over the registry.
 
 A new family needs no change here: the recipe names the data, and the model's contract
-(``forward_inputs``, ``output_shape``, ``batch_size``) says how to use a batch.
+(``forward_inputs``, ``output_shape``, ``batch_size``) describes how to use a batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def make_data(name: str, **options: Any) -> Any:
-    """Create the data of a model's recipe, small where it is large."""
+    """Create the data of a model's recipe, reduced in size."""
     data = read_recipe(name)["data"]
     cls = import_class(data["class_path"])
     kind = {k: v for k, v in data.get("init_args", {}).items() if k in ("task", "voxel_resolution")}
@@ -72,7 +72,7 @@ class Repeat:
 
 
 def forward(model: Task, batch: Any) -> Tensor:
-    """Run the model on a batch; models that draw noise for it draw the same."""
+    """Run the model on a batch, with the same noise every time."""
     with model.seeded(0):
         return model(*model.forward_inputs(batch))
 
@@ -104,7 +104,7 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     assert all(loss.isfinite() for loss in losses)
     names, parameters = zip(*model.named_parameters(), strict=True)
     reached = torch.zeros(len(names), dtype=torch.bool)
-    for loss in losses:  # a generator is no part of what its critic minimises
+    for loss in losses:  # a generator is not part of its discriminator's loss
         slopes = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         for index, slope in enumerate(slopes):
             if slope is not None:
@@ -129,7 +129,7 @@ class StopBelow(L.Callback):
         self.limit, self.below = limit, 0
 
     def on_train_batch_end(self, trainer: L.Trainer, model: Any, outputs: Any, *_: Any) -> None:
-        if not outputs:  # a closed-form solver
+        if not outputs:  # of a closed-form solver
             return
         self.below = self.below + 1 if float(outputs["loss"]) < self.limit else 0
         trainer.should_stop = self.below >= PATIENCE
@@ -141,7 +141,7 @@ def test_one_batch_overfits(name: str, trainer: Callable[..., L.Trainer]) -> Non
     options = {key: 0.0 for key in off if key in known}
     model = zoo.create_model(name, lr=3e-3, schedule="constant", **options)
     batch = make_batch(name, FEW_SAMPLES.get(name, 16))
-    if isinstance(model, AdversarialTask):  # losses of two networks do not fall together
+    if isinstance(model, AdversarialTask):  # the losses of two networks do not decrease together
         distance = distance_to(batch, model)
         steps = 400 * model.hparams["discriminator_steps"]
         trainer(max_epochs=1).fit(model, Repeat(batch, steps))
@@ -186,18 +186,16 @@ def same(one: Task, two: Task) -> bool:
     return all(torch.equal(a, b) for a, b in values)
 
 
-def test_the_seed_decides_the_run(name: str, trainer: Callable[..., L.Trainer]) -> None:
+def test_runs_depend_only_on_the_seed(name: str, trainer: Callable[..., L.Trainer]) -> None:
     first, again, other = (fit_with(seed, name, trainer) for seed in (1, 1, 2))
     assert same(first, again)
     solved = isinstance(first, ClosedFormTask) and not first.automatic_optimization
-    # an exact solution leaves nothing to chance, nor does a model that draws no weights
+    # closed-form solutions and models without random weights do not depend on the seed
     assert same(first, other) == (solved or isinstance(first, DLinear))
 
 
-def test_training_and_validation_are_on_one_scale(
-    name: str, trainer: Callable[..., L.Trainer]
-) -> None:
-    """The same batch, in evaluation mode with the same noise, has the same loss in both."""
+def test_training_and_validation_losses_agree(name: str, trainer: Callable[..., L.Trainer]) -> None:
+    """The batch, the noise and the mode of the model are the same."""
     model = zoo.create_model(name).eval()
     batch = make_batch(name)
     losses: list[Tensor] = []
@@ -211,9 +209,7 @@ def test_training_and_validation_are_on_one_scale(
     torch.testing.assert_close(losses[0], losses[1])
 
 
-def test_evaluating_twice_gives_the_same_numbers(
-    name: str, trainer: Callable[..., L.Trainer]
-) -> None:
+def test_evaluation_is_reproducible(name: str, trainer: Callable[..., L.Trainer]) -> None:
     model, data = zoo.create_model(name), make_data(name)
     first, second = (trainer().test(model, data, verbose=False) for _ in range(2))
     assert first == second
@@ -232,25 +228,25 @@ def test_hyper_parameters_are_plain_values(name: str) -> None:
     assert all(map(plain, hyper_parameters.values()))
 
 
-def test_double_precision_works(name: str) -> None:
+def test_double_precision(name: str) -> None:
     model = zoo.create_model(name).double()
     assert model.step(doubled(make_batch(name)))["loss"].dtype == torch.float64
 
 
-def test_a_class_says_what_its_metrics_mean(name: str) -> None:
+def test_metrics_have_descriptions(name: str) -> None:
     model = zoo.create_model(name).eval()
     parts = model.step(make_batch(name))
     named = set(parts) - {"weight", "outputs"} | set(model.make_metrics())
     assert named <= set(model.describe_metrics())
 
 
-def test_the_names_are_known_and_near_misses_suggested() -> None:
+def test_unknown_names_get_suggestions() -> None:
     assert {"vae", "autoencoder", "mlp"} <= set(MODELS)
     with pytest.raises(zoo.errors.InputError, match="unknown model 'vea'; did you mean 'vae'"):
         zoo.create_model("vea")
 
 
-def test_create_model_takes_data_and_overrides() -> None:
+def test_create_model_with_data_and_overrides() -> None:
     model = zoo.create_model("vae", latent_dim=8)
     assert model.latent_dim == 8
     assert model.input_shape == (1, 8, 8)

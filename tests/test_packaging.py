@@ -1,4 +1,4 @@
-"""What the package promises of itself."""
+"""Imports, exports, dependencies and file lengths."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def test_the_compromised_uploads_of_lightning_are_excluded() -> None:
     assert {"!=2.6.2", "!=2.6.3"} <= set(requirement.split(","))
 
 
-def test_importing_the_zoo_costs_nothing() -> None:
+def test_importing_the_zoo_is_lazy() -> None:
     code = "import sys, zoo; print([m for m in ('torch', 'lightning', 'yaml') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_a_dense_model_does_not_pay_for_what_it_does_not_use() -> None:
-    """Graphs, tracking, tables and pictures are imported where they are used."""
+def test_a_dense_model_imports_only_what_it_uses() -> None:
+    """Packages for graphs, tracking, tables and figures are imported where they are used."""
     heavy = ("torch_geometric", "wandb", "sklearn", "matplotlib")
     code = (
         "import sys; import lightning.pytorch; lightning = set(sys.modules);"
@@ -34,7 +34,7 @@ def test_a_dense_model_does_not_pay_for_what_it_does_not_use() -> None:
     assert done.stdout.strip() == "[]", done.stdout
 
 
-def test_every_public_name_can_be_had() -> None:
+def test_every_public_name_can_be_imported() -> None:
     import zoo
 
     for name in zoo.__all__:
@@ -42,7 +42,7 @@ def test_every_public_name_can_be_had() -> None:
     assert set(zoo.__all__) <= set(dir(zoo))
 
 
-def test_no_file_is_too_long_to_read() -> None:
+def test_files_are_short() -> None:
     for folder in ("zoo", "datamodules", "callbacks", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text("utf-8").splitlines()) <= 400, path

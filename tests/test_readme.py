@@ -1,4 +1,4 @@
-"""Every command and every piece of code in README.md and docs/commands.md runs."""
+"""Every command and code example in README.md and docs/commands.md runs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CHECKPOINT_OF = {
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], Path]:
-    """Returns a copy of a run of a model, trained once for all commands."""
+    """Return a function that copies a run of a model, which is trained once for all commands."""
     folder = tmp_path_factory.mktemp("checkpoints")
 
     def make(model: str, here: Path) -> Path:
@@ -120,7 +120,7 @@ def run_on_checkpoint(
 
 
 def test_every_command_is_tested() -> None:
-    """Others than ours are tested elsewhere: pip and pytest by .ci/run, torchrun below."""
+    """Not here: pip and pytest, which .ci/run runs, and torchrun, see below."""
     others = {c.split()[0] for c in COMMANDS if c not in OURS}
     assert others == {"pip", "torchrun", "srun"}
     assert COMMANDS[0] == "pip install -e . && python train.py --model vae"
@@ -165,12 +165,12 @@ def test_torchrun(tmp_path: Path) -> None:
     assert (folder / "checkpoints/best.ckpt").is_file()
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_exist() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     for page in pages:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_readme_is_short_enough_to_read() -> None:
+def test_readme_is_short() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 200

@@ -28,7 +28,7 @@ TINY = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
 def without_downloads(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Sets that would have to be downloaded are random images of their shape, or short files."""
+    """Replace data sets that need a download by random images or small files."""
 
     def load(self: Any, train: bool) -> tuple[torch.Tensor, ...]:
         x = torch.randint(0, 256, (300, *self.input_shape), dtype=torch.uint8)
@@ -49,7 +49,7 @@ def without_downloads(
 
 
 def short_files() -> dict[str, bytes]:
-    """Files as the data sets expect them, by their places below the root."""
+    """Return small files in the formats of the data sets, by their paths below the root."""
     verse = "To be, or not to be: that is the question.\n" * 2_600
     hours = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
     hours += [",".join([str(i), *(f"{(i * k) % 97}" for k in range(1, 8))]) for i in range(14_400)]
@@ -68,11 +68,11 @@ def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> N
     model, _, data = name.partition("-")
     known = arguments_of(import_class(read_recipe(name)["data"]["class_path"]))
     options = ["--data.val_size=20"] if data and "val_size" in known else []
-    if "num_points" in known:  # their neighbours are costly
+    if "num_points" in known:  # nearest neighbors are slow to compute
         options += ["--data.num_points=64", "--data.num_samples=60"]
     if model.startswith("mesh_"):
         options += ["--data.num_samples=24"]
-    if name == "sn_gan-cifar10":  # as it is, one batch takes half a minute
+    if name == "sn_gan-cifar10":  # with its own settings, one batch takes half a minute
         options += ["--model.hidden_dims=[16,16,16]", "--model.discriminator_hidden_dims=[8,8,8,8]"]
     folder = run(f"--model={model}", *([f"--data={data}"] if data else []), *options, *TINY)
     reference = read_recipe(name)["reference"]
@@ -84,7 +84,7 @@ def test_runs(name: str, run: Callable[..., Path], without_downloads: None) -> N
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_says_what_it_should_reach(name: str) -> None:
+def test_reference_values(name: str) -> None:
     recipe = read_recipe(name)
     reference = recipe["reference"]
     assert set(reference) - {"also", "evaluate"} == {"metric", "value", "source", "budget"}
@@ -95,7 +95,7 @@ def test_says_what_it_should_reach(name: str) -> None:
         assert set(recipe[part].get("init_args", {})) <= arguments_of(cls)
 
 
-def test_names_of_data_lead_to_classes() -> None:
+def test_data_names_are_classes() -> None:
     for name, path in registry.DATA.items():
         assert isinstance(import_class(path), type), name
 
@@ -150,7 +150,7 @@ def test_names_of_data_lead_to_classes() -> None:
         ("forecaster-etth1", 0.3885),
     ],
 )
-def test_reaches_its_figure(
+def test_reaches_its_reference_value(
     name: str, limit: float, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _, data = name.partition("-")
@@ -178,7 +178,7 @@ def test_reaches_its_figure(
         ("translator", {"exact": -0.99}),
     ],
 )
-def test_reaches_what_an_evaluation_finds(
+def test_reaches_its_evaluation_metrics(
     name: str, limits: dict[str, float], run: Callable[..., Path]
 ) -> None:
     checkpoint = run(f"--model={name}") / "checkpoints" / "last.ckpt"

@@ -1,4 +1,4 @@
-"""Command lines, expanded to the arguments of LightningCLI."""
+"""Expansion of command lines to arguments of LightningCLI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.cli.arguments import expand
 from zoo.errors import InputError
 
 
-def test_loggers_may_be_given_in_any_form() -> None:
+def test_forms_of_logger_lists() -> None:
     forms = (
         ["--logger", "csv", "wandb"],
         ["--logger=csv,wandb"],
@@ -22,19 +22,19 @@ def test_loggers_may_be_given_in_any_form() -> None:
         assert args[-1] == "--trainer.max_epochs=1"
 
 
-def test_the_last_name_wins_and_a_pair_has_its_own_recipe() -> None:
+def test_the_last_name_wins_and_pairs_have_recipes() -> None:
     recipe = expand(["--model=mlp", "--model=vae", "--data=mnist"]).recipe
     assert recipe["model"]["init_args"]["binarization"] == "stochastic"
     assert recipe["name"] == "vae-mnist"
 
 
-def test_other_data_brings_its_own_defaults() -> None:
+def test_other_data_have_their_own_defaults() -> None:
     recipe = expand(["--model=vae", "--data=cifar10"]).recipe
     assert recipe["data"] == {"class_path": "datamodules.CIFAR10"}
     assert "reference" not in recipe
 
 
-def test_a_broken_import_inside_a_users_module_is_not_blamed_on_its_name(
+def test_a_failing_import_in_the_users_module_keeps_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_net.py").write_text("import a_package_that_is_missing\n")

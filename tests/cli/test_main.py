@@ -1,4 +1,4 @@
-"""The command line, from arguments to files and messages."""
+"""The command line: runs, files, help and error messages."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
 # -- runs ----------------------------------------------------------------------------------------
 
 
-def test_fit_then_test_leaves_a_complete_run_folder(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_folder_is_complete(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run("--model", "vae", "--trainer.max_epochs", "2")
     assert folder.parent.name == "vae"
     assert {p.name for p in folder.iterdir()} == {
@@ -55,7 +53,7 @@ def test_fit_then_test_leaves_a_complete_run_folder(
     assert "figures" in out
 
 
-def test_the_config_is_complete_and_runs_again(run: Run) -> None:
+def test_a_config_file_repeats_its_run(run: Run) -> None:
     first = run("--model", "vae", "--model.latent_dim", "3", *SHORT)
     config = yaml.safe_load((first / "config.yaml").read_text())
     assert config["model"]["init_args"]["latent_dim"] == 3
@@ -80,7 +78,7 @@ def test_flags_override_the_recipe_and_config_files(run: Run, tmp_path: Path) ->
     assert tuple(model.hparams["hidden_dims"]) == (256, 256)
 
 
-def test_data_by_name_brings_its_properties(run: Run, tmp_path: Path) -> None:
+def test_models_get_the_properties_of_data(run: Run, tmp_path: Path) -> None:
     from tests.datamodules.test_folder import picture
 
     for number in range(12):
@@ -100,7 +98,7 @@ def test_name_seed_and_several_loggers(run: Run) -> None:
     assert list(folder.glob("events.out.tfevents*"))
 
 
-def test_the_seed_of_the_command_line_decides_the_weights(run: Run) -> None:
+def test_seed(run: Run) -> None:
     def weights(seed: int) -> torch.Tensor:
         folder = run("fit", "--model=vae", f"--seed={seed}", *SHORT)
         state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
@@ -130,9 +128,7 @@ def test_two_runs_in_the_same_second_do_not_collide(
     ]
 
 
-def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluation_needs_only_a_checkpoint(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run("--model=vae", "--model.latent_dim=3", "--data.batch_size=32", *SHORT)
     tested = capsys.readouterr().out.split("test/neg_elbo")[1].split()[0]
     checkpoint = str(folder / "checkpoints/best.ckpt")
@@ -145,7 +141,7 @@ def test_evaluation_of_a_checkpoint_needs_only_the_checkpoint(
 def test_any_lightning_module_trains(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class from outside the zoo, without validation, test or hyper-parameters."""
+    """The class is not from the zoo and has no validation, test or hyper-parameters."""
     (tmp_path / "foreign.py").write_text(
         "import lightning.pytorch as L, torch\n"
         "class Net(L.LightningModule):\n"
@@ -165,7 +161,7 @@ def test_any_lightning_module_trains(
     assert state["layer.weight"].shape == (10, 64)
 
 
-def test_predict_writes_its_result(run: Run) -> None:
+def test_predict_writes_predictions(run: Run) -> None:
     trained = run("fit", "--model=mlp", *SHORT)
     folder = run("predict", "--model=mlp", f"--ckpt_path={trained / 'checkpoints/last.ckpt'}")
     predictions = torch.load(folder / "predictions.pt", weights_only=True)
@@ -193,7 +189,7 @@ def test_half_precision_runs(run: Run) -> None:
     assert (folder / "checkpoints/best.ckpt").is_file()
 
 
-def test_a_resumed_run_knows_the_best_score_so_far(run: Run) -> None:
+def test_a_resumed_run_keeps_the_best_score(run: Run) -> None:
     first = run("fit", "--model=vae", "--trainer.max_epochs=2")
     last = torch.load(first / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
     best = torch.load(first / "checkpoints/best.ckpt", weights_only=True)["callbacks"]
@@ -218,7 +214,7 @@ def test_gradient_clipping_works_with_mixed_precision(run: Run, clip: str) -> No
 # -- the catalogue and help ----------------------------------------------------------------------
 
 
-def test_list_takes_under_a_second_and_imports_no_torch() -> None:
+def test_list_is_fast_and_does_not_import_torch() -> None:
     code = (
         "import sys; from zoo.cli.main import main; main(['list']); "
         "assert 'torch' not in sys.modules, 'torch'"
@@ -231,7 +227,7 @@ def test_list_takes_under_a_second_and_imports_no_torch() -> None:
     assert any(line.startswith("mlp") and "0.984" in line and "Keras" in line for line in lines)
 
 
-def test_help_names_models_and_data_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_models_and_data(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     out = capsys.readouterr().out
     assert ", ".join(zoo.list_models()) in out
@@ -357,7 +353,7 @@ def test_bad_input_is_one_line_and_exit_code_2(fails: Fails, args: str, message:
     assert message in fails(*args.split())
 
 
-def test_data_that_cannot_be_had(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_cannot_be_downloaded(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision
 
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["file:///nowhere/"])
@@ -425,10 +421,10 @@ ZOO = [sys.executable, "-c", "import sys; sys.path.pop(0); from zoo.cli.main imp
 @pytest.mark.parametrize(
     "program", [ZOO, [sys.executable, "-m", "zoo"]], ids=["zoo", "python -m zoo"]
 )
-def test_folders_of_the_users_do_not_hide_the_zoos_packages(
+def test_the_users_folders_do_not_hide_the_zoos_packages(
     tmp_path: Path, program: list[str]
 ) -> None:
-    """The working folder has packages called ``callbacks`` and ``datamodules``, and a model."""
+    """The working folder contains packages ``callbacks`` and ``datamodules``, and a model."""
     for package in ("callbacks", "datamodules"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not the zoo')")
@@ -439,7 +435,7 @@ def test_folders_of_the_users_do_not_hide_the_zoos_packages(
     assert len(list(tmp_path.glob("runs/Mine/*/figures/*.png"))) == 5
 
 
-def test_a_package_that_was_imported_in_the_place_of_the_zoos() -> None:
+def test_an_imported_package_that_hides_the_zoos() -> None:
     code = (
         "import sys, json; sys.modules['callbacks'] = json; from zoo.cli.main import main; main([])"
     )
@@ -450,8 +446,8 @@ def test_a_package_that_was_imported_in_the_place_of_the_zoos() -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_closes_the_output_ends_the_command_quietly(unbuffered: str) -> None:
-    """As ``zoo list | head`` does."""
+def test_closed_output_ends_the_command_quietly(unbuffered: str) -> None:
+    """An example is ``zoo list | head``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},

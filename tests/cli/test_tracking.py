@@ -1,4 +1,4 @@
-"""What Weights & Biases and TensorBoard receive, read back from what was written offline."""
+"""Logs for Weights & Biases and TensorBoard, read from the files of offline runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def complete(path: Path) -> list[Any]:
-    """All records; another process writes them, and may end a moment after the run has."""
+    """Return all records; the process that writes them may end shortly after the run."""
     for _ in range(100):
         found = list(records(path))
         if found and found[-1].WhichOneof("record_type") == "exit":
@@ -48,7 +48,7 @@ def complete(path: Path) -> list[Any]:
 
 
 class Tracked:
-    """A run as Weights & Biases has it."""
+    """Contents of a run in Weights & Biases."""
 
     def __init__(self, folder: Path) -> None:
         (file,) = folder.rglob("*.wandb")
@@ -85,7 +85,7 @@ def test_wandb_receives_everything(run: Callable[..., Path]) -> None:
     assert tracked.config["config"]["reference"]["metric"] == "test/neg_elbo"
     assert "encoder" in tracked.config["model_summary"]
     assert tracked.config["latent_dim"] == 2
-    # the same numbers as on disk
+    # the same values as in metrics.csv
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     for name in ("train/loss", "val/kl", "test/neg_elbo", "test/mse"):
@@ -98,14 +98,14 @@ def test_wandb_receives_everything(run: Callable[..., Path]) -> None:
     assert tracked.artifacts == ["vae-checkpoints"]
 
 
-def test_checkpoints_stay_here_unless_asked_for(run: Callable[..., Path]) -> None:
+def test_checkpoints_are_uploaded_only_on_request(run: Callable[..., Path]) -> None:
     folder = run("fit", "--model=mlp", "--logger=wandb", "--trainer.max_epochs=1")
     assert Tracked(folder).artifacts == []
     assert not (folder / "metrics.csv").exists()
     assert (folder / "config.yaml").is_file()
 
 
-def test_tensorboard_receives_numbers_figures_and_settings(run: Callable[..., Path]) -> None:
+def test_tensorboard_receives_metrics_figures_and_settings(run: Callable[..., Path]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = run("--model=vae", "--logger=tensorboard", "--trainer.max_epochs=2")

@@ -1,4 +1,4 @@
-"""Loading is safe and says what is wrong."""
+"""Loading checkpoints: models, safety, error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.errors import InputError
 
 
 class Attack:
-    """Unpickling it runs a command."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, proof: Path) -> None:
         self.proof = proof
@@ -40,7 +40,7 @@ def edit(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_a_checkpoint_alone_brings_back_the_model(checkpoint: Path) -> None:
+def test_a_checkpoint_is_enough_to_restore_a_model(checkpoint: Path) -> None:
     model = zoo.load(checkpoint)
     assert isinstance(model, zoo.VAE)
     assert model.latent_dim == 3
@@ -48,7 +48,7 @@ def test_a_checkpoint_alone_brings_back_the_model(checkpoint: Path) -> None:
     assert model.sample(5).shape == (5, 1, 8, 8)
 
 
-def test_lightnings_own_loading_works_too(checkpoint: Path) -> None:
+def test_lightnings_own_loading_works(checkpoint: Path) -> None:
     model = zoo.VAE.load_from_checkpoint(checkpoint, weights_only=True)
     assert model.latent_dim == 3
 
@@ -61,7 +61,7 @@ def test_python_objects_are_never_unpickled(checkpoint: Path, tmp_path: Path) ->
     assert not proof.exists()
 
 
-def test_a_class_that_is_not_known_is_never_imported(checkpoint: Path, tmp_path: Path) -> None:
+def test_unknown_classes_are_not_imported(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(
         f"open({str(tmp_path / 'proof')!r}, 'w')\nclass Model: pass\n"
     )
@@ -75,8 +75,8 @@ def test_a_class_that_is_not_known_is_never_imported(checkpoint: Path, tmp_path:
     assert not (tmp_path / "proof").exists()
 
 
-def test_hyper_parameters_name_no_code(checkpoint: Path, tmp_path: Path) -> None:
-    """Lightning's ``_instantiator`` would call any function that the file names."""
+def test_hyper_parameters_do_not_run_code(checkpoint: Path, tmp_path: Path) -> None:
+    """Lightning would call any function whose name is in ``_instantiator``."""
     hyper_parameters = torch.load(checkpoint, weights_only=True)["hyper_parameters"]
     evil = hyper_parameters | {"_instantiator": "os.system", "_class_path": "os.system"}
     edit(checkpoint, hyper_parameters=evil)
@@ -84,7 +84,7 @@ def test_hyper_parameters_name_no_code(checkpoint: Path, tmp_path: Path) -> None
         zoo.load(checkpoint)
 
 
-def test_a_class_of_ones_own_is_found_once_imported(
+def test_the_users_own_class_is_found_once_imported(
     tmp_path: Path, trainer: Callable[..., L.Trainer]
 ) -> None:
     class Mine(zoo.VAE):
@@ -112,13 +112,13 @@ def test_a_given_class_is_used(checkpoint: Path) -> None:
         (b"not a checkpoint at all", "is corrupt, or not a checkpoint"),
     ],
 )
-def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_checkpoints(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(InputError, match=message):
         zoo.load(tmp_path / "x.ckpt")
 
 
-def test_a_cut_checkpoint(checkpoint: Path) -> None:
+def test_a_truncated_checkpoint(checkpoint: Path) -> None:
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     with pytest.raises(InputError, match="is corrupt or truncated"):
         zoo.load(checkpoint)

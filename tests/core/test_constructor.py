@@ -1,4 +1,4 @@
-"""Constructors: whole signatures, unknown arguments, networks built after the whole chain."""
+"""Constructors: complete signatures, unknown arguments, networks built after all constructors."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class After(VAE):
 
 
 class Grandchild(After):
-    """Sets an attribute after those of two parents, which the networks use."""
+    """Sets an attribute after the constructors of two parents."""
 
     def __init__(self, **after: Any) -> None:
         super().__init__(**after)
@@ -64,14 +64,14 @@ class Grandchild(After):
 
 
 class Fixed(VAE):
-    """Sets an argument of the parent by itself."""
+    """Chooses an argument of its parent."""
 
     def __init__(self, **vae: Any) -> None:
         super().__init__(latent_dim=3, **vae)
 
 
 class Keeps(VAE):
-    """Keeps its keyword arguments instead of passing them on."""
+    """Does not pass its keyword arguments on."""
 
     def __init__(self, input_shape: tuple[int, ...], **notes: Any) -> None:
         super().__init__(input_shape)
@@ -79,7 +79,7 @@ class Keeps(VAE):
 
 
 @pytest.mark.parametrize("cls", [Before, After])
-def test_networks_see_attributes_set_before_and_after_super(cls: type[VAE]) -> None:
+def test_networks_can_use_attributes_set_before_and_after_super(cls: type[VAE]) -> None:
     model: Any = cls(width=4, input_shape=SHAPE)
     assert model.encoder[1].out_features == 4
     assert model.encode(torch.rand(2, *SHAPE)).shape == (2, 2)
@@ -102,7 +102,7 @@ def test_networks_are_built_once_after_the_outermost_constructor() -> None:
     assert calls == ["encoder"]
 
 
-def test_networks_used_in_a_constructor_are_named_with_the_cure() -> None:
+def test_using_a_network_in_a_constructor_is_explained() -> None:
     class Early(VAE):
         def __init__(self, **vae: Any) -> None:
             super().__init__(**vae)
@@ -114,7 +114,7 @@ def test_networks_used_in_a_constructor_are_named_with_the_cure() -> None:
         _ = VAE(SHAPE).encodr
 
 
-def test_the_signature_of_a_vae_has_every_argument() -> None:
+def test_signature_of_a_vae() -> None:
     parameters = inspect.signature(VAE).parameters
     assert list(parameters)[:4] == ["input_shape", "latent_dim", "kl_warmup", "free_bits"]
     assert {"likelihood", "hidden_dims", "activation", "lr", "l1", "max_norm"} <= set(parameters)
@@ -127,7 +127,7 @@ def test_the_signature_of_a_vae_has_every_argument() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_signatures_are_complete(name: str) -> None:
-    """No ``**`` is left, and the arguments are those that the command line offers."""
+    """They have no ``**``, and the same arguments as the command line."""
     from jsonargparse import ArgumentParser
 
     cls = getattr(zoo, name)
@@ -143,14 +143,14 @@ def test_help_shows_the_signature(capsys: pytest.CaptureFixture[str]) -> None:
     assert "hidden_dims: tuple[int, ...] = (256, 256)" in capsys.readouterr().out
 
 
-def test_arguments_that_a_class_sets_or_keeps_by_itself() -> None:
+def test_arguments_that_a_subclass_chooses_are_not_in_its_signature() -> None:
     assert "latent_dim" not in arguments_of(Fixed)
     assert "hidden_dims" in arguments_of(Fixed)
     assert [p.kind for p in full_signature(Keeps).parameters.values()][-1].name == "VAR_KEYWORD"
     assert Keeps(SHAPE, anything=1).notes == {"anything": 1}
 
 
-def test_a_class_that_sets_an_argument_survives_a_checkpoint(
+def test_checkpoint_of_a_class_that_chooses_an_argument(
     tmp_path: Path, trainer: Callable[..., L.Trainer]
 ) -> None:
     model = Fixed(input_shape=SHAPE, hidden_dims=(8,))
@@ -193,8 +193,8 @@ def test_bad_values_are_refused_at_construction(arguments: dict[str, Any], messa
         VAE(SHAPE, **arguments)
 
 
-def test_type_checkers_know_the_class_of_every_model() -> None:
-    """The stub has an overload for each model, whose class is that of its recipe."""
+def test_the_stub_has_an_overload_for_every_model() -> None:
+    """The class of each overload is that of the model's recipe."""
     classes: dict[str, str] = {}
     for node in ast.parse((ROOT / "zoo/core/create.pyi").read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "create_model":
@@ -217,7 +217,7 @@ zoo.create_model("mlp").sample(3)
 
 
 @pytest.mark.slow
-def test_mypy_knows_what_a_model_can_do(tmp_path: Path) -> None:
+def test_mypy_infers_the_class_of_a_model(tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(TYPED)
     command = [sys.executable, "-m", "mypy", "--follow-imports=silent", "typed.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

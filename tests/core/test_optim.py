@@ -27,14 +27,14 @@ def rates(name: str, total: int = 100, warmup: float = 0, **options: float) -> l
         ("cosine", 2.0, 1.0),
     ],
 )
-def test_schedules_are_their_formulas(name: str, start: float, middle: float) -> None:
+def test_schedules_follow_their_formulas(name: str, start: float, middle: float) -> None:
     seen = rates(name)
     assert seen[0] == pytest.approx(start)
     assert seen[50] == pytest.approx(middle)
     assert all(a >= b for a, b in zip(seen[:-1], seen[1:], strict=True))
 
 
-def test_one_cycle_is_torchs() -> None:
+def test_one_cycle_equals_torch() -> None:
     seen = rates("one_cycle", pct_start=0.25)
     assert seen[0] == pytest.approx(2.0 / 25)
     assert max(seen) == pytest.approx(2.0)
@@ -79,7 +79,7 @@ def test_a_constant_rate_needs_no_schedule() -> None:
         ("one_cycle", 10, 2, {}, "'one_cycle' has its own warm-up"),
     ],
 )
-def test_bad_schedules_say_why(
+def test_invalid_schedules(
     name: str, total: float, warmup: float, options: dict[str, float], message: str
 ) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -121,7 +121,7 @@ def test_nesterov_and_momentum_are_options_of_sgd() -> None:
     assert nesterov.param_groups[0]["momentum"] == 0.8
 
 
-def test_unknown_optimizer_and_option() -> None:
+def test_unknown_optimizer_or_option() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(1))]}]
     with pytest.raises(InputError, match="unknown optimizer 'adm'; did you mean 'adam'"):
         make_optimizer("adm", groups, 0.1)
@@ -132,7 +132,7 @@ def test_unknown_optimizer_and_option() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (3, 6, 6)])
-def test_orthogonalize_maps_singular_values_by_the_quintic(shape: tuple[int, ...]) -> None:
+def test_orthogonalize_applies_a_quintic_to_singular_values(shape: tuple[int, ...]) -> None:
     matrix = torch.randn(shape, dtype=torch.float64)
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     s = s / (matrix.norm(dim=(-2, -1)).unsqueeze(-1) + 1e-7)
@@ -144,7 +144,7 @@ def test_orthogonalize_maps_singular_values_by_the_quintic(shape: tuple[int, ...
     assert s.max() < 1.3
 
 
-def test_muon_is_torchs_up_to_bfloat16() -> None:
+def test_muon_equals_torch_up_to_bfloat16() -> None:
     torch.manual_seed(0)
     start = torch.randn(6, 10)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
@@ -159,7 +159,7 @@ def test_muon_is_torchs_up_to_bfloat16() -> None:
     assert (ours - theirs).norm() < 0.02 * moved
 
 
-def test_muon_leaves_vectors_to_adamw() -> None:
+def test_muon_trains_vectors_with_adamw() -> None:
     bias, twin = nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))
     mine = Muon([bias], adam_lr=0.01, weight_decay=0.1)
     adamw = torch.optim.AdamW([twin], lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
@@ -171,7 +171,7 @@ def test_muon_leaves_vectors_to_adamw() -> None:
     torch.testing.assert_close(bias, twin, rtol=1e-6, atol=1e-7)
 
 
-def test_muon_takes_equal_shapes_together_and_gives_the_same() -> None:
+def test_muon_of_several_matrices_equals_muon_of_each() -> None:
     matrices = [nn.Parameter(torch.randn(4, 6)) for _ in range(3)]
     twins = [nn.Parameter(m.detach().clone()) for m in matrices]
     together, apart = Muon(matrices), [Muon([twin]) for twin in twins]

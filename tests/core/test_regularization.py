@@ -1,4 +1,4 @@
-"""Penalties, constraints and mixup in training: each against its formula."""
+"""Penalties, constraints, mixup and pruning in training, against their formulas."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_lp_norm_and_its_gradient(p: float) -> None:
 
 
 @pytest.mark.parametrize(("name", "p"), [("l1", 1.0), ("l2", 2.0), ("lp", 1.5)])
-def test_a_penalty_is_part_of_the_loss_in_training_and_evaluation(
+def test_penalties_are_part_of_training_and_validation_loss(
     name: str, p: float, trainer: Trainer
 ) -> None:
     plain, penalized = make(), make(**{name: 0.01}, p=1.5)
@@ -71,7 +71,7 @@ def test_a_penalty_is_part_of_the_loss_in_training_and_evaluation(
 
 
 def test_l2_equals_coupled_weight_decay_and_differs_from_decoupled(trainer: Trainer) -> None:
-    """λ w² has the gradient 2λ w, which is what ``weight_decay=2λ`` adds in plain SGD."""
+    """The gradient of λw² is 2λw, the term that ``weight_decay=2λ`` adds in SGD."""
     penalty, decay = make(l2=0.05), make(weight_decay=0.1)
     for model in (penalty, decay):
         train(model, trainer, steps=5)
@@ -84,7 +84,7 @@ def test_l2_equals_coupled_weight_decay_and_differs_from_decoupled(trainer: Trai
     assert (penalty.network[1].weight - decay.network[1].weight).abs().max() > 1e-3
 
 
-def test_patterns_choose_the_layers() -> None:
+def test_patterns_select_layers() -> None:
     model = make(l1={"network.1.*": 0.5, "*weight": 0.1})
     first, last = model.network[1], model.network[3]
     sums = [float(t.detach().abs().sum()) for t in (first.weight, first.bias, last.weight)]
@@ -99,7 +99,7 @@ def test_a_pattern_that_matches_nothing_is_an_error(trainer: Trainer) -> None:
         train(make(l2={"netwrk*": 0.1}), trainer)
 
 
-def test_max_norm_limits_each_unit_and_leaves_short_ones(trainer: Trainer) -> None:
+def test_max_norm_rescales_only_units_above_the_limit(trainer: Trainer) -> None:
     weight = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     clip_unit_norms_(weight, 1.0)
     torch.testing.assert_close(weight, torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
@@ -123,7 +123,7 @@ def test_soft_threshold() -> None:
     torch.testing.assert_close(soft_threshold(w, 1.0), expected)
 
 
-def test_an_impossible_exponent() -> None:
+def test_invalid_exponent() -> None:
     with pytest.raises(ValueError, match="p must be positive, got 0"):
         make(p=0.0)
 
@@ -131,7 +131,7 @@ def test_an_impossible_exponent() -> None:
 # -- mixup ---------------------------------------------------------------------------------------
 
 
-def test_mixup_mixes_inputs_and_losses_alike() -> None:
+def test_mixup_interpolates_inputs_and_losses() -> None:
     model = make(mixup=0.4)
     x, y = batch()
     torch.manual_seed(3)
@@ -143,7 +143,7 @@ def test_mixup_mixes_inputs_and_losses_alike() -> None:
     entropy = torch.nn.functional.cross_entropy
     expected = share * entropy(logits, y) + (1 - share) * entropy(logits, y[partner])
     torch.testing.assert_close(parts["loss"], expected)
-    model.eval()  # evaluation sees the samples as they are
+    model.eval()  # no mixup in evaluation
     torch.testing.assert_close(model.step((x, y))["loss"], entropy(model.logits(x), y))
 
 
@@ -172,7 +172,7 @@ def test_pruning_reaches_its_sparsity_and_reports_accuracy(
     assert [line.split()[0] for line in table if "%" in line] == ["0%", "50%", "90%"]
     weights = torch.cat([m.weight.flatten() for m in (model.network[1], model.network[3])])
     assert float((weights == 0).float().mean()) == pytest.approx(0.9, abs=1e-3)
-    assert "network.1.weight" in model.state_dict()  # no masks are left
+    assert "network.1.weight" in model.state_dict()  # without masks
     sparsities, accuracies = zip(*callback.history, strict=True)
     assert sparsities == (0.0, 0.5, 0.9)
     assert min(accuracies) > 0.8
@@ -182,13 +182,13 @@ def test_pruning_reaches_its_sparsity_and_reports_accuracy(
     assert (tmp_path / "figures" / "pruning.png").is_file()
 
 
-def test_what_is_pruned_first_is_what_matters_least() -> None:
-    """The sensitivity is |w · ∂L/∂w|, to first order the change of the loss without w."""
+def test_weights_of_low_sensitivity_are_pruned_first() -> None:
+    """The sensitivity |w · ∂L/∂w| approximates the change of the loss if w were removed."""
     torch.manual_seed(0)
     model = make(optimizer_options=None)
     callback = SensitivityPruning(start_epoch=2)
     model.step(batch())["loss"].backward()
-    for epoch in (0, 1):  # the second alone is looked at
+    for epoch in (0, 1):  # pruning follows the second
         at = SimpleNamespace(current_epoch=epoch)
         callback.on_before_optimizer_step(at, model, None)  # type: ignore[arg-type]
     weight = model.network[1].weight
@@ -226,7 +226,7 @@ def test_a_pruned_run_resumes_exactly(trainer: Trainer, tmp_path: Path) -> None:
         ({"start_epoch": 0}, "start_epoch must be at least 1"),
     ],
 )
-def test_bad_pruning(options: dict[str, Any], message: str) -> None:
+def test_invalid_pruning(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SensitivityPruning(**options)
 

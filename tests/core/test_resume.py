@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or diverge."""
+"""Runs that are killed, interrupted, resumed, or that diverge."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def start(folder: Path, *args: str) -> subprocess.Popen[str]:
 
 
 def until(process: subprocess.Popen[str], word: str) -> str:
-    """Reads the output up to a line with ``word``."""
+    """Read the output up to a line that contains ``word``."""
     assert process.stdout is not None
     lines = []
     for line in process.stdout:
@@ -80,7 +80,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def test_a_run_killed_in_mid_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
+def test_a_run_killed_within_an_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW.format(step=33))  # epoch 1, batch 12 of 21
     killed = start(tmp_path, *SETTINGS, "--model=slow.SlowVAE", "--name=killed")
     until(killed, "waiting")
@@ -89,7 +89,7 @@ def test_a_run_killed_in_mid_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
     broken = newest_run(tmp_path)
     last = broken / "checkpoints/last.ckpt"
     state = torch.load(last, weights_only=True)
-    assert state["global_step"] == 30  # the newest multiple of five
+    assert state["global_step"] == 30  # the last multiple of five
     assert state["loader"] == {"epoch": 1, "next": 9}
 
     (tmp_path / "slow.py").write_text(SLOW.format(step=10**9))
@@ -109,7 +109,7 @@ def test_a_run_killed_in_mid_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(moments[1][index][key]))
     assert whole["lr_schedulers"] == resumed["lr_schedulers"]
     assert torch.equal(whole["random_state"][0]["torch"], resumed["random_state"][0]["torch"])
-    # numbers on record go on as well: the last epochs' metrics are equal
+    # logged metrics of the last epochs are equal, too
     tables = [(run / "metrics.csv").read_text().splitlines() for run in runs]
     assert tables[0][0] == tables[1][0]
     assert tables[0][-2:] == tables[1][-2:]
@@ -120,7 +120,7 @@ def test_a_run_killed_in_mid_epoch_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_resuming_at_any_batch_gives_the_same_weights(
     tmp_path: Path, stop: int, schedule: str
 ) -> None:
-    """Ten batches an epoch: inside an epoch, at its last batch, at its end."""
+    """An epoch has ten batches: stop within an epoch, at its last batch, and at its end."""
 
     def make() -> VAE:
         return VAE((1, 8, 8), hidden_dims=(16,), schedule=schedule, optimizer="sgd", lr=1e-3)
@@ -128,10 +128,10 @@ def test_resuming_at_any_batch_gives_the_same_weights(
     resumes_exactly(make, tmp_path, stop)
 
 
-def test_a_codebook_and_its_random_revivals_resume_exactly(tmp_path: Path) -> None:
+def test_random_replacements_of_codebook_vectors_resume_exactly(tmp_path: Path) -> None:
     def make() -> VQVAE:
         model = VQVAE((1, 8, 8), 32, 4, (4, 4), ema_decay=0.8, prior_width=8, lr=1e-3)
-        model.codebook.revive_below = 5.0  # so that some are revived in every step
+        model.codebook.revive_below = 5.0  # so that some are replaced in every step
         return model
 
     resumes_exactly(make, tmp_path, 12)
@@ -144,8 +144,8 @@ def test_a_conditional_vaes_warm_up_resumes_exactly(tmp_path: Path) -> None:
     resumes_exactly(make, tmp_path, 12)
 
 
-def test_windows_of_text_and_muon_resume_exactly(tmp_path: Path) -> None:
-    """Windows begin at random places, dropout and the choice of words are random too."""
+def test_text_windows_and_muon_resume_exactly(tmp_path: Path) -> None:
+    """Starts of windows, dropout and word dropout are random."""
     text = Text(max_characters=9_000, length=16, batch_size=51)
 
     def make() -> LanguageModel:
@@ -157,7 +157,7 @@ def test_windows_of_text_and_muon_resume_exactly(tmp_path: Path) -> None:
     )
 
 
-def test_rows_of_tokens_resume_exactly(tmp_path: Path) -> None:
+def test_token_sequences_resume_exactly(tmp_path: Path) -> None:
     def data() -> LabeledText:
         return LabeledText(num_samples=500, batch_size=41)
 
@@ -186,7 +186,7 @@ def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
     resumes_exactly(make, tmp_path, 12, data)
 
 
-def test_absent_links_drawn_in_every_step_resume_exactly(tmp_path: Path) -> None:
+def test_sampled_absent_edges_resume_exactly(tmp_path: Path) -> None:
     def make() -> GraphAutoencoder:
         return GraphAutoencoder(16, variational=True, dropout=0.1)
 
@@ -203,7 +203,7 @@ def resumes_exactly(
     stop: int,
     make_data: Callable[[], L.LightningDataModule] = noisy_digits,
 ) -> None:
-    """Three epochs of ten batches, whole and resumed after ``stop`` steps: the same state."""
+    """Train three epochs of ten batches, without and with a stop; check that weights are equal."""
 
     def fit(name: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
@@ -228,7 +228,7 @@ def resumes_exactly(
 
 
 class _KeepFirst(L.Callback):
-    """Saves once, after a given step."""
+    """Save one checkpoint, after a given step."""
 
     def __init__(self, step: int, folder: Path) -> None:
         self.step = step
@@ -239,7 +239,7 @@ class _KeepFirst(L.Callback):
             trainer.save_checkpoint(self.folder / "kept.ckpt")
 
 
-def test_a_checkpoint_at_the_end_of_an_epoch_resumes_too(tmp_path: Path) -> None:
+def test_a_checkpoint_from_the_end_of_an_epoch_resumes(tmp_path: Path) -> None:
     def fit(epochs: int, ckpt_path: str | None = None) -> tuple[VAE, str]:
         torch.manual_seed(0)
         saver = Checkpoint("last", dirpath=str(tmp_path / f"{epochs}-{ckpt_path is None}"))
@@ -262,7 +262,7 @@ def test_a_checkpoint_at_the_end_of_an_epoch_resumes_too(tmp_path: Path) -> None
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
-def test_ctrl_c_ends_cleanly_with_a_checkpoint_that_resumes(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path: Path) -> None:
     process = start(tmp_path, "--model=vae", "--trainer.max_epochs=100000")
     deadline = time.time() + 60
     while time.time() < deadline and not list(tmp_path.glob("runs/*/*/checkpoints/last.ckpt")):
@@ -287,7 +287,7 @@ def test_ctrl_c_ends_cleanly_with_a_checkpoint_that_resumes(tmp_path: Path) -> N
 
 
 class Diverging(VAE):
-    """Its loss is nan from a given step on."""
+    """A model whose loss is nan from a given step on."""
 
     def step(self, batch: object) -> dict[str, torch.Tensor]:
         parts = super().step(batch)
@@ -296,7 +296,7 @@ class Diverging(VAE):
         return parts
 
 
-def test_a_nan_loss_stops_the_run_naming_step_and_last_good_checkpoint(tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_run_and_names_the_last_checkpoint(tmp_path: Path) -> None:
     saver = Checkpoint("last", dirpath=str(tmp_path))
     trainer = L.Trainer(
         max_epochs=5,
@@ -315,7 +315,7 @@ def test_a_nan_loss_stops_the_run_naming_step_and_last_good_checkpoint(tmp_path:
     assert all(value.isfinite().all() for value in good["state_dict"].values())
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path: Path) -> None:
+def test_a_nan_loss_on_the_command_line(tmp_path: Path) -> None:
     process = start(tmp_path, "--model=tests.core.test_resume.Diverging", "--trainer.max_epochs=5")
     output, _ = process.communicate()
     assert process.returncode == 1
@@ -348,7 +348,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 # -- files ---------------------------------------------------------------------------------------
 
 
-def test_checkpoints_appear_whole_or_not_at_all(
+def test_checkpoints_are_written_atomically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.ckpt"

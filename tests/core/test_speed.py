@@ -1,4 +1,4 @@
-"""Workarounds for overhead in libraries do what they say."""
+"""Workarounds for overhead in libraries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(faults() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library's setting is Linux's")
-def test_kept_memory_is_not_fetched_page_by_page_again() -> None:
+def test_freed_memory_stays_in_the_process() -> None:
     kept, returned = (
         int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True,
                            check=True).stdout)

@@ -1,4 +1,4 @@
-"""Task: bookkeeping, logging and optimisation, apart from any model of the zoo."""
+"""Task: averages, logging and optimization, independent of the models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zoo.errors import InputError
 
 
 class Counting(Task):
-    """Its loss is a given number per batch; the batches say how many elements they hold."""
+    """A task whose batches contain their loss and their number of elements."""
 
     def __init__(self, scale: float = 1.0, **task: Any) -> None:
         super().__init__(**task)
@@ -53,7 +53,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_averages_are_weighted_by_the_count_a_step_gives(
+def test_averages_are_weighted_by_the_number_of_elements(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     run = trainer(max_epochs=1)
@@ -62,7 +62,7 @@ def test_averages_are_weighted_by_the_count_a_step_gives(
     assert run.callback_metrics["val/loss"].item() == pytest.approx(3.5)
 
 
-def test_steps_are_logged_as_means_over_the_window(
+def test_step_metrics_are_means_over_the_logging_interval(
     trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:
     logger = CSVLogger(tmp_path, "", "")
@@ -74,7 +74,9 @@ def test_steps_are_logged_as_means_over_the_window(
     assert epoch == pytest.approx((1 + 3 + 5 + 21 + 9) / 7)
 
 
-def test_accumulated_batches_are_one_row(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:
+def test_accumulated_batches_are_logged_as_one_step(
+    trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
     logger = CSVLogger(tmp_path, "", "")
     run = trainer(max_epochs=1, log_every_n_steps=1, logger=logger, accumulate_grad_batches=2)
     run.fit(Counting(), loader((1.0, 1), (3.0, 1), (5.0, 1), (7.0, 1)))
@@ -83,7 +85,7 @@ def test_accumulated_batches_are_one_row(trainer: Callable[..., L.Trainer], tmp_
     assert run.callback_metrics["train/loss"].item() == pytest.approx(4.0)
 
 
-def test_barebones_and_no_validation_run() -> None:
+def test_barebones_run_without_validation() -> None:
     run = L.Trainer(barebones=True, max_epochs=1, accelerator="cpu")
     model = MLPClassifier((1, 8, 8), 10, (8,))
     before = [p.detach().clone() for p in model.parameters()]
@@ -92,13 +94,13 @@ def test_barebones_and_no_validation_run() -> None:
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-def test_the_batch_size_is_graphs_or_rows() -> None:
+def test_batch_size_of_graphs_and_of_tensors() -> None:
     task = Counting()
     assert task.batch_size((torch.zeros(7, 3), None)) == 7
     assert task.batch_size(SimpleNamespace(num_graphs=4)) == 4
 
 
-def test_only_matrices_decay() -> None:
+def test_weight_decay_applies_to_matrices() -> None:
     model = MLPClassifier((4,), 3, (5,), weight_decay=0.1)
     decayed, rest = model.parameter_groups()
     assert decayed["weight_decay"] == 0.1
@@ -123,25 +125,25 @@ def test_every_optimizer_trains_through_lightning(
     assert metrics["test/accuracy"] > 0.75
 
 
-def test_a_schedule_runs_to_the_end_of_training(trainer: Callable[..., L.Trainer]) -> None:
+def test_schedules_end_with_training(trainer: Callable[..., L.Trainer]) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,), schedule="linear", lr=0.01)
     run = trainer(max_epochs=2)
     run.fit(model, Digits(batch_size=128))
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_a_schedule_without_an_end_is_refused(trainer: Callable[..., L.Trainer]) -> None:
+def test_schedules_need_a_number_of_steps(trainer: Callable[..., L.Trainer]) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,), schedule="cosine")
     with pytest.raises(InputError, match="needs the length of training"):
         trainer(max_epochs=-1).fit(model, Digits())
 
 
-def test_a_subclass_saves_its_own_hyper_parameters() -> None:
+def test_hyper_parameters_of_a_subclass() -> None:
     assert Counting(scale=3.0, lr=0.5).hparams["scale"] == 3.0
     assert Counting(scale=3.0, lr=0.5).hparams["lr"] == 0.5
 
 
-def test_a_task_without_a_step_says_so(trainer: Callable[..., L.Trainer]) -> None:
+def test_a_task_without_a_step(trainer: Callable[..., L.Trainer]) -> None:
     class Empty(Task):
         def __init__(self) -> None:
             super().__init__()
@@ -151,7 +153,7 @@ def test_a_task_without_a_step_says_so(trainer: Callable[..., L.Trainer]) -> Non
         trainer(max_epochs=1).fit(Empty(), loader((1.0, 1)))
 
 
-def test_the_random_state_comes_back() -> None:
+def test_temporary_seed_restores_the_random_state() -> None:
     import random
 
     state = random_state()
@@ -161,13 +163,13 @@ def test_the_random_state_comes_back() -> None:
     assert first[1] == random.random()
 
 
-def test_limits_on_batches_hold_in_every_epoch(trainer: Callable[..., L.Trainer]) -> None:
+def test_batch_limits_apply_to_every_epoch(trainer: Callable[..., L.Trainer]) -> None:
     fit = trainer(max_epochs=3, limit_train_batches=8)
     fit.fit(VAE((1, 8, 8), hidden_dims=(8,)), Digits())
     assert fit.global_step == 24
 
 
-def test_the_first_validation_after_a_sanity_check_sees_all_samples(
+def test_validation_after_a_sanity_check_uses_all_samples(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     class Counting(VAE):

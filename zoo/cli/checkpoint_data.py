@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.core import registry
 from zoo.core.checkpoints import load
-from zoo.core.migrations import migrate_data_settings
+from zoo.core.migrations import DATA_CLASSES_0_1, migrate_data_settings
 from zoo.core.task import Task
 from zoo.errors import InputError
 from zoo.models.latent.base import LatentModel
@@ -56,7 +56,8 @@ def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> An
         path = registry.data_class(name)
     elif config.is_file():
         data = yaml.safe_load(config.read_text("utf-8"))["data"]
-        path, settings = data["class_path"], dict(data.get("init_args") or {})
+        path = DATA_CLASSES_0_1.get(data["class_path"], data["class_path"])
+        settings = dict(data.get("init_args") or {})
         settings.pop("augment", None)
     else:
         raise InputError(f"there is no {config} to describe the data: add --data NAME")

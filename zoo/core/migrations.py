@@ -47,17 +47,29 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
 }
 #: old name of a data module's argument, in a run's ``config.yaml`` → new name
 DATA_ARGUMENTS_0_1 = {
+    "largest": "max_nodes",
     "missing": "on_missing",
+    "neighbors": "num_neighbors",
     "num_shapes": "num_classes",
     "paths": "num_paths",
+    "per_class": "train_per_class",
+    "poses": "test_poses",
+    "refine": "subdivisions",
     "resident": "on_device",
     "samples": "num_samples",
+    "signal": "feature_signal",
+    "smallest": "min_nodes",
     "step": "step_std",
     "steps": "num_steps",
     "target_tokenizer": "target_tokenizer_type",
+    "test_links": "test_link_fraction",
     "tokenizer": "tokenizer_type",
+    "val_links": "val_link_fraction",
     "vocab_size": "max_vocab_size",
+    "voxels": "voxel_resolution",
 }
+#: old class path of a data module, in a run's ``config.yaml`` → new class path
+DATA_CLASSES_0_1 = {"datamodules.LabelledText": "datamodules.LabeledText"}
 #: old prefix of a weight's name → new prefix
 WEIGHTS_0_1 = {"critic.": "discriminator.", "average.": "ema.", "codes.": "code_density."}
 
