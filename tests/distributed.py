@@ -67,7 +67,7 @@ class NumberedDigits(Digits):
 
 
 class FromData(GAN):
-    """A GAN whose latent codes are pixels of the batch, so that they don't depend on the process."""
+    """A GAN whose latent codes are pixels of the batch, which do not depend on the process."""
 
     def labels(self, batch: Any) -> Tensor:
         return batch[0].flatten(1)[:, 18:26] - 0.5

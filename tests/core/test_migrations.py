@@ -45,82 +45,113 @@ def test_old_data_settings(name: str, old: dict[str, Any], new: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("model", "old_class", "old_arguments", "old_weights"),
+    ("name", "options", "old_arguments", "old_weights"),
     [
         (
-            zoo.MLPClassifier((4,), 3, hidden_dims=(5,)),
-            "zoo.models.mlp.MLPClassifier",
+            "MLPClassifier",
+            {"input_shape": (4,), "num_classes": 3, "hidden_dims": (5,)},
             {"hidden_dims": "hidden"},
             {},
         ),
+        ("LogisticRegression", {"input_shape": (3,), "num_classes": 2}, {}, {}),
         (
-            zoo.GAN((2,), 3, hidden_dims=(4,), discriminator_steps=2, discriminator_lr=0.1),
-            "zoo.models.gan.GAN",
+            "DeepEnsemble",
             {
-                "hidden_dims": "hidden",
-                "discriminator_steps": "n_critic",
-                "discriminator_lr": "critic_lr",
-                "discriminator_hidden_dims": "critic_hidden",
+                "input_shape": (4,), "num_classes": 3, "num_members": 2,
+                "member_settings": {"hidden_dims": (5,)},
+            },
+            {},
+            {},
+        ),
+        (
+            "Autoencoder",
+            {"input_shape": (4,), "latent_dim": 2, "hidden_dims": (5,)},
+            {"hidden_dims": "hidden"},
+            {"code_density.": "codes."},
+        ),
+        (
+            "GAN",
+            {
+                "input_shape": (2,), "latent_dim": 3, "hidden_dims": (4,),
+                "discriminator_steps": 2, "discriminator_lr": 0.1,
+            },
+            {
+                "hidden_dims": "hidden", "discriminator_steps": "n_critic",
+                "discriminator_lr": "critic_lr", "discriminator_hidden_dims": "critic_hidden",
                 "discriminator_normalization": "critic_normalization",
             },
             {"discriminator.": "critic.", "ema.": "average."},
         ),
         (
-            zoo.LogisticRegression((3,), 2),
-            "zoo.models.linear.LogisticRegression",
-            {},
-            {},
-        ),
-        (
-            zoo.DeepEnsemble((4,), 3, num_members=2, member_settings={"hidden_dims": (5,)}),
-            "zoo.models.ensembles.DeepEnsemble",
-            {},
-            {},
-        ),
-        (
-            zoo.NodeClassifier(5, 2, hidden_dim=8, cheb_order=3),
-            "zoo.models.graphs.NodeClassifier",
+            "Forecaster",
             {
-                "hidden_dim": "hidden",
-                "normalization": "norm",
-                "cheb_order": "order",
-                "propagation_steps": "steps",
-                "teleport_probability": "teleport",
+                "num_series": 2, "lookback": 20, "horizon": 3, "dim": 8, "layers": 1, "heads": 2,
+                "layer_type": "gru", "channel_independent": False, "window_normalization": "last",
+            },
+            {
+                "layer_type": "layer", "mlp_dim": "hidden", "normalization": "norm",
+                "channel_independent": "independent", "window_normalization": "normalize",
             },
             {},
         ),
+        (
+            "NodeClassifier",
+            {"num_features": 5, "num_classes": 2, "hidden_dim": 8, "cheb_order": 3},
+            {
+                "hidden_dim": "hidden", "normalization": "norm", "cheb_order": "order",
+                "propagation_steps": "steps", "teleport_probability": "teleport",
+            },
+            {},
+        ),
+        (
+            "GraphClassifier",
+            {"num_features": 2, "num_classes": 3, "hidden_dim": 8, "pooling": "max"},
+            {"hidden_dim": "hidden", "normalization": "norm", "pooling": "pool"},
+            {},
+        ),
+        (
+            "MeshClassifier",
+            {"num_classes": 3, "input_features": "xyz", "num_times": 4, "width": 8, "blocks": 1},
+            {"input_features": "inputs", "num_times": "times"},
+            {},
+        ),
+        (
+            "PointClassifier",
+            {"num_classes": 3, "width": 4, "orthogonality_weight": 0.5},
+            {"orthogonality_weight": "alignment"},
+            {},
+        ),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, torch.nn.Module) else "",
-)
+)  # fmt: skip
 def test_old_checkpoints(
-    model: Any,
-    old_class: str,
+    name: str,
+    options: dict[str, Any],
     old_arguments: dict[str, str],
     old_weights: dict[str, str],
     tmp_path: Path,
 ) -> None:
     """A checkpoint with old class paths, arguments and weights gives the same model."""
-    hparams = {old_arguments.get(name, name): value for name, value in model.hparams.items()}
-    if isinstance(model, zoo.DeepEnsemble):
+    model = getattr(zoo, name)(**options)
+    hparams = {old_arguments.get(key, key): value for key, value in model.hparams.items()}
+    if name == "DeepEnsemble":
         hparams["member_settings"] = {"hidden": (5,)}
     weights = {}
-    for name, value in model.state_dict().items():
-        prefix = next((new for new in old_weights if name.startswith(new)), "")
-        weights[old_weights.get(prefix, "") + name.removeprefix(prefix)] = value
+    for key, value in model.state_dict().items():
+        prefix = next((new for new in old_weights if key.startswith(new)), "")
+        weights[old_weights.get(prefix, "") + key.removeprefix(prefix)] = value
     assert not old_weights or weights.keys() != model.state_dict().keys()
     checkpoint: dict[str, Any] = {
-        "class_path": old_class, "hyper_parameters": hparams, "state_dict": weights,
-        "pytorch-lightning_version": "2.5.0",
+        "class_path": f"zoo.models.{name}", "hyper_parameters": hparams, "state_dict": weights
     }  # fmt: skip
-    if isinstance(model, zoo.LogisticRegression):
+    if name == "LogisticRegression":
         accepted = {"weights": torch.ones(1, 4), "loss": torch.tensor(0.5)}
         checkpoint["newton"] = {"sums": {"right": torch.tensor(7.0)}, "accepted": accepted}
     torch.save(checkpoint, tmp_path / "old.ckpt")
     loaded = zoo.load(tmp_path / "old.ckpt")
     assert type(loaded) is type(model)
     assert dict(loaded.hparams) == dict(model.hparams)
-    for name, value in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value)
 
 
 def test_old_configuration_of_data(tmp_path: Path) -> None:

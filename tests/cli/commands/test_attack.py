@@ -197,4 +197,4 @@ def test_a_robust_recipe(run: Callable[..., Path], capsys: pytest.CaptureFixture
     run("--model", "robust_cnn", "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false")
     out = capsys.readouterr().out
     assert "test/robust_accuracy" in out
-    assert "fraction classified correctly without an attack and under it" in out
+    assert "fraction classified correctly both without and under attack" in out

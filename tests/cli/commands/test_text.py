@@ -107,7 +107,8 @@ def test_evaluation_of_a_translator(translator: str) -> None:
     ("options", "content", "message"),
     [
         (["--model=language_model", "--data=text"], "", "contains no text"),
-        (["--model=sequence_classifier", "--data=labeled_text"], "a\t1\nb\n", "line 2: expected 2 columns, text and label, got 1"),
+        (["--model=sequence_classifier", "--data=labeled_text"], "a\t1\nb\n",
+         "line 2: expected 2 columns, text and label, got 1"),
         (["--model=forecaster", "--data=series"], "a,b\n1,2\n,3\n", "line 3, column 'a'"),
         (["--model=language_model", "--data=text", "--data.tokenizer_type=letters"], "text " * 99,
          "unknown tokenizer 'letters'"),

@@ -423,7 +423,10 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
         ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, got 1.0"),
         ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
-        ({"network": "dcgan", "hidden_dims": (4, 4, 4, 4)}, "images of 8×8 pixels cannot be halved evenly"),
+        (
+            {"network": "dcgan", "hidden_dims": (4, 4, 4, 4)},
+            "images of 8×8 pixels cannot be halved evenly",
+        ),
         (
             {"network": "dcgan", "hidden_dims": (4, 8), "penalty": "gradient",
              "discriminator_normalization": "batch"},

@@ -166,7 +166,7 @@ def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
         trainer(max_epochs=1, callbacks=[paths]).fit(plain, DATA)
     images = Autoencoder((1, 8, 8), 2, hidden_dims=(8,))
     with pytest.raises(
-        InputError, match="unknown kind of path 'isometric'; .*choose from linear, spher"
+        InputError, match=r"unknown kind of path 'isometric'; .*choose from linear, spher"
     ):
         trainer(max_epochs=1, callbacks=[paths]).fit(images, Digits())
 
