@@ -109,7 +109,8 @@ def run_on_checkpoint(
     for word in args:
         model = CHECKPOINT_OF.get(word, model)
     path = checkpoint(model, folder)
-    main([str(path) if arg == "CKPT" else arg for arg in args])
+    few = ["--test_samples=60"] if args[0] == "attack" and model != "gcn" else []
+    main([*(str(path) if arg == "CKPT" else arg for arg in args), *few])
     run = path.parent.parent
     if args[0] == "attack":
         assert (run / "figures/robustness.png").stat().st_size > 1_000

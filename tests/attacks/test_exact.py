@@ -278,7 +278,7 @@ def test_equal_to_foolbox_step_by_step(norm: str, steps: int, learned: Case) -> 
         "l2": other.attacks.L2BasicIterativeAttack,
     }
     theirs = kinds[norm](abs_stepsize=eps / 3, steps=steps, random_start=False)
-    wrapped = other.PyTorchModel(model, bounds=(0, 1))
+    wrapped = other.PyTorchModel(model, bounds=(0, 1), device=x.device)
     _, expected, _ = theirs(wrapped, x, y, epsilons=eps)
     x_adv = BIM(eps=eps, norm=norm, step_size=eps / 3, steps=steps, early_stop=False)(model, x, y)
     torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-9)
@@ -289,7 +289,9 @@ def test_distances_at_most_those_of_foolbox_carlini_and_wagner(learned: Case) ->
     model, x, y = learned
     x, y = x[:40], y[:40]
     theirs = other.attacks.L2CarliniWagnerAttack(binary_search_steps=4, steps=150)
-    _, expected, success = theirs(other.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=None)
+    _, expected, success = theirs(
+        other.PyTorchModel(model, bounds=(0, 1), device=x.device), x, y, epsilons=None
+    )
     x_adv = CarliniWagner(search_steps=4, steps=150)(model, x, y)
     assert accuracy(model, x_adv, y) == 0
     assert success.all()

@@ -164,7 +164,7 @@ def test_models_that_ignore_edge_weights(conv: str, trained: tuple[NodeClassifie
     graph = trained[1]
     model = NodeClassifier(graph.num_features, 4, conv=conv)
     for name in ("greedy", "prbcd"):
-        with pytest.raises(InputError, match=f"conv='{conv}' ignores edge weights"):
+        with pytest.raises(InputError, match=f"conv='{conv}' does not support edge weights"):
             make(name, 0.1)(model, graph)
     RandomEdgeFlips(eps=0.1)(model, graph)
     with pytest.raises(InputError, match="ignores edge weights, whose gradients"):

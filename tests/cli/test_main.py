@@ -79,11 +79,11 @@ def test_flags_override_the_recipe_and_config_files(run: Run, tmp_path: Path) ->
 
 
 def test_models_get_the_properties_of_data(run: Run, tmp_path: Path) -> None:
-    from tests.datamodules.test_folder import picture
+    from tests.datamodules.test_image_folder import write_image
 
     for number in range(12):
-        picture(tmp_path / "pets/cats" / f"{number}.png", (200, number, 0))
-        picture(tmp_path / "pets/dogs" / f"{number}.png", (0, number, 200))
+        write_image(tmp_path / "pets/cats" / f"{number}.png", (200, number, 0))
+        write_image(tmp_path / "pets/dogs" / f"{number}.png", (0, number, 200))
     folder = run("--model=mlp", "--data=image_folder", "--data.path=pets", "--data.size=8", *SHORT)
     model = zoo.load(folder / "checkpoints/last.ckpt")
     assert model.hparams["input_shape"] == (3, 8, 8)
@@ -301,10 +301,13 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "MLPClassifier needs num_classes, which Diabetes does not have: the target 'target'",
         ),
         ("--model linear_regression --data iris", "has 3 classes: choose a classifier"),
-        ("--model linear_regression --data digits", "Digits has no num_targets, which LinearReg"),
+        ("--model linear_regression --data digits", "LinearRegression needs num_targets, which"),
         ("--model mlp --data csv", "the following arguments are required: path, target"),
         ("--model mlp --data csv --data.path no.csv --data.target y", "there is no file no.csv"),
-        ("--model mlp --data toy_2d --data.name stars", "unknown name 'stars'; choose from moons"),
+        (
+            "--model mlp --data toy_2d --data.name stars",
+            "unknown name 'stars'; did you mean 'spirals'?",
+        ),
         (
             "--model mlp --model.normalization btch",
             "unknown normalization 'btch'; did you mean 'batch'",
@@ -328,7 +331,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ),
         (
             "--model vae --model.latent_dim 64",
-            "latent_dim=64 is not smaller than a sample, which has 64 numbers",
+            "latent_dim=64 is not smaller than a sample, which has 64 values",
         ),
         ("--model pca --model.latent_dim 99", "latent_dim=99 is not smaller than a sample"),
         ("--model pca --model.solver qr", "unknown solver 'qr'; choose from covariance, svd"),
@@ -340,8 +343,8 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
             "--model vae --data wine",
             "VAE cannot draw samples of shape (13,): leave LatentManifold out",
         ),
-        ("--model conditional_vae --data diabetes", "Diabetes has no num_classes, which Condit"),
-        ("--model iwae --model.num_draws 0", "num_samples must be at least 1, got 0"),
+        ("--model conditional_vae --data diabetes", "ConditionalVAE needs num_classes, which Di"),
+        ("--model iwae --model.num_samples 0", "num_samples must be at least 1, got 0"),
         ("--model vae --model.levels 17", "--model.levels comes from the data"),
         ("--model vq_vae --data iris", "needs images (channels, height, width), got (4,)"),
         ("evalute x.ckpt", "unknown command 'evalute'; did you mean 'evaluate'"),

@@ -136,7 +136,8 @@ def scatter_classes(axes: Axes, points: Tensor, labels: Tensor | None) -> bool:
     everything = torch.ones(len(points), dtype=torch.bool)
     groups: list[tuple[int | None, Tensor]] = [(None, everything)]
     if labels is not None:
-        groups = [(int(c), labels.cpu() == c) for c in labels.unique()]
+        labels = labels.cpu()
+        groups = [(int(c), labels == c) for c in labels.unique()]
     for index, (name, members) in enumerate(groups):
         x, y = points[members].T
         label = None if name is None else str(name)

@@ -61,7 +61,7 @@ def test_evaluation_of_a_vae(vae: str, capsys: pytest.CaptureFixture[str]) -> No
     assert all(name in text for name in first)
     assert "360 test images" in text
     assert "(1/50)" in text
-    assert "Bernoulli likelihood, grey values as probabilities" in text
+    assert "Bernoulli likelihood, gray values as probabilities" in text
     assert first["pca_mse"] == pytest.approx(0.0522, abs=5e-4)
     assert first["fid_cnn_data"] < first["fid_cnn"] < first["fid_cnn_untrained"]
     main(["evaluate", vae, "--importance_samples=50"])
@@ -196,7 +196,7 @@ def test_groups_of_codes() -> None:
          "Wine has samples of shape (13,), the model takes (1, 8, 8): choose other --data"),
         (("evaluate", "{}", "--data=mnst"), "unknown data set 'mnst'; did you mean 'mnist'"),
         (("evaluate", "{}", "--features={}"), "contains the model VAE, features need a classifier"),
-        (("evaluate", "{}", "--inception=x.pth"), "there are no Inception weights in x.pth"),
+        (("evaluate", "{}", "--inception=x.pth"), "Inception weights x.pth: no such file"),
         (("evaluate", "gone.ckpt"), "there is no checkpoint gone.ckpt"),
         (("evaluate",), "evaluate: the following arguments are required: CKPT"),
         (("arithmetic", "{}", "--add=class:8", "--subtract=class:11", "--to=class:1"),

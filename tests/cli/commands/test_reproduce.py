@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.cli.commands.reproduce import INTRODUCTION, last_value, reproduce, write_row
+from zoo.cli.commands.reproduce import INTRODUCTION, hardware, last_value, reproduce, write_row
 from zoo.core import registry
 from zoo.errors import InputError
 
@@ -66,8 +66,8 @@ def test_reproduce_writes_mean_deviation_reference_and_command(
     assert deviation > 0
     assert cells[3:5] == ["–", "see autoencoder"]  # its reference is for 150 epochs
     assert "2 seeds of 1 epoch, " in cells[5]
-    assert "thread" in cells[5]
-    assert cells[6] == "`python train.py --model autoencoder --trainer.max_epochs 1`"
+    assert hardware() in cells[5]
+    assert cells[6] == "`zoo --model autoencoder --trainer.max_epochs 1`"
     assert not (tmp_path / "runs").exists()
 
 
@@ -93,7 +93,7 @@ def test_a_run_is_evaluated_if_its_reference_has_options_for_it(
     assert cells[0] == "pca, latent_dim 16"
     assert cells[3:5] == ["–", "see pca"]
     assert cells[2].startswith("0.01218; evaluation/knn_accuracy 0.9")
-    assert cells[6] == "`python train.py --model pca --model.latent_dim 16`"
+    assert cells[6] == "`zoo --model pca --model.latent_dim 16`"
 
 
 def test_an_unchanged_recipe_has_its_reference_in_the_row(

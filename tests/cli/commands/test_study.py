@@ -58,8 +58,8 @@ def test_run_writes_figures_and_results(tmp_path: Path, capsys: pytest.CaptureFi
     [
         (["polynomal-fit"], "unknown study 'polynomal-fit'; did you mean 'polynomial-fit'"),
         (["polynomial-fit", "--sampels", "3"], "unknown option --sampels; did you"),
-        (["polynomial-fit", "--samples", "x"], "--samples must be of type int, got 'x'"),
-        (["polynomial-fit", "--samples", "3"], "samples must be at least 16, got 3"),
+        (["polynomial-fit", "--num_samples", "x"], "--num_samples must be of type int, got 'x'"),
+        (["polynomial-fit", "--num_samples", "3"], "num_samples must be at least 16, got 3"),
         (["polynomial-fit", "--curve", "foo"], "--curve must be one of 'sine', 'cubic'"),
         (["--foo"], "the name must come before options"),
         (["autodiff", "--expression", "x +"], r"expression 'x \+': invalid syntax"),

@@ -161,7 +161,7 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         source,
         f"{pluralize(len(trials), 'seed')} of {trials[0].budget}, {seconds:.0f} s each (start to "
         f"end of the command), {hardware()}, {date.today().isoformat()}",
-        f"`python train.py {options}`",
+        f"`zoo {options}`",
     ]
 
 
