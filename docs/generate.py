@@ -1,4 +1,4 @@
-"""Writes what follows from recipes, exports and docstrings.
+"""Generate files from recipes, exports and docstrings.
 
 * ``zoo/core/create.pyi``: the class of each model, for type checkers;
 * ``docs/models.md``, ``data.md``, ``callbacks.md`` and ``attacks.md``: the catalog.
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -45,7 +44,7 @@ class Export:
 
     @property
     def summary(self) -> str:
-        """First sentence of the docstring."""
+        """First paragraph of the docstring, in Markdown."""
         for node in ast.parse(self.path.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == self.name:
                 paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
@@ -62,7 +61,7 @@ class Export:
 
 @cache
 def exports(package: str) -> dict[str, Export]:
-    """Return what a package's stub, or else its ``__init__.py``, exports, by name."""
+    """Return the public names that a package's stub, or else its ``__init__.py``, exports."""
     stub = ROOT / package / "__init__.pyi"
     file = stub if stub.is_file() else stub.with_suffix(".py")
     root = package.replace("/", ".")
@@ -77,7 +76,7 @@ def exports(package: str) -> dict[str, Export]:
 def model_class(name: str) -> Export:
     """Return the class that a recipe names.
 
-    Exits with a message that says what to do where the class is not exported.
+    If the class is not exported, exit with a message that says what to do.
     """
     path = registry.read_recipe(name)["model"]["class_path"]
     package, _, cls = path.rpartition(".")
@@ -131,7 +130,8 @@ def models_page() -> str:
         export = model_class(name)
         family = export.module.split(".")[2]
         tested = [r for r in registry.list_recipes() if r.split("-")[0] == name]
-        data = ", ".join(f"`{data_name(registry.read_recipe(r))}`" for r in tested)
+        paths = [registry.read_recipe(r)["data"]["class_path"] for r in tested]
+        data = ", ".join(f"`{registry.data_name(path)}`" for path in paths)
         rows[family].append([f"`{name}`", export.link(export.name), headline(name), data])
     page = (
         "# Models\n\n"
@@ -140,7 +140,7 @@ def models_page() -> str:
         "[results.md](results.md) has them next to measured ones.\n"
     )
     for family, title in FAMILIES.items():
-        header = ("name", "class", "what it is", "tested on")
+        header = ("name", "class", "description", "tested on")
         page += f"\n## {title}\n\n" + table(header, rows[family])
     return page
 
@@ -156,12 +156,6 @@ def headline(recipe: str) -> str:
     return " ".join(comment).split(". ")[0].removesuffix(".")
 
 
-def data_name(recipe: dict[str, Any]) -> str:
-    """Return the name on the command line of a recipe's data."""
-    path = recipe["data"]["class_path"]
-    return next((name for name, known in registry.DATA.items() if known == path), path)
-
-
 def data_page() -> str:
     """Return ``docs/data.md``: a row for each data set."""
     rows = []
@@ -172,7 +166,7 @@ def data_page() -> str:
         "# Data\n\n"
         "`zoo --model MODEL --data NAME`; arguments of the class are options, such as "
         "`--data.batch_size 64`. In Python, each class is a LightningDataModule.\n\n"
-        + table(("name", "class", "what it is"), rows)
+        + table(("name", "class", "description"), rows)
     )
 
 
@@ -187,20 +181,20 @@ def callbacks_page() -> str:
         "# Callbacks\n\n"
         "`zoo --model MODEL --trainer.callbacks+=callbacks.NAME`; arguments follow as "
         "`--trainer.callbacks.ARGUMENT VALUE`. In Python, pass them to any Trainer.\n\n"
-        + table(("class", "what it does"), rows)
+        + table(("class", "description"), rows)
     )
 
 
 def attacks_page() -> str:
     """Return ``docs/attacks.md``: a row for each attack and defense."""
-    found = {n: e for n, e in exports("zoo/attacks").items() if n not in ("Attack",)}
+    found = {n: e for n, e in exports("zoo/attacks").items() if n != "Attack"}
     rows = [[e.link(f"zoo.attacks.{name}"), e.summary] for name, e in sorted(found.items())]
     return (
         "# Attacks\n\n"
         "An attack is a callable, `PGD(eps=0.3)(model, x, y)`, that leaves the model untouched. "
         "The model is a classifier of the zoo or any function that returns logits. "
         "`zoo attack CKPT` runs attacks on a checkpoint ([commands.md](commands.md)).\n\n"
-        + table(("name", "what it is"), rows)
+        + table(("name", "description"), rows)
     )
 
 
@@ -227,7 +221,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 
 def stale_files() -> dict[str, str]:
-    """Return the files that are out of date, with what they should contain."""
+    """Return the names of the files that are out of date, with their new contents."""
     made = {name: make() for name, make in FILES.items()}
     return {
         name: text
@@ -237,7 +231,7 @@ def stale_files() -> dict[str, str]:
 
 
 def main() -> None:
-    """Write the files, or with ``--check`` exit with 1 and name those that are out of date."""
+    """Write the files; with ``--check``, only name those that are out of date and exit with 1."""
     stale = stale_files()
     if "--check" in sys.argv[1:] and stale:
         sys.exit(f"out of date: {', '.join(stale)}: run python docs/generate.py")

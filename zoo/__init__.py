@@ -1,8 +1,8 @@
 """A deep-learning course as LightningModules.
 
 ``zoo.list_models()``, ``zoo.create_model("vae", latent_dim=8)``, ``zoo.load("…/best.ckpt")``, and
-every model class by name. A name is imported when it is first used, so that ``import zoo`` costs
-nothing; ``__init__.pyi`` lists them all.
+every model class by name. A name is imported when it is first used, so that ``import zoo`` is
+fast; ``__init__.pyi`` lists all names.
 """
 
 import lazy_loader

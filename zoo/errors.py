@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-SHORT_LIST = 10  # choices up to which an error lists them all
+SHORT_LIST = 10  # an error lists all choices if there are at most this many
 
 
 class InputError(ValueError):
@@ -41,7 +41,13 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
-    """Return the error for a name that is not in a list: with the nearest names, or the list."""
+    """Return the error for an unknown name, with the nearest known names or the whole list.
+
+    Args:
+        kind: what the name stands for, such as ``model``.
+        name: the unknown name.
+        known: all known names.
+    """
     known = list(known)
     hint, choices = suggest(str(name), known), f"choose from {', '.join(known)}"
     if not hint:
@@ -58,7 +64,7 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> None:
         raise unknown(argument, value, choices)
 
 
-# -- ranges: each takes the arguments by name, such as check_at_least(1, latent_dim=latent_dim) ---
+# -- ranges: arguments are passed by name, such as check_at_least(1, latent_dim=latent_dim) ------
 
 
 def check_at_least(minimum: float, **arguments: float | None) -> None:

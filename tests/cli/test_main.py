@@ -408,7 +408,7 @@ def test_a_corrupt_checkpoint(fails: Fails, run: Run, damage: str) -> None:
 def test_a_checkpoint_of_another_class(fails: Fails, run: Run) -> None:
     path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
     message = fails("test", "--model=mlp", f"--ckpt_path={path}")
-    assert "contains a VAE, but the model is a MLPClassifier" in message
+    assert "contains the model VAE, but --model is MLPClassifier" in message
 
 
 def test_a_checkpoint_for_other_data(fails: Fails, run: Run) -> None:

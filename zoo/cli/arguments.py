@@ -1,4 +1,4 @@
-"""Command-line arguments: from ``--model vae --data mnist`` to what LightningCLI reads.
+"""Command-line arguments: from ``--model vae --data mnist`` to arguments of LightningCLI.
 
 A model's name is replaced by its recipe, whose settings become the defaults of the run; all other
 options override them.
@@ -19,7 +19,7 @@ import yaml
 
 from zoo.core import registry
 from zoo.core.signature import arguments_of
-from zoo.errors import InputError, suggest, unknown
+from zoo.errors import InputError, check_choice, suggest, unknown
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 LOGGERS = ("csv", "tensorboard", "wandb")
@@ -53,7 +53,7 @@ class Invocation:
 
     Args:
         subcommand: ``fit``, ``validate``, ``test`` or ``predict``.
-        test_after_fit: whether no subcommand was given: fit, then test.
+        test_after_fit: whether to test after fit, as no subcommand was given.
         args: arguments for LightningCLI, starting with the subcommand.
         recipe: settings that ``args`` override; empty if they come from a configuration file.
         given: options on the command line, such as ``--model.latent_dim``.
@@ -72,7 +72,7 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
     """Replace the zoo's names in a command line by recipes and class paths.
 
     Args:
-        args: the command line without the program.
+        args: the command line without the name of the program.
         commands: other commands of the program, for suggestions.
 
     Raises:
@@ -119,14 +119,20 @@ def _subcommand(args: list[str], commands: tuple[str, ...]) -> tuple[str | None,
     return None, args
 
 
-def _take(args: list[str], *flags: str) -> tuple[str | None, list[str]]:
+def _take(args: list[str], flag: str) -> tuple[str | None, list[str]]:
     """Return the last value of a flag, and the arguments without it."""
-    values, rest = _take_all(args, *flags, many=False)
+    values, rest = _take_all(args, flag, many=False)
     return (values[-1] if values else None), rest
 
 
 def _take_all(args: list[str], *flags: str, many: bool = True) -> tuple[list[str], list[str]]:
-    """Return all values of a flag (``--x a b``, ``--x=a,b``), and the arguments without it."""
+    """Return all values of flags, and the arguments without them.
+
+    Args:
+        args: arguments of the command line.
+        flags: a flag and its abbreviations.
+        many: whether several values may follow a flag, as in ``--logger csv wandb``; default True.
+    """
     values: list[str] = []
     rest: list[str] = []
     queue = list(args)
@@ -150,8 +156,7 @@ def _take_all(args: list[str], *flags: str, many: bool = True) -> tuple[list[str
 def _check_loggers(values: list[str]) -> list[str]:
     names = [name for value in values for name in value.strip("[]").replace(",", " ").split()]
     for name in names:
-        if name not in LOGGERS:
-            raise unknown("logger", name, LOGGERS)
+        check_choice("logger", name, LOGGERS)
     return list(dict.fromkeys(names))
 
 
@@ -174,7 +179,7 @@ def _recipe(model: str, data: str | None) -> dict[str, Any]:
 
 
 def _recipe_for_class(path: str, data: str | None) -> dict[str, Any]:
-    """Return the recipe of the zoo's class that a class is or derives from, for that class."""
+    """Return settings for a class: the recipe of the zoo's class that it is or derives from."""
     cls = import_class("--model", path)
     names = (registry.model_of_class(registry.public_path(c)) for c in cls.__mro__)
     model = next(filter(None, names), None)
@@ -211,8 +216,10 @@ def _config_beside(checkpoint: str | None) -> Path:
 
 
 def _read_config(path: str) -> dict[str, Any]:
-    """Return the contents of a configuration file, nothing if it cannot be read: LightningCLI will
-    report the error."""
+    """Return the contents of a configuration file.
+
+    A file that cannot be read counts as empty, since LightningCLI reports the error.
+    """
     try:
         content = yaml.safe_load(Path(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -256,8 +263,8 @@ def refuse_trainer_flags(trainer: Any, model_class: type) -> None:
     """Refuse Trainer flags that have no effect on a model with manual optimization.
 
     Args:
-        trainer: settings of the Trainer by name.
-        model_class: the model, which may have arguments of the same names.
+        trainer: settings of the Trainer, by name.
+        model_class: class of the model, which may have arguments of the same names.
 
     Raises:
         InputError: such a flag was given.

@@ -34,7 +34,7 @@ def load_model(path: str, *classes: type[ModelT]) -> ModelT:
         return model
     accepted = " or a ".join(cls.__name__ for cls in classes)
     raise InputError(
-        f"{path} contains the model {type(model).__name__}, this command needs a {accepted}"
+        f"{path} contains the model {type(model).__name__}, but this command needs a {accepted}"
     )
 
 
@@ -44,8 +44,8 @@ def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> An
     Args:
         checkpoint: a ``.ckpt`` file in the folder ``checkpoints`` of a run, whose ``config.yaml``
             describes the data; the augmentation in it is left out.
-        name: name or class path of other data, at its default settings; default the run's data.
-        root: folder of the data, default that of the settings.
+        name: name or class path of other data, used with default settings; default the run's data.
+        root: folder of the data, default that of the run.
 
     Raises:
         InputError: no ``name`` is given, and the checkpoint's run has no ``config.yaml``.
@@ -76,7 +76,7 @@ def load_samples(
         data: data module with ``evaluation_samples``.
         split: ``train``, ``val`` or ``test``.
         model: model that takes the samples.
-        limit: number of samples at most, the first ones; default all.
+        limit: number of samples to take from the start of the split, default all.
 
     Raises:
         InputError: the model takes samples of another shape.
@@ -84,7 +84,7 @@ def load_samples(
     x, y = data.evaluation_samples(split)
     if tuple(x.shape[1:]) != model.input_shape:
         raise InputError(
-            f"{type(data).__name__} has samples of shape {tuple(x.shape[1:])}, the model takes "
+            f"{type(data).__name__} has samples of shape {tuple(x.shape[1:])}, but the model takes "
             f"{model.input_shape}: choose other --data"
         )
     return x[:limit].to(model.device), y[:limit].to(model.device)

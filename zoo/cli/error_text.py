@@ -1,4 +1,4 @@
-"""One-line messages from the errors of jsonargparse, which are paragraphs about types."""
+"""One-line messages for errors of jsonargparse, which are several paragraphs about types."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class CheckpointSettings:
         mode: ``min`` or ``max``.
         every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
             after every epoch.
-        upload: whether the checkpoints are uploaded to Weights & Biases as an artifact.
+        upload: whether to upload the checkpoints to Weights & Biases as an artifact.
     """
 
     monitor: str | None = "val/loss"
@@ -77,7 +77,7 @@ class ZooParser(LightningArgumentParser):
     arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        if not self.exit_on_error:  # a nested parser; the outer one adds where the error was
+        if not self.exit_on_error:  # a nested parser; the outer one names the option
             super().error(message, ex)
         raise InputError(self.explain(message, ex)) from ex
 
@@ -125,7 +125,10 @@ class ZooCLI(LightningCLI):
             "--logger", type=list[str], default=["csv"], help=f"any of {', '.join(LOGGERS)}"
         )
         parser.add_argument(
-            "--reference", type=dict | None, default=None, help="the published value to reach"
+            "--reference",
+            type=dict | None,
+            default=None,
+            help="published value to reach: metric, value, source, budget",
         )
         parser.add_class_arguments(CheckpointSettings, "checkpoint")
 
@@ -175,13 +178,13 @@ class ZooCLI(LightningCLI):
             written_by = checkpoints.find_class(checkpoint, path)
             if written_by is not cls:
                 raise InputError(
-                    f"checkpoint {path} contains a {written_by.__name__}, but the model is a "
+                    f"checkpoint {path} contains the model {written_by.__name__}, but --model is "
                     f"{cls.__name__}: choose the model that the checkpoint contains"
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
         for key, value in checkpoint.get("hyper_parameters", {}).items():
-            explicit = f"--model.{key}" in self.invocation.given
-            if key in model["init_args"] and not explicit:
+            options = {f"--model.{key}", f"--model.init_args.{key}"}
+            if key in model["init_args"] and not options & self.invocation.given:
                 model["init_args"][key] = value
 
     def _set_seed(self) -> None:
@@ -255,7 +258,7 @@ class ZooCLI(LightningCLI):
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
-                    logger.experiment.finish()  # or the next run in this process joins it
+                    logger.experiment.finish()  # else the next run in this process continues it
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""
@@ -298,14 +301,16 @@ class ZooCLI(LightningCLI):
         self._print_results("test")
 
     def predict(self, **kwargs: Any) -> None:
-        """Write the Trainer's predictions to ``predictions.pt`` in the run folder."""
+        """Write predictions to ``predictions.pt`` in the run folder, one file per process."""
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
         if self.trainer.fast_dev_run:
             return
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        path = self.run_folder / f"predictions{rank}.pt"
+        # other processes start later, and would name another folder
+        folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
+        path = folder / f"predictions{rank}.pt"
         torch.save(concatenate_batches(batches), path)
-        print_rank_zero(f"predictions   {path}")
+        print_rank_zero(f"predictions {path}")
 
     def _best_checkpoint(self) -> str | None:
         """Return the path of the best checkpoint, else of the last one."""
@@ -337,8 +342,7 @@ class ZooCLI(LightningCLI):
         print_rank_zero(metrics_table(stage, metrics, notes, remarks))
         if self.trainer.fast_dev_run:
             return
-        best = self._best_checkpoint() if self.trainer.state.fn != "predict" else None
-        if best:
+        if best := self._best_checkpoint():
             print_rank_zero(f"checkpoint  {short_path(best)}")
         figures = list((self.run_folder / "figures").glob("*.*"))
         if figures:

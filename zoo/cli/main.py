@@ -70,7 +70,7 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     try:
         _dispatch(args)
-        sys.stdout.flush()  # a closed pipe must show here, not when the interpreter exits
+        sys.stdout.flush()  # raises here if the pipe is closed, not when the interpreter exits
     except BrokenPipeError:
         _exit_if_output_is_closed()
         raise
@@ -108,7 +108,7 @@ def _import_own_packages() -> None:
     """Import the zoo's ``callbacks`` and ``datamodules`` before the working folder's.
 
     Raises:
-        InputError: packages of these names that are not the zoo's have been imported already.
+        InputError: another package of one of these names has been imported already.
     """
     home = str(Path(__file__).resolve().parents[2])
     sys.path.insert(0, home)

@@ -21,7 +21,7 @@ class MetricsFile(CSVLogger):
 
 
 def make_run_folder(root: str | Path, name: str) -> Path:
-    """Create a new folder ``root/name/TIME``; only the first process touches the disk.
+    """Create a new folder ``root/name/TIME``; only the first process writes to the disk.
 
     Raises:
         InputError: the folder cannot be written.

@@ -48,7 +48,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         checkpoint = read(path)
-        return checkpoint if is_current(checkpoint) else migrate(checkpoint, find_class(checkpoint))
+        if is_current(checkpoint):
+            return checkpoint
+        return migrate(checkpoint, find_class(checkpoint, path))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -91,13 +93,13 @@ def load(
 ) -> Task:
     """Return the model in a checkpoint, in evaluation mode.
 
-    Safe with files from strangers: the file is read with ``weights_only=True``, and the class that
-    it names is looked up among the zoo's own and those that the program has already imported.
+    Files from strangers are safe: they are read with ``weights_only=True``, and the class that a
+    file names must be one of the zoo's or already imported by the program.
 
     Args:
         path: a ``.ckpt`` file written by a run or by ``trainer.save_checkpoint``.
-        model_class: class of the model, for a checkpoint that does not name a known one; type
-            checkers then know the class of the result.
+        model_class: class of the model, default the class that the checkpoint names; with it, type
+            checkers know the class of the result.
         device: device of the model, default the CPU.
 
     Raises:
@@ -136,8 +138,12 @@ def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path)
         )
 
 
-def find_class(checkpoint: dict[str, Any], path: str | Path = "") -> type[Task]:
+def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
     """Return the class that a checkpoint names: one of the zoo's, or one already imported.
+
+    Args:
+        checkpoint: contents of the checkpoint.
+        path: path of the checkpoint, for the message.
 
     Raises:
         InputError: the class is neither.
@@ -149,7 +155,7 @@ def find_class(checkpoint: dict[str, Any], path: str | Path = "") -> type[Task]:
         if f"{cls.__module__}.{cls.__qualname__}" == name:
             return cls
     bare = name.rpartition(".")[2]
-    if name.startswith("zoo.") and bare in zoo.__all__:  # its module may have moved since
+    if name.startswith("zoo.") and bare in zoo.__all__:  # the module may have moved
         cls = getattr(zoo, bare)
         if isinstance(cls, type) and issubclass(cls, Task):
             return cls

@@ -32,8 +32,8 @@ class Classifier(Task):
     Batch: (x, y) with y int64 class indices, (B,).
 
     Raises:
-        InputError: numbers out of range; labels that are not class indices, in the first batch of
-            an epoch.
+        InputError: numbers out of range; labels in the first batch of an epoch that are not class
+            indices.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
@@ -41,7 +41,7 @@ class Classifier(Task):
         "accuracy": "fraction of samples classified correctly",
         "robust_accuracy": "fraction classified correctly both without and under attack",
         "divergence": "KL(p(x) ‖ p(x′)) of TRADES, x′ under attack, nats",
-        "ece": "expected calibration error: |confidence − accuracy| over 15 bins",
+        "ece": "expected calibration error: mean |confidence − accuracy| over 15 bins",
     }
 
     #: whether a weighted mean of two inputs is a valid input
@@ -87,7 +87,7 @@ class Classifier(Task):
         return scores.softmax(1)
 
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Return the scores and class indices of what a batch asks to classify."""
+        """Return the scores and class indices of the labeled samples, nodes or vertices."""
         x, y = batch
         return self.scores(x), y
 
@@ -127,7 +127,7 @@ class Classifier(Task):
         self._check_labels(batch, batch_idx)
 
     def _check_labels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; checking each would synchronize the device."""
+        """Check the first batch of an epoch; each check makes the CPU wait for the GPU."""
         if batch_idx:
             return
         y = self.labels(batch)

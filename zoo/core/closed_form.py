@@ -1,4 +1,4 @@
-"""Tasks with a closed-form solution, or one found by passes over the data.
+"""Tasks that are solved in closed form, or by passes over the data.
 
 Every batch is added to sufficient statistics. After the last batch of an epoch they are summed over
 all processes and solved for the weights. Memory depends only on the number of features.
@@ -28,7 +28,7 @@ class ClosedFormTask(Task):
     solvers: tuple[str, ...] = ("gradient",)
 
     def _set_solver(self, solver: str, allowed: dict[str, tuple[str, ...]]) -> None:
-        """Check the solver's name, and that it supports the penalties.
+        """Select the solver: ``gradient`` is the optimizer; others must support the penalties.
 
         Args:
             solver: value of the ``solver`` argument.
@@ -55,8 +55,11 @@ class ClosedFormTask(Task):
         raise NotImplementedError(f"{type(self).__name__} has no accumulate(x, y)")
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
-        """Set the weights from the statistics; return the loss with its parts, and the number of
-        samples."""
+        """Set the weights from the statistics.
+
+        Returns:
+            The loss with named parts, and the number of samples.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no solve()")
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
@@ -76,11 +79,11 @@ class ClosedFormTask(Task):
         return torch.optim.SGD(self.parameters(), lr=1.0)  # only counts the solutions
 
     def _check_finite(self, sums: Tensor, what: str = "feature") -> None:
-        """Raise InputError with the columns that contain nan or infinite values.
+        """Raise :class:`InputError` if a column contains nan or infinite values.
 
         Args:
-            sums: one value per column, not finite if one of its entries is not.
-            what: word for a column.
+            sums: one value per column, not finite if an entry of the column is not.
+            what: word for a column in the message, default ``feature``.
         """
         bad = (~sums.isfinite()).nonzero()[:, 0].tolist()
         if bad:
@@ -97,16 +100,17 @@ class MomentsTask(ClosedFormTask):
     in the middle.
     """
 
-    sums: type[Moments] = Moments
+    #: class of the moments
+    moments_class: type[Moments] = Moments
     _moments: Moments | None = None
 
     def add_rows(self, rows: Tensor) -> None:
         """Add the rows of a batch, (B, Q), to the moments."""
-        batch = self.sums.from_samples(rows)
+        batch = self.moments_class.from_samples(rows)
         self._moments = batch if self._moments is None else batch.merge(self._moments)
 
     def pop_moments(self) -> Moments:
-        """Return the moments of all rows on all processes, and start again from none."""
+        """Return the moments of all rows on all processes, and reset them."""
         own, self._moments = self._moments, None
         assert own is not None
         if self.trainer.world_size == 1:
@@ -114,7 +118,7 @@ class MomentsTask(ClosedFormTask):
         rows = int(self.all_gather(torch.tensor(own.num_rows, device=own.mean.device)).max())
         state = {name: self.all_gather(t) for name, t in own.padded(rows).state_dict().items()}
         parts = [
-            self.sums.from_state_dict({name: t[rank] for name, t in state.items()})
+            self.moments_class.from_state_dict({name: t[rank] for name, t in state.items()})
             for rank in range(self.trainer.world_size)
         ]
         return reduce(lambda one, other: one.merge(other), parts)
@@ -127,4 +131,4 @@ class MomentsTask(ClosedFormTask):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if "moments" in checkpoint:
-            self._moments = self.sums.from_state_dict(checkpoint["moments"])
+            self._moments = self.moments_class.from_state_dict(checkpoint["moments"])

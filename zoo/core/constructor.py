@@ -1,4 +1,4 @@
-"""Construction of models: their whole signature, and networks built after every constructor."""
+"""Construction of models: complete signatures, and networks built after all constructors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ConfigT = TypeVar("ConfigT")
 class ModelMeta(type(LightningModule)):  # type: ignore[misc]
     """Metaclass of all models.
 
-    A model's ``__init__`` takes its own arguments and passes the others on through ``**``. This
+    A model's ``__init__`` takes its own arguments and passes all others on through ``**``. This
     class adds three things to the usual construction:
 
     * ``inspect.signature``, ``help`` and notebooks show the arguments of the whole chain of
@@ -48,8 +48,8 @@ def build_config(
 
     Args:
         config_class: a dataclass.
-        hparams: a model's hyper-parameters; others than the dataclass's fields are ignored.
-        **changes: fields that replace hyper-parameters.
+        hparams: a model's hyper-parameters; those that are not fields are ignored.
+        **changes: values of fields that replace the hyper-parameters'.
     """
     names = [field.name for field in fields(config_class)]  # type: ignore[arg-type]
     return config_class(**{**{name: hparams[name] for name in names}, **changes})

@@ -21,8 +21,8 @@ def create_model(name: str, data: str | None = None, **overrides: Any) -> Task:
 
     Args:
         name: name of the model; see :func:`zoo.list_models`.
-        data: data set whose recipe and properties are used, default the recipe's own. Properties
-            such as ``input_shape`` and ``num_classes`` may also be given directly.
+        data: name of the data set whose recipe and properties are used, default that of the model's
+            own recipe. Properties such as ``input_shape`` may also be given directly.
         **overrides: constructor arguments that replace the recipe's.
 
     Raises:
@@ -43,9 +43,9 @@ def create_model(name: str, data: str | None = None, **overrides: Any) -> Task:
 
 
 def data_property(data_module: Any, name: str, model_class: type) -> Any:
-    """Return a property of the data that a model asks for.
+    """Return the value of a model's argument that comes from the data.
 
-    Where the data does not have it, the model's default is used.
+    If the data does not have the property, the model's default is used.
 
     Args:
         data_module: a LightningDataModule.
@@ -62,7 +62,7 @@ def data_property(data_module: Any, name: str, model_class: type) -> Any:
         if name in defaults:
             return defaults[name]
         reason = "choose other data, or add the property to the data module"
-        if hasattr(type(data_module), name):  # it knows why it has none
+        if hasattr(type(data_module), name):  # the property itself raised the error
             reason = str(error)
         raise InputError(
             f"{model_class.__name__} needs {name}, which {type(data_module).__name__} does not "

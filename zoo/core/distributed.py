@@ -1,4 +1,4 @@
-"""Distributed helpers: process group, state of the random generators, collectives."""
+"""Distributed helpers: process group, random state and collectives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 
 
 def destroy_process_group() -> None:
-    """End communication before the interpreter exits, as its threads could abort the process."""
+    """Destroy the process group; left alive, its threads can abort the process at exit."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
@@ -31,7 +31,7 @@ def temporary_seed(seed: int) -> Iterator[None]:
 def random_state() -> dict[str, Any]:
     """Return the state of the global random generators that training uses in this process.
 
-    Only tensors and plain values, so that a checkpoint can be read with ``weights_only=True``.
+    It consists of tensors and plain values, which ``weights_only=True`` can read.
     """
     version, internal, gauss = random.getstate()
     state = {"python": [version, list(internal), gauss], "torch": torch.get_rng_state()}

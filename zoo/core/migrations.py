@@ -1,7 +1,7 @@
 """Checkpoints of earlier versions, brought up to date when they are read.
 
-A checkpoint of version 0.1 has no ``zoo_version``. Its class is found by its bare name, since
-modules have moved; arguments and weights that have been renamed since get their new names.
+A checkpoint of version 0.1 has no ``zoo_version``. Its class is found by name, since modules have
+moved; arguments and weights that have been renamed get their new names.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def migrate(checkpoint: dict[str, Any], cls: type) -> dict[str, Any]:
 
     Args:
         checkpoint: contents of a checkpoint of any version.
-        cls: the class of its model.
+        cls: class of its model.
     """
     if is_current(checkpoint):
         return checkpoint
@@ -104,7 +104,7 @@ def migrate_data_settings(settings: dict[str, Any], cls: type) -> dict[str, Any]
 
     Args:
         settings: ``init_args`` of the data module in the run's ``config.yaml``.
-        cls: the class of the data module.
+        cls: class of the data module.
     """
     known = arguments_of(cls)
     migrated = {}

@@ -28,12 +28,12 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     Newton-Schulz iteration: X ← a X + (b A + c A²) X with A = X Xᵀ, starting at G / ‖G‖_F.
 
     Args:
-        matrices: G, (..., rows, columns). Computed in bfloat16 on a GPU, elsewhere in their own
-            type: a CPU without bfloat16 arithmetic is over ten times slower in it.
+        matrices: G, (..., rows, columns). A GPU computes in bfloat16; other devices keep the dtype
+            of G, as bfloat16 is over ten times slower on a CPU without native support.
         steps: number of iterations, default 5.
 
     Returns:
-        A tensor of the same shape and type.
+        A tensor of the same shape and dtype.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices.bfloat16() if matrices.is_cuda else matrices
@@ -53,9 +53,9 @@ class Muon(Optimizer):
     For a matrix: m ← μ m + g;  W ← (1 − ηλ) W − η √max(1, rows/columns) · orth(g + μ m).
 
     ``torch.optim.Muon`` computes the same update for matrices. This class also takes convolution
-    kernels, as matrices (output channels, everything else), and all other parameters, so that one
-    optimizer trains a whole model; it orthogonalizes matrices of the same shape together, and in
-    float32 on a CPU.
+    kernels, as matrices (output channels, all other dimensions), and all other parameters, so that
+    one optimizer trains a whole model. It orthogonalizes matrices of the same shape together, and
+    on a CPU in their own dtype.
 
     Args:
         params: parameters or parameter groups. Parameters with at least two dimensions are treated
@@ -184,12 +184,13 @@ def make_optimizer(
 
     Args:
         name: ``sgd``, ``adam``, ``adamw``, ``muon`` or ``lbfgs``.
-        groups: parameter groups as ``torch.optim`` takes them; the default weight decay of a group
+        groups: parameter groups in the form of ``torch.optim``; the default weight decay of a group
             is 0 (``torch.optim.AdamW`` has 0.01).
         lr: learning rate.
         options: additional keyword arguments of the optimizer (``momentum``, ``betas``, …), default
             none. Unless set here, SGD has momentum 0.9 and L-BFGS the strong-Wolfe line search.
-        fused: whether one kernel computes the whole step, where the optimizer has one; default no.
+        fused: whether to compute the whole step in one kernel if the optimizer supports it, default
+            False.
 
     Raises:
         InputError: unknown name or option.
@@ -261,16 +262,16 @@ def make_schedule(
 ) -> LRScheduler | None:
     """Create a schedule by name, to be stepped once per optimizer step; None for a constant rate.
 
-    ========== ===================================== =======================
-    name       factor at fraction t of training      options (default)
-    ========== ===================================== =======================
-    constant   1
-    linear     1 − (1 − final) t                     final (0)
-    inverse    1 / (1 + rate t)                      rate (9)
-    exponential final^t                              final (0.01)
-    cosine     final + (1 − final)(1 + cos πt)/2     final (0)
-    one_cycle  ``torch.optim.lr_scheduler.OneCycleLR`` its own
-    ========== ===================================== =======================
+    =========== ====================================== =================
+    name        factor at fraction t of training       options (default)
+    =========== ====================================== =================
+    constant    1
+    linear      1 − (1 − final) t                      final (0)
+    inverse     1 / (1 + rate t)                       rate (9)
+    exponential final^t                                final (0.01)
+    cosine      final + (1 − final)(1 + cos πt)/2      final (0)
+    one_cycle   torch.optim.lr_scheduler.OneCycleLR    of that class
+    =========== ====================================== =================
 
     Args:
         name: see the table.

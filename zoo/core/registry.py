@@ -1,6 +1,6 @@
 """Registry: names of models and data sets, and the recipes that combine them.
 
-Reads YAML and nothing else, so that listing the zoo does not import torch.
+This module only reads YAML files, so that listing the zoo does not import torch.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def read_recipe(name: str) -> dict[str, Any]:
 def recipe_for(model: str, data: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the recipe for a model and a data set, given their names on the command line.
 
-    It is ``MODEL-DATA`` where there is such a recipe, else ``MODEL`` with the data set at its
-    defaults.
+    It is ``MODEL-DATA`` if there is such a recipe, else ``MODEL`` with the data set at its default
+    settings.
 
     Returns:
         The recipe's name and its contents.
@@ -125,6 +125,11 @@ def data_class(name: str) -> str:
     if name not in DATA:
         raise unknown("data set", name, DATA)
     return DATA[name]
+
+
+def data_name(class_path: str) -> str:
+    """Return the name of a data set on the command line, or its class path if it has no name."""
+    return next((name for name, path in DATA.items() if path == class_path), class_path)
 
 
 def public_path(cls: type) -> str:

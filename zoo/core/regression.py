@@ -17,8 +17,8 @@ from zoo.metrics.regression import R2
 class Regressor(Task):
     """A task that predicts real numbers, and optionally their variances.
 
-    Loss: the mean squared error (1/BT) Σ (ŷ − y)²; for a model that also predicts variances
-    −log N(y; ŷ, σ²), summed over the targets, mean over the batch.
+    Loss: the mean squared error (1/BT) Σ (ŷ − y)²; for a model that also predicts variances,
+    −log N(y; ŷ, σ²), summed over targets, mean over the batch.
 
     A subclass provides ``predict``, or ``moments`` if it predicts variances.
 
@@ -79,7 +79,7 @@ class Regressor(Task):
 
     @staticmethod
     def _targets(y: Tensor, prediction: Tensor) -> Tensor:
-        """Return the targets in the shape of the predictions; broadcasting would hide an error."""
+        """Return the targets in the shape of the predictions, without broadcasting."""
         y = y[:, None] if y.ndim == 1 else y
         if y.shape != prediction.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Texts that a run prints."""
+"""Output of a run: the table of metrics, paths and predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def metrics_table(
         stage: ``val`` or ``test``, the prefix of the names.
         metrics: values by name, without the prefix.
         notes: meanings by name.
-        remarks: lines about the run as a whole, printed below the metrics.
+        remarks: lines below the metrics; see :meth:`zoo.core.task.Task.remarks`, default none.
     """
     shown = {
         name: value

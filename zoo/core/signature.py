@@ -55,7 +55,7 @@ def full_signature(cls: type) -> inspect.Signature:
     parameters = list(found.values())
     last = chain[-1] if chain else None
     if last is not None and (rest := _var_keyword(last)) is not None:
-        parameters.append(rest)  # the class keeps unknown arguments to itself
+        parameters.append(rest)  # the last constructor takes arguments of any name
     return inspect.Signature(sorted(parameters, key=lambda p: p.kind))
 
 
@@ -93,7 +93,7 @@ def _parameters(init: Any) -> tuple[inspect.Parameter, ...]:
     """Return a constructor's parameters without ``self``, annotations evaluated if possible."""
     try:
         signature = inspect.signature(init, eval_str=True)
-    except (NameError, AttributeError, TypeError):  # a name that only type checkers import
+    except (NameError, AttributeError, TypeError):  # a name imported only for type checkers
         signature = inspect.signature(init)
     return tuple(signature.parameters.values())[1:]
 
@@ -124,12 +124,12 @@ def _parent_call(init: Any) -> ast.Call | None:
 def _passes_on(init: Any, name: str) -> bool:
     call = _parent_call(init)
     if call is None:
-        return True  # without its source, a constructor is taken to pass its ** on
+        return True  # without source code, assume that a constructor passes its ** on
     return any(k.arg is None and ast.unparse(k.value) == name for k in call.keywords)
 
 
 def _set_by(init: Any, parent: Any) -> set[str]:
-    """Return the parent's arguments that a constructor passes by itself."""
+    """Return the arguments of the parent that a constructor sets itself."""
     call = _parent_call(init)
     if call is None or parent is None:
         return set()

@@ -1,4 +1,4 @@
-"""Workarounds for overhead in libraries, each with what it saves."""
+"""Workarounds for overhead in libraries, each with the time that it saves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # parameters of mallopt(3)
 class NullProfiler(PassThroughProfiler):
     """Profiler that does nothing, at a lower cost than Lightning's ``PassThroughProfiler``.
 
-    The training loop enters the profiler over forty times a step. Lightning's own creates a
+    The training loop enters the profiler over forty times a step. Lightning's profiler creates a
     generator each time; this one returns the same empty context.
     """
 
@@ -42,7 +42,7 @@ class FastHookName:
 
 
 def skip_nvml_check() -> None:
-    """Undo an environment variable of Lightning's that slows optimizers down without a GPU.
+    """Unset an environment variable, set by Lightning, that slows down optimizers without a GPU.
 
     With ``PYTORCH_NVML_BASED_CUDA_CHECK`` set, torch looks for NVIDIA's library in every optimizer
     step; without a GPU the search takes as long as the step of a tiny model.
@@ -54,9 +54,9 @@ def keep_freed_memory() -> None:
     """Keep the memory of freed tensors in the process, where the C library is glibc.
 
     By default glibc returns large blocks to the system and fetches them again, page by page, in
-    every step: a fifth of a step of a wide convolutional network on a CPU, half of it for an
-    ensemble of ten networks. In return the process never shrinks below its peak.
+    every step. That takes a fifth of a step of a wide convolutional network on a CPU, and half of
+    a step of an ensemble of ten networks. In return the process never shrinks below its peak.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_MMAP_MAX, 0)  # no blocks outside the heap, which are returned at once
+        libc.mallopt(M_MMAP_MAX, 0)  # no blocks outside the heap: those are returned when freed
         libc.mallopt(M_TRIM_THRESHOLD, -1)  # never shrink the heap

@@ -34,8 +34,8 @@ from zoo.metrics import RunningMeans
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
-FLUSH_EVERY = 50  # steps whose values are kept as tensors at most, where the Trainer does not log
-RESUME_KEYS = ("train_means", "random_state", "loader")  # what a Task adds to a checkpoint
+FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging does it earlier
+RESUME_KEYS = ("train_means", "random_state", "loader")  # entries that a Task adds to a checkpoint
 
 
 class Task(FastHookName, LightningModule, metaclass=ModelMeta):
@@ -61,8 +61,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
             more dimensions; ``{pattern: λ}`` to the parameters whose name matches, such as
             ``{"network.1.*": 1e-4}``. Unlike ``weight_decay``, penalties are part of the loss, as
             the part ``penalty``, with every optimizer.
-        l2: strength λ of the penalty λ Σ w², default 0; as ``l1``.
-        lp: strength λ of the penalty λ Σ|w|^p, default 0; as ``l1``.
+        l2: strength λ of the penalty λ Σ w², default 0; see ``l1``.
+        lp: strength λ of the penalty λ Σ|w|^p, default 0; see ``l1``.
         p: exponent of ``lp``, default 0.5.
         max_norm: largest Euclidean norm of a unit's incoming weights, default none; larger ones are
             rescaled after every step (Srivastava et al. 2014, section 5.1). A number or
@@ -110,7 +110,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
 
-    if not TYPE_CHECKING:  # type checkers keep to nn.Module's
+    if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
 
         def __getattr__(self, name: str) -> Any:
             try:
@@ -175,8 +175,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
 
     @property
     def rng(self) -> torch.Generator | None:
-        """Random generator of ``step``: None, the global one, in training; in evaluation one that
-        is seeded for each batch, so that evaluating twice gives the same metrics."""
+        """Random generator for ``step``: None in training, which means the global generator; in
+        evaluation one that is seeded for each batch, so that metrics are reproducible."""
         return self._rng
 
     @contextmanager
@@ -200,9 +200,9 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         return loss
 
     def _weight_correction(self, parts: dict[str, Any]) -> Tensor | float:
-        """Return what makes the mean over processes a mean over elements.
+        """Return the term that turns the mean over processes into a mean over elements.
 
-        Processes average their gradients as if each had the same number of tokens or nodes.
+        Gradients are averaged as if every process had the same number of tokens or nodes.
         """
         if "weight" not in parts or self.trainer.world_size == 1:
             return 0.0
@@ -217,7 +217,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._evaluate(batch, batch_idx)
 
     def record(self, parts: dict[str, Any], batch: Any) -> None:
-        """Add the parts of a training step to the running means, and log those every
+        """Add the parts of a training step to the running means, which are logged every
         ``log_every_n_steps`` steps."""
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
@@ -324,10 +324,14 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the class, and what exact resumption needs; refuse to save a diverged model."""
+        """Add the class and the state for exact resumption.
+
+        Raises:
+            DivergedError: a weight is not finite; nothing is saved.
+        """
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["zoo_version"] = zoo.__version__
-        # without those that a class sets by itself in super().__init__(...)
+        # arguments that a class sets itself in super().__init__(...) are left out
         arguments = arguments_of(type(self))
         kept = {name: value for name, value in self.hparams.items() if name in arguments}
         checkpoint["hyper_parameters"] = kept
@@ -376,8 +380,10 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
             apply_max_norm(self, self.hparams["max_norm"])
 
     def _fused(self) -> bool:
-        """Return whether fused optimizer kernels can be used: a gradient scaler cannot clip through
-        them."""
+        """Return whether fused optimizer kernels can be used.
+
+        They unscale gradients themselves, too late for clipping in mixed precision.
+        """
         clips_scaled = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
         kinds = {p.device.type for p in self.parameters()}
         floats = all(p.is_floating_point() for p in self.parameters())

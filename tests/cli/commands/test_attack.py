@@ -183,7 +183,7 @@ def test_unsupported_models_and_data(
     folder = run("--model", "vae", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])
-    assert "contains the model VAE, this command needs a Classifier" in capfd.readouterr().err
+    assert "contains the model VAE, but this command needs a Classifier" in capfd.readouterr().err
     folder = run("--model", "mlp", "--data", "toy_2d", "--trainer.max_epochs=1")
     with pytest.raises(SystemExit):
         main(["attack", str(folder / "checkpoints" / "best.ckpt")])

@@ -193,7 +193,7 @@ def test_groups_of_codes() -> None:
         (("evaluate", "{}", "--sampler=mix"), "unknown sampler 'mix'; did you mean 'mixture'"),
         (("evaluate", "{}", "--draws=5"), "evaluate: unrecognized arguments: --draws=5"),
         (("evaluate", "{}", "--data=wine"),
-         "Wine has samples of shape (13,), the model takes (1, 8, 8): choose other --data"),
+         "Wine has samples of shape (13,), but the model takes (1, 8, 8): choose other --data"),
         (("evaluate", "{}", "--data=mnst"), "unknown data set 'mnst'; did you mean 'mnist'"),
         (("evaluate", "{}", "--features={}"), "contains the model VAE, features need a classifier"),
         (("evaluate", "{}", "--inception=x.pth"), "Inception weights x.pth: no such file"),
@@ -216,5 +216,5 @@ def test_bad_input_is_one_line(
 
 def test_a_classifier_cannot_be_evaluated(run: Run, fails: Callable[..., str]) -> None:
     checkpoint = str(run("--model=mlp", *SHORT) / "checkpoints/last.ckpt")
-    expected = "the model MLPClassifier, this command needs a LatentModel or a Translator"
+    expected = "the model MLPClassifier, but this command needs a LatentModel or a Translator"
     assert expected in fails("evaluate", checkpoint)

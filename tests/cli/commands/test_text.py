@@ -88,9 +88,9 @@ def test_translation_refuses_bad_input(
         "translate", translator, "may", "--num_beams", "0"
     )
     for command, needed in {
-        ("translate", writer, "may"): "LanguageModel, this command needs a Translator",
-        ("generate", translator): "Translator, this command needs a LanguageModel",
-        ("evaluate", writer): "LanguageModel, this command needs a LatentModel or a Translator",
+        ("translate", writer, "may"): "LanguageModel, but this command needs a Translator",
+        ("generate", translator): "Translator, but this command needs a LanguageModel",
+        ("evaluate", writer): "LanguageModel, but this command needs a LatentModel or a Translator",
     }.items():
         assert needed in fails(*command)
 

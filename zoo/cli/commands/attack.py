@@ -13,6 +13,7 @@ from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser
 from zoo.cli.checkpoint_data import load_model, make_data_module
+from zoo.cli.files import save_figure
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least, check_non_negative
@@ -23,7 +24,7 @@ from zoo.evaluation.robustness_dense import NUM_SAMPLES, DenseTarget, make_dense
 def attack(args: list[str]) -> None:
     """Attack a classifier on its test samples, print a table and save figures in the run folder.
 
-    The table gives the accuracy under each attack and the mean size of the perturbations that
+    The table lists the accuracy under each attack and the mean size of the perturbations that
     changed a prediction. Bounded attacks run once for each ε; minimum-norm attacks search for the
     nearest adversarial sample. The first attack of each line is the default.
 
@@ -86,8 +87,8 @@ def _parse(args: list[str]) -> Any:
         help=f"number of images, point clouds or voxel grids, default {NUM_SAMPLES:,}")  # fmt: skip
     add("--other_models", nargs="+", default=[], metavar="CKPT",
         help="checkpoints for a transfer matrix: accuracy of each model on samples crafted on each "
-             "of the others")  # fmt: skip
-    add("--data", metavar="NAME", help="data module, default: that of the run")
+             "model")  # fmt: skip
+    add("--data", metavar="NAME", help="name of the data set, default: that of the run")
     add("--data.root", dest="root", metavar="FOLDER", help="folder of the data")
     add("--out", type=Path, metavar="FOLDER",
         help="folder of the figures, default: figures in the run folder")  # fmt: skip
@@ -168,9 +169,5 @@ def _save(figure: Any, folder: Path, name: str) -> None:
     if figure is None:
         return
     path = folder / f"{name}.png"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, bbox_inches="tight")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}") from error
+    save_figure(figure, path, dpi=120, bbox_inches="tight")
     print(f"written to {path}")

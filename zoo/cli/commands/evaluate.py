@@ -12,6 +12,7 @@ from torch import nn
 
 from zoo.cli.arguments import Parser
 from zoo.cli.checkpoint_data import load_model, load_samples, make_data_module
+from zoo.cli.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
@@ -65,32 +66,34 @@ def evaluate(args: list[str]) -> None:
     path = Path(options.checkpoint).absolute().parent / "evaluation.json"
     settings = {name: value for name, value in vars(options).items() if name != "checkpoint"}
     content = {"settings": settings, "metrics": [asdict(metric) for metric in measurements]}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     print(f"written to {path}")
 
 
 def parse_options(args: list[str]) -> Any:
-    """Return the options of the command, checked."""
+    """Return the options of the command, after checking their values."""
     parser = Parser("evaluate", evaluate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of the model")
-    parser.add_argument("--data", help="name of the data set, default that of the run")
+    parser.add_argument("--data", help="name of the data set, default: that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
-    parser.add_argument("--importance_samples", type=int, default=500, metavar="K", help="samples "
-                        "per image of the importance-weighted bound, default 500")  # fmt: skip
+    parser.add_argument("--importance_samples", type=int, default=500, metavar="K",
+                        help="number of samples per image of the importance-weighted bound, "
+                        "default 500")  # fmt: skip
     parser.add_argument(
-        "--images", type=int, metavar="N", help="test images or sentences, default all"
+        "--images", type=int, metavar="N", help="number of test images or sentences, default: all"
     )
-    parser.add_argument("--num_samples", type=int, metavar="N", help="generated images, 0 for "
-                        "none; default the number of test images")  # fmt: skip
+    parser.add_argument("--num_samples", type=int, metavar="N",
+                        help="number of generated images, 0 for none; default: the number of test "
+                        "images")  # fmt: skip
     parser.add_argument("--sampler", nargs="+", default=["prior"], metavar="NAME",
-                        help="densities over codes that images are sampled from, of "
+                        help="densities over codes to sample images from, any of "
                         f"{', '.join(SAMPLERS)}; default prior")  # fmt: skip
     parser.add_argument("--components", type=int, default=10, metavar="N",
-                        help="components of the sampler mixture, default 10")  # fmt: skip
-    parser.add_argument("--neighbors", type=int, default=5, metavar="K", help="K of the metrics "
-                        "that use the K nearest neighbors, default 5")  # fmt: skip
+                        help="number of components of the sampler mixture, default 10")  # fmt: skip
+    parser.add_argument("--neighbors", type=int, default=5, metavar="K", help="number of "
+                        "neighbors of the nearest-neighbor metrics, default 5")  # fmt: skip
     parser.add_argument("--features", metavar="CKPT", help="checkpoint of the classifier whose "
-                        "features are used, default one trained on the data")  # fmt: skip
+                        "features are used, default: one that is trained on the data")  # fmt: skip
     parser.add_argument("--inception", metavar="FILE", help="weights of the Inception network, "
                         "which adds the standard FID")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="random seed of all noise, default 0")

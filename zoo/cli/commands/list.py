@@ -1,4 +1,4 @@
-"""``zoo list``: the models, their data sets and the values that they should reach."""
+"""``zoo list``: the models, their data sets and reference values."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from zoo.core import registry
 from zoo.errors import InputError
 
 GAP = 2  # spaces between columns
-MIN_WIDTH = 24  # characters of the last column, at least
+MIN_WIDTH = 24  # smallest width of the last column
 
 
 def list_(args: list[str]) -> None:
-    """Print one line for every recipe. The command takes no arguments."""
+    """Print a table of all recipes. The command takes no arguments."""
     if args:
         raise InputError(f"'list' takes no arguments, got {' '.join(args)}")
     rows = [("MODEL", "DATA", "REFERENCE", "SOURCE")]
     for name in registry.list_recipes():
         recipe = registry.read_recipe(name)
         model = name.split("-")[0]
-        rows.append((model, _data_name(recipe), *_reference(recipe.get("reference", {}))))
+        data = registry.data_name(recipe["data"]["class_path"])
+        rows.append((model, data, *_reference(recipe.get("reference", {}))))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     indent = sum(widths) + 3 * GAP
     source_width = max(MIN_WIDTH, shutil.get_terminal_size().columns - indent)
@@ -31,11 +32,6 @@ def list_(args: list[str]) -> None:
         for line in more:
             print(" " * indent + line)
     print("\nRun one: zoo --model MODEL [--data DATA]")
-
-
-def _data_name(recipe: dict[str, dict[str, str]]) -> str:
-    path = recipe["data"]["class_path"]
-    return next((name for name, known in registry.DATA.items() if known == path), path)
 
 
 def _reference(reference: dict[str, object]) -> tuple[str, str]:

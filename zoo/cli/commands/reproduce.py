@@ -1,4 +1,4 @@
-"""``zoo reproduce``: run recipes and write their metrics next to the published values."""
+"""``zoo reproduce``: run recipes and write their metrics next to published values."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ HEADER = ("recipe", "metric", "mean ± std", "reference", "source", "runs", "com
 INTRODUCTION = """\
 # Results
 
-`zoo reproduce RECIPE … --seeds N` trains a recipe once per seed and writes a row with its test
-metric and the published value; the benchmarks (`python -m benchmarks.NAME`) write the other rows.
-The last column is the command of a run.\
+`zoo reproduce RECIPE … --seeds N` trains a recipe once per seed and writes a row with its metrics
+and the published value; the benchmarks (`python -m benchmarks.NAME`) write the other rows. The last
+column is the command that gives the result.\
 """
 
 
@@ -51,15 +51,17 @@ class Trial:
 
 
 def reproduce(args: list[str]) -> None:
-    """Run recipes once per seed and write one row per recipe into the results page.
+    """Run recipes once per seed and write one row per recipe to the results page.
 
     Other options, such as --model.latent_dim 8, are passed on to each run; those that change the
     model, the data or the length of training are named in the row. If the reference of a recipe
-    has an entry "evaluate: [options]", zoo evaluate runs with these options after each training,
-    and its metrics are named evaluation/….
+    has an entry "evaluate: [options]", zoo evaluate runs with these options after training, and
+    its metrics are named evaluation/NAME.
     """
     parser = Parser("reproduce", reproduce.__doc__)
-    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="names of recipes")
+    parser.add_argument(
+        "recipes", nargs="+", metavar="RECIPE", help="names of recipes, MODEL or MODEL-DATA"
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N",
                         help="runs per recipe, with seeds 0 to N − 1; default 3")  # fmt: skip
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE",
@@ -69,7 +71,7 @@ def reproduce(args: list[str]) -> None:
     options, extra = parser.parse_known_args(args)
     check_at_least(1, **{"--seeds": options.seeds})
     for name in options.recipes:
-        registry.read_recipe(name)  # refuses a wrong name before the first run
+        registry.read_recipe(name)  # raises an error for a wrong name before the first run
     for name in options.recipes:
         trials = [_run(name, seed, extra) for seed in range(options.seeds)]
         write_row(options.page, options.section, HEADER, _row(name, trials, extra))
@@ -89,7 +91,9 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             raise InputError(
                 f"{name}, seed {seed}: the run failed (exit code {process.returncode})"
             )
-        (table,) = Path(folder).glob("*/*/metrics.csv")
+        table = next(Path(folder).glob("*/*/metrics.csv"), None)
+        if table is None:
+            raise InputError(f"{name}: the run wrote no metrics.csv, add csv to --logger")
         config = yaml.safe_load((table.parent / "config.yaml").read_text("utf-8"))
         evaluated: dict[str, float] = {}
         if "evaluate" in reference:

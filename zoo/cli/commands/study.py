@@ -1,4 +1,4 @@
-"""``zoo study``: list the studies, run one of them, or write the gallery of all."""
+"""``zoo study``: list the studies, run one of them, or run all and write the gallery."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import studies
+from zoo.cli.files import save_figure, write_text
 from zoo.errors import InputError, check_choice
 from zoo.studies import NAMES, module_name
 
@@ -32,7 +33,7 @@ def study(args: list[str]) -> None:
     """List the studies, run one of them, or run all.
 
     Raises:
-        InputError: an unknown study or setting, or a value that does not work.
+        InputError: unknown study or setting, or an invalid value.
     """
     if not args or args[0] in ("-h", "--help"):
         print_list()
@@ -86,7 +87,7 @@ def run_all(args: list[str]) -> None:
 
     parser = Parser("study --all", run_all.__doc__)
     parser.add_argument("--page", type=Path, default=Path("docs/gallery.md"),
-                        help="Markdown file to write, default docs/gallery.md; its images are "
+                        help="Markdown file to write, default docs/gallery.md; images are "
                         "written to a folder of the same name")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/studies"),
                         help="folder of the results, default runs/studies")  # fmt: skip
@@ -102,7 +103,7 @@ def run_all(args: list[str]) -> None:
         print(f"{name}: {time.perf_counter() - started:.1f} s", flush=True)
         figure = module.plot(result)
         write_results(name, module, settings, result, figure, options.out / name)
-        _save(figure, images / f"{name}.png", dpi=80)
+        save_figure(figure, images / f"{name}.png", dpi=80)
         title = title_of(name)
         sections.append(
             f"## {name}\n\n{title}\n\n![{title}]({images.name}/{name}.png)\n\n"
@@ -110,7 +111,7 @@ def run_all(args: list[str]) -> None:
         )
     minutes = (time.perf_counter() - started_all) / 60
     head = GALLERY.format(day=date.today().isoformat(), hardware=hardware(), minutes=minutes)
-    _write_text(options.page, "\n".join([head, *sections]))
+    write_text(options.page, "\n".join([head, *sections]))
     print(f"written to {options.page}")
 
 
@@ -121,10 +122,10 @@ def write_results(
 
     Args:
         name: name of the study.
-        module: its module.
-        settings: arguments of its ``run``.
-        result: its result.
-        figure: its figure.
+        module: module of the study.
+        settings: arguments of ``run``.
+        result: return value of ``run``.
+        figure: return value of ``plot``.
         folder: folder to write to.
 
     Returns:
@@ -137,8 +138,8 @@ def write_results(
 
     table = module.table(result)
     paths = [folder / f"{name}.{suffix}" for suffix in ("png", "svg", "json")]
-    _save(figure, paths[0], dpi=120)
-    _save(figure, paths[1])
+    save_figure(figure, paths[0], dpi=120)
+    save_figure(figure, paths[1])
     content = {
         "study": name,
         "settings": to_jsonable(settings),
@@ -146,7 +147,7 @@ def write_results(
         "rows": to_jsonable(list(table.rows)),
         "result": to_jsonable(result),
     }
-    _write_text(paths[2], json.dumps(content, ensure_ascii=False, allow_nan=False))
+    write_text(paths[2], json.dumps(content, ensure_ascii=False, allow_nan=False))
     if hasattr(module, "animate"):
         paths.append(folder / f"{name}.gif")
         module.animate(result, paths[-1])
@@ -179,24 +180,3 @@ def _parse_settings(name: str, module: Any, args: list[str]) -> tuple[dict[str, 
         raise InputError(f"study {name}: {one_line(str(error), options, {})}") from error
     out = settings.pop("out")
     return settings, out
-
-
-def _save(figure: Figure, path: Path, **options: Any) -> None:
-    import matplotlib
-
-    # without a date and with fixed ids, the same result gives the same file
-    metadata = {"Date": None} if path.suffix == ".svg" else {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "zoo"}):
-            figure.savefig(path, metadata=metadata, **options)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}") from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error}") from error

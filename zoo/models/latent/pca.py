@@ -73,7 +73,7 @@ class PCA(MomentsTask, LatentModel):
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
         self._set_solver(solver, dict.fromkeys(self.solvers, ()))
-        self.sums = FactoredMoments if solver == "svd" else Moments
+        self.moments_class = FactoredMoments if solver == "svd" else Moments
 
     def build(self) -> None:
         features = math.prod(self.input_shape)

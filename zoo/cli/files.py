@@ -1,0 +1,47 @@
+"""Files that commands write; a failure is a one-line error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> None:
+    """Write a figure; the same figure always gives the same file.
+
+    Args:
+        figure: figure to write.
+        path: file to write, whose suffix is the format.
+        **options: arguments of ``Figure.savefig``.
+
+    Raises:
+        InputError: the file cannot be written, or its format is unknown.
+    """
+    import matplotlib
+
+    # without a date and with fixed ids, an SVG file depends only on the figure
+    metadata = {"Date": None} if path.suffix == ".svg" else {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": "zoo"}):
+            figure.savefig(path, metadata=metadata, **options)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {path}: {error}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error}") from error
