@@ -26,8 +26,8 @@ class AdversarialTraining(Callback):
     """Train on adversarial samples: min_θ E max_{‖δ‖ ≤ ε} L(θ, x + δ, y).
 
     Each training batch is attacked before the optimization step. Validation and test add
-    ``robust_accuracy``, the fraction of samples classified correctly both without and under the
-    attack; checkpoints and early stopping can monitor ``val/robust_accuracy``.
+    ``robust_accuracy``, the fraction of samples classified correctly both without the attack and
+    under it; checkpoints and early stopping can monitor ``val/robust_accuracy``.
 
     The attack runs with the model in evaluation mode, so the running statistics of batch norm
     layers do not see its intermediate points; the training step on the attacked batch then runs in
@@ -35,12 +35,12 @@ class AdversarialTraining(Callback):
     mixed precision, in several processes and with a compiled network.
 
     Args:
-        attack: attack on the training batches; its seed changes in every step.
+        attack: attack on the training batches; its seed changes with every step.
         adversarial_fraction: fraction of each batch that is attacked, default 1; for graphs and
             meshes, fraction of the batches that are attacked.
         eps_warmup: steps (≥ 1) or fraction of training (< 1) over which ε increases linearly from
             0, default 0.
-        every_n_batches: n, to attack only every n-th batch, default 1.
+        every_n_batches: attack only every n-th batch; default 1.
         val_attack: attack in validation and test, default ``attack``.
 
     Raises:
@@ -69,7 +69,7 @@ class AdversarialTraining(Callback):
         self.eps_warmup, self.every_n_batches = eps_warmup, every_n_batches
         self._num_batches = 0  # training batches so far
 
-    # -- replacement of the module's step ----------------------------------------------------------
+    # -- replacing the module's step ---------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, Classifier):
@@ -82,7 +82,7 @@ class AdversarialTraining(Callback):
         pl_module.__dict__.pop("step", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, error: Any) -> None:
-        self.teardown(trainer, pl_module, "fit")  # Lightning does not call it after an exception
+        self.teardown(trainer, pl_module, "fit")  # Lightning skips teardown after an exception
 
     def _step(self, module: Classifier, step: Any, batch: Any) -> dict[str, Any]:
         if not module.training:
@@ -113,7 +113,7 @@ class AdversarialTraining(Callback):
 
         Args:
             module: the classifier.
-            step: its own step.
+            step: the module's own step.
             batch: training batch.
             attack: attack with its seed and ε for this batch.
         """
@@ -167,11 +167,9 @@ class FastAdversarialTraining(AdversarialTraining):
 
     The failure is catastrophic overfitting: a model trained on single-step attacks suddenly becomes
     robust to them, but loses all robustness to multi-step attacks. After each epoch the guard
-    attacks the first training samples of the epoch with PGD-10. If their accuracy is lower than
-    that of the best epoch by more than ``max_accuracy_drop``, the weights of the previous epoch are
+    attacks the first training samples of the epoch with PGD-10. If the accuracy on them is lower
+    than in the best epoch by more than ``max_accuracy_drop``, the weights of the previous epoch are
     restored, and training ends with a warning.
-
-    Metrics: adds ``train/robust_accuracy``, the accuracy under the guard's attack.
 
     Args:
         eps: radius ε, in the units of x.
@@ -183,6 +181,8 @@ class FastAdversarialTraining(AdversarialTraining):
         bounds: bounds of the samples, default (0, 1).
         val_attack: attack in validation and test, default PGD-10.
         **training: see :class:`AdversarialTraining`.
+
+    Metrics: adds ``train/robust_accuracy``, the accuracy under the guard's attack.
 
     Source: Wong et al., Fast is better than free, 2020, sections 4 and 5.
     """
@@ -254,9 +254,9 @@ class FreeAdversarialTraining(AdversarialTraining):
     """Free adversarial training: one backward pass updates both the weights and the perturbation.
 
     Each batch is replayed several times, with δ ← Π(δ + ε steepest(∇_δ L)) and an optimizer step in
-    every replay. δ is carried over from one replay, and one batch, to the next. An epoch costs
-    ``replays`` ordinary epochs, but training needs a tenth of the epochs or fewer. The Trainer
-    counts one step per batch.
+    every replay. δ is kept from each replay to the next, and from each batch to the next. An epoch
+    costs as much as ``replays`` ordinary epochs; the paper divides the number of epochs by
+    ``replays``. The Trainer counts one step per batch.
 
     Args:
         eps: radius ε, in the units of x.

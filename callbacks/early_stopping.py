@@ -14,11 +14,11 @@ from zoo import plots
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's ``EarlyStopping`` that also restores the best weights and draws both curves.
+    """Lightning's ``EarlyStopping`` that restores the best weights and draws learning curves.
 
     The best weights are kept in CPU memory and in every checkpoint, so that a resumed run restores
-    the same ones. The end of ``fit`` writes ``figures/early_stopping.png``: the metric for training
-    and validation, with the best epoch.
+    the same weights. At the end of ``fit``, the metric for training and validation is drawn in
+    ``figures/early_stopping.png``, with the best epoch.
 
     Args:
         monitor: metric to watch, default ``val/loss``; the figure also shows the metric of the same
@@ -26,7 +26,7 @@ class EarlyStopping(LightningEarlyStopping):
         patience: evaluations without improvement before training stops, default 10.
         mode: ``min`` (default) or ``max``.
         min_delta: smallest change that counts as an improvement, default 0.
-        restore_best_weights: whether the model has the best weights after training, default yes.
+        restore_best_weights: whether to restore the best weights after training, default True.
         **lightning: further arguments of Lightning's ``EarlyStopping``.
     """
 

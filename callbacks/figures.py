@@ -58,9 +58,9 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
 
 
 def save_animation(trainer: Trainer, frames: Sequence[Figure], name: str) -> Path | None:
-    """Write ``figures/NAME.gif`` in the run folder: 1/8 second per frame, 2 for the last.
+    """Write ``figures/NAME.gif`` in the run folder: 1/8 second per frame, 2 seconds for the last.
 
-    Weights & Biases receives it too; TensorBoard does not take animations.
+    Weights & Biases receives it too; TensorBoard does not.
 
     Args:
         trainer: the run's trainer.
@@ -81,7 +81,7 @@ def save_animation(trainer: Trainer, frames: Sequence[Figure], name: str) -> Pat
 
 
 def _figure_path(trainer: Trainer, filename: str) -> Path:
-    """Return a file's path in the run's ``figures`` folder, which is created."""
+    """Return the path of a file in the run's ``figures`` folder, and create the folder."""
     folder = run_folder(trainer) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / filename
@@ -89,7 +89,7 @@ def _figure_path(trainer: Trainer, filename: str) -> Path:
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Set evaluation mode without gradients; on exit every submodule returns to its own mode."""
+    """Set evaluation mode without gradients; restore the mode of every submodule on exit."""
     modes = {m: m.training for m in module.modules()}
     module.eval()
     try:
@@ -111,17 +111,17 @@ class FigureCallback(Callback):
 
     A subclass sets ``name`` and implements :meth:`draw`. The figure is saved as
     ``figures/NAME.png`` at the end of ``fit``, from validation samples, and at the end of
-    ``test``, from test samples. With ``defer_to_test``, ``fit`` leaves it to the test.
+    ``test``, from test samples. With ``defer_to_test``, ``fit`` does not draw it.
 
     Args:
-        num_samples: number of evaluation samples to keep, the first ones.
-        every_n_epochs: also draws after every n-th epoch, as ``figures/NAME-epochNNNN.png``; by
+        num_samples: number of evaluation samples to keep, starting from the first.
+        every_n_epochs: also draw after every n-th epoch, as ``figures/NAME-epochNNNN.png``; by
             default only at the end.
     """
 
     #: file name of the figure, without extension
     name: str
-    #: whether a test that follows ``fit`` draws the final figure instead of ``fit``
+    #: whether the final figure is drawn by the test that follows ``fit``, not by ``fit``
     defer_to_test: bool = False
 
     def __init__(self, num_samples: int, every_n_epochs: int | None = None) -> None:
@@ -147,7 +147,7 @@ class FigureCallback(Callback):
         raise NotImplementedError(f"{type(self).__name__} must implement draw(model, *inputs)")
 
     def class_names(self, num_classes: int) -> list[str]:
-        """Return the data module's class names; class indices if it has a different number."""
+        """Return the data module's class names, or indices if their number is different."""
         names = list(getattr(self.data, "class_names", None) or [])
         return names if len(names) == num_classes else [str(k) for k in range(num_classes)]
 
@@ -220,7 +220,7 @@ class FigureCallback(Callback):
 
 
 def defer_figures_to_test(trainer: Trainer) -> None:
-    """Let the trainer's callbacks draw their figures in the test that follows ``fit``."""
+    """Make the trainer's callbacks draw their figures in the test that follows ``fit``."""
     for callback in trainer.callbacks:
         if isinstance(callback, FigureCallback):
             callback.defer_to_test = True

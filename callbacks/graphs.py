@@ -22,8 +22,8 @@ class GraphClasses(FigureCallback):
     The accuracy in the title is that of the nodes whose label was not used in training.
 
     Args:
-        max_nodes: number of nodes to draw, default 1,000; of a larger graph, those with the fewest
-            edges between them and a training node.
+        max_nodes: largest number of nodes to draw, default 1,000; of a larger graph, the nodes with
+            the fewest edges between them and a training node are drawn.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 

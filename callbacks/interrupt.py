@@ -1,4 +1,4 @@
-"""Interruption by Ctrl-C with a checkpoint."""
+"""Interruption by Ctrl-C, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Interrupt(Callback):
     Writes ``checkpoints/interrupted.ckpt`` in the run folder. A second Ctrl-C stops at once.
 
     Raises:
-        TrainingInterrupted: on every process, once the checkpoint is written.
+        TrainingInterrupted: in every process, once the checkpoint is written.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Interrupt(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._is_requested = False
         self._is_distributed = trainer.world_size > 1
-        if threading.current_thread() is threading.main_thread():  # others cannot set handlers
+        if threading.current_thread() is threading.main_thread():  # other threads cannot
             self._previous_handler = signal.signal(signal.SIGINT, self._request)
 
     def _request(self, signum: int, frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ from zoo.models.latent.base import LatentModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUM_POINTS = 2_000  # points in a scatter plot of two-dimensional samples, and of the data below
+NUM_POINTS = 2_000  # generated points, and data points behind them, in a figure of Samples
 NUM_CODES = 10_000  # codes from which the percentiles of LatentManifold are estimated
 ENDS_PER_PATH = 40  # samples kept for each path, so that its ends can have different classes
 WALK_STRIP = 12  # frames in the figure of a LatentWalk, approximately
@@ -33,7 +33,8 @@ PATH_NAMES = {"linear": "straight lines", "spherical": "arcs", "isometric": "iso
 class LatentFigure(FigureCallback):
     """Base class of the figures of a latent model.
 
-    At the start of a run it refuses models that the figure does not fit.
+    Raises:
+        InputError: at the start of a run, if the figure does not fit the model.
     """
 
     #: whether the figure encodes samples
@@ -55,7 +56,7 @@ class LatentFigure(FigureCallback):
         if len(shape) != 3 and type(pl_module).to_images is LatentModel.to_images:
             raise InputError(
                 f"{model} cannot draw samples of shape {tuple(shape)}: leave {name} out "
-                "(--trainer.callbacks null leaves all out)"
+                "(--trainer.callbacks null leaves out all callbacks)"
             )
 
 
@@ -127,12 +128,12 @@ class LatentInterpolation(LatentFigure):
     """Draw images decoded along latent paths between samples of different classes.
 
     For a model without an encoder, the paths join codes sampled from the model's density, the same
-    ones each time.
+    codes each time.
 
     Args:
         num_pairs: number of paths, default 5.
         steps: images along each path, both ends included; default 11.
-        kind: ``linear`` (default), ``spherical`` or another kind that the model's ``paths`` lists.
+        kind: kind of path, ``linear`` (default) or another of the model's ``path_types``.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -189,7 +190,7 @@ class LatentWalk(LatentFigure):
     Writes ``figures/latent_walk.gif``, and some of its frames as ``figures/latent_walk.png``.
 
     Args:
-        num_samples: number of samples on the path, the first ones; default 6.
+        num_samples: number of samples on the path, starting from the first; default 6.
         steps: frames from one sample to the next, default 8.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
@@ -226,12 +227,22 @@ class ExplainedVariance(FigureCallback):
 
     Args:
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
+
+    Raises:
+        InputError: the model is not a ``PCA``.
     """
 
     name = "explained_variance"
 
     def __init__(self, every_n_epochs: int | None = None) -> None:
         super().__init__(1, every_n_epochs)
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if not hasattr(type(pl_module), "explained_variance_ratio"):
+            raise InputError(
+                f"ExplainedVariance needs a PCA, got {type(pl_module).__name__}: leave the callback"
+                " out"
+            )
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         ratios = model.explained_variance_ratio
@@ -243,7 +254,7 @@ class Reconstructions(LatentFigure):
     """Draw evaluation samples above their reconstructions.
 
     Args:
-        num_samples: number of evaluation samples, the first ones; default 12.
+        num_samples: number of evaluation samples, starting from the first; default 12.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -267,7 +278,7 @@ class Samples(LatentFigure):
     Two-dimensional samples are drawn as points over the data.
 
     Args:
-        num_images: number of images, default 64; of points, there are as many as data points.
+        num_images: number of images, default 64; points are as many as the data points.
         seed: random seed of the noise, default 0.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
@@ -294,7 +305,7 @@ class Samples(LatentFigure):
 
 
 def pairs_across_classes(labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the indices of ``count`` pairs of samples, of different classes if there are several.
+    """Return the indices of ``count`` pairs of samples, of different classes where possible.
 
     Args:
         labels: class indices, (N,).

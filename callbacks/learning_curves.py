@@ -15,7 +15,7 @@ class LearningCurves(Callback):
     """Draw a metric by epoch for training and validation.
 
     Writes ``figures/learning_curves_METRIC.png`` at the end of ``fit``. The values are part of
-    checkpoints: the figure of a resumed run covers all epochs.
+    checkpoints, so the figure of a resumed run covers all epochs.
 
     Args:
         metric: name of the metric without its split, default ``loss``.
@@ -32,7 +32,7 @@ class LearningCurves(Callback):
         self._record(trainer, trainer.current_epoch - 1)
 
     def _record(self, trainer: Trainer, epoch: int) -> None:
-        """Record the metric of an epoch that has ended, so that all its values are logged."""
+        """Record the metric of an epoch; called once all its values have been logged."""
         metrics = trainer.callback_metrics
         if f"train/{self.metric}" not in metrics or (self.history and self.history[-1][0] == epoch):
             return

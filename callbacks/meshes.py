@@ -28,9 +28,9 @@ class Meshes(FigureCallback):
     vertex the color; for a ``MeshSegmenter``, the color is the predicted part of each vertex.
 
     Args:
-        num_samples: number of evaluation meshes, the first ones; default 10.
-        html: also write the first mesh as ``figures/meshes.html``, which the mouse rotates;
-            default no. Needs the package plotly.
+        num_samples: number of evaluation meshes, starting from the first; default 10.
+        html: whether to also write the first mesh as an interactive figure,
+            ``figures/meshes.html``, default False. Needs the package plotly.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Raises:
@@ -112,10 +112,10 @@ def _predictions(model: Any, batch: Any, class_names: list[str]) -> Iterator[_Pr
 
 
 class Voxels(FigureCallback):
-    """Draw voxel grids, their surface and a slice, with the predicted class as title.
+    """Draw the surface and a slice of voxel grids, with the predicted class as title.
 
     Args:
-        num_samples: number of evaluation samples, the first ones; default 5.
+        num_samples: number of evaluation samples, starting from the first; default 5.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -186,7 +186,7 @@ class ShapeInterpolation(LatentFigure):
 
 
 def farthest_pair(x: Tensor) -> tuple[int, int]:
-    """Return the indices of the two samples at the largest Euclidean distance, ascending."""
+    """Return the indices, ascending, of the two samples with the largest Euclidean distance."""
     flat = x.flatten(1)
     distances = torch.cdist(flat, flat)
     first, last = divmod(int(distances.argmax()), len(x))

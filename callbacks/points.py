@@ -17,7 +17,7 @@ class PointClouds(FigureCallback):
     """Draw point clouds with the predicted shape as title, or each point in its predicted part.
 
     Args:
-        num_samples: number of evaluation samples, the first ones; default 10.
+        num_samples: number of evaluation samples, starting from the first; default 10.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 

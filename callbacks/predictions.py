@@ -22,7 +22,7 @@ class PredictionFigure(FigureCallback):
     """Base class of the figures of a model's predictions on evaluation samples.
 
     Args:
-        num_samples: number of evaluation samples, the first ones; default 10,000.
+        num_samples: number of evaluation samples, starting from the first; default 10,000.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -124,7 +124,7 @@ class FittedCurve(PredictionFigure):
 
 
 def _curve_and_band(model: Any, x: Tensor) -> tuple[Tensor, tuple[str, Tensor] | None]:
-    """Return a regressor's first target, (G,), and the label and half height of its band."""
+    """Return a regressor's first output, (G,), and the label and half width of its band, if any."""
     moments = model.moments(x)[:, 0].cpu()  # (G, 1 or 2)
     if moments.shape[1] == 2:
         return moments[:, 0], ("± 2 predicted standard deviations", 2 * moments[:, 1].sqrt())

@@ -21,8 +21,8 @@ from zoo.errors import InputError, check_at_least, unknown
 class _Weight(NamedTuple):
     """A weight tensor: its full name, its module and its name in the module.
 
-    ``torch.nn.utils.prune`` replaces a pruned weight NAME by the parameter NAME_orig and the buffer
-    NAME_mask; the names here are without these suffixes.
+    ``torch.nn.utils.prune`` replaces a pruned weight NAME with the parameter NAME_orig and the
+    buffer NAME_mask; the names here are without these suffixes.
     """
 
     full_name: str
@@ -49,13 +49,14 @@ class SensitivityPruning(Callback):
     """Set the least important weights to zero in several rounds, each followed by fine-tuning.
 
     The sensitivity of a weight is |w · ∂L/∂w|, the first-order change of the loss when the weight
-    is removed, averaged over the batches of an epoch. At the end of epoch ``start_epoch``, and then
+    is removed, averaged over the steps of an epoch. At the end of epoch ``start_epoch``, and then
     of every ``every_n_epochs``-th epoch, the weights with the smallest sensitivity in that epoch
     are pruned (``torch.nn.utils.prune``), across all chosen layers, up to the next of
-    ``sparsities``. All rounds take ``start_epoch + every_n_epochs · len(sparsities)`` epochs.
+    ``sparsities``. Training and all rounds take ``start_epoch + every_n_epochs · len(sparsities)``
+    epochs.
 
-    ``history`` has (sparsity, metric) after each round's fine-tuning, the unpruned model first. The
-    end of ``fit`` prints it and writes ``figures/pruning.png``; loggers receive it as
+    ``history`` has (sparsity, metric) after each round's fine-tuning, the unpruned model first. At
+    the end of ``fit`` it is printed and drawn in ``figures/pruning.png``; loggers receive it as
     ``pruned/SPARSITY``. Checkpoints contain plain weights, zeros included, and load without this
     callback; the masks are part of the callback's own state.
 
@@ -64,8 +65,8 @@ class SensitivityPruning(Callback):
             default (0.5, 0.8, 0.9, 0.95, 0.98).
         start_epoch: epochs of training before the first round, default 5.
         every_n_epochs: epochs of fine-tuning after each round, default 3.
-        parameters: pattern of the parameters' names, default ``*weight``. Frozen parameters and
-            those with one dimension, as in normalization layers, are never pruned.
+        parameters: glob pattern of the parameters' names, default ``*weight``. Frozen parameters
+            and those with one dimension, as in normalization layers, are never pruned.
         metric: metric to record, default ``val/accuracy``.
 
     Raises:
@@ -159,13 +160,7 @@ class SensitivityPruning(Callback):
     def _prune(self, trainer: Trainer, model: LightningModule, sparsity: float) -> None:
         """Mask the least sensitive weights, so that ``sparsity`` of all are zero."""
         weights = self._weights(model)
-        scores = []
-        for weight in weights:
-            score = self._sensitivity[weight.full_name].clone()
-            score = trainer.strategy.reduce(score, reduce_op="sum")
-            if weight.mask is not None:  # pruned weights stay pruned
-                score = torch.where(weight.mask > 0, score, -1.0)
-            scores.append(score)
+        scores = [self._score(trainer, weight) for weight in weights]
         flat = torch.cat([score.flatten() for score in scores])
         keep = torch.ones_like(flat)
         keep[flat.argsort(stable=True)[: round(sparsity * len(flat))]] = 0
@@ -175,6 +170,16 @@ class SensitivityPruning(Callback):
             self._masks[weight.full_name] = mask.cpu()
             weight.set_mask(mask)
         self._sensitivity = {}
+
+    def _score(self, trainer: Trainer, weight: _Weight) -> Tensor:
+        """Return the sensitivities of a weight, summed over processes; −1 where it is pruned."""
+        sensitivity = self._sensitivity.get(weight.full_name)
+        if sensitivity is None:  # no gradient: the loss does not depend on the weight
+            score = torch.zeros_like(weight.parameter)
+        else:
+            score = sensitivity.to(weight.parameter.device, copy=True)
+        score = trainer.strategy.reduce(score, reduce_op="sum")
+        return score if weight.mask is None else torch.where(weight.mask > 0, score, -1.0)
 
     # -- end of training ------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Samples of a generative model in the course of training."""
+"""Samples of a generative model during training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.models.latent.base import LatentModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROWS, COLUMNS = 8, 12  # snapshots in the figure, and images of each
+ROWS, COLUMNS = 8, 12  # snapshots in the figure, and images in each
 NUM_POINTS = 1_000  # two-dimensional samples in a snapshot
 
 Snapshot = tuple[int, Tensor]  # number of training batches, samples
@@ -28,14 +28,14 @@ class SamplesOverTime(Callback):
     """Sample from the same latent codes repeatedly during training.
 
     Snapshot k of n is taken after the fraction (k / (n − 1))² of all training batches, so that the
-    beginning, where most changes happen, has more of them. The end of ``fit`` writes
-    ``figures/samples_over_time.png``, with eight of the snapshots, and
-    ``figures/samples_over_time.gif``, with all of them. Snapshots are part of checkpoints: the
-    figures of a resumed run cover the whole training.
+    beginning, where most changes happen, has more of them. At the end of ``fit``, eight of the
+    snapshots are drawn in ``figures/samples_over_time.png``, and all of them in
+    ``figures/samples_over_time.gif``. Snapshots are part of checkpoints, so the figures of a
+    resumed run cover the whole training.
 
     Args:
         num_images: number of images in a snapshot, default 48; the figure shows the first twelve.
-            For points in the plane, a snapshot has 1,000.
+            A snapshot of points in the plane always has 1,000.
         num_snapshots: number of snapshots n, default 32.
         seed: random seed of the codes, default 0.
 

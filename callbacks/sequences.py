@@ -31,8 +31,8 @@ class AttentionMaps(FigureCallback):
     For a model without attention, the callback warns and draws nothing.
 
     Args:
-        max_tokens: number of tokens to show, the first ones of the sample; default 24. Images are
-            shown whole.
+        max_tokens: number of tokens to show, starting from the first; default 24. Images are shown
+            whole.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -93,13 +93,14 @@ class PositionSimilarity(FigureCallback):
 
 
 class Forecasts(FigureCallback):
-    """Draw forecasts and observations for the first, the middle and the last of some windows.
+    """Draw forecasts and observations for the first, middle and last evaluation windows.
 
     If the model predicts variances, the central 90% interval is shaded.
 
     Args:
-        num_samples: number of evaluation windows to keep, default 200.
-        max_series: number of series to show, the first ones; default 4.
+        num_samples: number of evaluation windows to choose from, starting from the first; default
+            200.
+        max_series: number of series to show, starting from the first; default 4.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -134,11 +135,11 @@ class TextSamples(Callback):
     Args:
         prompt: beginning of the text; default the first 8 tokens of the first training batch.
         num_tokens: number of tokens to generate each time, default 300.
-        every_n_steps: optimizer steps from one text to the next, default 500; the end of training
-            always has one.
+        every_n_steps: optimizer steps from one text to the next, default 500; the last step of
+            training always has a text.
         temperature: divisor of the logits, default 0.8; 0 always takes the most likely token.
-        top_k: samples from the k most likely tokens only, default all.
-        top_p: samples from the fewest tokens whose probabilities sum to p, default all.
+        top_k: sample from the k most likely tokens only, default all.
+        top_p: sample from the fewest tokens whose probabilities sum to at least p, default all.
         seed: random seed of the sampling, default 0.
 
     Raises:

@@ -24,7 +24,7 @@ class WeightHistograms(FigureCallback):
     """Draw a histogram of each layer's weights, with the model's norm penalties.
 
     Args:
-        parameters: pattern of the parameters' names, default ``*weight``; parameters with one
+        parameters: glob pattern of the parameters' names, default ``*weight``; parameters with one
             dimension are left out.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
@@ -98,8 +98,8 @@ class FeatureMaps(FigureCallback):
     """Draw the feature maps of chosen layers for the first evaluation image.
 
     Args:
-        layers: pattern of the modules' names, default all convolutions.
-        channels: number of channels to draw for each layer, the first ones; default 8.
+        layers: glob pattern of the modules' names, default all convolutions.
+        channels: number of channels to draw for each layer, starting from the first; default 8.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
@@ -123,7 +123,7 @@ class FeatureMaps(FigureCallback):
         }  # fmt: skip
         if not maps:
             wanted = self.layers or "Conv2d"
-            raise InputError(f"FeatureMaps: no layer that matches {wanted!r} makes feature maps")
+            raise InputError(f"FeatureMaps: no layer that matches {wanted!r} has feature maps")
         title = f"{type(model).__name__}: feature maps, first {self.channels} channels"
         return plots.feature_maps(x[0], maps, title, self.channels)
 
@@ -204,7 +204,7 @@ class ActivationMaximization(FigureCallback):
 
         Args:
             model: the model, in evaluation mode.
-            like: a sample with the shape, device and type of the images, (1, C, H, W).
+            like: a sample with the shape, device and dtype of the images, (1, C, H, W).
 
         Returns:
             Images (U, C, H, W), the units' activations (U,), and the unit indices.
@@ -258,7 +258,7 @@ class Attributions(FigureCallback):
     Args:
         method: name of a class in ``captum.attr`` whose constructor needs only the model, such as
             ``Saliency``, ``InputXGradient`` or ``DeepLift``; default ``IntegratedGradients``.
-        num_samples: number of evaluation images, the first ones; default 8.
+        num_samples: number of evaluation images, starting from the first; default 8.
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Figure callbacks of supervised models: figures of a short run, and what is refused."""
+"""Figure callbacks of supervised models: figures of a short run, pruning, invalid settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_figures_of_an_image_classifier(trainer: Trainer, tmp_path: Path) -> Non
         "activation_maximization", "attributions", "learning_curves_accuracy",
     }  # fmt: skip
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert len(before) == len([m.training for m in model.modules()])
+    assert before == [m.training for m in model.modules()]
 
 
 def test_figures_use_the_class_names_of_the_data(trainer: Trainer) -> None:
@@ -105,7 +105,7 @@ def test_a_negative_kernel_is_maximized_by_a_black_image() -> None:
     assert images.max() < 0.1  # the kernel is a negative identity
 
 
-def test_unknown_units_and_layers_are_refused() -> None:
+def test_unknown_units_and_layers_are_rejected() -> None:
     model, x = CNN((1, 8, 8), 10, (4, 8)).eval(), torch.rand(1, 1, 8, 8)
     with pytest.raises(InputError, match=r"units must be from 0 to 9, got \[12\]"):
         ActivationMaximization(units=[12]).maximize(model, x)
@@ -158,12 +158,12 @@ def test_the_band_of_an_ensemble(trainer: Trainer, tmp_path: Path) -> None:
         (callbacks.DecisionBoundary(), "needs two features, the data has 64"),
         (
             callbacks.FeatureMaps("nothing*"),
-            "no layer that matches 'nothing\\*' makes feature maps",
+            "no layer that matches 'nothing\\*' has feature maps",
         ),
         (callbacks.WeightHistograms("wheel*"), "no weight matches 'wheel\\*'"),
     ],
 )
-def test_models_and_settings_that_do_not_fit_are_refused(
+def test_models_and_settings_that_do_not_fit_are_rejected(
     trainer: Trainer, callback: L.Callback, message: str
 ) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,))
@@ -192,3 +192,24 @@ def test_attributions_name_the_missing_package(monkeypatch: pytest.MonkeyPatch) 
     pytest.importorskip("captum")
     with pytest.raises(InputError, match=r"captum.attr has no method 'Guess'"):
         callbacks.Attributions("Guess")
+
+
+def test_weights_without_a_gradient_are_pruned_first(trainer: Trainer) -> None:
+    """The loss does not depend on them, so their sensitivity is 0."""
+
+    class WithUnusedLayer(MLPClassifier):
+        def build(self) -> None:
+            super().build()
+            self.unused = torch.nn.Linear(8, 37)
+
+    model = WithUnusedLayer((1, 8, 8), 10, (8,), dropout=0.0, input_dropout=0.0)
+    callback = callbacks.SensitivityPruning([0.5], start_epoch=1, every_n_epochs=1)
+    trainer(max_epochs=1, callbacks=[callback]).fit(model, Digits())
+    assert (model.unused.weight == 0).all()
+    assert (model.network[3].weight != 0).any()
+
+
+def test_explained_variance_needs_a_pca() -> None:
+    callback = callbacks.ExplainedVariance()
+    with pytest.raises(InputError, match="ExplainedVariance needs a PCA, got CNN: leave"):
+        callback.setup(L.Trainer(logger=False), CNN((1, 8, 8), 10), "fit")
