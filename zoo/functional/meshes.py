@@ -122,8 +122,8 @@ def check_manifold(vertices: Tensor, faces: Tensor) -> None:
     """Check that a mesh is a 2-manifold, with or without boundary, that uses all vertices.
 
     Raises:
-        ValueError: the mesh is not such a manifold; the message names the first vertex, edge or face at
-            fault.
+        ValueError: the mesh is not such a manifold; the message names the first vertex, edge or
+            face at fault.
     """
     count = len(vertices)
     if not count or not len(faces):
