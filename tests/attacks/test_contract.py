@@ -198,6 +198,24 @@ def test_autocast_is_disabled(images: Case) -> None:
     torch.testing.assert_close(x_adv, PGD(eps=0.1)(model, x, y), rtol=0, atol=0)
 
 
+def test_autocast_is_disabled_for_functions_on_a_gpu(images: Case) -> None:
+    """The device of a function is unknown; the flag exists on machines without a GPU, too."""
+    model, x, y = images
+    flags = set()
+
+    def recorded(x: Tensor) -> Tensor:
+        flags.add(torch.is_autocast_enabled("cuda"))
+        return model(x)
+
+    torch.set_autocast_enabled("cuda", True)
+    try:
+        FGSM(eps=0.1)(recorded, x, y)
+        assert torch.is_autocast_enabled("cuda")
+    finally:
+        torch.set_autocast_enabled("cuda", False)
+    assert flags == {False}
+
+
 def test_in_the_test_loop_of_a_trainer() -> None:
     from datamodules import Digits
     from zoo import CNN
@@ -234,6 +252,10 @@ def test_bad_input(images: Case) -> None:
     nan[3, 0, 0, 0] = torch.nan
     with pytest.raises(InputError, match="sample 3 has the value nan"):
         attack(model, nan, y)
+    infinite = x.clone()
+    infinite[2, 0, 0, 0] = torch.inf
+    with pytest.raises(InputError, match="sample 2 has the value inf, which is not finite"):
+        PGD(eps=0.1, bounds=None)(model, infinite, y)
     with pytest.raises(InputError, match="labels range from 0 to 9, the model has classes 0 to 3"):
         attack(model, x, torch.arange(10))
     with pytest.raises(InputError, match=r"scores of shape \(10, classes\), got \(10,\)"):
@@ -246,8 +268,10 @@ def test_bad_input(images: Case) -> None:
         PGD(eps=float("nan"))
     with pytest.raises(InputError, match="steps must not be negative"):
         PGD(eps=0.1, steps=-1)
-    with pytest.raises(InputError, match="target of sample 0 is its own class"):
+    with pytest.raises(InputError, match="target of sample 0 is its true class"):
         Targeted(attack, y.clone())(model, x, y)
+    with pytest.raises(InputError, match=r"got targets of shape \(\) for 10 samples"):
+        Targeted(attack, torch.tensor(1))(model, x, y)
     with pytest.raises(InputError, match="targets range from 7 to 7"):
         Targeted(attack, 7)(model, x, y)
     with pytest.raises(InputError, match="CarliniWagner has no eps"):

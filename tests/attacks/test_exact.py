@@ -229,6 +229,25 @@ def test_auto_pgd_needs_no_step_size(learned: Case) -> None:
     assert auto < accuracy(model, PGD(eps=0.1, steps=40, step_size=1e-3)(model, x, y), y) - 0.1
 
 
+def test_auto_pgd_returns_every_adversarial_sample_it_visits(learned: Case) -> None:
+    """A checkpoint moves samples back to their best point, unless they are already adversarial."""
+    model, x, y = learned
+    broken: set[int] = set()
+
+    def recorded(inputs: Tensor) -> Tensor:
+        scores = model(inputs)
+        index = torch.cdist(inputs.detach().flatten(1), x.flatten(1)).argmin(1)
+        broken.update(index[scores.argmax(1) != y[index]].tolist())
+        return scores
+
+    for steps in (10, 23):
+        broken.clear()
+        x_adv = APGD(eps=0.1, steps=steps)(recorded, x, y)
+        robust = set((model(x_adv).argmax(1) == y).nonzero()[:, 0].tolist())
+        assert broken
+        assert not broken & robust
+
+
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.2), ("l2", 1.2)])
 def test_square_needs_only_scores(norm: str, eps: float, learned: Case) -> None:
     model, x, y = learned
@@ -299,40 +318,3 @@ def test_distances_at_most_those_of_foolbox_carlini_and_wagner(learned: Case) ->
     assert distance <= 1.05 * (expected - x).flatten(1).norm(dim=1).mean()
     by_lbfgs = LBFGSAttack()(model, x, y)
     assert (by_lbfgs - x).flatten(1).norm(dim=1).mean() <= 1.15 * distance
-
-
-def test_point_clouds_stay_within_their_norm() -> None:
-    """The norm linf bounds each coordinate, and point each point; values are unbounded."""
-    from zoo import PointClassifier
-
-    torch.manual_seed(0)
-    model = PointClassifier(num_classes=4).eval()
-    x = 2 * torch.randn(6, 64, 3)
-    y = model(x).argmax(1)
-    for norm in ("linf", "point"):
-        attack = PGD(eps=0.2, norm=norm, bounds=None, steps=10)
-        x_adv = attack(model, x, y)
-        delta = x_adv - x
-        largest = delta.abs().amax() if norm == "linf" else delta.norm(dim=-1).amax()
-        assert 0.1 < largest <= 0.2 + 1e-6
-        assert Goal(y).loss(model(x_adv), "margin").mean() > Goal(y).loss(model(x), "margin").mean()
-    assert delta.abs().amax() <= 0.2 + 1e-6
-
-
-def test_auto_pgd_returns_every_adversarial_sample_it_visits(learned: Case) -> None:
-    """A checkpoint moves samples back to their best point, unless they are already adversarial."""
-    model, x, y = learned
-    broken: set[int] = set()
-
-    def recorded(inputs: Tensor) -> Tensor:
-        scores = model(inputs)
-        index = torch.cdist(inputs.detach().flatten(1), x.flatten(1)).argmin(1)
-        broken.update(index[scores.argmax(1) != y[index]].tolist())
-        return scores
-
-    for steps in (10, 23):
-        broken.clear()
-        x_adv = APGD(eps=0.1, steps=steps)(recorded, x, y)
-        robust = set((model(x_adv).argmax(1) == y).nonzero()[:, 0].tolist())
-        assert broken
-        assert not broken & robust

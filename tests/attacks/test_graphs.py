@@ -12,8 +12,9 @@ from torch import Tensor
 
 from callbacks import AdversarialTraining
 from datamodules import SBM
+from tests.attacks.conftest import Case
 from zoo import NodeClassifier
-from zoo.attacks import PurifiedModel, evaluate_robustness, jaccard_filter, remove_outliers
+from zoo.attacks import PGD, PurifiedModel, evaluate_robustness, jaccard_filter, remove_outliers
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyEdgeFlips, RandomEdgeFlips
 from zoo.errors import InputError
 from zoo.functional.graphs import (
@@ -90,6 +91,17 @@ def test_attacked_graphs_are_simple_and_undirected(
 def test_zero_eps_changes_nothing(name: str, trained: tuple[NodeClassifier, Any]) -> None:
     model, graph = trained
     assert torch.equal(make(name, 0.0)(model, graph).edge_index, graph.edge_index)
+
+
+def test_no_more_flips_than_pairs() -> None:
+    """A complete graph has no pair to connect; all of its pairs can be flipped only once."""
+    from torch_geometric.data import Data
+
+    edges = symmetrize_edges(torch.triu_indices(5, 5, 1))
+    graph = Data(x=torch.randn(5, 4), edge_index=edges, y=torch.arange(5) % 2)
+    model = NodeClassifier(4, 2)
+    assert torch.equal(RandomEdgeFlips(eps=3.0)(model, graph).edge_index, edges.unique(dim=1))
+    assert GreedyEdgeFlips(eps=3.0, rounds=2)(model, graph).edge_index.shape == (2, 0)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -218,6 +230,17 @@ def test_the_jaccard_filter_removes_added_edges() -> None:
     assert torch.equal(filtered.edge_index.unique(dim=1), symmetrize_edges(inside).unique(dim=1))
     model = PurifiedModel(lambda data: data.edge_index.shape[1], jaccard_filter)
     assert model.logits(graph) == 240
+
+
+def test_purified_models_are_attacked_in_evaluation_mode(images: Case) -> None:
+    model, x, y = images
+    expected = PGD(eps=0.1)(model, x, y)
+    model.train()
+    state = copy.deepcopy(model.state_dict())
+    x_adv = PGD(eps=0.1)(PurifiedModel(model, torch.clone), x, y)
+    torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-12)
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
 def test_outliers_are_replaced_by_their_neighbors() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,14 +13,18 @@ from tests.attacks.conftest import Case, accuracy
 from zoo.attacks import (
     FGSM,
     PGD,
+    Attack,
     FixedPerturbation,
     Restarts,
+    SmoothPGD,
     Square,
     SubstituteAttack,
+    Targeted,
     TransferAttack,
     UniversalPerturbation,
     evaluate_robustness,
 )
+from zoo.attacks.goals import Goal
 from zoo.errors import InputError
 
 
@@ -73,6 +80,51 @@ def test_a_substitute_is_trained_on_predicted_classes_only(learned: Case) -> Non
     again = substitute.fit(oracle, x[:100])(model, x[100:], y[100:])
     assert torch.equal(before, torch.get_rng_state())
     torch.testing.assert_close(again, x_adv)
+
+
+def test_a_substitute_without_bounds(learned: Case) -> None:
+    """The bounds of the samples apply to the neighbors of Jacobian-based augmentation."""
+    model, x, _ = learned
+    largest = []
+
+    def recorded(x: Tensor) -> Tensor:
+        largest.append(float(x.max()))
+        return model(x)
+
+    for bounds in ((0.0, 1.0), None):
+        settings = {"queries": 40, "rounds": 1, "epochs": 1, "bounds": bounds}
+        SubstituteAttack(attack=PGD(eps=0.3), **settings).fit(recorded, x)  # type: ignore[arg-type]
+    assert largest[:3] == [1.0, 1.0, 1.0]
+    assert largest[3] == pytest.approx(1.1)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda attack: attack,
+        lambda attack: Targeted(attack, "next"),
+        lambda attack: Restarts(attack, 2),
+    ],
+)
+def test_transfer_attacks_take_all_steps(wrap: Callable[[Attack], Attack], learned: Case) -> None:
+    """Early stopping is off in wrapped attacks, too: samples end far beyond the boundary."""
+    model, x, y = learned
+    full, early = PGD(eps=0.3, early_stop=False), PGD(eps=0.3, early_stop=True)
+    expected = wrap(full)(model, x, y)
+    torch.testing.assert_close(TransferAttack(wrap(early), model)(model, x, y), expected)
+    assert (
+        Goal(y).loss(model(expected), "margin").mean()
+        > Goal(y).loss(model(wrap(early)(model, x, y)), "margin").mean()
+    )
+
+
+def test_transfer_attacks_are_wrappers() -> None:
+    """Restarts and faces reach the attack that runs on the substitute."""
+    faces = torch.tensor([[0, 1, 2]])
+    smooth: Any = TransferAttack(SmoothPGD(eps=0.1), nn.Identity()).with_faces(faces)
+    assert torch.equal(smooth.attack.faces, faces)
+    restarts: Any = Restarts(TransferAttack(PGD(eps=0.1), nn.Identity()), 2)
+    assert [part.attack.seed for part in restarts.attacks] == [0, 1]
 
 
 def test_robust_accuracy_decreases_from_clean_accuracy(learned: Case) -> None:

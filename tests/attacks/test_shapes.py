@@ -28,6 +28,7 @@ from zoo.attacks import (
     VoxelFlips,
     evaluate_robustness,
 )
+from zoo.attacks.goals import Goal
 from zoo.attacks.greedy import top_positive
 from zoo.attacks.meshes import smooth_bases
 from zoo.attacks.wrappers import with_new_seed
@@ -101,6 +102,21 @@ def test_minimum_norm_of_point_clouds_at_a_linear_boundary(norm: str) -> None:
     ratio = delta_norm(x_adv - x, norm) / smallest
     assert ratio.min() > 1 - 1e-6
     assert ratio.max() < 1.25
+
+
+def test_point_clouds_stay_within_their_norm() -> None:
+    """The norm linf bounds each coordinate, and point each point; values are unbounded."""
+    torch.manual_seed(0)
+    model = PointClassifier(num_classes=4).eval()
+    x = 2 * torch.randn(6, 64, 3)
+    y = model(x).argmax(1)
+    for norm in ("linf", "point"):
+        attack = PGD(eps=0.2, norm=norm, bounds=None, steps=10)
+        x_adv = attack(model, x, y)
+        delta = x_adv - x
+        largest = delta.abs().amax() if norm == "linf" else delta.norm(dim=-1).amax()
+        assert 0.1 < largest <= 0.2 + 1e-6
+        assert Goal(y).loss(model(x_adv), "margin").mean() > Goal(y).loss(model(x), "margin").mean()
 
 
 # -- voxels ----------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ def test_normal_equations_of_badly_scaled_columns() -> None:
 
 def test_fista_on_a_diagonal_problem_is_soft_thresholding() -> None:
     cross = torch.tensor([[3.0], [-0.2], [0.5]]).double()
-    w, settled = fista(torch.eye(3).double(), cross, l1=1.0)
-    assert settled
+    w, converged = fista(torch.eye(3).double(), cross, l1=1.0)
+    assert converged
     expected = torch.tensor([[2.5], [0.0], [0.0]]).double()
     torch.testing.assert_close(w, expected)
 

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.errors import InputError
 from zoo.functional.norm_balls import (
     NORMS,
-    check_norm,
     delta_norm,
     project_to_ball,
     steepest_direction,
@@ -61,8 +59,3 @@ def test_random_points_are_uniform_in_the_ball(norm: str, dims: int) -> None:
         "point": (points.norm(dim=-1) < 2 * 0.5 ** (1 / dims)).double().mean(),
     }[norm]
     assert fraction == pytest.approx(0.5, abs=0.02)
-
-
-def test_unknown_norm() -> None:
-    with pytest.raises(InputError, match=r"unknown norm 'l0'.*choose from linf, l2, point"):
-        check_norm("l0")

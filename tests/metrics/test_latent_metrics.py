@@ -26,9 +26,9 @@ class CountingVAE(VAE):
 
     largest = 0
 
-    def log_weights(self, x, label=None, num_samples=1):  # type: ignore[no-untyped-def]
+    def log_weights(self, x, y=None, num_samples=1):  # type: ignore[no-untyped-def]
         self.largest = max(self.largest, len(x) * num_samples)
-        return super().log_weights(x, label, num_samples)
+        return super().log_weights(x, y, num_samples)
 
 
 def test_chunks_bound_the_memory_and_keep_the_estimate() -> None:

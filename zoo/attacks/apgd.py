@@ -56,7 +56,7 @@ class APGD(PGD):
     """PGD with momentum and a step size that starts at 2 ε and is halved when progress stalls.
 
     z = Π(x_k + η steepest(∇L));  x_{k+1} = Π(x_k + ¾ (z − x_k) + ¼ (x_k − x_{k−1})). At checkpoints
-    with decreasing distances, η is halved and the ascent continues from the best point so far, if
+    at decreasing intervals, η is halved and the ascent continues from the best point so far, if
     fewer than ¾ of the steps since the last checkpoint increased the loss, or if neither η nor the
     best loss has changed since then. For samples that do not reach the goal, the result is the
     point of the highest loss.
@@ -97,8 +97,8 @@ class APGD(PGD):
         checkpoints = step_size_checkpoints(self.steps)
         last = 0
         for k in range(self.steps + 1):
-            # this comes before the checkpoint, which may move a sample away from an adversarial
-            # point and back to its best one
+            # before the checkpoint, which may move a sample from an adversarial point back to its
+            # point of highest loss
             if self.early_stop and bool(is_reached.any()):
                 result[active[is_reached]] = state.point[is_reached]
                 keep = ~is_reached
@@ -160,7 +160,7 @@ def update_step_size(state: APGDState, steps: int) -> None:
 
 
 def step_size_checkpoints(steps: int) -> set[int]:
-    """Return the steps at which the step size is reviewed: fractions 0.22, 0.41, 0.57, … of all.
+    """Return the steps at which η may be halved: fractions 0.22, 0.41, 0.57, … of all steps.
 
     Source: Croce and Hein, 2020, section 3.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +16,17 @@ from zoo.attacks.goals import Goal
 from zoo.errors import InputError, check_choice, check_non_negative
 from zoo.functional.norm_balls import NORMS, project_to_ball
 
-TOLERANCE = 1e-6  # values may exceed the bounds by this much, for rounding errors
+TOLERANCE = 1e-6  # rounding error by which values may exceed the bounds
 
 
 class Attack:
     """Base class of adversarial attacks: ``x_adv = attack(model, x, y)``.
 
     An adversarial sample x_adv is close to x, but the model assigns it to another class. An attack
-    is an immutable object of settings. While it runs, the model is in evaluation mode without
-    autocast, and its parameters require no gradient; afterwards its parameters, gradients, buffers
-    and flags are unchanged. Attacks also work in inference mode. The result for a sample depends
-    only on the sample, its label and the seed, up to rounding errors.
+    holds only its settings, which do not change. While it runs, the model is in evaluation mode
+    without autocast, and its parameters require no gradient; afterwards its parameters, gradients,
+    buffers and flags are as before. Attacks also work in inference mode. The result for a sample
+    does not depend on the other samples of the batch, up to rounding errors.
 
     Subclasses implement :meth:`perturb`.
     """
@@ -75,7 +75,11 @@ class Attack:
         )
 
     def with_faces(self, faces: Tensor) -> Attack:
-        """Return the same attack on shapes with these faces, (F, 3), if it uses faces."""
+        """Return the same attack for shapes with these faces, (F, 3), if it uses faces."""
+        return self
+
+    def without_early_stop(self) -> Attack:
+        """Return the same attack with all steps for every sample, if it has early stopping."""
         return self
 
     @property
@@ -98,14 +102,16 @@ class BoundedAttack(Attack):
     def check_bounds(self, x: Tensor) -> None:
         """Raise :class:`InputError` if a value is outside the bounds or not finite."""
         low, high = self.bounds or (-math.inf, math.inf)
-        is_valid = (x >= low - TOLERANCE) & (x <= high + TOLERANCE)
+        is_valid = x.isfinite() & (x >= low - TOLERANCE) & (x <= high + TOLERANCE)
         if bool(is_valid.all()):
             return
         sample = int((~is_valid.flatten(1).all(1)).nonzero()[0])
-        value = x[sample][~is_valid[sample]][0]
+        value = float(x[sample][~is_valid[sample]][0])
+        found = f"{type(self).__name__}: sample {sample} has the value {value:.4g}"
+        if not math.isfinite(value):
+            raise InputError(f"{found}, which is not finite")
         raise InputError(
-            f"{type(self).__name__}: sample {sample} has the value {float(value):.4g}, outside the "
-            f"bounds {low:g} to {high:g}: scale the data, or set other bounds"
+            f"{found}, outside the bounds {low:g} to {high:g}: scale the data, or set other bounds"
         )
 
     def clip(self, x: Tensor) -> Tensor:
@@ -220,19 +226,24 @@ def as_normal_tensor(x: Tensor) -> Tensor:
 def frozen_eval(model: Any) -> Iterator[None]:
     """Hold a model in evaluation mode with frozen parameters and full precision, then restore it.
 
-    Gradients with respect to inputs stay available.
+    Gradients with respect to inputs stay available. The mode and parameters of a model inside a
+    function, such as a lambda, are not changed: pass the module itself, or one of its methods.
     """
     owner = getattr(model, "__self__", model)  # a bound method's model
     modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
     training = [module for module in modules if module.training]
     trainable = [p for module in modules for p in module.parameters(False) if p.requires_grad]
-    devices = {p.device.type for module in modules for p in module.parameters(False)} or {"cpu"}
+    devices = {p.device.type for module in modules for p in module.parameters(False)}
     try:
         for module in training:  # set directly, as a module may override eval()
             module.training = False
         for p in trainable:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad(), _full_precision(devices):
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            _full_precision({"cpu", "cuda", *devices}),
+        ):
             yield
     finally:
         for module in training:
@@ -244,9 +255,8 @@ def frozen_eval(model: Any) -> Iterator[None]:
 @contextmanager
 def _full_precision(devices: set[str]) -> Iterator[None]:
     """Disable autocast: small gradients underflow in float16, which would look like robustness."""
-    autocast = [device for device in devices if torch.is_autocast_enabled(device)]
-    if not autocast:
-        yield
-        return
-    with torch.autocast(autocast[0], enabled=False):
+    with ExitStack() as stack:
+        for device in devices:
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         yield

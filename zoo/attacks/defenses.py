@@ -6,13 +6,13 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.functional.graphs import jaccard_similarity, symmetrize_edges, unique_undirected_edges
 from zoo.functional.points import nearest_neighbors, replace_dropped_points
 
 
-class PurifiedModel:
+class PurifiedModel(nn.Module):
     """A model behind an input filter: z(purify(x)).
 
     A white-box attack on this object takes gradients through the filter where it is differentiable;
@@ -24,13 +24,14 @@ class PurifiedModel:
     """
 
     def __init__(self, model: Any, purify: Callable[[Any], Any]) -> None:
+        super().__init__()
         self.model, self.purify = model, purify
 
     def logits(self, x: Any) -> Tensor:
         """Compute the scores of the filtered input."""
         return getattr(self.model, "logits", self.model)(self.purify(x))
 
-    __call__ = logits
+    forward = logits
 
 
 def jaccard_filter(data: Any, threshold: float = 0.01) -> Any:
@@ -55,7 +56,7 @@ def remove_outliers(points: Tensor, neighbors: int = 2, deviations: float = 1.1)
 
     A point is an outlier if the mean distance to its k nearest neighbors exceeds the cloud's mean
     of these distances by more than α standard deviations. An outlier is replaced by a copy of the
-    nearest point that is not one: clouds keep their size, and a network with max pooling ignores
+    nearest inlier: clouds keep their size, and a network with max pooling ignores
     duplicates.
 
     Args:

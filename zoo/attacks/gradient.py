@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from zoo.attacks.base import EpsilonAttack, ScoreFunction
+from zoo.attacks.base import Attack, EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal, PerSample
 from zoo.errors import check_choice, check_non_negative
 from zoo.functional.norm_balls import steepest_direction, uniform_in_ball
@@ -45,9 +45,9 @@ class FeasibleSet(PerSample):
 class PGD(EpsilonAttack):
     """Projected gradient ascent from a random point: x ← Π(x + α · steepest(∇L)).
 
-    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest`` is
-    the sign of the gradient for ``linf`` and the normalized gradient for ``l2``. For several random
-    starts use ``Restarts(PGD(...), n)``.
+    Π is the projection onto the ball of radius ε, then onto the bounds; ``steepest`` is the sign of
+    the gradient for ``linf`` and the normalized gradient for ``l2``. For several random starts, use
+    ``Restarts(PGD(...), n)``.
 
     Args:
         eps: radius ε of the ball, in the units of x.
@@ -87,6 +87,9 @@ class PGD(EpsilonAttack):
         if self.step_size is not None:
             return self.step_size
         return 2.5 * self.eps / max(1, self.steps)
+
+    def without_early_stop(self) -> Attack:
+        return replace(self, early_stop=False)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
@@ -172,7 +175,7 @@ class FGSM(PGD):
 class RandomFGSM(PGD):
     """FGSM with a random start, as used in fast adversarial training.
 
-    x + Π(u + α sign(∇L(x + u))) with u uniform in the ball, clipped to the bounds. The starting
+    x + Π(u + α sign(∇L(x + u))), clipped to the bounds, with u uniform in the ball. The starting
     point x + u is not clipped: where most pixels are 0 or 1, clipping would undo half of the noise
     and make the perturbations of all samples similar.
 

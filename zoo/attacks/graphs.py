@@ -33,8 +33,8 @@ PAIRS_PER_CHUNK = 500_000  # pairs whose gradients are computed at once
 class GraphAttack(Attack):
     """Base class of attacks that flip pairs of nodes: add an absent edge, or remove a present one.
 
-    Pairs are unordered, so an undirected graph stays undirected, and no loops are added. The attack
-    targets the nodes in ``data.mask``, or all nodes of a graph without a mask. A subclass
+    Pairs are unordered, so an undirected graph stays undirected, and no self-loops are added. The
+    attack targets the nodes in ``data.mask``, or all nodes of a graph without a mask. A subclass
     implements :meth:`select_pairs`.
 
     Args:
@@ -58,20 +58,21 @@ class GraphAttack(Attack):
         Args:
             model: a model with a ``logits`` method, or any function that maps graphs to the scores
                 of their nodes, (N, K).
-            x: graph with ``edge_index`` (2, E), and what the model takes.
+            x: graph with ``edge_index``, (2, E), and all other inputs of the model.
             y: true class indices of the nodes, int64 (N,), default ``x.y``.
         """
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the graph has no labels")
         pairs = unique_undirected_edges(x.edge_index)
-        num_loops = int((x.edge_index[0] == x.edge_index[1]).sum())
-        if 2 * pairs.shape[1] + num_loops != x.edge_index.shape[1]:
+        num_self_loops = int((x.edge_index[0] == x.edge_index[1]).sum())
+        if 2 * pairs.shape[1] + num_self_loops != x.edge_index.shape[1]:
             raise InputError(
                 f"{self.name} needs an undirected graph with each edge once in both directions, "
                 f"got {x.edge_index.shape[1]} edges between {pairs.shape[1]} pairs of nodes"
             )
-        num_flips = int(self.eps * pairs.shape[1])
+        num_pairs = x.num_nodes * (x.num_nodes - 1) // 2
+        num_flips = min(int(self.eps * pairs.shape[1]), num_pairs)
         attacked = copy(x)
         if not num_flips:
             return attacked
@@ -97,7 +98,8 @@ class RandomEdgeFlips(GraphAttack):
 
     def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
         present = unique_undirected_edges(data.edge_index)
-        return sample_absent_edges(present, data.num_nodes, num_flips)
+        num_absent = data.num_nodes * (data.num_nodes - 1) // 2 - present.shape[1]
+        return sample_absent_edges(present, data.num_nodes, min(num_flips, num_absent))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,14 +194,14 @@ def node_margins(scores: Tensor, data: Any, y: Tensor) -> Tensor:
 class PRBCD(GraphAttack):
     """Projected randomized block coordinate descent on edge weights, a white-box attack.
 
-    Projected gradient descent on the weights of a random block of pairs; pairs whose weight stays
-    near 0 are resampled. This is PyG's ``PRBCDAttack`` without its side effects: that class leaves
-    the model in evaluation mode, keeps its settings in a dictionary shared by all instances, and
-    uses the global random generators.
+    Gradient steps update the weights of a random block of pairs; pairs whose weight stays near 0
+    are resampled. This is PyG's ``PRBCDAttack`` without its side effects: that class leaves the
+    model in evaluation mode, keeps its settings in a dictionary shared by all instances, and uses
+    the global random generators.
 
     Args:
-        epochs: number of gradient steps with resampling, default 50; a third as many without
-            resampling follow.
+        epochs: number of gradient steps with resampling, default 50, followed by a third as many
+            without.
         block_size: number of pairs in a block, default 250,000.
         lr: learning rate of the weights, default 1,000.
         loss: ``tanh_margin`` (default), ``prob_margin``, ``margin`` or ``masked``, as defined by

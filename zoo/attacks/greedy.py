@@ -120,10 +120,10 @@ class VoxelFlips(GreedyAttack):
 class PointDropping(GreedyAttack):
     """Greedy attack on point clouds that drops the points with the largest saliency.
 
-    Dropping a point is approximated by moving it to the center m of the cloud: dropping x_n changes
-    the loss by about −∂L/∂x_n · (x_n − m), which is weighted by ‖x_n − m‖. A dropped point is
-    replaced by a copy of the nearest point that is kept: clouds keep their size, and a network with
-    max pooling ignores duplicates.
+    Dropping a point is approximated by moving it to the center m of the cloud, the median of each
+    coordinate: dropping x_n changes the loss by about −∂L/∂x_n · (x_n − m), which is weighted by
+    ‖x_n − m‖. A dropped point is replaced by a copy of the nearest point that is kept: clouds keep
+    their size, and a network with max pooling ignores duplicates.
 
     Args:
         eps: largest fraction of the points that may be dropped, below 1.

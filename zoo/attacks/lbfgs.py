@@ -20,9 +20,10 @@ class LBFGSAttack(MinimumNormAttack):
     """L-BFGS attack: min ‖x − x′‖² + c · CE(x′, t) within the bounds for the smallest c.
 
     Without a target t, CE is −log(1 − p_y), the cross-entropy of "any other class". Each
-    minimization is batched L-BFGS that starts from the solution for the previous c. c is searched
-    for each sample independently: ×10 until there is an adversarial sample, then by bisection of
-    log c. The result is the nearest adversarial sample of all minimizations.
+    minimization is batched L-BFGS that starts from the solution for the previous c. The smallest c
+    that yields an adversarial sample is searched for each sample independently: ×10 until there is
+    one, then by bisection of log c. The result is the nearest adversarial sample of all
+    minimizations.
 
     Args:
         search_steps: number of values of c for each sample, default 10.
@@ -32,7 +33,7 @@ class LBFGSAttack(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: c that is not positive.
+        InputError: ``initial_c`` that is not positive.
 
     Source: Szegedy et al., Intriguing properties of neural networks, 2014, section 4.1.
     """

@@ -20,7 +20,7 @@ from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, FeasibleSet
 from zoo.attacks.wrappers import AttackWrapper
 from zoo.errors import InputError
-from zoo.functional.norm_balls import broadcast_per_sample, delta_norm
+from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample, delta_norm
 from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
@@ -28,8 +28,6 @@ from zoo.functional.spectral import (
     spectral_operators,
     vertex_masses,
 )
-
-MIN_NORM = 1e-12  # smallest displacement that others are divided by
 
 
 def smooth_bases(vertices: Tensor, faces: Tensor, count: int) -> Tensor:
@@ -99,8 +97,8 @@ class SmoothFeasibleSet(FeasibleSet):
 class SmoothPGD(PGD):
     """PGD over smooth displacements, x′ = x + Φα, that move no vertex further than ε.
 
-    Φ are the b lowest non-constant eigenfunctions of the surface Laplacian: the shape bends and
-    swells, whereas PGD on vertices would make it rough. Steps follow Φ Φᵀ ∂L/∂x.
+    The columns of Φ are the b lowest non-constant eigenfunctions of the surface Laplacian: the
+    shape bends and swells, whereas PGD on vertices would make it rough. Steps follow Φ Φᵀ ∂L/∂x.
 
     Args:
         eps: largest displacement of a vertex, ε, in the units of x.
@@ -134,8 +132,8 @@ class SmoothPGD(PGD):
         start = x
         if self.random_start and self.steps:
             rng = SampleRNG(x, self.seed)
-            alpha = rng.normal(self.num_eigenfunctions, 3, dtype=x.dtype)
-            direction = feasible.normalize(basis @ alpha)
+            coefficients = rng.normal(self.num_eigenfunctions, 3, dtype=x.dtype)
+            direction = feasible.normalize(basis @ coefficients)
             start = x + broadcast_per_sample(self.eps * rng.uniform(dtype=x.dtype), x) * direction
         return self.ascend(model, feasible, start, goal)
 
@@ -205,11 +203,9 @@ class MeshAttack(AttackWrapper):
             return attacked
         attacked.pos = pos
         if "eigenvectors" in mesh:
-            eigenpairs = mesh.eigenvectors.shape[1]
-            operators = spectral_operators(
-                pos.cpu(), mesh.face.T.cpu(), eigenpairs
-            ).data_attributes()
-            for name, value in operators.items():
+            num_eigenpairs = mesh.eigenvectors.shape[1]
+            operators = spectral_operators(pos.cpu(), mesh.face.T.cpu(), num_eigenpairs)
+            for name, value in operators.data_attributes().items():
                 attacked[name] = value.to(mesh[name])
         return attacked
 

@@ -12,20 +12,20 @@ from zoo.attacks.goals import Goal, PerSample
 from zoo.errors import check_choice, check_non_negative, check_positive
 from zoo.functional.norm_balls import NORMS, broadcast_per_sample, delta_norm, steepest_direction
 
-BETAS = (0.9, 0.999)  # of Adam
+BETAS = (0.9, 0.999)  # decay rates of Adam's moments
 MIN_DECREASE = 1e-3  # relative decrease of the objective that counts as progress
-TAU_DECAY = 0.9  # τ as a fraction of the norm of the last adversarial perturbation
+TAU_DECAY = 0.9  # τ as a fraction of the smallest norm of an adversarial perturbation
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinimumNormAttack(BoundedAttack):
     """Base class of attacks that minimize the norm of the perturbation instead of bounding it.
 
-    A sample for which no adversarial sample is found is returned unchanged. An adversarial sample
-    is finally moved toward x on a straight line, to the nearest point that is still adversarial.
+    A sample for which no adversarial sample is found is returned unchanged. Finally, an adversarial
+    sample is moved toward x on a straight line, to the nearest point that is still adversarial.
 
     Args:
-        line_search_steps: number of bisections of that line, default 8; 0 for no line search.
+        line_search_steps: number of bisections on this line, default 8; 0 for no line search.
     """
 
     line_search_steps: int = 8
@@ -74,14 +74,15 @@ class CarliniWagner(MinimumNormAttack):
     """Carlini and Wagner's attack: min D(δ) + c · (max_{i≠t} z_i − z_t + κ)⁺ for the smallest c.
 
     The sample x + δ stays within the bounds. D(δ) is Σ δ_i² for ``l2``, Σ |δ_i| for ``l1``, and for
-    ``linf`` Σ (|δ_i| − τ)⁺ with τ nine tenths of the norm of the last adversarial δ; for ``point``,
-    on points (B, N, D), the norms ‖δ_n‖ of the points replace the coordinates. Without a target the
-    second term is (z_y − max_{i≠y} z_i + κ)⁺.
+    ``linf`` Σ (|δ_i| − τ)⁺ with τ nine tenths of the smallest norm of an adversarial δ so far; for
+    ``point``, on points (B, N, D), the norms ‖δ_n‖ of the points replace the coordinates. Without a
+    target the second term is (z_y − max_{i≠y} z_i + κ)⁺.
 
     Adam minimizes over δ itself, and each step is projected onto the bounds. With the paper's
     substitution x = (tanh w + 1)/2, pixels that are exactly 0 or 1 would have zero gradient at the
-    start. c is searched for each sample independently: ×10 until there is an adversarial sample,
-    then by bisection. The result is the nearest adversarial iterate of all minimizations.
+    start. The smallest c that yields an adversarial sample is searched for each sample
+    independently: ×10 until there is one, then by bisection. The result is the nearest
+    adversarial iterate of all minimizations.
 
     Args:
         norm: ``l2`` (default), ``l1``, ``linf`` or ``point``.
@@ -96,7 +97,7 @@ class CarliniWagner(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: unknown norm; negative κ; c that is not positive.
+        InputError: unknown norm; negative ``confidence``; ``initial_c`` that is not positive.
 
     Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
     sections V and VI.
@@ -175,7 +176,7 @@ class CarliniWagner(MinimumNormAttack):
     def _objective(
         self, model: ScoreFunction, state: CarliniWagnerState, goal: Goal
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return D + c (κ − margin)⁺, its gradient, and whether the margin exceeds 0 and κ."""
+        """Return D + c (κ − margin)⁺, its gradient, and whether the margin is positive and ≥ κ."""
         inputs = (state.x + state.delta).requires_grad_()
         margin = goal.loss(model(inputs), "margin")
         hinge = (self.confidence - margin).clamp(min=0)

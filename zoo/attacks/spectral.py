@@ -69,8 +69,9 @@ class UniversalSpectralAttack(SpectralAttack):
         spectrum_weight: w, default 1,000.
         c: weight of the margin term, default 1.
         confidence: κ, default 1.
-        shift_lr: learning rate of ε, default 0.02. It must be large compared with ``lr``, or shapes
-            fool the model by displacements that hardly change their spectra, and ε stays small.
+        shift_lr: learning rate of ε, default 0.02. It must be large compared with ``lr``;
+            otherwise shapes fool the model by displacements that hardly change their spectra, and
+            ε stays small.
         **spectral: see :class:`SpectralAttack`.
 
     Raises:

@@ -32,7 +32,8 @@ class Square(EpsilonAttack):
         norm: ``linf`` (default) or ``l2``.
         queries: largest number of model queries per sample, default 5,000;
             :attr:`zoo.attacks.base.ScoreFunction.queries` counts those actually used.
-        initial_fraction: first value of p, the fraction of the image area in a square, default 0.8.
+        initial_fraction: first value of p, the fraction of the image covered by a square, default
+            0.8.
         loss: loss to maximize, default ``margin``; see :class:`~zoo.attacks.goals.Goal`.
         seed: random seed of the squares, default 0.
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.

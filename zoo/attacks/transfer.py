@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval
+from zoo.attacks.base import Attack, BoundedAttack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
+from zoo.attacks.wrappers import AttackWrapper
 from zoo.errors import InputError
 from zoo.networks.conv_stack import ConvStack
 
 
-class TransferAttack(Attack):
+class TransferAttack(AttackWrapper):
     """Transfer attack: samples are crafted on a substitute and then given to the target model.
 
     The target model is never queried.
@@ -29,17 +30,15 @@ class TransferAttack(Attack):
     """
 
     def __init__(self, attack: Attack, substitute: Any) -> None:
-        if getattr(attack, "early_stop", False):
-            settings: Any = attack
-            attack = replace(settings, early_stop=False)
-        self.attack, self.substitute = attack, substitute
+        super().__init__(attack.without_early_stop())
+        self.substitute = substitute
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         with frozen_eval(self.substitute):
             return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
 
-    def with_eps(self, eps: float) -> Attack:
-        return TransferAttack(self.attack.with_eps(eps), self.substitute)
+    def with_attack(self, attack: Attack) -> Attack:
+        return TransferAttack(attack, self.substitute)
 
     @property
     def name(self) -> str:
@@ -48,7 +47,7 @@ class TransferAttack(Attack):
 
 @dataclass(frozen=True, kw_only=True)
 class SubstituteAttack:
-    """Decision-based attack that trains a substitute on the predictions of a model, and attacks it.
+    """Decision-based attack: trains a substitute on a model's predictions, and attacks it.
 
     A substitute network learns the classes that the model predicts for a few unlabeled samples.
     Jacobian-based augmentation then adds a neighbor of each sample, x + λ sign(∂z_c/∂x), with c the
@@ -66,7 +65,7 @@ class SubstituteAttack:
             1e-3 and a batch size of 128.
         make_network: function from the shape of a sample and the number of classes to a substitute;
             default a small convolutional network for images, and an MLP for all other samples.
-        bounds: bounds of the samples, default (0, 1).
+        bounds: bounds of the samples, default (0, 1); None for no bounds.
         seed: random seed of the weights and batches, default 0.
 
     Raises:
@@ -81,7 +80,7 @@ class SubstituteAttack:
     augmentation_step: float = 0.1
     epochs: int = 10
     make_network: Callable[[torch.Size, int], nn.Module] | None = None
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] | None = (0.0, 1.0)
     seed: int = 0
 
     def fit(self, model: Any, x: Tensor) -> TransferAttack:
@@ -132,7 +131,8 @@ class SubstituteAttack:
         inputs = x.detach().requires_grad_()
         own = network(inputs).gather(1, classes[:, None]).sum()
         direction = torch.autograd.grad(own, inputs)[0].sign()
-        return (x + sign * self.augmentation_step * direction).clamp(*self.bounds)
+        neighbors = x + sign * self.augmentation_step * direction
+        return BoundedAttack(bounds=self.bounds).clip(neighbors)
 
 
 def small_network(shape: torch.Size, num_classes: int) -> nn.Module:

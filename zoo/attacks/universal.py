@@ -36,9 +36,9 @@ class UniversalPerturbation(EpsilonAttack):
         eps: radius ε of the ball, in the units of x.
         norm: ``linf`` (default) or ``l2``.
         epochs: number of passes over the loader, default 10.
-        step_size: first step size, default ε; it decreases linearly to 0.
+        step_size: initial step size, default ε; it decreases linearly to 0.
         momentum: momentum of the normalized gradients, default 0.9.
-        temperature: τ, relative to the mean |L| of the first batch without δ, default 0.3.
+        temperature: τ as a fraction of the mean |L| on the first batch at δ = 0, default 0.3.
         target: target class of all samples, default None, any wrong class. Samples of the target
             class are left out.
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.

@@ -36,6 +36,9 @@ class AttackWrapper(Attack):
     def with_faces(self, faces: Tensor) -> Attack:
         return self.with_attack(self.attack.with_faces(faces))
 
+    def without_early_stop(self) -> Attack:
+        return self.with_attack(self.attack.without_early_stop())
+
     @property
     def name(self) -> str:
         return self.attack.name
@@ -52,8 +55,8 @@ class Targeted(AttackWrapper):
         seed: random seed of the target ``random``, default 0.
 
     Raises:
-        InputError: unknown name of a target; a target that is the sample's own class or is not a
-            class of the model.
+        InputError: unknown name of a target; a target that is the true class of its sample or is
+            not a class of the model.
     """
 
     def __init__(self, attack: Attack, target: int | str | Tensor, seed: int = 0) -> None:
@@ -90,7 +93,10 @@ class Targeted(AttackWrapper):
     @staticmethod
     def _check_targets(target: Tensor, y: Tensor, num_classes: int) -> None:
         if target.shape != y.shape:
-            raise InputError(f"need one target per sample, got {len(target)} for {len(y)} samples")
+            raise InputError(
+                f"Targeted needs one target per sample, got targets of shape {tuple(target.shape)} "
+                f"for {len(y)} samples"
+            )
         if bool(((target < 0) | (target >= num_classes)).any()):
             raise InputError(
                 f"targets range from {int(target.min())} to {int(target.max())}, the model has "
@@ -99,7 +105,7 @@ class Targeted(AttackWrapper):
         if bool((is_own := target == y).any()):
             sample = int(is_own.nonzero()[0])
             raise InputError(
-                f"the target of sample {sample} is its own class, {int(y[sample])}: leave such "
+                f"the target of sample {sample} is its true class, {int(y[sample])}: leave such "
                 "samples out, or choose target='next'"
             )
 
@@ -147,6 +153,9 @@ class AttackEnsemble(Attack):
     def with_faces(self, faces: Tensor) -> Attack:
         return AttackEnsemble(*(attack.with_faces(faces) for attack in self.attacks))
 
+    def without_early_stop(self) -> Attack:
+        return AttackEnsemble(*(attack.without_early_stop() for attack in self.attacks))
+
     @property
     def name(self) -> str:
         return "+".join(attack.name for attack in self.attacks)
@@ -176,6 +185,9 @@ class Restarts(AttackEnsemble):
 
     def with_faces(self, faces: Tensor) -> Attack:
         return Restarts(self.attack.with_faces(faces), self.restarts)
+
+    def without_early_stop(self) -> Attack:
+        return Restarts(self.attack.without_early_stop(), self.restarts)
 
     @property
     def name(self) -> str:

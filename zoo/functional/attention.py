@@ -117,8 +117,8 @@ def causal_mask(
     Args:
         num_queries: number of queries, T.
         num_keys: number of keys, S.
-        window: number of keys that a query attends to at most, the last of them its own; default
-            None, unlimited.
+        window: largest number of keys that a query attends to, of which its own key is the last;
+            default None, no limit.
         device: device of the mask.
 
     Returns:
@@ -141,7 +141,7 @@ def sinusoidal_encoding(positions: Tensor, dim: int, base: float = 10_000.0) -> 
     Args:
         positions: positions, (T,).
         dim: dimension of the encoding.
-        base: wavelengths grow geometrically from 2π towards 2π · base, default 10,000.
+        base: wavelengths grow geometrically from 2π toward 2π · base, default 10,000.
 
     Returns:
         (T, dim).
@@ -158,7 +158,7 @@ def rotary_embedding(positions: Tensor, dim: int, base: float = 10_000.0) -> Ten
     Args:
         positions: positions, (T,).
         dim: dimension d of the queries and keys, even.
-        base: wavelengths grow geometrically from 2π towards 2π · base, default 10,000.
+        base: wavelengths grow geometrically from 2π toward 2π · base, default 10,000.
 
     Returns:
         (2, T, d/2), cosines first; see :func:`apply_rotary_embedding`.
@@ -170,7 +170,7 @@ def rotary_embedding(positions: Tensor, dim: int, base: float = 10_000.0) -> Ten
 
 
 def apply_rotary_embedding(x: Tensor, embedding: Tensor) -> Tensor:
-    """Rotate each pair (xᵢ, xᵢ₊d/2) by the angle for its position and frequency i.
+    """Rotate each pair (x_i, x_{i+d/2}) by the angle for its position and frequency i.
 
     The scores of rotated queries and keys depend only on the differences of their positions.
 
@@ -199,6 +199,9 @@ def alibi_slopes(heads: int) -> Tensor:
 
     If n is not a power of two, the slopes are those of the largest power of two below n, followed
     by every other slope of the next power of two.
+
+    Args:
+        heads: number of heads, n.
 
     Source: Press et al., Train short, test long, 2022, section 3.
     """

@@ -15,8 +15,8 @@ def frechet_distance(first: Moments, second: Moments) -> Tensor:
     """Compute ‖μ₁ − μ₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½) between Gaussians with the given moments.
 
     tr (C₁C₂)^½ is computed as the sum of the square roots of the eigenvalues of C₁^½ C₂ C₁^½, which
-    are not negative. Covariances have the divisor n − 1, as in the published implementation. The
-    estimate is biased upwards for small samples: compare only values from equal sample sizes.
+    are nonnegative. Covariances have the divisor n − 1, as in the published implementation. The
+    estimate is biased upward for small samples: compare only values from equal sample sizes.
 
     Source: Heusel et al., GANs trained by a two time-scale update rule, 2017, section 3.
     """

@@ -1,4 +1,4 @@
-"""Objectives of adversarial training and gradient penalties of the discriminator.
+"""Objectives of GANs and gradient penalties of the discriminator.
 
 The losses are elementwise functions of the discriminator's outputs, one per sample, in nats where
 they are likelihoods; the caller averages them. D(x) is the output on data, D(x̃) that on generated
@@ -70,7 +70,7 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor
 def wasserstein_discriminator_loss(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """Compute −D(x) and D(x̃).
 
-    The minimum of the expectation over all 1-Lipschitz D is −W₁(p, q).
+    The minimum of their expectation, over all 1-Lipschitz D, is −W₁(p, q).
 
     Source: Arjovsky et al., Wasserstein GAN, 2017, equation 2.
     """
@@ -90,7 +90,7 @@ class GANObjective:
         discriminator_loss: (outputs on data, outputs on samples) → the elementwise losses of each.
         generator_loss: outputs on samples → elementwise losses.
         threshold: output above which the discriminator classifies its input as data, default 0;
-            None if only differences of outputs have a meaning.
+            None if only differences of outputs are meaningful.
     """
 
     discriminator_loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]

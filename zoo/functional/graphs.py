@@ -1,6 +1,6 @@
 """Functions of the edges of a graph.
 
-``edge_index`` is that of PyG, (2, E), with source nodes in row 0 and target nodes in row 1. Pairs,
+``edge_index`` follows PyG, (2, E), with source nodes in row 0 and target nodes in row 1. Pairs,
 (2, P), contain each undirected edge once, with the smaller node index in row 0.
 """
 

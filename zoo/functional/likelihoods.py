@@ -28,7 +28,7 @@ def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     """
     if logits.ndim == x.ndim:
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
-    # einsum does not copy the images for each latent sample. The threshold is where log(1 + eˡ)
+    # einsum does not copy the images for each latent sample. Above the threshold, log(1 + eˡ)
     # equals l in float64; softplus's default of 20 would lose digits.
     logits, x = logits.flatten(1 - x.ndim), x.flatten(1)
     return torch.einsum("...bp,bp->...b", logits, x) - F.softplus(logits, threshold=50).sum(-1)

@@ -122,7 +122,8 @@ def check_manifold(vertices: Tensor, faces: Tensor) -> None:
     """Check that a mesh is a 2-manifold, with or without boundary, that uses all vertices.
 
     Raises:
-        ValueError: it is not; the message names the first vertex, edge or face at fault.
+        ValueError: the mesh is not such a manifold; the message names the first vertex, edge or
+            face at fault.
     """
     count = len(vertices)
     if not count or not len(faces):
@@ -145,12 +146,12 @@ def check_manifold(vertices: Tensor, faces: Tensor) -> None:
     if not float(face_areas(vertices, faces).sum()) > 0:
         raise ValueError("the surface has no area")
     edges, face_counts = edges_with_face_counts(faces)
-    crowded = (face_counts > 2).nonzero()[:, 0]
-    if len(crowded):
-        edge = int(crowded[0])
+    non_manifold = (face_counts > 2).nonzero()[:, 0]
+    if len(non_manifold):
+        edge = int(non_manifold[0])
         raise ValueError(
             f"non-manifold: the edge {edges[edge].tolist()} belongs to {int(face_counts[edge])} "
-            f"faces ({len(crowded)} such edges)"
+            f"faces ({len(non_manifold)} such edges)"
         )
     _check_vertex_fans(faces, count)
 

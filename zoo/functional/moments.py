@@ -13,8 +13,8 @@ class Moments:
     """Number n, mean μ and scatter matrix S = Σ (x − μ)(x − μ)ᵀ of samples.
 
     Batches are merged by S ← S + S_b + δ δᵀ n n_b / (n + n_b) with δ = μ_b − μ, which is exact and
-    does not lose precision when the mean is large. All are in float64, except on devices without
-    it (MPS).
+    does not lose precision when the mean is large. All tensors are float64, except on devices
+    without it (MPS).
 
     Args:
         n: number of samples.

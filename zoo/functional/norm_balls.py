@@ -7,7 +7,7 @@ name  norm                                         samples
 ===== ============================================ =============================
 linf  max_i |δ_i|                                  any shape
 l2    √(Σ_i δ_i²)                                  any shape
-point max_n ‖δ_n‖₂, the largest move of one point  point clouds, (..., N, D)
+point max_n ‖δ_n‖₂, over the points n              point clouds, (..., N, D)
 ===== ============================================ =============================
 
 For point clouds, ``linf`` bounds each coordinate and ``point`` bounds each point.
@@ -18,16 +18,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from zoo.errors import check_choice
 from zoo.functional.rng import SampleRNG
 
 NORMS = ("linf", "l2", "point")
 MIN_NORM = 1e-12  # lower limit of a norm that is a divisor
-
-
-def check_norm(norm: str) -> None:
-    """Raise InputError unless ``norm`` is ``linf``, ``l2`` or ``point``."""
-    check_choice("norm", norm, NORMS)
 
 
 def delta_norm(delta: Tensor, norm: str) -> Tensor:

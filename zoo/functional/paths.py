@@ -25,10 +25,10 @@ def spherical_path(z0: Tensor, z1: Tensor, steps: int) -> Tensor:
     line between two samples passes through its empty center. Where the arc is not defined, because
     z₀ and z₁ are parallel or one of them is zero, the path is the straight line.
 
-    Source: Shoemake, Animating rotation with quaternion curves, 1985; White, Sampling generative
-    networks, 2016.
-
     Shapes: two (B, D) → (steps, B, D).
+
+    Sources: Shoemake, Animating rotation with quaternion curves, 1985; White, Sampling generative
+    networks, 2016.
     """
     norms = z0.norm(dim=1) * z1.norm(dim=1)
     cosine = (z0 * z1).sum(1) / norms.clamp(min=torch.finfo(z0.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Norm penalties on weights, their proximal map, and norm constraints."""
+"""Norm penalties on weights, soft thresholding, and norm constraints."""
 
 from __future__ import annotations
 

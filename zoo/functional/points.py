@@ -96,13 +96,13 @@ def ball_query(centers: Tensor, points: Tensor, radius: float, k: int) -> Tensor
     return torch.where(distances <= radius**2, indices, indices[..., :1])
 
 
-def interpolate_features(features: Tensor, known: Tensor, wanted: Tensor, k: int = 3) -> Tensor:
+def interpolate_features(features: Tensor, known: Tensor, queries: Tensor, k: int = 3) -> Tensor:
     """Interpolate features by the mean of the k nearest known points, weighted by 1/distance².
 
     Args:
         features: features at the known points, (B, M, C).
         known: known points, (B, M, D).
-        wanted: points at which to interpolate, (B, N, D).
+        queries: points at which to interpolate, (B, N, D).
         k: number of neighbors, default 3; at most M are used.
 
     Returns:
@@ -110,7 +110,7 @@ def interpolate_features(features: Tensor, known: Tensor, wanted: Tensor, k: int
 
     Source: Qi et al., PointNet++, 2017, equation 2.
     """
-    indices, distances = nearest_neighbors(wanted, known, min(k, known.shape[1]))
+    indices, distances = nearest_neighbors(queries, known, min(k, known.shape[1]))
     weights = 1 / (distances + 1e-8)
     weights = weights / weights.sum(-1, keepdim=True)
     return (gather_rows(features, indices) * weights[..., None]).sum(2)

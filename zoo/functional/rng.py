@@ -15,7 +15,7 @@ from torch import Tensor
 
 GOLDEN = -7046029254386353131  # 2⁶⁴ divided by the golden ratio, as a signed integer
 FIRST, SECOND = -4658895280553007687, -7723592293110705685  # multipliers of SplitMix64
-MASK = 2**63 - 1
+MASK = 2**63 - 1  # clears the sign bit
 
 
 class SampleRNG:

@@ -23,7 +23,7 @@ class MeshOperators(NamedTuple):
 
     Attributes:
         mass: area of each vertex, a third of the area of its faces, (V,).
-        eigenvalues: the k smallest eigenvalues of the Laplacian, from 0 upwards, (k,).
+        eigenvalues: the k smallest eigenvalues of the Laplacian, from 0 upward, (k,).
         eigenvectors: the eigenfunctions φ, with ∫φᵢφⱼ = 1 for i = j, else 0, (V, k).
         grad_index: indices (vertex, vertex or neighbor) of the gradient's coefficients, (2, E).
         grad: coefficients of the gradient along the two axes of the vertex's tangent plane, (2, E).
@@ -38,7 +38,7 @@ class MeshOperators(NamedTuple):
     def data_attributes(self) -> dict[str, Tensor]:
         """Return the operators as float32 attributes of a PyG ``Data``.
 
-        Their shapes are those that PyG batches by concatenation: eigenvalues (1, k), grad (E, 2).
+        Their shapes let PyG batch them by concatenation: eigenvalues (1, k), grad (E, 2).
         """
         return {
             "mass": self.mass.float(),
@@ -50,7 +50,7 @@ class MeshOperators(NamedTuple):
 
 
 def spectral_operators(vertices: Tensor, faces: Tensor, k: int = 64) -> MeshOperators:
-    """Compute all operators of a mesh, scaled to a total area of 1, in float64 on the CPU.
+    """Scale a mesh to a total area of 1 and compute all operators, in float64 on the CPU.
 
     Args:
         vertices: vertices of the mesh, (V, 3).

@@ -167,7 +167,7 @@ def _nearest_coarse_faces(
     chosen = torch.full((len(vertices),), -1)
     winners = (distance == nearest[vertex]).nonzero()[:, 0].flip(0)  # the first wins ties
     chosen[vertex[winners]] = winners
-    # a cell without a face: its center
+    # a vertex whose cell has no face is interpolated from the center of the cell
     all_corners = cell[:, None].repeat(1, 3)
     all_weights = torch.tensor([1.0, 0.0, 0.0], dtype=vertices.dtype).repeat(len(vertices), 1)
     has_face = chosen >= 0
@@ -177,7 +177,10 @@ def _nearest_coarse_faces(
 
 
 def _barycentric_coordinates(points: Tensor, triangles: Tensor) -> Tensor:
-    """Return the coordinates of points (N, 3) in triangles (N, 3, 3), clamped to them, (N, 3)."""
+    """Return barycentric coordinates of points (N, 3) in triangles (N, 3, 3), (N, 3).
+
+    Negative coordinates are set to 0, which moves the point into the triangle.
+    """
     a, b, c = triangles.unbind(1)
     u, v, w = b - a, c - a, points - a
     uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
@@ -204,8 +207,8 @@ def spiral_indices(vertices: Tensor, faces: Tensor, length: int) -> Tensor:
         faces: consistently oriented faces, (F, 3).
         length: number of vertices in a spiral, the center included.
 
-    Source: Gong et al., SpiralNet++, 2019, section 3.1; the first step after Bouritsas et al.,
-    Neural 3D morphable models, 2019, section 4.
+    Source: Gong et al., SpiralNet++, 2019, section 3.1; the first step follows Bouritsas et
+    al., Neural 3D morphable models, 2019, section 4.
     """
     rings = _neighbor_rings(vertices, faces)
     spirals = []

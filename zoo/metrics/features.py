@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.errors import InputError
 
-BATCH = 1_000  # images per forward pass
+BATCH_SIZE = 1_000  # images per forward pass
 
 
 class ClassifierFeatures(nn.Module):
@@ -102,4 +102,4 @@ class InceptionFeatures(nn.Module):
 
 def extract_features(network: nn.Module, images: Tensor) -> Tensor:
     """Compute the features of images in batches, (N, C, H, W) → (N, F)."""
-    return torch.cat([network(part) for part in images.split(BATCH)])
+    return torch.cat([network(part) for part in images.split(BATCH_SIZE)])

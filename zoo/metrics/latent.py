@@ -17,19 +17,20 @@ CHUNK_SIZE = 4_000  # codes decoded at once, which bounds the memory
 def importance_weighted_bound(
     model: Any,
     x: Tensor,
-    label: Tensor | None = None,
+    y: Tensor | None = None,
     num_samples: int = 500,
     chunk_size: int = CHUNK_SIZE,
 ) -> Tensor:
     """Estimate log (1/K) Σ_k p(x, z_k)/q(z_k|x), z_k ~ q(z|x), of each image in nats, (N,).
 
-    For K = 1 it is an estimate of the ELBO; with K it increases towards log p(x). The noise is
+    For K = 1 this is an estimate of the ELBO; it increases toward log p(x) with K. The noise is
     sampled from the model's generator: ``with model.seeded(0):`` makes it reproducible.
 
     Args:
-        model: model with a method ``log_weights(x, label, num_samples)``, such as a VAE.
+        model: model with a method ``log_weights(x, y, num_samples)``, such as a
+            :class:`~zoo.models.latent.vae.VAE`.
         x: pixels, binarized if the model binarizes its inputs, (N, *input_shape).
-        label: class indices for a conditional model, (N,); default None.
+        y: class indices for a conditional model, (N,); default None.
         num_samples: number of latent samples per image, K, default 500.
         chunk_size: number of codes decoded at once, default 4,000; memory does not depend on K or
             N.
@@ -46,7 +47,7 @@ def importance_weighted_bound(
     parts = []
     for start in range(0, len(x), images_per_chunk):
         images = x[start : start + images_per_chunk]
-        labels = None if label is None else label[start : start + images_per_chunk]
+        labels = None if y is None else y[start : start + images_per_chunk]
         total: Tensor | None = None
         for first in range(0, num_samples, samples_per_chunk):
             samples = min(samples_per_chunk, num_samples - first)

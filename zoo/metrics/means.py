@@ -104,7 +104,7 @@ class RunningMeans:
         return {"names": list(self.names), "sums": None if self._sums is None else self._sums.cpu()}
 
     def load_state_dict(self, state: Mapping[str, object], device: torch.device) -> None:
-        """Replace all values by the totals of a checkpoint."""
+        """Replace all values with the totals of a checkpoint."""
         self.reset()
         sums = state["sums"]
         if isinstance(sums, Tensor):

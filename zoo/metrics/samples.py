@@ -67,8 +67,8 @@ class PrecisionRecallDensityCoverage(Metric):
     Args:
         name: ``precision``, ``recall``, ``density`` or ``coverage``.
         k: number of nearest neighbors, default 5.
-        max_samples: number of samples, and of data, that each process keeps, the first ones;
-            default 1,000.
+        max_samples: number of samples, and of data points, that each process keeps from the first
+            batches, default 1,000.
 
     Shapes: ``update`` takes samples and data, (B, ...) each.
 
@@ -97,5 +97,5 @@ class PrecisionRecallDensityCoverage(Metric):
         data, samples = dim_zero_cat(self.data), dim_zero_cat(self.samples)
         k = min(self.k, len(data) - 1)
         if k < 1:
-            return torch.tensor(float("nan"))
+            return torch.full((), float("nan"), device=data.device)
         return precision_recall_density_coverage(data, samples, k)[self.name]
