@@ -5,9 +5,9 @@ How does geometry change with the dimension d?
 Directions become orthogonal: the cosine of the angle between two random directions has mean 0 and
 standard deviation 1/√d. Distances become equal: for two uniform points in the unit cube, the
 squared distance D² has mean d/6 and variance 7d/180, so D ≈ √(d/6) ± √(7/120) for large d: the mean
-grows, the spread does not. The nearest of n points is then hardly nearer than the farthest. Space becomes empty:
-on the torus [0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and it takes
-ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
+grows, the spread does not. The nearest of n points is then hardly nearer than the farthest. Space
+becomes empty: on the torus [0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and
+it takes ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
 
 Sources: Blum, Hopcroft and Kannan, Foundations of data science, chapter 2; Beyer et al., When is
 "nearest neighbor" meaningful?, 1999.
