@@ -212,7 +212,7 @@ def test_invalid_heads(options: dict[str, int], message: str) -> None:
 
 def test_cross_attention_needs_a_memory() -> None:
     layer = TransformerLayer(config(), cross_attention=True).double()
-    with pytest.raises(ValueError, match="cross-attention needs a memory"):
+    with pytest.raises(ValueError, match="cross-attention needs an encoder output"):
         layer(random(B, T, DIM), AttentionContext())
 
 

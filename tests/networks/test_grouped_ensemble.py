@@ -50,6 +50,7 @@ NETWORKS: dict[str, Make] = {
         nn.Flatten(),
         nn.Linear(100, 3),
     ),
+    "pooled input": lambda: nn.Sequential(GlobalPool("avg"), nn.Linear(2, 3)),
     "strided": lambda: nn.Sequential(
         stack(stride=2, padding="full", pooling="avg"), GlobalPool("max"), nn.Linear(6, 3, False)
     ),

@@ -50,7 +50,7 @@ def test_the_vertical_axis_of_the_manifold_points_up() -> None:
     assert axes.get_xlabel() == "a (percentile)"
 
 
-def test_scatter_draws_each_class_with_its_name() -> None:
+def test_scatter_draws_each_class_with_its_index() -> None:
     labels = torch.arange(60) % 3
     figure = plots.latent_scatter(torch.randn(60, 2), labels, "Codes")
     (axes,) = figure.axes
@@ -72,6 +72,15 @@ def test_codes_with_more_dimensions_are_projected_by_pca() -> None:
     assert "of variance" in figure.axes[0].get_xlabel()
 
 
+def test_one_dimensional_codes_are_drawn_against_their_class() -> None:
+    labels = torch.arange(12) % 3
+    (axes,) = plots.latent_scatter(torch.randn(12, 1), labels, "Codes").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z", "Class")
+    assert [c.get_offsets()[0, 1] for c in axes.collections] == [0, 1, 2]
+    (axes,) = plots.latent_scatter(torch.randn(12, 1), None, "Codes").axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("z", "")
+
+
 def test_paths_are_drawn_in_the_plane_of_their_codes() -> None:
     codes, labels = torch.randn(30, 2), torch.arange(30) % 3
     path = torch.stack([codes[0], codes[1]])
@@ -88,14 +97,14 @@ def test_paths_are_drawn_in_the_plane_of_their_codes() -> None:
     assert len(plots.latent_comparison(panels, None, "Both").legends) == 0
 
 
-def test_an_equation_has_its_operators_between_the_images() -> None:
+def test_an_equation_has_operators_between_its_images() -> None:
     images = torch.rand(4, 1, 3, 3)
     figure = plots.image_equation(images, ("+", "−", "="), list("abcd"), "Sum")
     assert [[t.get_text() for t in axes.texts] for axes in figure.axes] == [[], ["+"], ["−"], ["="]]
     assert [axes.get_xlabel() for axes in figure.axes] == list("abcd")
 
 
-def test_explained_variance_is_cumulated() -> None:
+def test_explained_variance_is_drawn_per_component_and_cumulatively() -> None:
     figure = plots.explained_variance(torch.tensor([0.5, 0.3, 0.1]), "Three")
     (axes,) = figure.axes
     assert [round(bar.get_height()) for bar in axes.patches] == [50, 30, 10]

@@ -1,4 +1,4 @@
-"""Figures of predictions, weights and curves: they show the values that they are given."""
+"""Figures of predictions, weights and curves show the values that they are given."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from zoo.functional.attention import (
 class SimpleSelfAttention(nn.Module):
     """Self-attention without parameters, softmax(x xᵀ/√d) x.
 
-    Every token becomes a weighted mean of the tokens, in which similar tokens have large weights.
+    Each output is a weighted mean of the tokens, with the largest weights on similar tokens.
 
     Args:
         causal: whether a token sees only itself and earlier tokens, default no.
@@ -156,10 +156,8 @@ class MultiHeadAttention(nn.Module):
         """Let tokens attend to each other and, with a cache, to the tokens of earlier passes."""
         q, k, v = self._queries(x), *self._keys_and_values(x)
         if context.rotation is not None:
-            q, k = (
-                apply_rotary_embedding(q, context.rotation),
-                apply_rotary_embedding(k, context.rotation),
-            )
+            q = apply_rotary_embedding(q, context.rotation)
+            k = apply_rotary_embedding(k, context.rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
         causal = context.causal and context.mask is None
@@ -176,7 +174,7 @@ class MultiHeadAttention(nn.Module):
         if cache is not None and cache.keys is not None and cache.values is not None:
             k, v = cache.keys, cache.values
         elif context.memory is None:
-            raise ValueError("cross-attention needs a memory, the context has none")
+            raise ValueError("cross-attention needs an encoder output, got context.memory=None")
         else:
             k, v = self._keys_and_values(context.memory)
             if cache is not None:

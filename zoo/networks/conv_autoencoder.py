@@ -69,8 +69,8 @@ class ConvEncoder(nn.Sequential):
 class ConvDecoder(nn.Sequential):
     """Mirror image of :class:`ConvEncoder`: vector → image of exactly ``output_shape``.
 
-    Each transposed convolution inverts one halving. ``output_padding`` restores the parity of the
-    side, which rounding hides.
+    Each transposed convolution inverts one halving; ``output_padding`` restores the parity of the
+    sides, which is lost when halving rounds up.
 
     Args:
         output_shape: shape of one image, (channels, height, width).

@@ -20,7 +20,7 @@ class ConvStack(nn.Sequential):
     """Convolutional layers h ← dropout(φ(norm(pool(W ∗ h + b)))): feature maps of an image.
 
     Pooling comes first, so with 2×2 pooling the normalization and the nonlinearity work on a
-    quarter of the pixels; with ReLU and max pooling only, the order makes no difference. b is
+    quarter of the pixels; with only max pooling and ReLU, the order makes no difference. b is
     omitted where the normalization cancels it. Settings of a layer may be one value for all layers
     or one for each.
 

@@ -71,7 +71,8 @@ class HeatDiffusion(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # in units of the surface's area: heat spreads over a few vertices to a tenth of the surface
+        # Times are in units of the surface's area: heat initially spreads over anything from a few
+        # vertices to a tenth of the surface.
         self.log_time = nn.Parameter(torch.logspace(-4, -1, width).log())
 
     def forward(self, x: Tensor, surfaces: SurfaceBatch) -> Tensor:
@@ -82,8 +83,8 @@ class HeatDiffusion(nn.Module):
 class GradientFeatures(nn.Module):
     """Products of gradients at each vertex: tanh Re(w̄ ⊙ A w), w the gradients as complex numbers.
 
-    They do not depend on the choice of tangent axes. A is complex, so the two sides of a surface
-    can be distinguished.
+    The features do not depend on the choice of tangent axes. Since A is complex, they can
+    distinguish the two sides of a surface.
 
     Args:
         width: number of channels, C.
@@ -128,8 +129,8 @@ class DiffusionBlock(nn.Module):
 class DiffusionNet(nn.Module):
     """DiffusionNet: a linear map, blocks of diffusion and pointwise MLPs, and a linear map.
 
-    If its inputs are, the output is invariant to bending the surface, to another basis of the same
-    eigenspaces and, approximately, to refining the mesh.
+    The output is invariant to bending the surface, to the choice of basis in each eigenspace and,
+    approximately, to mesh refinement, provided that the inputs are.
 
     Args:
         in_dim: number of input features of a vertex.

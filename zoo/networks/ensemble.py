@@ -1,4 +1,4 @@
-"""Forward passes of all members of an ensemble, and with several random dropout masks."""
+"""Vectorized forward passes of an ensemble, and passes with random dropout masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.func import functional_call, vmap
 
 
 class _MethodCall(nn.Module):
-    """A method of a module in the form of ``forward``, which ``functional_call`` needs."""
+    """Module whose ``forward`` is another module's method, as ``functional_call`` requires."""
 
     def __init__(self, module: nn.Module, method: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def forward_with_dropout(
 ) -> Tensor:
     """Compute the outputs of several passes with random dropout masks.
 
-    All layers but dropout stay in evaluation mode. The global random state does not change.
+    All other layers stay in evaluation mode. The global random state does not change.
 
     Args:
         network: network in evaluation mode.

@@ -166,7 +166,7 @@ class UpBlock(nn.Module):
             *make_image_norm(normalization, width), make_activation(activation),
             nn.Conv2d(width, width, 3, padding=1),
         )  # fmt: skip
-        # the two commute, and before upsampling the convolution has a quarter of the pixels
+        # the convolution commutes with upsampling; before it, there are a quarter of the pixels
         conv = nn.Conv2d(in_channels, width, 1)
         self.shortcut = nn.Sequential(conv, nn.Upsample(scale_factor=2))
 
@@ -287,7 +287,7 @@ class DownBlock(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
         )  # fmt: skip
         self.pool: nn.Module = nn.AvgPool2d(2) if halves else nn.Identity()
-        # pooling commutes with the 1×1 convolution and makes it cheaper if it comes first
+        # pooling commutes with the 1×1 convolution, which is cheaper after it
         keeps_shape = in_channels == width and not halves
         self.shortcut = nn.Identity() if keeps_shape else nn.Conv2d(in_channels, width, 1)
 

@@ -50,7 +50,7 @@ class GraphConfig:
         cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
         propagation_steps: number of propagation steps of ``appnp``, K, default 10.
         teleport_probability: teleport probability of ``appnp``, α, default 0.1.
-        edge_dropout: dropout probability of the edges of ``appnp``, sampled again in every
+        edge_dropout: dropout probability of the edges of ``appnp``, sampled anew in every
             propagation step, default 0.
 
     Raises:
@@ -162,7 +162,7 @@ class GraphNetwork(nn.Module):
         """Return the node features after every layer; the last are the output of the network."""
         if edge_weight is not None and self.config.conv not in WEIGHTED_CONVOLUTIONS:
             raise InputError(
-                f"conv={self.config.conv!r} does not support edge weights: choose "
+                f"conv={self.config.conv!r} does not support edge weights: choose from "
                 f"{', '.join(WEIGHTED_CONVOLUTIONS)}"
             )
         outputs = []
@@ -192,11 +192,11 @@ class GraphNetwork(nn.Module):
 
 
 class SparseFeatures:
-    """Conversion of node features that are nearly all zero, such as bags of words, to CSR layout.
+    """Conversion of mostly zero node features, such as bags of words, to CSR layout.
 
-    A linear map of sparse features is faster. The converted matrix is kept as long as the same
-    tensor is given again, which is the case if the whole graph is the batch. Features that are
-    dense, few or require a gradient are returned unchanged.
+    Linear maps of sparse features are faster. The converted matrix is reused while the input is the
+    same tensor, as in full-batch training. Features that are dense, few or require a gradient are
+    returned unchanged, as are all features under autocast and in inference mode.
 
     Shapes: (N, F) → the same, dense or in CSR layout.
     """
@@ -229,7 +229,7 @@ class Propagation(APPNP):
     """Personalized PageRank, h ← (1 − α) Â h + α h⁰, K times, with Â = D^{-½} (A + I) D^{-½}.
 
     PyG's ``APPNP`` drops edges cumulatively: with probability one half, nearly none are left after
-    ten steps. As in the paper, every step here samples the dropped edges again.
+    ten steps. Here, as in the paper, every step samples the dropped edges anew.
 
     Args:
         steps: number of propagation steps, K.

@@ -1,7 +1,8 @@
 """Ensembles as one network: grouped convolutions and batched matrix products.
 
-``torch.func.vmap`` can vectorize any architecture. For chains of common layers, the functions here
-do not rearrange activations between layers, which takes most of the time on a CPU.
+``torch.func.vmap`` can vectorize any architecture, but it rearranges the activations between
+layers, which takes most of the time on a CPU. For chains of common layers, the functions here avoid
+that.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _apply(layers: Sequence[nn.Module], h: _Activations) -> _Activations:
             return _Activations(x.flatten(1), "shared", members)
         return _Activations(h.stacked(), "stacked", members)
     if isinstance(layer, GlobalPool):
-        pooled = _Activations(layer(x), "channels", members)
+        pooled = _Activations(layer(x), h.layout, members)
         return _Activations(pooled.stacked(), "stacked", members)
     return _Activations(layer(x), h.layout, members)
 

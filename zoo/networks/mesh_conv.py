@@ -113,8 +113,8 @@ class MeshHierarchy:
     Args:
         vertices: vertices of the template, (V, 3).
         faces: faces of the template, (F, 3).
-        pooling_factors: for each level, the factor by which it has fewer vertices than the level
-            before.
+        pooling_factors: for each coarser level, number of vertices of the level before divided by
+            its own.
         conv_type: ``spiral`` or ``cheb``.
         kernel_size: length of the spirals, or number of Chebyshev polynomials.
 

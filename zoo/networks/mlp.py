@@ -48,13 +48,13 @@ def make_activation(name: str) -> nn.Module:
 
 
 def expand_per_layer(name: str, value: Any, count: int, unit: str = "layers") -> list[Any]:
-    """Return one value for each layer from a setting that is one value for all, or a sequence.
+    """Return the values of a setting by layer, given one value for all layers or a sequence.
 
     Args:
         name: name of the setting, for the error message.
         value: one value for all layers, or a sequence with one for each.
         count: number of layers.
-        unit: name of the layers in the error message, default ``layers``.
+        unit: plural noun for the layers in the error message, default ``layers``.
 
     Raises:
         InputError: a sequence that does not have ``count`` values.

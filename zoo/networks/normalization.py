@@ -109,14 +109,14 @@ def cancels_bias(normalization: str, is_image: bool) -> bool:
 
 
 class Normalize(nn.Module):
-    """(x − mean) / std per channel, with constants: standardizes pixels in [0, 1].
+    """(x − mean) / std per channel, with constant mean and std, for pixels in [0, 1].
 
     Args:
         mean: mean of the pixels, one value for all channels or one for each; default 0.
         std: standard deviation of the pixels, one value for all channels or one for each;
             default 1.
 
-    Shapes: (B, C, ...) → the same.
+    Shapes: (B, C, H, W) → the same.
 
     Raises:
         InputError: a standard deviation that is not positive.

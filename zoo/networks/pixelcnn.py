@@ -14,7 +14,8 @@ class MaskedConv2d(nn.Conv2d):
         in_channels: channels of the input.
         out_channels: channels of the output.
         kernel_size: side of the kernel, odd.
-        includes_center: whether it sees its own position too; the first layer must not.
+        includes_center: whether the convolution also sees its own position, which the first layer
+            of a network must not.
     """
 
     mask: Tensor
@@ -36,7 +37,7 @@ class MaskedConv2d(nn.Conv2d):
 class PixelCNN(nn.Module):
     """p(k) = Π_i p(k_i | k_1, …, k_{i−1}) in raster-scan order, by masked convolutions.
 
-    A 7 × 7 convolution that does not see its own position, then residual blocks φ-1×1-φ-3×3-φ-1×1
+    A 7×7 convolution that does not see its own position, then residual blocks φ-1×1-φ-3×3-φ-1×1
     that do.
 
     Args:

@@ -15,13 +15,13 @@ from zoo.functional.attention import (
 
 
 class PositionEncoding(nn.Module):
-    """Interface of all schemes, and the scheme ``none``, by which an encoder sees a set of tokens.
+    """Interface of all schemes, and the scheme ``none``, with which an encoder ignores order.
 
     Args:
         dim: width of the tokens.
         heads: number of attention heads.
         max_length: longest sequence, for schemes that have a limit.
-        causal: whether keys never come after their query.
+        causal: whether a query attends only to keys at its own and earlier positions.
 
     Attributes:
         max_length: number of positions that the scheme can encode; None means any number.
@@ -168,15 +168,15 @@ def make_position_encoding(
 
 
 def position_embeddings(position: PositionEncoding, length: int, dim: int) -> Tensor | None:
-    """Return the vectors that a scheme adds to tokens at the first positions.
+    """Return the vectors that a position encoding adds to tokens at the first positions.
 
     Args:
-        position: the scheme.
-        length: number of positions; fewer are returned if the scheme has a limit below it.
+        position: the position encoding.
+        length: number of positions; fewer are returned if the encoding's limit is lower.
         dim: width of the tokens.
 
     Returns:
-        (length, dim), or None if the scheme does not add anything to tokens.
+        (length, dim), or None if the encoding does not add anything to tokens.
     """
     device = next((p.device for p in position.parameters()), torch.device("cpu"))
     count = length if position.max_length is None else min(length, position.max_length)

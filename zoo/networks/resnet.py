@@ -65,7 +65,7 @@ class ResNetFeatures(nn.Sequential):
         activation: nonlinearity, default ``relu``.
         normalization: ``none``, ``batch`` (default), ``layer``, ``instance`` or ``group``.
 
-    Shapes: (B, channels, H, W) → (B, widths[-1], ⌈H/2^(stages−1)⌉, …).
+    Shapes: (B, channels, H, W) → (B, widths[-1], ⌈H/s⌉, ⌈W/s⌉), s = stem_stride · 2^(stages−1).
 
     Raises:
         InputError: unknown names; a sequence of blocks that does not have one value for each stage.

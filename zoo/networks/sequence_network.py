@@ -98,8 +98,8 @@ class SequenceNetwork(nn.Module):
 
     Raises:
         InputError: unknown names; values out of range; cross-attention without a transformer;
-            settings that do not fit together; the normalization ``batch``, which mixes information
-            between tokens, in a causal network.
+            numbers of heads that do not fit ``dim`` or each other; the normalization ``batch``,
+            which mixes information between tokens, in a causal network.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class SequenceNetwork(nn.Module):
                 "normalization='batch' would include padding in its statistics: choose 'layer' or "
                 "'rms'"
             )
-        # Padding moves to the end of each row, where it cannot shift positions or enter states.
+        # padding moves to the end of each row, where it cannot shift positions or enter states
         order = token_mask.int().argsort(dim=1, descending=True, stable=True)
         index = order[..., None].expand_as(x)
         if attention_mask is not None:

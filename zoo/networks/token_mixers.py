@@ -1,8 +1,8 @@
 """Sequence layers without attention: recurrent, convolutional, and a token-wise MLP.
 
-All are x ← x + W₂ mix(W₁ norm(x)) and take the settings of a
-:class:`~zoo.networks.transformer.TransformerLayer`, so one argument of a network replaces one type
-by another.
+All compute x ← x + W₂ mix(W₁ norm(x)) and take the same settings as a
+:class:`~zoo.networks.transformer.TransformerLayer`, so that one argument of a network selects the
+type.
 """
 
 from __future__ import annotations

@@ -43,9 +43,8 @@ class VectorQuantizer(nn.Module):
         self.register_buffer("sums", vectors.clone())
         self.register_buffer("counts", torch.ones(num_codes))
         self.register_buffer("started", torch.tensor(False))
-        self._is_initialized = (
-            False  # on the host, so that ``started`` is read from the device once
-        )
+        # a copy of ``started`` on the host, which is read from the device only once
+        self._is_initialized = False
 
     def forward(self, h: Tensor) -> tuple[Tensor, Tensor]:
         flat = h.flatten(0, -2)  # (N, dim)

@@ -57,7 +57,7 @@ class VoxelNetwork(nn.Module):
 
 
 def voxnet(resolution: int, width: int, num_classes: int, dropout: float) -> VoxelNetwork:
-    """Create a VoxNet: 5³ convolution with stride 2, 3³ convolution, 2³ max pooling, MLP head.
+    """Create a VoxNet: 5³ convolution of stride 2, 3³ convolution, 2³ max pooling, MLP head.
 
     Args:
         resolution: side of the voxel grid, R; 32 in the paper.
@@ -75,10 +75,10 @@ def voxnet(resolution: int, width: int, num_classes: int, dropout: float) -> Vox
 
 
 def shapenets(resolution: int, width: int, num_classes: int, dropout: float) -> VoxelNetwork:
-    """Create a 3D ShapeNets: 6³ and 5³ convolutions with stride 2, 4³ convolution, MLP head.
+    """Create the network of 3D ShapeNets: 6³ and 5³ (stride 2) and 4³ convolutions, MLP head.
 
-    The layers are those of the paper. They are trained with cross-entropy, like the paper's
-    fine-tuning, and not as a deep belief network.
+    The layers are those of the paper. The network is trained with cross-entropy, as in the paper's
+    fine-tuning, instead of as a deep belief network.
 
     Args:
         resolution: side of the voxel grid, R; 30 in the paper.

@@ -113,7 +113,7 @@ def robustness_curves(
     """Draw accuracy under several attacks by budget, starting from clean accuracy at ε = 0.
 
     Args:
-        eps: budgets, ascending.
+        eps: budgets ε, ascending.
         clean: accuracy without an attack.
         accuracy: name of each attack → accuracy at each budget.
         title: figure title.
@@ -141,11 +141,11 @@ def robust_training(
     trained_at: float,
     title: str,
 ) -> Figure:
-    """Draw clean and robust accuracy by epoch, and the final accuracy by budget.
+    """Draw clean and robust accuracy by epoch, and final accuracy by budget.
 
     Args:
         curves: name of each training method → clean and robust accuracy after each epoch.
-        eps: budgets, ascending from 0.
+        eps: budgets ε, ascending from 0.
         accuracy: name of each training method → final accuracy at each budget.
         trained_at: ε of the attack during training, drawn as a dotted line.
         title: figure title.
@@ -169,12 +169,12 @@ def robust_training(
 
 
 def _line_style(index: int) -> dict[str, Any]:
-    """Return color and marker of the curve with this index."""
+    """Return the color and marker of the curve with this index."""
     return {"color": COLORS[index % len(COLORS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
 def transfer_matrix(accuracy: Tensor, model_names: Sequence[str], title: str) -> Figure:
-    """Draw the accuracy of each model (across) on samples made for each model (down).
+    """Draw the accuracy of each model (across) under attacks on each model (down).
 
     Args:
         accuracy: (M, M) in [0, 1]; rows are source models, columns target models.
@@ -208,7 +208,7 @@ def displaced_meshes(
         before, after: vertices of each mesh, (V, 3), the third axis upward.
         faces: vertex indices of each mesh's triangles, (F, 3).
         titles_before, titles_after: a title for each mesh, such as its predicted class.
-        fooled: meshes whose prediction has changed; their titles are red.
+        fooled: whether the prediction of each mesh has changed, which makes its title red.
         title: figure title.
     """
     displacements = [
@@ -243,7 +243,7 @@ def displaced_point_clouds(
     Args:
         before, after: coordinates, (B, N, 3), the third axis upward.
         titles_before, titles_after: a title for each point cloud, such as its predicted class.
-        fooled: point clouds whose prediction has changed; their titles are red.
+        fooled: whether the prediction of each point cloud has changed, which makes its title red.
         title: figure title.
     """
     before, after = before.detach().cpu(), after.detach().cpu()
@@ -264,7 +264,7 @@ def displaced_point_clouds(
 
 
 def _before_and_after(columns: int, title: str, **options: Any) -> tuple[Figure, Array]:
-    """Create a figure with two rows of panels, one for the shapes before, one for those after."""
+    """Create a figure with a row of panels before an attack, and one after it."""
     figure = new_figure(2.1 * columns + 1.0, 4.9, title)
     return figure, new_panels(figure, 2, columns, **options)
 

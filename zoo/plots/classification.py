@@ -34,7 +34,7 @@ MAX_COUNTED = 20  # classes up to which each cell of a confusion matrix shows it
 def confusion_matrix(counts: Tensor, class_names: Sequence[str], title: str) -> Figure:
     """Draw a confusion matrix: true classes down, predicted classes across.
 
-    The color of a cell is its fraction of the row, that is of the true class.
+    The color of a cell is its fraction of the row, that is, of the true class.
 
     Args:
         counts: number of samples, (K, K); rows true, columns predicted.
@@ -66,7 +66,7 @@ def draw_matrix(
     Args:
         axes: the panel.
         values: fractions in [0, 1], (rows, columns).
-        texts: a text for each cell, empty for none; None draws no texts.
+        texts: text of each cell, empty for none; default no texts.
     """
     image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     for row, line in enumerate(texts or ()):

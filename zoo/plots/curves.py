@@ -1,4 +1,4 @@
-"""Curves of metrics during training, and pieces of such panels."""
+"""Curves of metrics during training; error bands and contours for other plots."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def learning_curves(
         style = "--" if index == 0 else "-"
         axes.plot(*zip(*known, strict=True), color=COLORS[index], linestyle=style, label=label)
     finite = [v for values in curves.values() for v in values if math.isfinite(v)]
-    if min(finite) > 0 and max(finite) > 30 * min(finite):
+    if finite and min(finite) > 0 and max(finite) > 30 * min(finite):
         axes.set_yscale("log")
     axes.locator_params(axis="x", integer=True)
     label_panel(axes, xlabel="Epoch", ylabel=metric_label(metric))

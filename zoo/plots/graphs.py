@@ -69,7 +69,7 @@ def graph_classes(
     class_names: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw a graph whose nodes have the color of their predicted class.
+    """Draw a graph with each node in the color of its predicted class.
 
     Wrong predictions have a red ring; nodes whose label was used in training are larger.
 
@@ -78,7 +78,7 @@ def graph_classes(
         edges: undirected edges, (2, E).
         predicted: predicted classes, (N,).
         labels: true classes, (N,); −1 where the class is unknown.
-        train_mask: nodes whose label was used in training, boolean (N,).
+        train_mask: whether the label of each node was used in training, (N,).
         class_names: names of the classes.
         title: figure title.
     """
@@ -119,7 +119,7 @@ def flipped_edges(
         edges: edges of the graph before the attack, (2, E), the smaller node index first.
         flips: node pairs whose edge was added or removed, (2, F), the smaller node index first.
         labels: true classes, (N,).
-        misclassified: nodes that the attack made the model misclassify, boolean (N,).
+        misclassified: whether the attack made the model misclassify each node, (N,).
         class_names: names of the classes.
         title: figure title.
     """

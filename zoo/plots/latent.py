@@ -47,10 +47,11 @@ def principal_plane(codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def latent_scatter(codes: Tensor, labels: Tensor | None, title: str) -> Figure:
-    """Draw codes in the plane, colored by class, with each class's name at its median.
+    """Draw codes in the plane, colored by class, with each class's index at its median.
 
     Two-dimensional codes are drawn unchanged; codes with more dimensions are projected onto their
-    first two principal axes; one-dimensional codes are drawn against the class index.
+    first two principal axes; one-dimensional codes are drawn against the class index, or at height
+    0 without labels.
 
     Args:
         codes: (N, D).
@@ -116,7 +117,8 @@ def _to_plane(codes: Tensor, labels: Tensor | None) -> tuple[Tensor, tuple[str, 
         return codes, ("z₁", "z₂")
     if codes.shape[1] == 1:
         vertical = torch.zeros(len(codes)) if labels is None else labels.cpu().float()
-        return torch.stack([codes[:, 0], vertical], dim=1), ("z", "Class")
+        axis_label = "" if labels is None else "Class"
+        return torch.stack([codes[:, 0], vertical], dim=1), ("z", axis_label)
     points, fractions = principal_plane(codes)
     first, second = (f"Principal axis {i + 1} ({fractions[i]:.0%} of variance)" for i in range(2))
     return points, (first, second)
@@ -165,11 +167,11 @@ def scatter_panels(
     title: str = "",
     scale_like: Tensor | None = None,
 ) -> Figure:
-    """Draw sets of points in the plane side by side, at most four per row, on one scale.
+    """Draw sets of points in the plane side by side on one scale, at most four per row.
 
     Args:
         point_sets: points of each panel, (N, 2).
-        data: points drawn below those of each panel, (M, 2), or None.
+        data: points drawn underneath those of each panel, (M, 2), or None.
         panel_titles: one title for each panel.
         title: figure title, default none.
         scale_like: points that set the limits of the axes; default the data, or without data the

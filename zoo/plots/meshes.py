@@ -40,8 +40,8 @@ class Mesh(NamedTuple):
     Attributes:
         vertices: coordinates, (V, 3), the third axis upward.
         faces: vertex indices of triangles or quadrilaterals, (F, 3) or (F, 4).
-        values: a value at each vertex, drawn with a color map, (V,); or None.
-        labels: a class index at each vertex, (V,); or None.
+        values: value at each vertex, drawn with a color map, (V,); or None.
+        labels: class index of each vertex, (V,); or None.
         limits: values at both ends of the color map; None for the smallest and largest value.
     """
 
@@ -134,7 +134,8 @@ def meshes(
         panel_titles: one title for each mesh.
         title: figure title.
         class_names: names of the vertex classes, for the legend; default none.
-        wrong: meshes with a wrong prediction, whose titles are red; default none.
+        wrong: whether the prediction of each mesh is wrong, which makes its title red; default
+            none.
         view: azimuth and elevation of the viewer, degrees.
     """
     rows, columns = grid_shape(len(shapes), 5)
@@ -170,7 +171,7 @@ def voxels(
         grids: occupancy, (N, R, R, R).
         panel_titles: one title for each grid.
         title: figure title.
-        wrong: grids with a wrong prediction, whose titles are red.
+        wrong: whether the prediction of each grid is wrong, which makes its title red.
     """
     count, resolution = len(grids), grids.shape[1]
     figure = new_figure(2.1 * count, 4.3, title)

@@ -40,7 +40,8 @@ def point_clouds(
         panel_titles: one title for each point cloud.
         class_names: names of the point classes, for the legend.
         title: figure title.
-        wrong: point clouds with a wrong prediction, whose titles are red; default none.
+        wrong: whether the prediction of each point cloud is wrong, which makes its title red;
+            default none.
     """
     rows, columns = grid_shape(len(clouds), 5)
     width = 2.1 * columns + (1.6 if labels is not None else 0)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_LABELED = 40  # tokens up to which each one has its label on an axis
+MAX_LABELED = 40  # tokens up to which an axis shows their labels
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def attention_maps(maps: Sequence[AttentionMap], title: str = "") -> Figure:
 
 
 def _label_tokens(axes: Axes, which: Literal["x", "y"], labels: Sequence[str] | None) -> None:
-    """Label the tokens along an axis if they have labels and are at most ``MAX_LABELED``."""
+    """Label the tokens along an axis if there are labels, and at most ``MAX_LABELED``."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     if labels is None or len(labels) > MAX_LABELED:
         axis.set_tick_params(labelsize=6)
@@ -88,7 +88,7 @@ def position_similarity(vectors: Tensor, title: str = "") -> Figure:
     """Draw the cosine similarity of all pairs of position encodings.
 
     Args:
-        vectors: the vector added to the token at each position, (T, dim).
+        vectors: vector added to the token at each position, (T, dim).
         title: figure title, default none.
     """
     from matplotlib.ticker import MaxNLocator

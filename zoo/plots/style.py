@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: ten colors that readers with any common color blindness can distinguish, strongest first:
+#: ten colors that readers with common forms of color blindness can distinguish, strongest first:
 #: Paul Tol's "muted" scheme and black
 COLORS = (
     "#332288",
@@ -125,7 +125,7 @@ def add_grid_and_legend(*panels: Axes, size: float = 7, loc: Any = "best") -> No
     Args:
         *panels: the panels' axes.
         size: font size of the legends in points, default 7.
-        loc: position of the legends, default the one that covers the least.
+        loc: position of the legends, default the one that covers the least data.
     """
     for axes in panels:
         axes.grid(alpha=0.25, linewidth=0.5)
@@ -134,7 +134,7 @@ def add_grid_and_legend(*panels: Axes, size: float = 7, loc: Any = "best") -> No
 
 
 def add_figure_legend(figure: Figure, title: str = "", **options: Any) -> None:
-    """Add one legend for all panels, to the right of them.
+    """Add one legend for all panels, to their right.
 
     Args:
         figure: the figure.
@@ -171,7 +171,7 @@ def hide_ticks(axes: Axes) -> None:
 
 
 def class_style(index: int) -> dict[str, Any]:
-    """Return color and marker of a class: ten colors, and a new marker after every ten classes."""
+    """Return the color and marker of a class: ten colors, and a new marker every ten classes."""
     return {
         "color": COLORS[index % len(COLORS)],
         "marker": MARKERS[index // len(COLORS) % len(MARKERS)],
@@ -179,7 +179,7 @@ def class_style(index: int) -> dict[str, Any]:
 
 
 def write_gif(frames: Iterable[Figure], path: Path) -> None:
-    """Write figures of equal size as an animation: 1/8 second per frame, 2 seconds for the last."""
+    """Write figures of equal size as a GIF: 1/8 second per frame, 2 seconds for the last one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-MAX_FILTERS = 64  # units of a layer that are drawn
+MAX_FILTERS = 64  # number of units of a layer that are drawn
 
 
 def weight_histograms(
@@ -118,7 +118,7 @@ def feature_maps(image: Tensor, maps: Mapping[str, Tensor], title: str, columns:
         image: (C, H, W) in [0, 1], C 1 or 3.
         maps: name of each layer → feature maps, (channels, H, W).
         title: figure title.
-        columns: number of channels to draw for each layer, the first ones; default 8.
+        columns: number of channels drawn for each layer, from the first on; default 8.
     """
     figure = new_figure(0.95 * (columns + 1) + 0.8, 1.05 * len(maps) + 0.5, title)
     panels = new_panels(figure, len(maps), columns + 1)
@@ -190,7 +190,7 @@ def attribution_maps(
 
     Args:
         images: (N, C, H, W) in [0, 1], C 1 or 3.
-        attributions: a signed value for each pixel, (N, H, W).
+        attributions: signed value of each pixel, (N, H, W).
         labels: one label for each image.
         title: figure title.
     """

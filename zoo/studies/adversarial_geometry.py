@@ -6,7 +6,7 @@ attack succeeds if and only if its budget ε exceeds this distance. Robust accur
 fraction of points farther away than ε, and the attack of Carlini and Wagner finds the distance.
 
 On two moons, the decision boundary of an undefended network passes close to many points. FGSM takes
-one step towards it, PGD several, and Carlini-Wagner finds the shortest path. Training against PGD
+one step toward it, PGD several, and Carlini-Wagner finds the shortest path. Training against PGD
 moves the boundary away from the points. Where the classes are closer to each other than 2ε, this
 costs clean accuracy.
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DRAWN_PATHS = 5  # of each attack
-DRAWN_STEPS = 8  # of PGD
+DRAWN_PATHS = 5  # paths drawn for each attack
+DRAWN_STEPS = 8  # steps of PGD drawn
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def run(
     """Train on two moons, without and with Linf attacks of several budgets, and evaluate.
 
     Args:
-        eps: budget ε of the drawn attacks, and of the attack on which all networks are compared.
+        eps: budget ε of the drawn attacks, and of the attack by which all networks are compared.
         epochs: training epochs of each network.
         num_samples: number of points, at least 50; networks are evaluated on another 1,000 points.
         noise: standard deviation of the noise of the points.
@@ -139,8 +139,8 @@ def attack_paths(model: Any, x: Tensor, y: Tensor, eps: float, seed: int) -> dic
 
 
 def linear_case(seed: int) -> dict[str, tuple[float, float]]:
-    """Attack a linear classifier; return accuracies under PGD and the distance of Carlini-Wagner,
-    measured and in theory."""
+    """Attack a linear classifier; return accuracies under PGD and the mean distance found by
+    Carlini-Wagner, measured and in theory."""
     rng = make_generator(seed)
     layer = nn.Linear(2, 2).double()
     weight = torch.tensor([[0.0, 0.0], [1.5, -0.8]], dtype=torch.float64)

@@ -41,7 +41,7 @@ PAIR = (
 )
 POSITIVE = 1  # class index
 LAYERS = {"attention, two layers": 2, "bag of words": 0}
-#: identities that do not hold
+#: identities that fail, as they should
 VIOLATED = ("… with positions added", "… with a causal mask", "… without the causal mask")
 
 
@@ -53,7 +53,7 @@ class Result:
     similarity: Tensor  # x xᵀ/√d
     weights: Tensor
     causal_weights: Tensor
-    identities: dict[str, float]  # largest difference between both sides
+    identities: dict[str, float]  # largest difference between the two sides
     accuracies: dict[str, float]
     p_positive: list[float]  # of both sentences of the pair
     learned_weights: list[Tensor]  # (heads, T, T) of each layer, first sentence of the pair
@@ -112,12 +112,12 @@ def weights_by_layer(model: SequenceClassifier, text: str) -> list[Tensor]:
 
 
 def head_attending_to(weights: Tensor, position: int) -> int:
-    """Return the head with the largest attention weight to a token, from (heads, T, T)."""
+    """Return the head with the largest attention weight to a token, given (heads, T, T)."""
     return int(weights[:, :, position].max(1).values.argmax())
 
 
 def weights_to_not(weights: Tensor, words: list[str]) -> dict[str, float]:
-    """Return the attention weight from each word to "not", in the head where it is largest.
+    """Return the attention weight from each word to "not", in the head with the largest one.
 
     Args:
         weights: attention weights of a layer, (heads, T, T).
@@ -132,7 +132,7 @@ def weights_to_not(weights: Tensor, words: list[str]) -> dict[str, float]:
 
 
 def identity_errors(seed: int) -> dict[str, float]:
-    """Return the largest difference between both sides of equations, on random tokens."""
+    """Return the largest difference between the sides of each identity, on random tokens."""
     rng = make_generator(seed)
     x = torch.randn(2, 12, 8, generator=rng, dtype=torch.float64)
     order = torch.randperm(12, generator=rng)

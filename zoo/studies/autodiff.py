@@ -97,8 +97,8 @@ def run(
 
 
 def measure_costs(sizes: tuple[int, ...], repeats: int, seed: int) -> tuple[Any, Any]:
-    """Return the passes and the seconds of Jacobians of functions with many inputs and one output,
-    and with one input and many outputs."""
+    """Return the numbers of passes and the seconds for Jacobians of functions with many inputs and
+    one output, and with one input and many outputs."""
     passes: dict[str, dict[str, list[int]]] = {}
     seconds: dict[str, dict[str, list[float]]] = {}
     for case in ("inputs", "outputs"):
@@ -125,7 +125,7 @@ def random_function(n: int, m: int, seed: int) -> tuple[Callable[[Tensor], Tenso
 def jacobian_cost(
     f: Callable[[Tensor], Tensor], x: Tensor, outputs: int, method: str, repeats: int
 ) -> tuple[int, float]:
-    """Return the number of passes for the Jacobian of f, and the median of their seconds."""
+    """Return the number of passes for the Jacobian of f, and the median time in seconds."""
     durations = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -137,7 +137,7 @@ def jacobian_cost(
 def jacobian(
     f: Callable[[Tensor], Tensor], x: Tensor, outputs: int, method: str
 ) -> tuple[Tensor, int]:
-    """Return the Jacobian (m, n), computed one pass after the other, and the number of passes."""
+    """Return the Jacobian (m, n), computed one pass after another, and the number of passes."""
     directions = torch.eye(len(x), dtype=x.dtype)
     if method == "forward mode":
         columns = [torch.func.jvp(f, (x,), (d,))[1] for d in directions]
@@ -152,7 +152,7 @@ def jacobian(
 
 
 def table(result: Result) -> Table:
-    """Return the gradients by method, the best step size, and the passes of large Jacobians."""
+    """Return gradients by method, the best step size, and numbers of passes for Jacobians."""
     exact = result.gradients["torch.func.jacrev"]
     rows: list[Row] = [
         (f"∂f/∂{name}, {method}", values[i], exact[i])
@@ -174,7 +174,7 @@ def table(result: Result) -> Table:
 
 
 def plot(result: Result) -> Figure:
-    """Draw the graph, the error of finite differences, and the time of Jacobians."""
+    """Draw the graph, the error of finite differences, and the time that Jacobians take."""
     figure = new_figure(11, 7.4)
     above, below = subfigures(figure, 2, 1)
     _draw_graph(above.subplots(), result)
@@ -211,7 +211,7 @@ def _draw_graph(axes: Axes, result: Result) -> None:
         for parent, derivative in node.parents:
             start, end = (depth[parent], height[parent]), (x, y)
             span = x - depth[parent]
-            bend = 0.12 if span > 1 else 0.0  # to pass by the nodes in between
+            bend = 0.12 if span > 1 else 0.0  # around the nodes in between
             axes.annotate("", end, start, arrowprops={
                 "arrowstyle": "-|>", "color": "#888888", "shrinkA": 15, "shrinkB": 15,
                 "connectionstyle": f"arc3,rad={bend}",

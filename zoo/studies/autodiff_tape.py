@@ -1,4 +1,4 @@
-"""A minimal autodiff tape: records elementary operations, differentiates in both modes.
+"""A minimal autodiff tape that records elementary operations and differentiates in both modes.
 
 Source: Griewank and Walther, Evaluating derivatives, 2008, chapters 2 and 3.
 """
@@ -92,7 +92,8 @@ class Tape:
         """Reject a variable exponent: its derivative contains the logarithm of the base."""
         if any(isinstance(part, ast.Name) for part in ast.walk(power.right)):
             raise InputError(
-                f"expression: {ast.unparse(power)} needs a positive base, as its exponent varies"
+                f"expression: {ast.unparse(power)} needs a positive base, as its exponent is "
+                "variable"
             )
 
     def _reject(self, tree: ast.expr) -> NoReturn:
@@ -114,7 +115,7 @@ class Tape:
         return len(self.nodes) - 1
 
     def forward_mode(self, wrt: int) -> list[float]:
-        """Return ∂v/∂x of every node v by the input x at index ``wrt``, in one pass."""
+        """Return ∂v/∂x for every node v, where x is the input at index ``wrt``, in one pass."""
         tangents = [float(index == wrt) for index in range(len(self.nodes))]
         for index, node in enumerate(self.nodes):
             if node.parents:
@@ -122,7 +123,7 @@ class Tape:
         return tangents
 
     def reverse_mode(self, output: int) -> list[float]:
-        """Return ∂y/∂v of the node y at index ``output`` by every node v, in one pass."""
+        """Return ∂y/∂v for every node v, where y is the node at index ``output``, in one pass."""
         adjoints = [float(index == output) for index in range(len(self.nodes))]
         for index in range(len(self.nodes) - 1, -1, -1):
             for parent, derivative in self.nodes[index].parents:

@@ -1,10 +1,10 @@
-"""Latent spaces of an autoencoder, a VAE and PCA: what lies between the codes.
+"""Latent spaces of an autoencoder, a VAE and PCA: decoding points between codes.
 
 Do points between the codes of real images decode to realistic images? An autoencoder is trained
 only to reconstruct, so its latent space can have holes: on a line between two codes there may be
-points that decode to nothing like the data. The decoder of a VAE has to work for samples of q(z|x),
-which overlap around 0. The decoder of PCA is linear: it maps a line between two codes to the
-straight line between the two reconstructions, in equal steps.
+points that decode to nothing like the data. The decoder of a VAE has to work for samples of q(z|x)
+for all x, which overlap around 0. The decoder of PCA is linear: it maps a line between two codes to
+the straight line between the two reconstructions, in equal steps.
 
 The study measures holes along lines between test digits of different classes, in two ways: by the
 distance from decoded images to the nearest training digit, compared with the same distance for
@@ -92,7 +92,7 @@ def run(epochs: int = 60, pairs: int = 300, seed: int = 0) -> Result:
 
 
 def pairs_of_two_classes(y: Tensor, pairs: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the indices of random pairs of samples from different classes, (pairs,) each."""
+    """Return indices of the first and second samples of pairs from two classes, (pairs,) each."""
     chosen = torch.randint(len(y), (20 * pairs + 20, 2), generator=make_generator(seed))
     first, second = chosen[y[chosen[:, 0]] != y[chosen[:, 1]]][:pairs].mT
     return first, second

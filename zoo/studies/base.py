@@ -32,8 +32,8 @@ class Table:
     Args:
         rows: cells of each row; missing cells at the end of a row are left empty. Numbers are shown
             with four significant digits, integers in full, None as an empty cell.
-        header: titles of the columns, default a label, the measured value, the value that theory
-            predicts, and a remark.
+        header: titles of the columns; default those of a label, a measured value, the value that
+            theory predicts, and a remark.
     """
 
     rows: Sequence[Row]
@@ -53,7 +53,7 @@ class Table:
         return "  ".join(aligned).rstrip()
 
     def _is_text(self, column: int) -> bool:
-        """Return whether a column holds text: the first one, and the last one if untitled."""
+        """Return whether a column contains text: the first one, and the last one if untitled."""
         is_last = column == len(self.header) - 1
         return column == 0 or (is_last and not self.header[column])
 
@@ -96,11 +96,14 @@ def check_each_at_least(minimum: float, **arguments: Sequence[float]) -> None:
     """
     for name, values in arguments.items():
         if not values or not min(values) >= minimum:
-            raise InputError(f"{name} must be values of at least {minimum:g}, got {list(values)}")
+            raise InputError(
+                f"{name} must contain one or more values, each at least {minimum:g}, got "
+                f"{list(values)}"
+            )
 
 
 def track(items: Iterable[T], description: str) -> Iterable[T]:
-    """Return the items of a loop; a terminal shows a progress bar, which disappears at the end."""
+    """Return the items; iterating over them in a terminal shows a temporary progress bar."""
     from tqdm import tqdm
 
     return tqdm(items, desc=description, leave=False, disable=None)
@@ -164,24 +167,24 @@ def to_jsonable(value: Any) -> Any:
 
 
 def sentence_case(text: str) -> str:
-    """Return the text with its first letter in upper case, as in titles of figures."""
+    """Return the text with its first letter in upper case, as in figure titles."""
     return text[:1].upper() + text[1:]
 
 
 def make_generator(seed: int) -> torch.Generator:
-    """Return a random generator on the CPU, seeded with ``seed``."""
+    """Return a random number generator on the CPU, seeded with ``seed``."""
     return torch.Generator().manual_seed(seed)
 
 
 def corrupt_labels(
     y: Tensor, fraction: float, rng: torch.Generator, num_classes: int = 10
 ) -> Tensor:
-    """Replace random labels by a different class, chosen uniformly.
+    """Replace a random selection of labels by another class, chosen uniformly.
 
     Args:
         y: class indices, (N,).
         fraction: probability with which each label is replaced.
-        rng: random generator.
+        rng: random number generator.
         num_classes: number of classes, default 10.
     """
     wrong = (y + torch.randint(1, num_classes, y.shape, generator=rng)) % num_classes

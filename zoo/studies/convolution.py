@@ -1,10 +1,10 @@
-"""Convolution: its algebra, shift equivariance, and what it assumes about images.
+"""Convolution: algebra, shift equivariance, and assumptions about images.
 
-Which properties make convolutions suit images? (f ∗ g)_i = Σ_j f_j g_{i−j} is commutative, linear,
-and equivariant to shifts as far as the border allows. With circular padding equivariance is exact
-everywhere, with zero padding only away from the border, with stride s only for shifts by multiples
-of s. Max pooling makes outputs change less under small shifts. A convolution with k×k kernels has
-c_out (c_in k² + 1) parameters, independent of the size of the image.
+Which properties make convolution suitable for images? (f ∗ g)_i = Σ_j f_j g_{i−j} is commutative,
+linear, and equivariant to shifts as far as the border allows. With circular padding equivariance is
+exact everywhere, with zero padding only away from the border, with stride s only for shifts by
+multiples of s. After max pooling, outputs change less under small shifts. A convolution with k×k
+kernels has c_out (c_in k² + 1) parameters, independent of the size of the image.
 
 A convolution also assumes that neighboring pixels belong together. If the pixels of all images are
 shuffled by one fixed permutation, a fully connected network learns as well as before, and a
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SOBEL = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]], dtype=torch.float64)[None, None]
 PADDINGS = ("circular", "zero")
-#: identities that do not hold
+#: identities that fail, as they should
 VIOLATED = ("shift equivariance, zero padding, at the border", "stride 2, shift by 1 vs. none")
 
 
@@ -56,7 +56,7 @@ DATA = {"original pixels": Digits, "shuffled pixels": ShuffledDigits}
 class Result:
     """Errors of identities, outputs of convolutions, effects of shifts, and accuracies."""
 
-    identities: dict[str, float]  # largest difference between both sides
+    identities: dict[str, float]  # largest difference between the two sides
     image: Tensor
     outputs: dict[str, Tensor]
     differences: dict[str, Tensor]  # padding → conv(shift x) − shift conv(x)
@@ -71,7 +71,7 @@ def run(epochs: int = 12, num_seeds: int = 3, seed: int = 0) -> Result:
 
     Args:
         epochs: training epochs of each network.
-        num_seeds: trainings of each network on each kind of data, with consecutive seeds.
+        num_seeds: number of trainings of each network on each kind of data, with consecutive seeds.
         seed: random seed of the first training and of the random signals.
     """
     check_at_least(1, epochs=epochs, num_seeds=num_seeds)
@@ -91,7 +91,7 @@ def run(epochs: int = 12, num_seeds: int = 3, seed: int = 0) -> Result:
     return Result(
         identity_errors(make_generator(seed)), image[0, 0], outputs, differences,
         {window: pooling_change(image, window) for window in (1, 2, 4, 8, 32)},
-        accuracies, count_parameters(), {name: milliseconds(name) for name in ("MLP", "CNN")},
+        accuracies, parameter_counts(), {name: milliseconds(name) for name in ("MLP", "CNN")},
     )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def full_convolution(f: Tensor, g: Tensor) -> Tensor:
 
 
 def identity_errors(rng: torch.Generator) -> dict[str, float]:
-    """Return the largest difference between both sides of equations, on random inputs."""
+    """Return the largest difference between the sides of each identity, on random inputs."""
     f, g, h = (torch.randn(n, generator=rng, dtype=torch.float64) for n in (40, 9, 40))
     x = torch.randn(1, 1, 16, 16, generator=rng, dtype=torch.float64)
     two_pixels = convolve(x.roll(2, 2), "circular", 2) - convolve(x, "circular", 2).roll(1, 2)
@@ -144,7 +144,7 @@ def pooling_change(x: Tensor, window: int) -> float:
 
 
 def make_model(name: str, data: Any) -> Any:
-    """Create the MLP or the CNN, which have about the same number of parameters."""
+    """Create the MLP or the CNN, which have similar numbers of parameters."""
     from zoo import CNN, MLPClassifier
 
     if name == "CNN":
@@ -161,9 +161,9 @@ def train(name: str, data_class: type[Digits], epochs: int, seed: int) -> float:
     return accuracy_on_test(fit(make_model(name, data), data, epochs), data)
 
 
-def count_parameters() -> dict[str, tuple[int, int]]:
-    """Return the parameters of a convolution with 16 kernels of 3×3, and of a fully connected layer
-    with as many outputs, for images of 8×8 and 32×32 pixels: counted, and by the formula."""
+def parameter_counts() -> dict[str, tuple[int, int]]:
+    """Return numbers of parameters, counted and by the formula, of a convolution with 16 kernels of
+    3×3 and of a fully connected layer with as many outputs, for 8×8 and 32×32 pixels."""
     counts = {}
     for side in (8, 32):
         layers = {
@@ -178,7 +178,7 @@ def count_parameters() -> dict[str, tuple[int, int]]:
 
 
 def milliseconds(name: str, repeats: int = 9) -> float:
-    """Return the median time of a forward pass with 256 digits."""
+    """Return the median time of a forward pass with 256 digits, in milliseconds."""
     data = Digits()
     model = make_model(name, data).eval()
     x = torch.rand(256, *data.input_shape)

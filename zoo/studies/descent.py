@@ -44,7 +44,7 @@ NOISE, CURVATURE, NOISY_LR = 1.0, 1.0, 0.2  # s, λ and α of the noisy quadrati
 @dataclass(frozen=True)
 class Problem:
     """An objective, the start of all descents, the learning rate of each method, the number of
-    steps, the window of the plot, and the condition number for which momentum is set."""
+    steps, the window of the plot, and the condition number that determines the momentum."""
 
     loss: Objective
     start: tuple[float, float]
@@ -179,7 +179,7 @@ def largest_cosine(problem: Problem, rng: torch.Generator) -> float:
 
 
 def terminal_step_norm(lr: float = 0.1, momentum: float = 0.9) -> tuple[float, float]:
-    """Return the norm of momentum's step after 500 steps on a constant slope with ‖g‖ = 5, and
+    """Return the norm of the 500th step of momentum on a constant slope with ‖g‖ = 5, and its limit
     α‖g‖/(1 − β)."""
     slope = torch.tensor([3.0, 4.0], dtype=torch.float64)
     w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
@@ -208,7 +208,7 @@ def noisy_descent(schedule: str, trials: int, steps: int = 400) -> Tensor:
 
 
 def table(result: Result) -> Table:
-    """Return rates of convergence, orthogonality, momentum's step and losses under noise."""
+    """Return convergence rates, orthogonality, the step of momentum, and losses under noise."""
     rows: list[Row] = [
         (f"{method}: error after / before a step, κ = {result.kappa:g}", measured, theory)
         for method, (measured, theory) in result.rates.items()
@@ -238,7 +238,7 @@ def plot(result: Result) -> Figure:
         axes.plot(*paths["Adam"][0], "*", color=INK, markersize=9)
         axes.set_title(f"{sentence_case(name)}, {problems[name].steps} steps", fontsize=10)
     panels[0, 0].legend(frameon=True, fontsize=7, loc="upper right")
-    # all other methods are in the legend of the first panel
+    # this legend has only the mini-batches; all other methods are in that of the first panel
     panels[1, 1].legend(*(part[-1:] for part in panels[1, 1].get_legend_handles_labels()),
                         frameon=True, fontsize=7, loc="upper right")  # fmt: skip
     speed, noise = panels[:, 2]
@@ -249,7 +249,7 @@ def plot(result: Result) -> Figure:
             theory = losses[0] * result.rates[method][1] ** (2 * steps)
             speed.semilogy(steps, theory, color=color, linewidth=0.8, linestyle=":")
     speed.set(xlabel="Step", ylabel="Loss", ylim=(1e-16, 1e3))
-    speed.set_title("Loss on the ravine (dotted: rate of theory)", fontsize=10)
+    speed.set_title("Loss on the ravine (dotted: theoretical rate)", fontsize=10)
     for color, (schedule, losses) in zip(COLORS, result.noisy.items(), strict=False):
         noise.semilogy(losses, color=color, linewidth=1.3, label=schedule)
     noise.axhline(result.plateau[1], color=INK, linewidth=0.8, linestyle=":", label="αs²/2(2 − αλ)")

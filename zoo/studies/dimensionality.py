@@ -4,10 +4,10 @@ How does geometry change with the dimension d?
 
 Directions become orthogonal: the cosine of the angle between two random directions has mean 0 and
 standard deviation 1/√d. Distances become equal: for two uniform points in the unit cube, the
-squared distance D² has mean d/6 and variance 7d/180, so D ≈ √(d/6) ± √(7/120) in every dimension,
-and the nearest of n points is hardly nearer than the farthest. Space becomes empty: on the torus
-[0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and it takes
-ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
+squared distance D² has mean d/6 and variance 7d/180, so D ≈ √(d/6) ± √(7/120) for large d: the mean
+grows, the spread does not. The nearest of n points is then hardly nearer than the farthest. Space
+becomes empty: on the torus [0, 1)^d a ball of radius r has volume V = π^{d/2} r^d / Γ(d/2 + 1), and
+it takes ln(0.05) / ln(1 − V) randomly placed balls to cover 95% of the torus.
 
 Sources: Blum, Hopcroft and Kannan, Foundations of data science, chapter 2; Beyer et al., When is
 "nearest neighbor" meaningful?, 1999.
@@ -49,7 +49,7 @@ class Result:
     distances: Tensor  # (len(dims), points)
     ratios: Tensor  # nearest / farthest, (len(dims),)
     cover_dims: tuple[int, ...]
-    cover: Tensor  # random balls until 95% of the torus is covered
+    cover: Tensor  # number of random balls until 95% of the torus is covered
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     Args:
         dims: dimensions d, each at least 1.
         points: number of random pairs, and of points among which the nearest and the farthest are
-            found, at least 100.
+            determined, at least 100.
         radius: radius r of the balls that cover the torus, above 0 and below 0.5.
         seed: random seed of all samples.
     """
@@ -93,9 +93,9 @@ def ball_volume(d: int, radius: float) -> float:
 
 
 def expected_cover(d: int, radius: float, fraction: float = 0.95) -> float:
-    """Return the number n of random balls that cover a fraction of the torus.
+    """Return the number n of random balls that cover a fraction of the torus on average.
 
-    n balls miss a given point with probability (1 − V)^n.
+    A given point is missed by all n balls with probability (1 − V)^n.
     """
     return math.log(1 - fraction) / math.log1p(-ball_volume(d, radius))
 
@@ -120,7 +120,7 @@ def measured_cover(d: int, radius: float, rng: torch.Generator, probes: int = 20
 
 
 def table(result: Result) -> Table:
-    """Return measured statistics by dimension next to their theory."""
+    """Return statistics by dimension, measured and in theory."""
     rows: list[Row] = []
     for i, d in enumerate(result.dims):
         rows.append((f"sd of the cosine, d = {d}", float(result.cosines[i].std()), d**-0.5))

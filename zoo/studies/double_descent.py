@@ -1,10 +1,10 @@
-"""Double descent: test error peaks where a model can just fit, and falls beyond.
+"""Double descent: test error peaks where a model can just fit its data, and falls beyond.
 
 Is more capacity always worse once a model fits its training data? For random features, the study
 uses the minimum-norm least-squares fit on p random ReLU features of n samples. Below p = n the
 training error falls, and the test error falls and then rises. At p = n a single function of the
 class fits all labels, wrong ones included, and it oscillates wildly. Beyond p = n many functions
-fit, and the one of minimum norm becomes smoother as p grows. For networks trained on partly wrong
+fit, and the one with minimum norm becomes smoother as p grows. For networks trained on partly wrong
 labels, the same happens as the width grows. A ridge penalty removes the first peak, early stopping
 the second.
 
@@ -84,10 +84,11 @@ def run(
     descent on features of different variance.
 
     Args:
-        num_samples: training digits of the networks, from 50 to 1000; random features have 200.
-        label_noise: fraction of wrong labels, below 0.9; random features have half of it.
-        num_seeds: networks of each width, and samples of random features.
-        steps: training steps of the networks, with batches of 128.
+        num_samples: number of training digits of the networks, from 50 to 1000; random features are
+            fitted to 200.
+        label_noise: fraction of wrong labels, below 0.9; half of it for random features.
+        num_seeds: number of networks of each width, and of samples of random features, at least 2.
+        steps: training steps of the networks, with batches of 128; at least 10.
         seed: random seed of data, noise, features, initial weights and batches.
     """
     check_range(50, 1000, num_samples=num_samples)
@@ -109,7 +110,7 @@ def run(
 
 
 def load_digits(num_samples: int, label_noise: float, rng: torch.Generator) -> Splits:
-    """Return random training digits with noisy labels, and all of validation and test."""
+    """Return random training digits with noisy labels, and all validation and test digits."""
     data = Digits(val_size=300)
     data.setup()
     splits = {name: data.evaluation_samples(name) for name in ("train", "val", "test")}
@@ -122,7 +123,7 @@ def load_digits(num_samples: int, label_noise: float, rng: torch.Generator) -> S
 def fit_random_features(splits: Splits, rng: torch.Generator) -> tuple[list[float], list[float]]:
     """Return test errors by number of features, of the minimum-norm fit and of ridge."""
     projection = torch.randn(splits.x.shape[1], FEATURES[-1], generator=rng).double()
-    center = splits.x.mean(0)  # without centering, many features would be 0 for every digit
+    center = splits.x.mean(0)  # without centering, many features would be 0 for all digits
     features, test_features = (
         torch.relu((x - center).double() @ projection) for x in (splits.x, splits.test[0])
     )
