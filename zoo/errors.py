@@ -35,8 +35,9 @@ class DivergedError(RuntimeError):
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x' or 'y'?`` for the known names nearest to ``name``, or ``""``."""
-    others = [other for other in known if other != name]  # never suggest the rejected name itself
-    near = difflib.get_close_matches(name, others, n=3, cutoff=0.5)
+    # by lower case; the rejected name itself is never suggested
+    others = {other.lower(): other for other in known if other != name}
+    near = [others[n] for n in difflib.get_close_matches(name.lower(), others, n=3, cutoff=0.5)]
     return f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
 
 

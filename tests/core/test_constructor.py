@@ -7,19 +7,20 @@ import inspect
 import re
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import zoo
-from datamodules import Digits
 from tests.conftest import ROOT
-from zoo import VAE
+from zoo import VAE, MLPClassifier
 from zoo.core.registry import read_recipe
 from zoo.core.signature import arguments_of, full_signature
 from zoo.core.task import Task
@@ -31,6 +32,19 @@ CLASSES = sorted(
     for name in zoo.__all__
     if isinstance(cls := getattr(zoo, name), type) and issubclass(cls, Task)
 )
+
+
+@pytest.fixture
+def save(trainer: Callable[..., L.Trainer], tmp_path: Path) -> Callable[[Task], Path]:
+    """Return a function that writes a checkpoint of a model."""
+
+    def write(model: Task) -> Path:
+        writer = trainer()
+        writer.strategy.connect(model)
+        writer.save_checkpoint(tmp_path / "model.ckpt")
+        return tmp_path / "model.ckpt"
+
+    return write
 
 
 class Before(VAE):
@@ -150,16 +164,156 @@ def test_arguments_that_a_subclass_chooses_are_not_in_its_signature() -> None:
     assert Keeps(SHAPE, anything=1).notes == {"anything": 1}
 
 
-def test_checkpoint_of_a_class_that_chooses_an_argument(
-    tmp_path: Path, trainer: Callable[..., L.Trainer]
+class Computes(VAE):
+    """Computes arguments of its parent from its own."""
+
+    def __init__(self, size: int, latent_dim: int = 2, **vae: Any) -> None:
+        super().__init__((1, size, size), 2 * latent_dim, **vae)
+
+
+class Widens(MLPClassifier):
+    """Changes an argument before it passes it on."""
+
+    def __init__(self, hidden_dims: tuple[int, ...] = (8,), **mlp: Any) -> None:
+        hidden_dims = tuple(2 * width for width in hidden_dims)
+        super().__init__(hidden_dims=hidden_dims, **mlp)
+
+
+class Positional(VAE):
+    """Passes positional arguments on."""
+
+    def __init__(self, *args: Any, note: str = "", **vae: Any) -> None:
+        super().__init__(*args, **vae)
+        self.note = note
+
+
+class Branches(VAE):
+    """Chooses an argument in some cases."""
+
+    def __init__(self, big: bool = False, **vae: Any) -> None:
+        if big:
+            super().__init__(latent_dim=9, **vae)
+        else:
+            super().__init__(**vae)
+
+
+class Edits(VAE):
+    """Changes the dictionary of its arguments."""
+
+    def __init__(self, input_shape: tuple[int, ...], **vae: Any) -> None:
+        vae["latent_dim"] = 5
+        super().__init__(input_shape, **vae)
+
+
+class Names(VAE):
+    """Calls its parent by name."""
+
+    def __init__(self, note: str = "", **vae: Any) -> None:
+        VAE.__init__(self, **vae)
+        self.note = note
+
+
+class Mixin:
+    """Takes an argument and passes all others on."""
+
+    def __init__(self, *args: Any, note: str = "", **others: Any) -> None:
+        super().__init__(*args, **others)
+        self.note = note
+
+
+class Mixed(Mixin, VAE):
+    """Has no constructor of its own."""
+
+
+class Abstract(VAE, ABC):
+    """Has a method for subclasses."""
+
+    @abstractmethod
+    def describe(self) -> str: ...
+
+
+class Concrete(Abstract):
+    """Has all methods."""
+
+    def describe(self) -> str:
+        return "concrete"
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Fixed(input_shape=SHAPE, hidden_dims=(8,)), {"latent_dim": 3}),
+        (lambda: Computes(8), {"latent_dim": 4}),
+        (lambda: Computes(8, 5, lr=0.5), {"latent_dim": 10, "lr": 0.5}),
+        (lambda: Widens(input_shape=SHAPE, num_classes=3), {"hidden_dims": (16,)}),
+        (lambda: Widens((4, 4), input_shape=SHAPE, num_classes=3), {"hidden_dims": (8, 8)}),
+        (lambda: Positional(SHAPE, 7, note="x"), {"latent_dim": 7, "note": "x"}),
+        (lambda: Branches(True, input_shape=SHAPE), {"latent_dim": 9}),
+        (lambda: Branches(input_shape=SHAPE, latent_dim=6), {"latent_dim": 6}),
+        (lambda: Edits(SHAPE), {"latent_dim": 5}),
+        (lambda: Names("x", input_shape=SHAPE, lr=0.5), {"lr": 0.5, "note": "x"}),
+        (lambda: Mixed(SHAPE, 7, note="x"), {"latent_dim": 7, "note": "x"}),
+        (lambda: Concrete(SHAPE), {"latent_dim": 2}),
+        (lambda: VAE(SHAPE, np.int64(3)), {"latent_dim": 3}),  # type: ignore[arg-type]
+        (lambda: Names(Path("x"), input_shape=SHAPE), {"note": "x"}),  # type: ignore[arg-type]
+    ],
+)
+def test_checkpoints_repeat_the_call_of_the_constructor(
+    make: Callable[[], Task], expected: dict[str, Any], save: Callable[[Task], Path]
 ) -> None:
-    model = Fixed(input_shape=SHAPE, hidden_dims=(8,))
-    fit = trainer(max_epochs=1, limit_train_batches=1)
-    fit.fit(model, Digits())
-    fit.save_checkpoint(tmp_path / "fixed.ckpt")
-    loaded = zoo.load(tmp_path / "fixed.ckpt", Fixed)
-    assert loaded.latent_dim == 3
-    assert loaded.hparams["hidden_dims"] == (8,)
+    model = make()
+    path = save(model)
+    for loaded in (zoo.load(path), type(model).load_from_checkpoint(path, weights_only=True)):
+        assert type(loaded) is type(model)
+        assert {name: loaded.hparams[name] for name in expected} == expected
+        assert str(loaded) == str(model)
+        for name, weight in model.state_dict().items():
+            torch.testing.assert_close(loaded.state_dict()[name], weight)
+
+
+def test_networks_have_the_values_that_reach_the_parent() -> None:
+    model = Widens(input_shape=SHAPE, num_classes=3)
+    assert [m.out_features for m in model.modules() if isinstance(m, nn.Linear)] == [16, 3]
+    assert Computes(8).latent_dim == 4
+
+
+def test_changed_hyper_parameters_are_in_checkpoints(save: Callable[[Task], Path]) -> None:
+    """Lightning's learning rate finder changes them."""
+    model = VAE(SHAPE, lr=1.0)
+    model.hparams["lr"] = 0.25
+    assert zoo.load(save(model)).hparams["lr"] == 0.25
+
+
+def test_objects_are_left_out_of_checkpoints(save: Callable[[Task], Path]) -> None:
+    model = Names(str.upper, input_shape=SHAPE)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match="do not contain note, a method_descriptor: load"):
+        path = save(model)
+    assert zoo.load(path).hparams["note"] == ""
+    loaded = Names.load_from_checkpoint(path, weights_only=True, note=str.upper)
+    assert loaded.note is str.upper
+
+
+def test_a_class_that_is_defined_again_is_the_newest(save: Callable[[Task], Path]) -> None:
+    """As when a cell of a notebook is run again."""
+
+    def define(size: int) -> type[VAE]:
+        class Cell(VAE):
+            default_size = size
+
+        return Cell
+
+    first, second = define(1), define(2)
+    assert type(zoo.load(save(second(SHAPE)))) is second
+    assert first.default_size == 1
+
+
+def test_a_constructor_must_call_its_parents() -> None:
+    class Forgets(VAE):
+        def __init__(self, note: str) -> None:
+            pass
+
+    with pytest.raises(TypeError, match=r"Forgets.__init__\(\) must call super\(\).__init__\(\)"):
+        Forgets("x")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ options override them.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import json
 import sys
@@ -19,7 +18,7 @@ import yaml
 
 from zoo.core import registry
 from zoo.core.signature import arguments_of
-from zoo.errors import InputError, check_choice, suggest, unknown
+from zoo.errors import InputError, check_choice, unknown
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 LOGGERS = ("csv", "tensorboard", "wandb")
@@ -240,22 +239,14 @@ def import_class(flag: str, path: str) -> type:
     """Import a class that the user named, from the working folder or an installed package.
 
     Raises:
-        InputError: no such module or class; not a class.
+        InputError: see :func:`zoo.core.registry.import_class`.
     """
-    module, _, name = path.rpartition(".")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        cls = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name and not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module exists, but one of its own imports failed
-        raise InputError(f"{flag} {path}: there is no module {error.name!r}") from error
-    except AttributeError:
-        near = suggest(name, dir(importlib.import_module(module)))
-        raise InputError(f"{flag} {path}: module {module!r} has no {name!r}{near}") from None
-    if not isinstance(cls, type):
-        raise InputError(f"{flag} {path} is not a class")
+        cls: type = registry.import_class(path)
+    except InputError as error:
+        raise InputError(f"{flag} {error}") from error
     return cls
 
 

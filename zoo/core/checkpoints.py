@@ -151,9 +151,9 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
     from zoo.core.task import Task
 
     name = str(checkpoint.get("class_path"))
-    for cls in _subclasses(Task):
-        if f"{cls.__module__}.{cls.__qualname__}" == name:
-            return cls
+    found = [c for c in _subclasses(Task) if f"{c.__module__}.{c.__qualname__}" == name]
+    if found:
+        return found[-1]  # the newest, if a cell of a notebook was run again
     bare = name.rpartition(".")[2]
     if name.startswith("zoo.") and bare in zoo.__all__:  # the module may have moved
         cls = getattr(zoo, bare)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 import zoo
-from zoo.errors import unknown
+from zoo.errors import InputError, suggest, unknown
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -146,9 +146,24 @@ def model_of_class(path: str) -> str | None:
 
 
 def import_class(path: str) -> Any:
-    """Import the class at a dotted path."""
+    """Import the class at a dotted path.
+
+    Raises:
+        InputError: no such module or class; not a class.
+    """
     module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name and not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module exists, but one of its own imports failed
+        raise InputError(f"{path}: there is no module {error.name!r}") from error
+    except AttributeError:
+        near = suggest(name, dir(importlib.import_module(module)))
+        raise InputError(f"{path}: module {module!r} has no {name!r}{near}") from None
+    if not isinstance(cls, type):
+        raise InputError(f"{path} is not a class")
+    return cls
 
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

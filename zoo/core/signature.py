@@ -7,7 +7,8 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from zoo.errors import suggest
 
@@ -34,28 +35,50 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
             )
 
 
+def arguments_by_name(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call of a constructor by name."""
+    names = [p.name for p in full_signature(cls).parameters.values() if p.kind in POSITIONAL]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
 @cache
 def full_signature(cls: type) -> inspect.Signature:
     """Return the signature of a constructor with all arguments of the chain of constructors.
 
-    Arguments that reach a parent class through ``**`` are keyword-only. An argument that a subclass
-    sets itself, as in ``super().__init__(latent_dim=8, **vae)``, is not part of its signature.
+    Arguments that reach a parent class through ``**`` are keyword-only, and through ``*``
+    positional. An argument that a subclass sets itself, as in ``super().__init__(latent_dim=8,
+    **vae)``, is not part of its signature.
     """
-    chain = list(_chain(cls))
     found: dict[str, inspect.Parameter] = {}
     fixed: set[str] = set()
-    for depth, init in enumerate(chain):
+    by_position, rest = True, []
+    for init, following in pairwise([*_chain(cls), None]):
         for p in _parameters(init):
-            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name in fixed or p.name in found:
+            if (
+                p.kind is p.VAR_POSITIONAL
+                or p.kind is p.VAR_KEYWORD
+                or p.name in fixed | set(found)
+            ):
                 continue
-            positional = depth == 0 and p.kind in POSITIONAL
-            found[p.name] = p if positional else p.replace(kind=p.KEYWORD_ONLY)
-        following = chain[depth + 1] if depth + 1 < len(chain) else None
+            found[p.name] = (
+                p if by_position and p.kind in POSITIONAL else p.replace(kind=p.KEYWORD_ONLY)
+            )
+        rest = [p for p in _parameters(init) if p.kind is p.VAR_KEYWORD]
+        by_position = by_position and _passes_positional_on(init)
         fixed |= _set_by(init, following) - set(found)
-    parameters = list(found.values())
-    last = chain[-1] if chain else None
-    if last is not None and (rest := _var_keyword(last)) is not None:
-        parameters.append(rest)  # the last constructor takes arguments of any name
+    # the last constructor takes arguments of any name
+    return _signature([*found.values(), *rest])
+
+
+def _signature(parameters: list[inspect.Parameter]) -> inspect.Signature:
+    """Return a signature in which, as Python requires, defaults come last among positions."""
+    has_default = False
+    for i, p in enumerate(parameters):
+        if p.kind not in POSITIONAL:
+            continue
+        if has_default and p.default is p.empty:
+            parameters[i] = p.replace(kind=p.KEYWORD_ONLY)
+        has_default = has_default or p.default is not p.empty
     return inspect.Signature(sorted(parameters, key=lambda p: p.kind))
 
 
@@ -83,8 +106,10 @@ def _chain(cls: type) -> Iterator[Any]:
         if init is None:
             continue
         yield init
-        rest = _var_keyword(init)
-        if rest is None or not _passes_on(init, rest.name):
+        rest = next((p for p in _parameters(init) if p.kind is p.VAR_KEYWORD), None)
+        calls = _parent_calls(init)
+        # without source code, assume that a constructor passes its ** on
+        if rest is None or (calls and not any(_passes_on(call, rest.name) for call in calls)):
             return
 
 
@@ -98,40 +123,63 @@ def _parameters(init: Any) -> tuple[inspect.Parameter, ...]:
     return tuple(signature.parameters.values())[1:]
 
 
-def _var_keyword(init: Any) -> inspect.Parameter | None:
-    return next((p for p in _parameters(init) if p.kind is p.VAR_KEYWORD), None)
+class _ParentCall(NamedTuple):
+    """Arguments of ``super().__init__(...)``, or of ``Parent.__init__(self, ...)``."""
+
+    args: list[ast.expr]
+    keywords: list[ast.keyword]
 
 
 @cache
-def _parent_call(init: Any) -> ast.Call | None:
-    """Return the call of ``super().__init__`` in a constructor; None where there is no source."""
+def _parent_calls(init: Any) -> list[_ParentCall]:
+    """Return the calls of a parent's constructor in a constructor; none if there is no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
-        return None
+        return []
+    calls = []
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "__init__"
-            and isinstance(node.func.value, ast.Call)
-            and ast.unparse(node.func.value.func) == "super"
-        ):
-            return node
-    return None
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        if node.func.attr == "__init__":
+            is_super = isinstance(node.func.value, ast.Call)
+            calls.append(_ParentCall(node.args[0 if is_super else 1 :], node.keywords))
+    return calls
 
 
-def _passes_on(init: Any, name: str) -> bool:
-    call = _parent_call(init)
-    if call is None:
-        return True  # without source code, assume that a constructor passes its ** on
-    return any(k.arg is None and ast.unparse(k.value) == name for k in call.keywords)
+def _passes_on(call: _ParentCall, name: str) -> bool:
+    """Return whether a call contains ``**name``, or ``**`` of an expression with that name."""
+    return any(k.arg is None and name in _names(k.value) for k in call.keywords)
+
+
+def _passes_positional_on(init: Any) -> bool:
+    """Return whether a constructor passes its ``*`` on as the first positional arguments."""
+    rest = next((p.name for p in _parameters(init) if p.kind is p.VAR_POSITIONAL), None)
+    calls = _parent_calls(init)
+    return rest is not None and all(
+        bool(call.args) and isinstance(call.args[0], ast.Starred) and rest in _names(call.args[0])
+        for call in calls
+    )
+
+
+def _names(expression: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(expression) if isinstance(node, ast.Name)}
 
 
 def _set_by(init: Any, parent: Any) -> set[str]:
-    """Return the arguments of the parent that a constructor sets itself."""
-    call = _parent_call(init)
-    if call is None or parent is None:
+    """Return the arguments of the parent that a constructor sets itself, in each of its calls."""
+    if parent is None:
         return set()
     names = [p.name for p in _parameters(parent)]
-    return {k.arg for k in call.keywords if k.arg} | set(names[: len(call.args)])
+    rest = [p.name for p in _parameters(init) if p.kind is p.VAR_KEYWORD]
+    calls = [call for call in _parent_calls(init) if rest and _passes_on(call, rest[0])]
+    settings = [
+        {k.arg for k in call.keywords if k.arg}
+        | {
+            name
+            for name, a in zip(names, call.args, strict=False)
+            if not isinstance(a, ast.Starred)
+        }
+        for call in calls
+    ]
+    return set.intersection(*settings) if settings else set()

@@ -6,17 +6,20 @@ and test all use it, so that their metrics are on the same scale.
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.parsing import collect_init_args, save_hyperparameters
 from torch import Tensor
 
 import zoo
-from zoo.core.constructor import ModelMeta
+from zoo.core.constructor import ModelMeta, storable_arguments
 from zoo.core.distributed import all_gather_objects, random_state, set_random_state
 from zoo.core.optim import (
     check_optimizer,
@@ -26,7 +29,7 @@ from zoo.core.optim import (
     make_schedule,
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
-from zoo.core.signature import arguments_of
+from zoo.core.signature import defaults_of
 from zoo.core.speed import FastHookName
 from zoo.errors import DivergedError, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
@@ -101,7 +104,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         check_schedule(schedule, schedule_options)
         check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup)
         check_positive(p=p)
-        self.save_hyperparameters()  # arguments of the whole chain of constructors
+        self._save_arguments()
         self._train_means = RunningMeans()
         self._eval_means = RunningMeans()
         self._metrics: dict[str, Metric] = {}
@@ -109,6 +112,19 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._last_logged = -1
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
+
+    def _save_arguments(self) -> None:
+        """Save the arguments of the whole chain of constructors as ``hparams``.
+
+        If a class changes an argument on its way to the parent, the parent's value counts: it is
+        what the networks are built from.
+        """
+        constructor = inspect.stack(context=0)[1].frame
+        levels = collect_init_args(constructor, [], classes=(Task,))  # the innermost first
+        arguments = ChainMap(*levels, self.__dict__["_given"], defaults_of(type(self)))
+        self._log_hyperparams = True
+        save_hyperparameters(self, given_hparams=dict(arguments))
+        self._initial = dict(self.hparams)
 
     if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
 
@@ -331,10 +347,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         """
         checkpoint["class_path"] = f"{type(self).__module__}.{type(self).__qualname__}"
         checkpoint["zoo_version"] = zoo.__version__
-        # arguments that a class sets itself in super().__init__(...) are left out
-        arguments = arguments_of(type(self))
-        kept = {name: value for name, value in self.hparams.items() if name in arguments}
-        checkpoint["hyper_parameters"] = kept
+        checkpoint["hyper_parameters"] = storable_arguments(self)
         if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
             return
         self._flush()

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.core.constructor import creation_arguments
 from zoo.core.distributed import temporary_seed
-from zoo.core.signature import arguments_of
 from zoo.evaluation.measurement import Measurement
 from zoo.functional.distances import (
     frechet_distance,
@@ -98,10 +98,8 @@ class LatentEvaluation:
     def with_untrained_model(self) -> LatentEvaluation:
         """Return this evaluation for a model with the same hyper-parameters and initial weights."""
         cls = type(self.model)
-        known = arguments_of(cls)  # hparams also contain what a class passes to its parent itself
-        settings = {name: value for name, value in self.model.hparams.items() if name in known}
         with temporary_seed(self.seed):
-            untrained = cls(**settings)
+            untrained = cls(**creation_arguments(self.model))
         return replace(self, model=untrained.to(self.model.device).eval())
 
 
