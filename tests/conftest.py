@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from zoo.cli.main import main
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = os.environ.get("ZOO_DATA")  # read before tests remove it
+ENVIRONMENT = os.environ | {  # for subprocesses, which can import the same packages
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+    "OMP_NUM_THREADS": "1",
+}
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # parallel tests: one thread each
     torch.set_num_threads(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -13,9 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import ROOT, make_once, newest_run
+from tests.conftest import ENVIRONMENT, ROOT, make_once, newest_run
 
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 COMPARED = ("gradients", "exact", "metrics")  # jobs with equal results on one and two processes
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -109,8 +108,9 @@ def make_environment(folder: Path) -> None:
     install = ["--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
     subprocess.run([*pip, *install], check=True)
     (site,) = (folder / "env").glob("lib/python*/site-packages")
-    # a path lends the packages but not the editable zoo, since its .pth file is not read there
-    (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    # paths lend the packages but not the editable zoo, since its .pth file is not read there
+    lent = [path for path in sys.path if path and Path(path).resolve() != ROOT]
+    (site / "lent.pth").write_text("\n".join(lent))
 
 
 @pytest.fixture

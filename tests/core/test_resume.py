@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import torch
 
 from callbacks import Checkpoint
 from datamodules import SBM, Augmentation, Digits, Isometric, LabeledText, RandomGraphs, Text
-from tests.conftest import ROOT, newest_run
+from tests.conftest import ENVIRONMENT, newest_run
 from zoo import (
     VAE,
     VQVAE,
@@ -40,7 +39,6 @@ SETTINGS = [
     "--data.augment.rotation=10",
     "--trainer.callbacks=callbacks.EarlyStopping",
 ]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 # a model that waits in the middle of an epoch until it is killed
 SLOW = """
