@@ -111,13 +111,18 @@ def make(**options: object) -> VQVAE:
 
 
 def test_the_gradient_passes_straight_through_the_quantization() -> None:
-    model = make().double()
+    """The encoder receives the gradient of the reconstruction with respect to its quantization."""
+    model = make().double().eval()
     x = torch.rand(6, 1, 8, 8).double()
+    weight = model.encoder[-1].weight
+    (found,) = torch.autograd.grad(model.step((x, None))["reconstruction"], weight)
     h, quantized, _ = model.quantize(x)
-    straight_through = h + (quantized - h).detach()
-    torch.testing.assert_close(straight_through, quantized)
-    (gradient,) = torch.autograd.grad(straight_through.square().sum(), h)
-    torch.testing.assert_close(gradient, 2 * quantized.detach())
+    vectors = quantized.detach().requires_grad_()
+    reconstruction = -model.log_prob(x, model._decode_grid(vectors)).mean()
+    (gradient,) = torch.autograd.grad(reconstruction, vectors)
+    (expected,) = torch.autograd.grad(h, weight, gradient)
+    torch.testing.assert_close(found, expected)
+    assert found.abs().max() > 0
 
 
 def test_the_parts_of_the_loss() -> None:
@@ -170,6 +175,8 @@ def test_any_image_size_and_number_of_gray_levels() -> None:
 def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="num_codes must be at least 2"):
         VQVAE((1, 8, 8), 1)
+    with pytest.raises(ValueError, match="code_dim must be at least 1, got 0"):
+        VQVAE((1, 8, 8), code_dim=0)
     with pytest.raises(TypeError, match="latent_dim"):
         VQVAE((1, 8, 8), latent_dim=3)
     with pytest.raises(ValueError, match="needs images"):

@@ -1,4 +1,4 @@
-"""AdversarialTask: training of a discriminator and a generator in Lightning."""
+"""AdversarialTask: the base class of models that train a discriminator and a generator."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class AdversarialTask(LatentModel):
             weight_clip=weight_clip,
         )
         self.automatic_optimization = False
-        # norms in the steps after the current batch, None for a network that had no step
+        # gradient norm of each network in its step after this batch; None if it takes no step
         self._gradient_norms: list[Tensor | None] = [None, None]
 
     def _networks(self) -> tuple[nn.Module, nn.Module]:
@@ -131,7 +131,8 @@ class AdversarialTask(LatentModel):
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
-        rates = (hp["discriminator_lr"] or hp["lr"], hp["lr"])
+        discriminator_lr = hp["lr"] if hp["discriminator_lr"] is None else hp["discriminator_lr"]
+        rates = (discriminator_lr, hp["lr"])
         optimizers = [
             make_optimizer(
                 hp["optimizer"], decay_groups(network, hp["weight_decay"]), rate,

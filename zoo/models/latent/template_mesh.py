@@ -190,6 +190,9 @@ class TemplateMeshModel(LatentModel):
 
         Returns:
             (steps, B, V, 3).
+
+        Raises:
+            InputError: ``kind`` is unknown.
         """
         if kind != "isometric":
             return super().interpolate(x0, x1, steps, kind)
@@ -206,8 +209,8 @@ class TemplateMeshModel(LatentModel):
     def path_energy(self, shapes: Tensor) -> Tensor:
         """Compute how much shapes change along a path, (steps, B, V, 3) → a scalar.
 
-        Σ_k mean_e ((ℓ_{k+1} − ℓ_k) / ℓ̄)² + 0.01 · mean ‖v_{k+1} − v_k‖², where ℓ are edge lengths,
-        ℓ̄ their means over the path, and v the vertices.
+        Σ_k [mean ((ℓ_{k+1} − ℓ_k) / ℓ̄)² + 0.01 · mean (v_{k+1} − v_k)²], where ℓ are edge lengths,
+        ℓ̄ their means over the path, and v the coordinates of the vertices.
         """
         lengths = edge_lengths(shapes, self.edges)  # (steps, B, E)
         change = lengths.diff(dim=0) / lengths.mean(0).detach()

@@ -49,8 +49,9 @@ class VQVAE(LikelihoodModel):
     Shapes: x (B, C, H, W), z (B, h·w·code_dim).
 
     Raises:
-        InputError: fewer than two codes; a negative ``commitment_weight``; an ``ema_decay`` outside
-            [0, 1]; samples that are not images, or images too small for so many halvings.
+        InputError: fewer than two codes; a ``code_dim`` or ``prior_width`` below 1; a negative
+            ``commitment_weight``; an ``ema_decay`` outside [0, 1]; samples that are not images, or
+            images too small for so many halvings.
 
     Source: van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017.
     """
@@ -76,6 +77,7 @@ class VQVAE(LikelihoodModel):
         **likelihood: Any,
     ) -> None:
         check_at_least(2, num_codes=num_codes)
+        check_at_least(1, code_dim=code_dim, prior_width=prior_width)
         check_encoder_depth(input_shape, hidden_dims)
         height, width = (halved_sides(side, len(hidden_dims))[-1] for side in input_shape[1:])
         size = height * width * code_dim
@@ -107,11 +109,13 @@ class VQVAE(LikelihoodModel):
         """Create the decoder, codebook vectors (B, code_dim, h, w) → parameters of p(x|e)."""
         hp = self.hparams
         n, (channels, *sides) = self.parameters_per_value(), self.input_shape
-        images = make_residual_upsampling(
+        upsampling = make_residual_upsampling(
             (n * channels, *sides), hp["hidden_dims"], hp["activation"]
         )
         split = [nn.Unflatten(1, (n, channels))] if n > 1 else []
-        return nn.Sequential(nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), images, *split)
+        return nn.Sequential(
+            nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), upsampling, *split
+        )
 
     def make_prior(self) -> PixelCNN:
         """Create the prior over codebook indices."""
