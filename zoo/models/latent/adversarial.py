@@ -35,7 +35,8 @@ class AdversarialTask(LatentModel):
         input_shape: shape of one sample.
         latent_dim: dimension of a code, D, default 64.
         discriminator_steps: steps of the discriminator for each step of the generator, default 1.
-        discriminator_lr: learning rate of the discriminator, default ``lr`` (Heusel et al., 2017).
+        discriminator_lr: learning rate of the discriminator, default ``lr`` (two time-scale update
+            rule; Heusel et al., 2017).
         gradient_clip_val: largest norm of the gradient of each network, default none. Use it
             instead of the Trainer's, which does not support two optimizers.
         accumulate_grad_batches: batches for each step of a network, default 1: k batches of size B

@@ -95,7 +95,7 @@ class LatentModel(Task):
     # -- networks -------------------------------------------------------------------------------
 
     def make_encoder_network(self, out_features: int) -> nn.Module:
-        """Create a network of the type ``network``, (B, *input_shape) → (B, out_features)."""
+        """Create an encoder of the type ``network``, (B, *input_shape) → (B, out_features)."""
         hp = self.hparams
         if hp["network"] == "mlp":
             return MLP(
@@ -107,7 +107,7 @@ class LatentModel(Task):
     def make_decoder_network(
         self, in_features: int | None = None, outputs_per_value: int = 1
     ) -> nn.Module:
-        """Create a network of the type ``network``, (B, in_features) → (B, *input_shape).
+        """Create a decoder of the type ``network``, (B, in_features) → (B, *input_shape).
 
         Args:
             in_features: size of the input, default ``latent_dim``.

@@ -312,6 +312,7 @@ class GAN(AdversarialTask):
         with torch.set_grad_enabled(trains_generator and window == 1):
             fake = self.output_activation(self.generator(codes))
         self._accumulated.append((codes, y))
+        # None, unless the generator takes a step
         parts: dict[str, Any] = dict.fromkeys(("generator_loss", "generator_gradient_norm"))
         with self.train_only(DISCRIMINATOR):
             parts |= self.discriminator_losses(x, fake.detach(), y)

@@ -68,8 +68,8 @@ class GaussianMixtureSampler:
 
         Args:
             n: number of codes.
-            generator: random generator, whose device is that of the codes; default the global one
-                of the CPU.
+            generator: random generator; the codes are on its device. Default the global one of the
+                CPU.
         """
         device = generator.device if generator is not None else torch.device("cpu")
         weights, means, factors = (

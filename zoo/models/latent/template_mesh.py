@@ -116,7 +116,7 @@ class TemplateMeshModel(LatentModel):
         return MeshHierarchy(vertices, faces, factors, hp["network"], hp["kernel_size"])
 
     def make_encoder_network(self, out_features: int) -> nn.Module:
-        """Create a network of the type ``network``, (B, V, 3) → (B, out_features)."""
+        """Create an encoder of the type ``network``, (B, V, 3) → (B, out_features)."""
         mean = unpack_template(self.hparams["template"])[0]
         hp = self.hparams
         if self.hierarchy is None:
@@ -130,7 +130,10 @@ class TemplateMeshModel(LatentModel):
     def make_decoder_network(
         self, in_features: int | None = None, outputs_per_value: int = 1
     ) -> nn.Module:
-        """Create a network of the type ``network``, (B, in_features) → (B, V, 3)."""
+        """Create a decoder of the type ``network``, (B, in_features) → (B, V, 3).
+
+        ``outputs_per_value`` has no effect: a coordinate has one output.
+        """
         mean = unpack_template(self.hparams["template"])[0]
         size = self.latent_dim if in_features is None else in_features
         hp = self.hparams

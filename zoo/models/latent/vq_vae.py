@@ -124,26 +124,21 @@ class VQVAE(LikelihoodModel):
 
     # -- codes and samples ----------------------------------------------------------------------
 
-    def quantize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode and quantize images, (B, C, H, W).
-
-        Returns:
-            The encoder's vectors h, (B, h, w, code_dim), the nearest codebook vectors e of the same
-            shape, and their indices, (B, h, w).
-        """
-        h = self.encoder(x).permute(0, 2, 3, 1)
-        quantized, indices = self.codebook(h)
-        return h, quantized, indices
-
     def codebook_indices(self, x: Tensor) -> Tensor:
         """Return the index of the nearest codebook vector at each position, (B, h, w)."""
-        return self.quantize(self.prepare_input(x))[2]
+        h = self._encode_grid(self.prepare_input(x))
+        # calling the codebook would update it in training mode
+        return self.codebook.nearest(h.flatten(0, -2)).view(h.shape[:-1])
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.quantize(self.prepare_input(x))[1].flatten(1)
+        return self.codebook.vectors[self.codebook_indices(x)].flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.likelihood_mean(self._decode_grid(z.unflatten(1, (*self.grid_shape, -1))))
+
+    def _encode_grid(self, x: Tensor) -> Tensor:
+        """Return the encoder's vectors h(x), (B, C, H, W) → (B, h, w, code_dim)."""
+        return self.encoder(x).permute(0, 2, 3, 1)
 
     def _decode_grid(self, vectors: Tensor) -> Tensor:
         """Return the decoder's output, (B, h, w, code_dim) → parameters of p(x|e)."""
@@ -158,7 +153,8 @@ class VQVAE(LikelihoodModel):
     def step(self, batch: Any) -> dict[str, Tensor]:
         gray = batch[0]
         x = self.binarize(gray)
-        h, quantized, indices = self.quantize(x)
+        h = self._encode_grid(x)
+        quantized, indices = self.codebook(h)
         straight_through = h + (quantized - h).detach()
         reconstruction = -self.log_prob(x, self._decode_grid(straight_through)).mean()
         commitment = (h - quantized.detach()).square().flatten(1).sum(1).mean()
