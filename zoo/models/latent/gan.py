@@ -138,7 +138,7 @@ class GAN(AdversarialTask):
         check_probability(ema_decay=ema_decay)
         check_positive(mode_std=mode_std)
         if modes is not None and mode_std is None:
-            raise InputError("modes needs mode_std, the standard deviation of the data around each")
+            raise InputError("modes needs mode_std, the standard deviation around each mode")
         self.objective = GAN_OBJECTIVES[objective]
         # codes and labels of the batches since the last step of a network
         self._accumulated: list[tuple[Tensor, Tensor | None]] = []
@@ -307,8 +307,8 @@ class GAN(AdversarialTask):
         is_due = (batch_idx + 1) % window == 0 or self.trainer.is_last_batch
         trains_generator = is_due and (self.global_step + 1) % hp["discriminator_steps"] == 0
         codes = self.sample_latent_given(len(x), y)
-        # The generator trains on the same samples as the discriminator. Those of accumulated
-        # batches are generated again, rather than keeping the graphs of all of them in memory.
+        # The generator trains on the same samples as the discriminator. Samples of accumulated
+        # batches are generated again, so that their graphs do not have to be kept in memory.
         with torch.set_grad_enabled(trains_generator and window == 1):
             fake = self.output_activation(self.generator(codes))
         self._accumulated.append((codes, y))

@@ -47,7 +47,7 @@ class VAE(LikelihoodModel):
 
     metric_notes: ClassVar[dict[str, str]] = {
         "kl": "KL(q(z|x) ‖ prior), nats per image",
-        "loss": "reconstruction + weighted KL, of which free_bits are not penalized",
+        "loss": "reconstruction + weighted KL (at least free_bits per latent dimension)",
     }
 
     def __init__(
