@@ -1,6 +1,6 @@
 """LatentModel: the base class of all models with a latent space.
 
-Callbacks and commands for latent models work with every subclass.
+Callbacks and commands for latent models are written for this class rather than for its subclasses.
 """
 
 from __future__ import annotations

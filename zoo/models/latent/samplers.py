@@ -55,7 +55,7 @@ class GaussianMixtureSampler:
             raise InputError(
                 f"fitting {components} Gaussian(s) needs at least {needed} codes, got {len(codes)}"
             )
-        # scikit-learn adds reg_covar to the variances as it is, whatever the scale of the codes
+        # scikit-learn adds reg_covar to the variances, so it is scaled with the codes
         scale = float(codes.double().std(0).mean()) or 1.0
         fitted: Any = GaussianMixture(components, reg_covar=1e-6 * scale**2, random_state=seed)
         fitted.fit(codes.detach().double().cpu().numpy())
@@ -68,8 +68,8 @@ class GaussianMixtureSampler:
 
         Args:
             n: number of codes.
-            generator: random generator; the codes are on its device. Default the global one of the
-                CPU.
+            generator: random generator, default the global one of the CPU; the codes are on the
+                generator's device.
         """
         device = generator.device if generator is not None else torch.device("cpu")
         weights, means, factors = (
