@@ -76,9 +76,9 @@ def test_the_discriminator_takes_several_steps_for_each_of_the_generator(
     assert history.changes("generator") == [False, False, True, False, False, True, False]
 
 
-def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]) -> None:
-    """Three steps on batches of 64 give the same weights as three on pairs of batches of 32, with
-    the same noise."""
+def test_accumulated_batches_equal_one_large_batch(trainer: Callable[..., L.Trainer]) -> None:
+    """Three steps on batches of 64 give the same weights as three steps on pairs of batches of 32
+    with the same noise."""
     x, y = batch(64)
     halves = [(x[:32], y[:32]), (x[32:], y[32:])] * 3
     results = []
@@ -93,7 +93,7 @@ def test_accumulated_batches_are_one_large_one(trainer: Callable[..., L.Trainer]
     torch.testing.assert_close(*results, rtol=0, atol=1e-12)
 
 
-def test_the_last_batches_of_an_epoch_make_a_step_even_if_they_are_too_few(
+def test_the_last_batches_of_an_epoch_make_a_step_even_if_there_are_too_few(
     trainer: Callable[..., L.Trainer],
 ) -> None:
     fit = trainer(max_epochs=2)
@@ -129,15 +129,15 @@ def test_gradients_are_clipped_and_their_norms_recorded(trainer: Callable[..., L
 
 
 def test_each_step_changes_one_network_only(trainer: Callable[..., L.Trainer]) -> None:
-    """A network with almost no learning rate does not change; afterwards, all weights require
+    """A network with a learning rate of 0 does not change; afterwards, all weights require
     gradients again."""
-    for name, rates in (("discriminator", (0.01, 1e-12)), ("generator", (1e-12, 0.01))):
+    for name, rates in (("discriminator", (0.01, 0.0)), ("generator", (0.0, 0.01))):
         history = WeightHistory()
         model = GAN((1, 8, 8), **(SMALL | SGD | {"discriminator_lr": rates[0], "lr": rates[1]}))
         trainer(max_epochs=1, callbacks=[history]).fit(model, Repeat(batch(), 3))
         other = "generator" if name == "discriminator" else "discriminator"
         assert all(history.changes(name))
-        assert (getattr(history, other)[-1] - getattr(history, other)[0]).abs().max() < 1e-6
+        assert not any(history.changes(other))
         assert all(p.requires_grad for p in model.parameters())
         assert all(p.grad is None for p in model.parameters())
 
@@ -190,8 +190,8 @@ def test_the_ema_averages_the_generator_only(trainer: Callable[..., L.Trainer]) 
     for step, w in enumerate(history.generator[1:]):
         decay = min(0.3, (1 + step) / (10 + step))
         mean = decay * mean + (1 - decay) * w
-    averages = [value for name, value in model.ema.named_buffers() if "running" not in name]
-    torch.testing.assert_close(torch.cat([v.flatten() for v in averages]), mean)
+    averaged = torch.cat([value.flatten() for value in model.ema.buffers()])
+    torch.testing.assert_close(averaged, mean)
     assert not list(model.ema.parameters())
     assert {name.split(".")[0] for name, _ in model.named_parameters()} == {
         "discriminator",
@@ -368,8 +368,8 @@ def test_remarks() -> None:
     images = GAN((1, 8, 8))
     assert images.remarks({"density": 0.8, "coverage": 0.9}) == []
     assert "mode collapse" in images.remarks({"density": 0.8, "coverage": 0.1})[0]
-    won = {"density": 0.8, "coverage": 0.9, "accuracy_real": 1.0, "accuracy_fake": 1.0}
-    assert "separates all samples from the data" in images.remarks(won)[0]
+    perfect = {"density": 0.8, "coverage": 0.9, "accuracy_real": 1.0, "accuracy_fake": 1.0}
+    assert "separates all samples from the data" in images.remarks(perfect)[0]
     assert images.remarks({}) == []
 
 
@@ -422,6 +422,8 @@ def test_coverage_of_images_rises_with_training(trainer: Callable[..., L.Trainer
         ({"discriminator_steps": 0}, "discriminator_steps must be at least 1, got 0"),
         ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1"),
         ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1, got 1.0"),
+        ({"modes": ((0.0,),)}, "modes needs mode_std, the standard deviation"),
+        ({"modes": ((0.0,),), "mode_std": 0.0}, "mode_std must be positive, got 0.0"),
         ({"network": "conv"}, "unknown network 'conv'; choose from mlp, dcgan, residual"),
         (
             {"network": "dcgan", "hidden_dims": (4, 4, 4, 4)},

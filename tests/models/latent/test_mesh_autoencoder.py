@@ -34,7 +34,7 @@ def batch() -> Any:
 
 @pytest.mark.parametrize("network", ["spiral", "cheb", "mlp"])
 @pytest.mark.parametrize("cls", [MeshAutoencoder, MeshVAE])
-def test_the_contract_of_latent_models(cls: Any, network: str, tmp_path: Path) -> None:
+def test_the_contract_of_latent_models(cls: Any, network: str) -> None:
     model = make(cls, network=network).eval()
     x = batch()[0][:3]
     z = model.encode(x)
@@ -132,7 +132,10 @@ def test_invalid_arguments() -> None:
         make(network="conv")
     with pytest.raises(ValueError, match=r"pooling factors \(40, 40\) leave fewer than 4 of 1046"):
         make(pooling_factor=40)
-    with pytest.raises(ValueError, match="unknown path 'crooked'; choose from linear, spherical"):
+    with pytest.raises(ValueError, match="needs likelihood='gaussian', got 'categorical'"):
+        make(MeshVAE, likelihood="categorical")
+    choices = "choose from linear, spherical, isometric"
+    with pytest.raises(ValueError, match=f"unknown path 'crooked'; {choices}"):
         make().interpolate(batch()[0][:1], batch()[0][1:2], 3, "crooked")
 
 

@@ -53,11 +53,11 @@ def test_codes_of_any_scale_are_fitted() -> None:
 
 def test_a_model_decodes_codes_from_a_sampler() -> None:
     model = VAE((1, 8, 8), 2).eval()
-    images = model.sample(6, torch.Generator().manual_seed(0), fit_sampler("mixture", model,
-                          clusters(), 3))  # fmt: skip
-    codes = fit_sampler("mixture", model, clusters(), 3)
+    mixture = fit_sampler("mixture", model, clusters(), 3)
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    images = model.sample(6, seeds[0], mixture)
     assert images.shape == (6, 1, 8, 8)
-    assert codes.sample(4).shape == (4, 2)
+    assert torch.equal(images, model.decode(mixture.sample(6, seeds[1])))
     prior = PriorSampler(model)
     one, other = (torch.Generator().manual_seed(1) for _ in range(2))
     assert torch.equal(model.sample(5, one), model.sample(5, other, prior))
@@ -66,5 +66,7 @@ def test_a_model_decodes_codes_from_a_sampler() -> None:
 def test_invalid_arguments() -> None:
     with pytest.raises(InputError, match="unknown sampler 'mixtur'; did you mean 'mixture'"):
         fit_sampler("mixtur", VAE((4,)), torch.randn(9, 2))
-    with pytest.raises(ValueError, match="a mixture of 10 Gaussians cannot be fitted to 3 codes"):
-        GaussianMixtureSampler(torch.randn(3, 2))
+    for codes, components, needed in ((3, 10, 10), (1, 1, 2)):
+        message = rf"fitting {components} Gaussian\(s\) needs at least {needed} codes, got {codes}"
+        with pytest.raises(InputError, match=message):
+            GaussianMixtureSampler(torch.randn(codes, 2), components)

@@ -58,9 +58,9 @@ def test_latent_models_support_any_input_shape(
     assert path.shape == (6, 2, *shape)
     torch.testing.assert_close(path[0], model.reconstruct(x[:2]))
     torch.testing.assert_close(path[-1], model.reconstruct(x[2:4]))
-    for image in (model.decode(z), model.sample(4)):
-        assert image.min() >= 0
-        assert image.max() <= 1
+    for samples in (model.decode(z), model.sample(4)):
+        assert samples.min() >= 0
+        assert samples.max() <= 1
 
 
 @pytest.mark.parametrize("model_class", MODELS)
@@ -86,10 +86,9 @@ def test_sampling_uses_its_generator_and_not_the_global_one(
 
 def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
     model, batch = VAE((1, 8, 8), latent_dim=4).double(), digits()
-    batch = (batch[0].double(), batch[1])
-    model._rng = torch.Generator().manual_seed(5)
-    parts = model.step(batch)
-    x = batch[0]
+    x = batch[0].double()
+    with model.seeded(5):
+        parts = model.step((x, batch[1]))
     mean, log_var = model.posterior(x)
     generator = torch.Generator().manual_seed(5)
     noise = torch.empty_like(mean).normal_(generator=generator)

@@ -66,6 +66,12 @@ def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -
     assert model.eval().kl_weight() == 1.0
 
 
+def test_a_fraction_of_endless_training_is_refused(trainer: Trainer) -> None:
+    model = VAE((1, 8, 8), kl_warmup=0.5, hidden_dims=(8,))
+    with pytest.raises(InputError, match="kl_warmup below 1 is a fraction of training, which has"):
+        trainer(max_epochs=-1).fit(model, Digits())
+
+
 # -- pixels --------------------------------------------------------------------------------------
 
 

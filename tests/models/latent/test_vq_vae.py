@@ -111,13 +111,18 @@ def make(**options: object) -> VQVAE:
 
 
 def test_the_gradient_passes_straight_through_the_quantization() -> None:
-    model = make().double()
+    """The encoder receives the gradient of the reconstruction with respect to its quantization."""
+    model = make().double().eval()
     x = torch.rand(6, 1, 8, 8).double()
-    h, quantized, _ = model.quantize(x)
-    straight_through = h + (quantized - h).detach()
-    torch.testing.assert_close(straight_through, quantized)
-    (gradient,) = torch.autograd.grad(straight_through.square().sum(), h)
-    torch.testing.assert_close(gradient, 2 * quantized.detach())
+    weight = model.encoder[-1].weight
+    (found,) = torch.autograd.grad(model.step((x, None))["reconstruction"], weight)
+    h = model._encode_grid(x)
+    vectors = model.codebook(h)[0].detach().requires_grad_()
+    reconstruction = -model.log_prob(x, model._decode_grid(vectors)).mean()
+    (gradient,) = torch.autograd.grad(reconstruction, vectors)
+    (expected,) = torch.autograd.grad(h, weight, gradient)
+    torch.testing.assert_close(found, expected)
+    assert found.abs().max() > 0
 
 
 def test_the_parts_of_the_loss() -> None:
@@ -126,13 +131,24 @@ def test_the_parts_of_the_loss() -> None:
     parts = model.step((x, None))
     torch.testing.assert_close(parts["neg_elbo"], parts["reconstruction"] + parts["prior_nll"])
     torch.testing.assert_close(parts["loss"], parts["neg_elbo"] + 0.5 * parts["commitment"])
-    h, quantized, indices = model.quantize(x)
+    h = model._encode_grid(x)
+    quantized, indices = model.codebook(h)
     commitment = (h - quantized).square().sum() / 6
     torch.testing.assert_close(parts["commitment"], commitment)
     torch.testing.assert_close(parts["prior_nll"], -model.prior.log_prob(indices).mean())
     parts["prior_nll"].backward()  # reaches the prior only
     assert all(p.grad is None for p in model.encoder.parameters())
     assert 1 <= parts["codes_used"] <= 8
+
+
+def test_encode_and_reconstruct_do_not_update_the_codebook_in_training_mode() -> None:
+    model, x = make().train(), torch.rand(5, 1, 8, 8)
+    before = {name: value.clone() for name, value in model.codebook.state_dict().items()}
+    z = model.encode(x)
+    assert torch.equal(z, model.encode(x))
+    assert torch.equal(model.reconstruct(x), model.decode(z))
+    for name, value in model.codebook.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_codes_are_grids_of_codebook_vectors() -> None:
@@ -170,6 +186,8 @@ def test_any_image_size_and_number_of_gray_levels() -> None:
 def test_invalid_arguments() -> None:
     with pytest.raises(ValueError, match="num_codes must be at least 2"):
         VQVAE((1, 8, 8), 1)
+    with pytest.raises(ValueError, match="code_dim must be at least 1, got 0"):
+        VQVAE((1, 8, 8), code_dim=0)
     with pytest.raises(TypeError, match="latent_dim"):
         VQVAE((1, 8, 8), latent_dim=3)
     with pytest.raises(ValueError, match="needs images"):

@@ -125,7 +125,7 @@ def test_convolutions_have_no_bias_if_the_normalization_cancels_it() -> None:
     for norm, has in (("none", 1), ("batch", 0), ("instance", 0), ("layer", 1), ("group", 1)):
         stack = ConvStack((1, 8, 8), (4,), normalization=norm)
         assert (stack[0].bias is not None) == has, norm
-    # a shift of each channel is cancelled by all normalizations but layer normalization
+    # a shift of each channel is canceled by all normalizations but layer normalization
     x, shift = torch.rand(4, 6, 5, 5).double(), torch.rand(6, 1, 1).double()
     for layer, same in ((nn.BatchNorm2d(6), True), (nn.InstanceNorm2d(6), True)):
         assert torch.allclose(layer.double()(x + shift), layer.double()(x), atol=1e-12) is same

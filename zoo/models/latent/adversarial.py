@@ -1,4 +1,4 @@
-"""AdversarialTask: training of a discriminator and a generator in Lightning."""
+"""AdversarialTask: the base class of models that train a discriminator and a generator."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class AdversarialTask(LatentModel):
         input_shape: shape of one sample.
         latent_dim: dimension of a code, D, default 64.
         discriminator_steps: steps of the discriminator for each step of the generator, default 1.
-        discriminator_lr: learning rate of the discriminator, default ``lr`` (Heusel et al., 2017).
+        discriminator_lr: learning rate of the discriminator, default ``lr`` (two time-scale update
+            rule; Heusel et al., 2017).
         gradient_clip_val: largest norm of the gradient of each network, default none. Use it
             instead of the Trainer's, which does not support two optimizers.
         accumulate_grad_batches: batches for each step of a network, default 1: k batches of size B
@@ -75,7 +76,7 @@ class AdversarialTask(LatentModel):
             weight_clip=weight_clip,
         )
         self.automatic_optimization = False
-        # norms in the steps after the current batch, None for a network that had no step
+        # gradient norm of each network in its step after this batch; None if it takes no step
         self._gradient_norms: list[Tensor | None] = [None, None]
 
     def _networks(self) -> tuple[nn.Module, nn.Module]:
@@ -131,7 +132,8 @@ class AdversarialTask(LatentModel):
 
     def configure_optimizers(self) -> Any:
         hp = self.hparams
-        rates = (hp["discriminator_lr"] or hp["lr"], hp["lr"])
+        discriminator_lr = hp["lr"] if hp["discriminator_lr"] is None else hp["discriminator_lr"]
+        rates = (discriminator_lr, hp["lr"])
         optimizers = [
             make_optimizer(
                 hp["optimizer"], decay_groups(network, hp["weight_decay"]), rate,

@@ -104,7 +104,7 @@ class Autoencoder(LatentModel):
         return self.penalize_codes({"loss": mse, "mse": mse}, x, z)
 
     def update_code_density(self, z: Tensor) -> None:
-        """Update the Gaussian over codes with those of a batch; does nothing in evaluation."""
+        """Update the Gaussian over codes with a batch of codes; does nothing in evaluation."""
         if self.training:
             self.code_density.update(z.detach())
 

@@ -1,6 +1,6 @@
 """LatentModel: the base class of all models with a latent space.
 
-Callbacks, metrics and commands for latent models use only the methods of this class.
+Callbacks and commands for latent models are written for this class rather than for its subclasses.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class LatentModel(Task):
     # -- networks -------------------------------------------------------------------------------
 
     def make_encoder_network(self, out_features: int) -> nn.Module:
-        """Create a network of the type ``network``, (B, *input_shape) → (B, out_features)."""
+        """Create an encoder of the type ``network``, (B, *input_shape) → (B, out_features)."""
         hp = self.hparams
         if hp["network"] == "mlp":
             return MLP(
@@ -107,7 +107,7 @@ class LatentModel(Task):
     def make_decoder_network(
         self, in_features: int | None = None, outputs_per_value: int = 1
     ) -> nn.Module:
-        """Create a network of the type ``network``, (B, in_features) → (B, *input_shape).
+        """Create a decoder of the type ``network``, (B, in_features) → (B, *input_shape).
 
         Args:
             in_features: size of the input, default ``latent_dim``.
@@ -136,14 +136,14 @@ class LatentModel(Task):
     def encode(self, x: Tensor) -> Tensor:
         """Return the code of each sample, (B, *input_shape) → (B, latent_dim).
 
-        In a model with a distribution over codes, it is the mean.
+        If the model has a distribution over codes, the code is its mean.
         """
         raise NotImplementedError(f"{type(self).__name__} has no encoder")
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the sample for each code, (B, latent_dim) → (B, *input_shape).
 
-        In a model with a distribution over samples, it is the mean.
+        If the model has a distribution over samples, the sample is its mean.
         """
         raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
 
@@ -191,7 +191,11 @@ class LatentModel(Task):
 
         Returns:
             (steps, B, *input_shape).
+
+        Raises:
+            InputError: ``kind`` is not in ``path_types``.
         """
+        check_choice("path", kind, self.path_types)
         codes = interpolation_path(kind, self.encode(x0), self.encode(x1), steps)
         return torch.stack([self.decode(z) for z in codes])
 

@@ -14,6 +14,7 @@ from zoo.errors import (
     check_at_least,
     check_choice,
     check_non_negative,
+    check_positive,
     check_probability,
 )
 from zoo.functional.gan import GAN_OBJECTIVES, gradient_penalty, r1_penalty
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 PENALTIES = ("none", "r1", "gradient")
 MIN_COVERAGE = 0.5  # coverage, or fraction of modes found, below which there is mode collapse
-MIN_DENSITY = 0.1  # density, or fraction of high quality, below which training has diverged
+MIN_DENSITY = 0.1  # density, or fraction of high-quality samples, below which training has diverged
 MAX_ACCURACY = 0.995  # discriminator's accuracy above which the generator stops learning
 
 
@@ -80,15 +81,16 @@ class GAN(AdversarialTask):
         mode_std: standard deviation of the data around each mode; required with ``modes``.
         **adversarial: see :class:`~zoo.models.latent.adversarial.AdversarialTask`. ``network`` is
             ``mlp`` (default; samples of any shape), ``dcgan`` or ``residual`` (images).
-            ``hidden_dims`` are the widths or channels of the discriminator, from sample to score;
-            the generator mirrors them, and an image is halved once for each. ``activation`` applies
-            to the generator.
+            ``hidden_dims`` are the widths or channels of the discriminator, from sample to score,
+            and of the generator in reverse; a convolutional generator doubles the image once for
+            each. ``activation`` applies to the generator.
 
     Shapes: z (B, latent_dim), x (B, *input_shape), scores (B,).
 
     Raises:
-        InputError: unknown choices or numbers out of range; a network that cannot generate such
-            samples; a penalty together with batch normalization in the discriminator.
+        InputError: unknown choices or numbers out of range; a network that does not fit
+            ``input_shape``; a penalty together with batch normalization in the discriminator;
+            ``modes`` without ``mode_std``.
 
     Source: Goodfellow et al., Generative adversarial nets, 2014, algorithm 1.
     """
@@ -103,9 +105,9 @@ class GAN(AdversarialTask):
         "generator_gradient_norm": "norm of the generator's gradient, before clipping",
         "discriminator_penalty": "weighted penalty on the discriminator's gradient, part of loss",
         "high_quality": "fraction of samples within three standard deviations of a mode",
-        "density": "mean number of neighborhoods of data that contain a sample, divided by k; "
-        "about 1 for real data (k = 5 neighbors, raw values)",
-        "coverage": "fraction of neighborhoods of data that contain a sample (k = 5 neighbors, "
+        "density": "number of data neighborhoods that contain a sample, divided by k, mean over "
+        "samples; about 1 for real data (k = 5 neighbors, raw values)",
+        "coverage": "fraction of data neighborhoods that contain a sample (k = 5 neighbors, "
         "raw values)",
     }
     network_types = ("mlp", "dcgan", "residual")
@@ -134,9 +136,12 @@ class GAN(AdversarialTask):
         check_at_least(1, penalty_every=penalty_every)
         check_non_negative(penalty_weight=penalty_weight)
         check_probability(ema_decay=ema_decay)
+        check_positive(mode_std=mode_std)
+        if modes is not None and mode_std is None:
+            raise InputError("modes needs mode_std, the standard deviation around each mode")
         self.objective = GAN_OBJECTIVES[objective]
         # codes and labels of the batches since the last step of a network
-        self._window: list[tuple[Tensor, Tensor | None]] = []
+        self._accumulated: list[tuple[Tensor, Tensor | None]] = []
 
     # -- networks -------------------------------------------------------------------------------
 
@@ -302,11 +307,12 @@ class GAN(AdversarialTask):
         is_due = (batch_idx + 1) % window == 0 or self.trainer.is_last_batch
         trains_generator = is_due and (self.global_step + 1) % hp["discriminator_steps"] == 0
         codes = self.sample_latent_given(len(x), y)
-        # The generator trains on the same samples as the discriminator. Those of accumulated
-        # batches are generated again, rather than keeping the graphs of all of them in memory.
+        # The generator trains on the same samples as the discriminator. Samples of accumulated
+        # batches are generated again, so that their graphs do not have to be kept in memory.
         with torch.set_grad_enabled(trains_generator and window == 1):
             fake = self.output_activation(self.generator(codes))
-        self._window.append((codes, y))
+        self._accumulated.append((codes, y))
+        # None, unless the generator takes a step
         parts: dict[str, Any] = dict.fromkeys(("generator_loss", "generator_gradient_norm"))
         with self.train_only(DISCRIMINATOR):
             parts |= self.discriminator_losses(x, fake.detach(), y)
@@ -326,7 +332,7 @@ class GAN(AdversarialTask):
             "generator_gradient_norm": self._gradient_norms[GENERATOR],
         }
         if is_due:
-            self._window, self._gradient_norms = [], [None, None]
+            self._accumulated, self._gradient_norms = [], [None, None]
         self.record(parts, batch)
 
     def _train_generator(self, fake: Tensor | None) -> Tensor:
@@ -341,7 +347,7 @@ class GAN(AdversarialTask):
         window = self.hparams["accumulate_grad_batches"]
         losses = []
         with self.train_only(GENERATOR):
-            for codes, y in self._window:
+            for codes, y in self._accumulated:
                 samples = self.output_activation(self.generator(codes)) if fake is None else fake
                 parts = self._penalized({"loss": self.generator_loss(samples, y)})
                 self.manual_backward(parts["loss"] / window)
@@ -364,12 +370,12 @@ class GAN(AdversarialTask):
         notes = super().describe_metrics()
         if modes := self.hparams["modes"]:
             notes["modes_found"] = (
-                f"number of the {len(modes)} modes with a sample within three standard deviations"
+                f"number of modes (of {len(modes)}) with a sample within three standard deviations"
             )
         return notes
 
     def remarks(self, metrics: dict[str, float]) -> list[str]:
-        """Return remarks on mode collapse, divergence, or a discriminator that has won."""
+        """Return remarks on mode collapse, divergence, or a perfect discriminator."""
         modes = self.hparams["modes"]
         coverage, density = metrics.get("coverage"), metrics.get("density")
         if modes and "modes_found" in metrics:

@@ -35,7 +35,7 @@ class LikelihoodModel(LatentModel):
             the gray values as probabilities, independently in every step; ``encode`` uses the gray
             values themselves. Bounds with different binarizations cannot be compared.
         levels: number of gray values of the categorical likelihood, default 256; the command line
-            takes it from the data.
+            and :func:`zoo.create_model` take it from the data.
         **latent: see :class:`~zoo.models.latent.base.LatentModel`.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.errors import InputError
 from zoo.models.latent.template_mesh import TemplateMeshModel
 from zoo.models.latent.vae import VAE
 
@@ -18,9 +19,12 @@ class MeshVAE(TemplateMeshModel, VAE):
         input_shape: shape of the vertices of one mesh, (V, 3).
         template: mean shape and its faces, from the data module.
         latent_dim: dimension of a code, D, default 8.
-        likelihood: family of p(x|z), default ``gaussian``.
+        likelihood: family of p(x|z); only ``gaussian``, the default, suits coordinates.
         **mesh: see :class:`~zoo.models.latent.template_mesh.TemplateMeshModel` and
             :class:`~zoo.models.latent.vae.VAE`.
+
+    Raises:
+        InputError: a ``likelihood`` of gray values.
 
     Source: Tan et al., Variational autoencoders for deforming 3D mesh models, 2018.
     """
@@ -34,6 +38,11 @@ class MeshVAE(TemplateMeshModel, VAE):
         **mesh: Any,
     ) -> None:
         super().__init__(input_shape, template, latent_dim, likelihood=likelihood, **mesh)
+        if likelihood != "gaussian":
+            raise InputError(
+                f"MeshVAE needs likelihood='gaussian', got {likelihood!r}: coordinates are "
+                "continuous and may be outside [0, 1]"
+            )
 
     def step(self, batch: Any) -> dict[str, Any]:
         parts = super().step(batch)

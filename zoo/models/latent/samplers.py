@@ -43,19 +43,19 @@ class GaussianMixtureSampler:
         seed: random seed of the initialization, default 0.
 
     Raises:
-        InputError: fewer than one component, or more components than codes.
+        InputError: fewer than one component, more components than codes, or fewer than two codes.
     """
 
     def __init__(self, codes: Tensor, components: int = 10, seed: int = 0) -> None:
         from sklearn.mixture import GaussianMixture
 
         check_at_least(1, components=components)
-        if components > len(codes):
+        needed = max(2, components)
+        if len(codes) < needed:
             raise InputError(
-                f"a mixture of {components} Gaussians cannot be fitted to {len(codes)} codes: use "
-                "fewer components or more codes"
+                f"fitting {components} Gaussian(s) needs at least {needed} codes, got {len(codes)}"
             )
-        # scikit-learn adds an absolute constant to the variances: 1e-6 relative to the codes' scale
+        # scikit-learn adds reg_covar to the variances, so it is scaled with the codes
         scale = float(codes.double().std(0).mean()) or 1.0
         fitted: Any = GaussianMixture(components, reg_covar=1e-6 * scale**2, random_state=seed)
         fitted.fit(codes.detach().double().cpu().numpy())
@@ -68,8 +68,8 @@ class GaussianMixtureSampler:
 
         Args:
             n: number of codes.
-            generator: random generator, whose device is that of the codes; default the global one
-                of the CPU.
+            generator: random generator, default the global one of the CPU; the codes are on the
+                generator's device.
         """
         device = generator.device if generator is not None else torch.device("cpu")
         weights, means, factors = (
@@ -102,7 +102,7 @@ def fit_sampler(kind: str, model: LatentModel, codes: Tensor, components: int = 
         components: number of Gaussians of a mixture, default 10.
 
     Raises:
-        InputError: an unknown kind; a number of components that does not suit the codes.
+        InputError: see :class:`GaussianMixtureSampler`; an unknown kind.
     """
     check_choice("sampler", kind, SAMPLERS)
     if kind == "prior":

@@ -35,8 +35,8 @@ class SparseAutoencoder(Autoencoder):
         **autoencoder: see :class:`~zoo.models.latent.autoencoder.Autoencoder`.
 
     Raises:
-        InputError: an unknown sparsity; a ``target_rate`` outside (0, 1); ``kl`` with codes that
-            are not in (0, 1).
+        InputError: an unknown ``sparsity``; a negative ``sparsity_weight``; a ``target_rate``
+            outside (0, 1); ``kl`` with codes that are not in (0, 1).
 
     Source: Ng, Sparse autoencoder (CS294A lecture notes), 2011, section 3.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import check_non_negative
+from zoo.errors import InputError, check_non_negative
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
 from zoo.models.latent.likelihood import LikelihoodModel
@@ -38,14 +39,15 @@ class VAE(LikelihoodModel):
     Shapes: x (B, *input_shape), z (B, latent_dim).
 
     Raises:
-        InputError: a negative ``kl_warmup`` or ``free_bits``.
+        InputError: a negative ``kl_warmup`` or ``free_bits``; a ``kl_warmup`` below 1 in training
+            without an end.
 
     Source: Kingma and Welling, Auto-Encoding Variational Bayes, 2014, section 3 and appendix C.
     """
 
     metric_notes: ClassVar[dict[str, str]] = {
         "kl": "KL(q(z|x) ‖ prior), nats per image",
-        "loss": "reconstruction plus the weighted KL of training",
+        "loss": "reconstruction + weighted KL (at least free_bits per latent dimension)",
     }
 
     def __init__(
@@ -187,5 +189,11 @@ class VAE(LikelihoodModel):
     def on_train_start(self) -> None:
         super().on_train_start()
         warmup = self.hparams["kl_warmup"]
-        unit = self.trainer.estimated_stepping_batches if warmup < 1 else 1
-        self._warmup_steps = warmup * unit
+        if 0 < warmup < 1:
+            warmup *= self.trainer.estimated_stepping_batches
+            if math.isinf(warmup):
+                raise InputError(
+                    "kl_warmup below 1 is a fraction of training, which has no end: set "
+                    "trainer.max_epochs or max_steps, or kl_warmup to a number of steps"
+                )
+        self._warmup_steps = warmup

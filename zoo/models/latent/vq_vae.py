@@ -49,8 +49,9 @@ class VQVAE(LikelihoodModel):
     Shapes: x (B, C, H, W), z (B, h·w·code_dim).
 
     Raises:
-        InputError: fewer than two codes; a negative ``commitment_weight``; an ``ema_decay`` outside
-            [0, 1]; samples that are not images, or images too small for so many halvings.
+        InputError: fewer than two codes; a ``code_dim`` or ``prior_width`` below 1; a negative
+            ``commitment_weight``; an ``ema_decay`` outside [0, 1]; samples that are not images, or
+            images too small for so many halvings.
 
     Source: van den Oord, Vinyals and Kavukcuoglu, Neural discrete representation learning, 2017.
     """
@@ -76,6 +77,7 @@ class VQVAE(LikelihoodModel):
         **likelihood: Any,
     ) -> None:
         check_at_least(2, num_codes=num_codes)
+        check_at_least(1, code_dim=code_dim, prior_width=prior_width)
         check_encoder_depth(input_shape, hidden_dims)
         height, width = (halved_sides(side, len(hidden_dims))[-1] for side in input_shape[1:])
         size = height * width * code_dim
@@ -107,11 +109,13 @@ class VQVAE(LikelihoodModel):
         """Create the decoder, codebook vectors (B, code_dim, h, w) → parameters of p(x|e)."""
         hp = self.hparams
         n, (channels, *sides) = self.parameters_per_value(), self.input_shape
-        images = make_residual_upsampling(
+        upsampling = make_residual_upsampling(
             (n * channels, *sides), hp["hidden_dims"], hp["activation"]
         )
         split = [nn.Unflatten(1, (n, channels))] if n > 1 else []
-        return nn.Sequential(nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), images, *split)
+        return nn.Sequential(
+            nn.Conv2d(hp["code_dim"], hp["hidden_dims"][-1], 1), upsampling, *split
+        )
 
     def make_prior(self) -> PixelCNN:
         """Create the prior over codebook indices."""
@@ -120,26 +124,21 @@ class VQVAE(LikelihoodModel):
 
     # -- codes and samples ----------------------------------------------------------------------
 
-    def quantize(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode and quantize images, (B, C, H, W).
-
-        Returns:
-            The encoder's vectors h, (B, h, w, code_dim), the nearest codebook vectors e of the same
-            shape, and their indices, (B, h, w).
-        """
-        h = self.encoder(x).permute(0, 2, 3, 1)
-        quantized, indices = self.codebook(h)
-        return h, quantized, indices
-
     def codebook_indices(self, x: Tensor) -> Tensor:
         """Return the index of the nearest codebook vector at each position, (B, h, w)."""
-        return self.quantize(self.prepare_input(x))[2]
+        h = self._encode_grid(self.prepare_input(x))
+        # calling the codebook would update it in training mode
+        return self.codebook.nearest(h.flatten(0, -2)).view(h.shape[:-1])
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.quantize(self.prepare_input(x))[1].flatten(1)
+        return self.codebook.vectors[self.codebook_indices(x)].flatten(1)
 
     def decode(self, z: Tensor) -> Tensor:
         return self.likelihood_mean(self._decode_grid(z.unflatten(1, (*self.grid_shape, -1))))
+
+    def _encode_grid(self, x: Tensor) -> Tensor:
+        """Return the encoder's vectors h(x), (B, C, H, W) → (B, h, w, code_dim)."""
+        return self.encoder(x).permute(0, 2, 3, 1)
 
     def _decode_grid(self, vectors: Tensor) -> Tensor:
         """Return the decoder's output, (B, h, w, code_dim) → parameters of p(x|e)."""
@@ -154,7 +153,8 @@ class VQVAE(LikelihoodModel):
     def step(self, batch: Any) -> dict[str, Tensor]:
         gray = batch[0]
         x = self.binarize(gray)
-        h, quantized, indices = self.quantize(x)
+        h = self._encode_grid(x)
+        quantized, indices = self.codebook(h)
         straight_through = h + (quantized - h).detach()
         reconstruction = -self.log_prob(x, self._decode_grid(straight_through)).mean()
         commitment = (h - quantized.detach()).square().flatten(1).sum(1).mean()
