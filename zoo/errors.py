@@ -13,7 +13,12 @@ Three kinds of error have three meanings:
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+#: a number, or several by position or by name
+Numbers = float | None | Sequence[float | None] | Mapping[str, float]
 
 SHORT_LIST = 10  # an error lists all choices if there are at most this many
 
@@ -66,38 +71,59 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> None:
 
 
 # -- ranges: arguments are passed by name, such as check_at_least(1, latent_dim=latent_dim) ------
+# A list, tuple or dictionary is checked value by value; None passes.
 
 
-def check_at_least(minimum: float, **arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is at least ``minimum``; None passes."""
+def check_at_least(minimum: int, **arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is an integer of at least ``minimum``."""
     for name, value in arguments.items():
-        if value is not None and not value >= minimum:
-            raise InputError(f"{name} must be at least {minimum}, got {value}")
+        for item in _items(value):
+            if not isinstance(item, Integral):
+                raise InputError(f"{name} must be an integer, got {value!r}")
+    _check(lambda number: number >= minimum, f"at least {minimum}", arguments)
 
 
-def check_non_negative(**arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is 0 or more; None passes."""
+def check_non_negative(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is 0 or more."""
     for name, value in arguments.items():
-        if value is not None and not value >= 0:
-            raise InputError(f"{name} must not be negative, got {value}")
+        if not all(number >= 0 for number in _numbers(name, value)):
+            raise InputError(f"{name} must not be negative, got {value!r}")
 
 
-def check_positive(**arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is above 0; None passes."""
+def check_positive(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is above 0."""
+    _check(lambda number: number > 0, "positive", arguments)
+
+
+def check_fraction(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is in [0, 1]."""
+    _check(lambda number: 0 <= number <= 1, "between 0 and 1", arguments)
+
+
+def check_probability(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is in [0, 1)."""
+    _check(lambda number: 0 <= number < 1, "at least 0 and below 1", arguments)
+
+
+def _check(
+    holds: Callable[[float], bool], requirement: str, arguments: Mapping[str, Numbers]
+) -> None:
     for name, value in arguments.items():
-        if value is not None and not value > 0:
-            raise InputError(f"{name} must be positive, got {value}")
+        if not all(holds(number) for number in _numbers(name, value)):
+            raise InputError(f"{name} must be {requirement}, got {value!r}")
 
 
-def check_fraction(**arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is in [0, 1]; None passes."""
-    for name, value in arguments.items():
-        if value is not None and not 0 <= value <= 1:
-            raise InputError(f"{name} must be between 0 and 1, got {value}")
+def _numbers(name: str, value: Numbers) -> list[float]:
+    """Return the numbers in an argument, after checking that they are numbers."""
+    items = _items(value)
+    if not all(isinstance(item, Real) for item in items):
+        raise InputError(f"{name} must be a number, got {value!r}")
+    return items
 
 
-def check_probability(**arguments: float | None) -> None:
-    """Raise :class:`InputError` unless every argument is in [0, 1); None passes."""
-    for name, value in arguments.items():
-        if value is not None and not 0 <= value < 1:
-            raise InputError(f"{name} must be at least 0 and below 1, got {value}")
+def _items(value: Numbers) -> list[Any]:
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else [value]
