@@ -1,4 +1,4 @@
-"""SequenceModel and TextModel: base classes of the models of sequences and of text."""
+"""SequenceModel and TextModel: base classes of models of sequences and text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zoo.errors import InputError
 from zoo.functional.tokenization import PAD_ID, Tokenizer, load_tokenizer
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 
+IGNORE_INDEX = -100  # target of tokens that are not predicted, as in F.cross_entropy
 VISIBLE_WHITESPACE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 Labels = list[str] | None
@@ -25,7 +26,7 @@ class SequenceModel(Task):
     Subclasses create the network with :meth:`make_network`.
 
     Args:
-        layer_type: kind of the layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
+        layer_type: kind of layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
             ``conv`` or ``mlp``; all have about as many weights as the transformer.
         dim: width of the tokens, default 128.
         layers: number of layers, default 4.
@@ -96,7 +97,7 @@ class SequenceModel(Task):
             y: target of the sample.
 
         Returns:
-            One label per query and one per key, or None where tokens have no text.
+            The labels of the queries and of the keys; None where tokens have no text.
         """
         return None, None
 
@@ -116,7 +117,7 @@ class SequenceModel(Task):
 
 
 class TextModel(SequenceModel):
-    """A sequence model of text. Its tokenizer is part of its checkpoints.
+    """A sequence model of text, with its tokenizer stored in its checkpoints.
 
     Args:
         tokenizer: the tokenizer as a JSON string (see :mod:`zoo.functional.tokenization`), default
@@ -149,7 +150,7 @@ class TextModel(SequenceModel):
 
 
 def token_labels(token_ids: Tensor, tokenizer: Tokenizer) -> list[str]:
-    """Return the text of each token of a row, (T,), with visible characters for whitespace."""
+    """Return the text of each token of a row, (T,), with whitespace made visible."""
     texts = [tokenizer.token_text(token_id) for token_id in token_ids.tolist()]
     return [text.translate(VISIBLE_WHITESPACE) for text in texts]
 

@@ -1,4 +1,4 @@
-"""Forecaster: a sequence network on patches of the past, as in PatchTST."""
+"""Forecaster: a sequence network over patches of the past, as in PatchTST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.sequences.base import SequenceModel
 from zoo.models.sequences.forecasting import ForecastingTask
 
 WINDOW_NORMALIZATIONS = ("window", "last", "none")
-EPSILON = 1e-5  # added to standard deviations and variances, which must not be 0
+EPSILON = 1e-5  # keeps standard deviations and variances above 0
 
 
 class Forecaster(SequenceModel, ForecastingTask):

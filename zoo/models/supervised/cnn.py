@@ -77,8 +77,8 @@ class CNN(ConvClassifier):
     ``padding_mode`` is ``circular``, ``padding`` is ``same``, and ``stride`` and ``pool_size`` are
     1, the logits are invariant to circular shifts of the image.
 
-    ``kernel_size``, ``stride``, ``padding``, ``pool_size`` and ``conv_dropout`` may be one value for
-    all convolutions or one for each; see :class:`zoo.networks.conv_stack.ConvStack`.
+    ``kernel_size``, ``stride``, ``padding``, ``pool_size`` and ``conv_dropout`` may be one value
+    for all convolutions or one for each; see :class:`zoo.networks.conv_stack.ConvStack`.
 
     Args:
         input_shape: shape of one image, (C, H, W).
