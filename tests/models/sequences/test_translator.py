@@ -137,6 +137,12 @@ def test_a_loaded_checkpoint_translates_the_same(
     assert translate_all(model, texts, 2) == expected
 
 
+def test_no_texts_have_no_translations() -> None:
+    _, model = make_with_data()
+    assert model.translate([]) == []
+    assert model.translate([], num_beams=2) == []
+
+
 def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = make_with_data()
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
@@ -159,5 +165,14 @@ def test_texts_that_cannot_be_translated() -> None:
         InputError, match=f"has 50 tokens, but a text must have 1 to {data.length - 1}"
     ):
         model.translate(["the " * 50])
+    with pytest.raises(InputError, match="num_beams must be at least 1, got 0"):
+        model.translate(["the cat"], num_beams=0)
     with pytest.raises(InputError, match="Translator was created without tokenizers"):
         make().translate(["text"])
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(InputError, match="target_vocab_size must be at least 1, got 0"):
+        make(target_vocab_size=0)
+    with pytest.raises(InputError, match="layer_type='lstm' does not support cross-attention"):
+        make(layer_type="lstm")

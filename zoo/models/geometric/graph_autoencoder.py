@@ -29,7 +29,7 @@ class GraphAutoencoder(GraphModel):
     Args:
         num_features: number of features of a node, F.
         latent_dim: number of latent dimensions, D, default 16.
-        variational: whether the model is variational, default no.
+        variational: whether the model is variational, default False.
         hidden_dim: number of features of a node between two layers, default 32.
         dropout: dropout probability of the input of every convolution, default 0.
         **graph: see :class:`~zoo.models.geometric.graph_model.GraphModel`.

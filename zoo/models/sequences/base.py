@@ -35,16 +35,16 @@ class SequenceModel(Task):
             ``sinusoidal``, ``t5``, ``alibi`` or ``none``. The other layer types do not use one.
         mlp_dim: inner width of the feed-forward networks, default 4 · dim.
         kv_heads: number of heads of the keys and values, default ``heads``.
-        qk_norm: whether queries and keys are normalized, default no.
+        qk_norm: whether queries and keys are normalized, default False.
         normalization: normalization layers: ``layer`` (default), ``rms`` or ``batch``.
         pre_norm: whether normalization comes before each sublayer (default) or after it.
         activation: activation of the feed-forward networks: ``gelu`` (default), ``relu``,
             ``relu2`` or ``swiglu``.
-        bias: whether linear maps have a bias, default yes.
+        bias: whether linear maps have a bias, default True.
         dropout: dropout probability, default 0.
         attention_dropout: dropout probability of the attention weights, default ``dropout``.
         init_std: standard deviation of the initial weights, default 0.02.
-        zero_init: whether projections into the residual stream start at 0, default no.
+        zero_init: whether projections into the residual stream start at 0, default False.
         **task: see :class:`~zoo.core.task.Task`. The optimizer ``muon`` trains the matrices of the
             layers; its AdamW part trains everything else, embeddings and output layer included.
 

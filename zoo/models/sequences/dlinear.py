@@ -24,7 +24,7 @@ class DLinear(ForecastingTask):
         lookback: number of past steps, L.
         horizon: number of steps to forecast, H.
         kernel_size: number of steps of the moving average, odd, default 25.
-        individual: whether each series has its own maps, default no.
+        individual: whether each series has its own maps, default False.
         **task: see :class:`~zoo.core.task.Task`.
 
     Shapes: (B, L, C) → (B, H, C).

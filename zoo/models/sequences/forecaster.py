@@ -35,7 +35,7 @@ class Forecaster(SequenceModel, ForecastingTask):
         window_normalization: ``window`` (default) subtracts the mean of each window and divides by
             its standard deviation, ``last`` subtracts the last value, ``none`` does nothing; the
             forecast is transformed back.
-        predict_variance: whether the variance of each value is predicted too, default no.
+        predict_variance: whether the variance of each value is predicted too, default False.
         head_dropout: dropout probability before the last linear map, default 0.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel`.
 

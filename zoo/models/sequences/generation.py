@@ -170,6 +170,6 @@ def beam_search(
         if not sequences:
             sequences.append((0.0, history[row * num_beams].tolist()))
     chosen = [max(sequences)[1] for sequences in finished]
-    longest = max(map(len, chosen))
+    longest = max(map(len, chosen), default=0)
     padded = [sequence + [end_token] * (longest - len(sequence)) for sequence in chosen]
-    return torch.tensor(padded, device=device)
+    return torch.tensor(padded, dtype=torch.long, device=device).view(batch, longest)

@@ -26,7 +26,7 @@ class LanguageModel(TextModel):
     Args:
         vocab_size: number of distinct tokens, V.
         length: number of tokens of a training window.
-        tie_embeddings: whether the output layer uses the weights of the embedding, default yes
+        tie_embeddings: whether the output layer uses the weights of the embedding, default True
             (Press and Wolf, Using the output embedding, 2017).
         window: number of tokens that a token attends to, itself included; default ``length``.
         **text: see :class:`~zoo.models.sequences.base.TextModel`. With a tokenizer, the model

@@ -76,6 +76,7 @@ class Translator(SequenceModel):
         **sequence: Any,
     ) -> None:
         super().__init__(**sequence)
+        check_at_least(1, vocab_size=vocab_size, target_vocab_size=target_vocab_size)
         check_at_least(1, length=length, target_length=target_length)
         check_fraction(label_smoothing=label_smoothing)
         self.length, self.target_length = length, target_length
