@@ -30,7 +30,8 @@ class PointModel(Classifier):
         network: ``pointnet`` (default), ``pointnet2`` (PointNet++), ``dgcnn``, or ``invariant``, a
             DGCNN on distances, which rotations do not change; see :mod:`zoo.networks.point_clouds`.
         width: width of the network, W, default 64.
-        k: number of neighbors of ``dgcnn`` and ``invariant``, default 20.
+        k: number of neighbors of ``dgcnn`` and ``invariant``, the point itself included, default
+            20.
         dropout: dropout probability in the head, default 0.4.
         orthogonality_weight: weight of the penalty on the feature transform of ``pointnet``,
             default 0.001.

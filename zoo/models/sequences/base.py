@@ -27,10 +27,11 @@ class SequenceModel(Task):
 
     Args:
         layer_type: kind of layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
-            ``conv`` or ``mlp``; all have about as many weights as the transformer.
+            ``conv`` or ``mlp``; all have about as many weights as a transformer with the same
+            settings.
         dim: width of the tokens, default 128.
         layers: number of layers, default 4.
-        heads: number of attention heads, default 4.
+        heads: number of attention heads, default 4; must divide ``dim``.
         position: position encoding of the transformer: ``rotary`` (default), ``learned``,
             ``sinusoidal``, ``t5``, ``alibi`` or ``none``. The other layer types do not use one.
         mlp_dim: inner width of the feed-forward networks, default 4 · dim.
@@ -41,7 +42,8 @@ class SequenceModel(Task):
         activation: activation of the feed-forward networks: ``gelu`` (default), ``relu``,
             ``relu2`` or ``swiglu``.
         bias: whether linear maps have a bias, default True.
-        dropout: dropout probability, default 0.
+        dropout: dropout probability of the embedded tokens, inside the feed-forward networks and
+            after each sublayer, default 0.
         attention_dropout: dropout probability of the attention weights, default ``dropout``.
         init_std: standard deviation of the initial weights, default 0.02.
         zero_init: whether projections into the residual stream start at 0, default False.

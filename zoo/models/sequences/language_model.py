@@ -163,7 +163,7 @@ class LanguageModel(TextModel):
         A piece is the text of one or more tokens, as one character may take several tokens.
 
         Args:
-            prompt: text of at most ``length`` tokens; a line break replaces an empty text.
+            prompt: text of 1 to ``length`` tokens; a line break replaces an empty text.
             max_new_tokens: number of tokens to generate.
             **sampling: ``temperature``, ``top_k``, ``top_p`` and ``generator`` of
                 :meth:`stream_tokens`.

@@ -29,7 +29,8 @@ class SequenceClassifier(TextModel, Classifier):
         input_dropout: probability that the whole embedding of a token is set to zero in training,
             default 0 (Iyyer et al., Deep unordered composition rivals syntactic methods, 2015).
         **text: see :class:`~zoo.models.sequences.base.TextModel` and
-            :class:`~zoo.core.classification.Classifier`. :meth:`classify` needs a tokenizer.
+            :class:`~zoo.core.classification.Classifier`. ``dropout`` also applies to the pooled
+            features. :meth:`classify` needs a tokenizer.
 
     Shapes: token ids (B, T) int64 → logits (B, K).
 
