@@ -27,8 +27,8 @@ class EnsembleClassifier(Classifier):
         input_shape: shape of one sample.
         num_classes: number of classes, K.
         member: name of the recipe of the members, a classifier of the zoo; default ``mlp``.
-        member_settings: arguments of the members; the loss, optimizer and schedule are arguments
-            of the ensemble instead.
+        member_settings: arguments of the members, default those of the recipe; the loss, optimizer
+            and schedule are arguments of the ensemble instead.
         **classifier: see :class:`zoo.core.classification.Classifier`.
 
     Raises:
@@ -113,8 +113,8 @@ class EnsembleRegressor(Regressor):
             1.
         member: name of the recipe of the members, a regressor of the zoo; default
             ``mlp_regressor``.
-        member_settings: arguments of the members; the optimizer and schedule are arguments of the
-            ensemble instead.
+        member_settings: arguments of the members, default those of the recipe; the optimizer and
+            schedule are arguments of the ensemble instead.
         **regressor: see :class:`zoo.core.regression.Regressor`.
 
     Raises:
