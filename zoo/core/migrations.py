@@ -44,6 +44,7 @@ ARGUMENTS_0_1: dict[str, dict[str, str]] = {
     "GraphClassifier": {"pool": "pooling"},
     "MeshModel": {"inputs": "input_features", "times": "num_times"},
     "PointModel": {"alignment": "orthogonality_weight"},
+    "VisionTransformer": {"mean": "pixel_mean", "std": "pixel_std"},
 }
 #: old name of a data module's argument, in a run's ``config.yaml`` → new name
 DATA_ARGUMENTS_0_1 = {

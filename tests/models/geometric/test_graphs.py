@@ -30,7 +30,7 @@ def graph(pairs: torch.Tensor, x: torch.Tensor | None = None) -> Data:
 def classifier(**options: Any) -> GraphClassifier:
     settings: dict[str, Any] = {"conv": "gin", "hidden_dim": 16, "layers": 3, "heads": 4, **options}
     model = GraphClassifier(num_features=1, num_classes=2, **settings).double().eval()
-    for parameter in model.parameters():  # the initial weights give too small differences
+    for parameter in model.parameters():  # with the initial weights, differences are too small
         torch.nn.init.normal_(parameter, std=0.5)
     return model
 
@@ -188,7 +188,7 @@ def test_data_for_the_other_task_are_refused() -> None:
         ("gcn", "digits", "NodeClassifier needs num_features, which Digits does not have"),
         ("gcn", "random_graphs", "NodeClassifier needs one graph with a mask of its nodes"),
         ("graph_autoencoder", "karate", "needs a graph with held-out edges"),
-        ("gin", "karate", "GraphClassifier needs a batch of graphs, the data is one graph"),
+        ("gin", "karate", "GraphClassifier needs a batch of graphs, but the data is one graph"),
         ("pointnet", "karate", "PointClassifier needs point clouds"),
         ("pointnet", "digits", "PointClassifier needs point clouds"),
     ],
@@ -209,7 +209,7 @@ def test_bad_settings() -> None:
 
 
 def test_gradients_of_edge_logits_are_deterministic() -> None:
-    """Threads that added to a row in arbitrary order would round differently in every run."""
+    """If threads added to a row in arbitrary order, every run would round differently."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -86,6 +86,8 @@ def test_data_and_settings_that_do_not_fit() -> None:
         MeshSegmenter(8).step(batch_of(Isometric(num_samples=16, subdivisions=1, eigenpairs=8)))
     with pytest.raises(ValueError, match="unknown input_features 'normals'; choose from hks, xyz"):
         MeshClassifier(8, input_features="normals")
+    with pytest.raises(InputError, match="dropout must be at least 0 and below 1"):
+        MeshClassifier(8, dropout=1.5)
     with pytest.raises(ValueError, match="MeshClassifier does not support mixup"):
         MeshClassifier(8, mixup=0.2)
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import callbacks
 from datamodules import Shapes
 from zoo import PointClassifier, PointSegmenter
+from zoo.errors import InputError
 
 Trainer = Callable[..., L.Trainer]
 
@@ -86,5 +87,7 @@ def test_bad_settings() -> None:
         PointClassifier(6, network="pointnet3")
     with pytest.raises(ValueError, match="orthogonality_weight must not be negative, got -1"):
         PointClassifier(6, orthogonality_weight=-1.0)
+    with pytest.raises(InputError, match="dropout must be at least 0 and below 1"):
+        PointClassifier(6, dropout=1.5)
     with pytest.raises(ValueError, match="PointClassifier does not support mixup"):
         PointClassifier(6, mixup=0.1)

@@ -12,6 +12,7 @@ import torch
 import callbacks
 from datamodules import PointAugmentation, Shapes
 from zoo import VoxelClassifier
+from zoo.errors import InputError
 from zoo.networks.voxels import VOXEL_NETWORKS, shapenets, voxnet
 
 
@@ -32,7 +33,7 @@ def test_a_shift_by_the_stride_shifts_the_features_by_one(name: str) -> None:
 
 def test_layers_have_the_published_sizes() -> None:
     """VoxNet has 6³ voxels of 32 channels before the hidden layer of 128 units. 3D ShapeNets has 2³
-    of 512 channels in the paper, of 480 here, and 1,200 hidden units."""
+    voxels of 512 channels (480 here) and 1,200 hidden units."""
     network = voxnet(32, 32, 10, 0.0)
     assert network.features(torch.zeros(1, 1, 32, 32, 32)).shape == (1, 32, 6, 6, 6)
     assert sum(p.numel() for p in network.parameters()) == 917_866
@@ -73,6 +74,10 @@ def test_bad_settings() -> None:
         VoxelClassifier((1, 8, 8, 8), 3, network="shapenets")
     with pytest.raises(ValueError, match=r"unknown network 'pointnet'; .*choose from voxnet, "):
         VoxelClassifier((1, 16, 16, 16), 3, network="pointnet")
+    with pytest.raises(InputError, match="width must be at least 1, got 0"):
+        VoxelClassifier((1, 16, 16, 16), 3, width=0)
+    with pytest.raises(InputError, match="dropout must be at least 0 and below 1"):
+        VoxelClassifier((1, 16, 16, 16), 3, dropout=1.5)
 
 
 def test_it_learns_and_draws_figures(trainer: Callable[..., L.Trainer], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Forecasters: decomposition, patches, normalization of windows, variances, learning."""
+"""Forecasters: decomposition, patches, window normalization, variances, learning."""
 
 from __future__ import annotations
 
@@ -81,8 +81,7 @@ def test_shapes(layer_type: str, independent: bool, predict_variance: bool) -> N
         assert variance.shape == (4, 5, 3)
         assert bool((variance > 0).all())
     parts = model.step((x, torch.zeros(4, 5, 3).double()))
-    has_variance = {"nll", "coverage_90"} <= set(parts)
-    assert has_variance if predict_variance else "nll" not in parts
+    assert ("nll" in parts) == ("coverage_90" in parts) == predict_variance
 
 
 def test_independent_series_do_not_influence_each_other() -> None:
@@ -98,11 +97,13 @@ def test_a_window_in_other_units_gives_the_forecast_in_those_units() -> None:
     x = series()
     scale, shift = torch.tensor([2.0, 0.5, 30.0]).double(), torch.tensor([1.0, -8.0, 5.0]).double()
     model = make(predict_variance=True)
-    (mean, variance), (m, v) = model.moments(x), model.moments(scale * x + shift)
+    mean, variance = model.moments(x)
+    scaled_mean, scaled_variance = model.moments(scale * x + shift)
     assert variance is not None
-    assert v is not None
-    torch.testing.assert_close(m, scale * mean + shift, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(v, scale.square() * variance, rtol=1e-2, atol=1e-6)
+    assert scaled_variance is not None
+    torch.testing.assert_close(scaled_mean, scale * mean + shift, rtol=1e-3, atol=1e-3)
+    expected = scale.square() * variance
+    torch.testing.assert_close(scaled_variance, expected, rtol=1e-2, atol=1e-6)
     last = make(window_normalization="last")
     torch.testing.assert_close(last(x + shift), last(x) + shift)
     plain = make(window_normalization="none")
@@ -170,7 +171,7 @@ def test_nothing_beats_the_last_value_on_brownian_motion(
     assert metrics["test/naive_mse"] == pytest.approx(float(errors.mean()), rel=1e-5)
     assert metrics["test/naive_mse"] == pytest.approx(data.best_mse, abs=4 * noise)
     assert metrics["test/mse"] > metrics["test/naive_mse"] - 0.5 * noise
-    if name == "forecaster":  # it starts from the last value, and there is nothing to learn
+    if name == "forecaster":  # its forecasts start at the last value, with nothing to learn
         assert metrics["test/mse"] < 1.1 * metrics["test/naive_mse"]
 
 

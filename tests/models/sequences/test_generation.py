@@ -116,6 +116,11 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(penalty: float) -> None:
             assert found[row].tolist()[: len(expected)] == expected
 
 
+def test_a_search_needs_a_beam() -> None:
+    with pytest.raises(InputError, match="num_beams must be at least 1, got 0"):
+        beam_search(bigram_model(torch.zeros(3, 3)), torch.tensor([1]), 0, 0, 4)
+
+
 def test_one_beam_is_greedy() -> None:
     torch.manual_seed(3)
     table = torch.randn(7, 7, dtype=torch.float64)

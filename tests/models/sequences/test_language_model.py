@@ -16,13 +16,14 @@ from torch import Tensor
 import zoo
 from datamodules import Text
 from zoo import LanguageModel
+from zoo.cli.commands.reproduce import last_value
 from zoo.functional.tokenization import UnknownTokenError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES
 
 V, LENGTH = 11, 16
-#: layer type and position encoding
+#: pairs of layer type and position encoding
 NETWORKS = [("transformer", name) for name in POSITION_ENCODINGS] + [
     (name, "none") for name in LAYER_TYPES[1:]
 ]
@@ -123,7 +124,7 @@ def test_evaluation_is_a_mean_over_all_characters(
 
 
 def generate_without_state(model: LanguageModel, prompt: Tensor, count: int) -> Tensor:
-    """Generate the most likely tokens, with the whole text as input in every step."""
+    """Generate the most likely tokens, with all tokens so far as input in every step."""
     tokens = prompt
     for _ in range(count):
         inputs = tokens
@@ -241,8 +242,6 @@ def test_a_loaded_checkpoint_generates_the_same_text(
 @pytest.mark.parametrize(("model", "limit"), [("language_model", 2.75), ("rnn", 3.3)])
 def test_it_learns(model: str, limit: float, run: Callable[..., Path]) -> None:
     """After a few steps, a model is better than the frequencies of the characters."""
-    from zoo.cli.commands.reproduce import last_value
-
     folder = run(
         f"--model={model}", "--trainer.max_steps=120", "--data.max_characters=300000",
         "--model.schedule=constant",

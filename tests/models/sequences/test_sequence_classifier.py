@@ -1,4 +1,4 @@
-"""SequenceClassifier: padding, order of the tokens, dropout of words, classification of texts."""
+"""SequenceClassifier: padding, token order, dropout of words, classification of texts."""
 
 from __future__ import annotations
 

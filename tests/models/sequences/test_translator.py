@@ -1,4 +1,4 @@
-"""Translator: attention of the decoder, padding, loss, beam search, translation of texts."""
+"""Translator: decoder attention, padding, loss, beam search, translation of texts."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_more_beams_find_more_likely_targets() -> None:
         torch.manual_seed(seed)
         model, (x, _) = make(target_length=20), batch(8)
         greedy, searched = model.generate(x), model.generate(x, num_beams=6)
-        for i in ((greedy == 3).any(1)).nonzero()[:, 0]:
+        for i in (greedy == 3).any(1).nonzero()[:, 0]:
             gains.append(mean_log_p(model, x[i], searched[i]) - mean_log_p(model, x[i], greedy[i]))
     assert len(gains) >= 10
     # beam search may miss the greedy target, but rarely does
@@ -137,6 +137,12 @@ def test_a_loaded_checkpoint_translates_the_same(
     assert translate_all(model, texts, 2) == expected
 
 
+def test_no_texts_have_no_translations() -> None:
+    _, model = make_with_data()
+    assert model.translate([]) == []
+    assert model.translate([], num_beams=2) == []
+
+
 def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = make_with_data()
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
@@ -153,9 +159,20 @@ def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_texts_that_cannot_be_translated() -> None:
     data, model = make_with_data()
-    with pytest.raises(InputError, match=r"'' has 0 tokens, a text must have 1 to \d+"):
+    with pytest.raises(InputError, match=r"'' has 0 tokens, but a text must have 1 to \d+"):
         model.translate([""])
-    with pytest.raises(InputError, match=f"has 50 tokens, a text must have 1 to {data.length - 1}"):
+    with pytest.raises(
+        InputError, match=f"has 50 tokens, but a text must have 1 to {data.length - 1}"
+    ):
         model.translate(["the " * 50])
+    with pytest.raises(InputError, match="num_beams must be at least 1, got 0"):
+        model.translate(["the cat"], num_beams=0)
     with pytest.raises(InputError, match="Translator was created without tokenizers"):
         make().translate(["text"])
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(InputError, match="target_vocab_size must be at least 1, got 0"):
+        make(target_vocab_size=0)
+    with pytest.raises(InputError, match="layer_type='lstm' does not support cross-attention"):
+        make(layer_type="lstm")

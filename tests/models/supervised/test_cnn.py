@@ -44,7 +44,7 @@ def test_global_pooling_makes_the_logits_invariant_to_circular_shifts(pooling: s
     torch.testing.assert_close(model(x.roll((3, 7), (2, 3))), model(x), atol=1e-13, rtol=0)
 
 
-def test_strided_pooling_is_invariant_to_shifts_by_its_stride() -> None:
+def test_strided_pooling_is_invariant_to_shifts_by_the_total_stride() -> None:
     model = CNN(
         (2, 12, 12), 5, (4, 6), padding_mode="circular", pool_size=2, global_pooling="avg"
     ).double().eval()  # fmt: skip
@@ -100,9 +100,8 @@ def test_full_padding_computes_the_full_convolution() -> None:
 
     stack = ConvStack((1, 1, 9), (1,), 3, padding="full", pool_size=1, activation="identity")
     stack = stack.double()
-    kernel = (
-        stack[0].weight.detach()[0, 0, 1].numpy()
-    )  # only the middle row of the kernel overlaps the signal
+    # only the middle row of the kernel overlaps the signal
+    kernel = stack[0].weight.detach()[0, 0, 1].numpy()
     x = torch.rand(1, 1, 1, 9).double()
     found = stack(x)[0, 0].detach().numpy() - float(stack[0].bias.detach())
     oracle = np.convolve(x[0, 0, 0].numpy(), kernel[::-1], "full")
@@ -122,13 +121,14 @@ def test_resnet20_has_the_published_number_of_parameters() -> None:
 
 
 def test_convolutions_have_no_bias_if_the_normalization_cancels_it() -> None:
-    for norm, has in (("none", 1), ("batch", 0), ("instance", 0), ("layer", 1), ("group", 1)):
-        stack = ConvStack((1, 8, 8), (4,), normalization=norm)
-        assert (stack[0].bias is not None) == has, norm
-    # a shift of each channel is canceled by all normalizations but layer normalization
+    for normalization in ("none", "batch", "instance", "layer", "group"):
+        stack = ConvStack((1, 8, 8), (4,), normalization=normalization)
+        has_bias = stack[0].bias is not None
+        assert has_bias == (normalization in ("none", "layer", "group")), normalization
+    # batch and instance normalization cancel a shift of each channel, layer and group do not
     x, shift = torch.rand(4, 6, 5, 5).double(), torch.rand(6, 1, 1).double()
-    for layer, same in ((nn.BatchNorm2d(6), True), (nn.InstanceNorm2d(6), True)):
-        assert torch.allclose(layer.double()(x + shift), layer.double()(x), atol=1e-12) is same
+    for layer in (nn.BatchNorm2d(6), nn.InstanceNorm2d(6)):
+        assert torch.allclose(layer.double()(x + shift), layer.double()(x), atol=1e-12)
     for layer in (nn.GroupNorm(1, 6), nn.GroupNorm(3, 6)):
         assert not torch.allclose(layer.double()(x + shift), layer.double()(x), atol=1e-3)
 
@@ -178,6 +178,19 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
         CNN(**{"input_shape": (1, 8, 8), "num_classes": 10} | options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dropout": 1.5}, "dropout must be at least 0 and below 1, got 1.5"),
+        ({"stem_stride": 0}, "stem_stride must be at least 1, got 0"),
+        ({"blocks": (3, 3)}, "blocks has 2 values for 3 stages"),
+    ],
+)
+def test_bad_resnet_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ResNet((3, 8, 8), 10, **options)
+
+
 def test_global_pooling_modes() -> None:
     x = torch.rand(2, 3, 4, 5)
     assert torch.equal(GlobalPool("max")(x), x.flatten(2).max(2).values)
@@ -211,11 +224,16 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics() -> None:
     assert model.backbone.fc.training
 
 
+def test_a_head_for_a_final_convolution_has_no_hidden_layers() -> None:
+    with pytest.raises(InputError, match=r"ends with a convolution.* hidden_dims"):
+        TorchvisionClassifier((3, 64, 64), 7, "squeezenet1_1", hidden_dims=(16,))
+
+
 def test_a_pretrained_head_needs_its_number_of_classes() -> None:
     model = TorchvisionClassifier((3, 32, 32), 1000, "resnet18", head="pretrained")
     assert isinstance(model.backbone.fc, nn.Linear)
     with pytest.raises(
-        ValueError, match="the pretrained head has 1000 classes, but the data have 7"
+        ValueError, match="the pretrained head has 1000 classes, but the data has 7"
     ):
         TorchvisionClassifier((3, 32, 32), 7, "resnet18", head="pretrained")
 
@@ -235,10 +253,12 @@ def test_bad_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
         TorchvisionClassifier((3, 32, 32), 7, "resnet19")
     with pytest.raises(InputError, match="resnet18 has no weights 'BEST'; it has IMAGENET1K_V1"):
         TorchvisionClassifier((3, 32, 32), 7, "resnet18", weights="BEST")
-    with pytest.raises(
-        ValueError, match=r"vit_b_16 cannot process images of 32×32 pixels: set image_size"
-    ):
-        TorchvisionClassifier((3, 32, 32), 7, "vit_b_16")
+    message = "vit_b_16 cannot process images of {0}×{0} pixels: choose another image_size"
+    for size in (None, 64):
+        with pytest.raises(ValueError, match=message.format(size or 32)):
+            TorchvisionClassifier((3, 32, 32), 7, "vit_b_16", image_size=size)
+    with pytest.raises(InputError, match="image_size must be at least 1, got -64"):
+        TorchvisionClassifier((3, 32, 32), 7, "resnet18", image_size=-64)
 
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise OSError("no network")

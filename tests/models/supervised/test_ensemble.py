@@ -55,8 +55,8 @@ def test_members_equal_separately_trained_models(
 def test_predictions_are_the_mean_of_the_members() -> None:
     ensemble = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=4).eval()
     x, y = torch.rand(6, 1, 8, 8), torch.arange(6)
-    every = torch.stack([m(x).softmax(1) for m in ensemble.members])
-    mean = every.mean(0)
+    probabilities = torch.stack([m(x).softmax(1) for m in ensemble.members])
+    mean = probabilities.mean(0)
     torch.testing.assert_close(ensemble(x).softmax(1), mean)
     torch.testing.assert_close(ensemble(x).exp(), mean)  # logits are log-probabilities
     parts = ensemble.step((x, y))
@@ -64,7 +64,7 @@ def test_predictions_are_the_mean_of_the_members() -> None:
     torch.testing.assert_close(parts["entropy"], -(mean * mean.log()).sum(1).mean())
     brier = (mean - nn.functional.one_hot(y, 10)).square().sum(1).mean()
     torch.testing.assert_close(parts["brier"], brier)
-    member_nll = -every[:, range(6), y].log().mean()
+    member_nll = -probabilities[:, range(6), y].log().mean()
     torch.testing.assert_close(parts["member_nll"], member_nll)
     torch.testing.assert_close(parts["loss"], 4 * member_nll)
     assert parts["nll"] <= parts["member_nll"]  # Jensen
@@ -82,8 +82,11 @@ def test_members_have_different_dropout_masks() -> None:
     ensemble.members[1].load_state_dict(ensemble.members[0].state_dict())
     first, second = vmap_members(ensemble.members, torch.rand(3, 1, 8, 8))
     assert not torch.equal(first, second)
-    x = torch.rand(3, 1, 8, 8)
+
+
+def test_an_ensemble_of_one_member_predicts_like_that_member() -> None:
     single = DeepEnsemble((1, 8, 8), 10, member_settings=MEMBER, num_members=1).eval()
+    x = torch.rand(3, 1, 8, 8)
     torch.testing.assert_close(single(x).softmax(1), single.members[0](x).softmax(1))
 
 
@@ -108,34 +111,36 @@ def test_regressors_with_variances_form_a_mixture_of_gaussians(num_targets: int)
     scale = {"target_mean": (5.0,) * num_targets, "target_std": (2.0,) * num_targets}
     model = DeepEnsembleRegressor((4,), num_targets, 3, member_settings=settings, **scale).double()
     x, y = torch.randn(7, 4).double(), 5 + 2 * torch.randn(7, num_targets).double()
-    every = torch.stack([member.moments(x) for member in model.members])  # (3, 7, T, 2)
-    torch.testing.assert_close(model.member_outputs(x), every, atol=1e-12, rtol=0)
-    means, variances = every.unbind(-1)
+    moments = torch.stack([member.moments(x) for member in model.members])  # (3, 7, T, 2)
+    torch.testing.assert_close(model.member_outputs(x), moments, atol=1e-12, rtol=0)
+    means, variances = moments.unbind(-1)
     mean = means.mean(0)
-    second = (variances + means.square()).mean(0)
+    mean_square = (variances + means.square()).mean(0)
     torch.testing.assert_close(model.predict(x), mean, atol=1e-12, rtol=0)
-    variance = second - mean.square()
+    variance = mean_square - mean.square()
     torch.testing.assert_close(model.moments(x)[..., 1], variance, atol=1e-10, rtol=0)
     assert (variance > variances.mean(0)).all()  # disagreement adds to the variance
     parts = model.step((x, y))
     nll = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).sum(1).mean()
     torch.testing.assert_close(parts["nll"], nll, atol=1e-10, rtol=0)
-    of_members = -torch.distributions.Normal(means, variances.sqrt()).log_prob(y).sum(2).mean()
-    torch.testing.assert_close(parts["member_nll"], of_members, atol=1e-10, rtol=0)
+    member_nll = -torch.distributions.Normal(means, variances.sqrt()).log_prob(y).sum(2).mean()
+    torch.testing.assert_close(parts["member_nll"], member_nll, atol=1e-10, rtol=0)
     # the density of standardized targets is s times as high
-    loss = 3 * (of_members - num_targets * torch.tensor(2.0).double().log())
+    loss = 3 * (member_nll - num_targets * torch.tensor(2.0).double().log())
     torch.testing.assert_close(parts["loss"], loss, atol=1e-10, rtol=0)
 
 
 def test_regressors_with_variances_equal_separately_trained_models(trainer: Trainer) -> None:
     data = ToyCurves(batch_size=32)
     settings = {"hidden_dims": (8,), "predict_variance": True}
-    needs = {"target_mean": data.target_mean, "target_std": data.target_std, "lr": 0.01}
+    options = {"target_mean": data.target_mean, "target_std": data.target_std, "lr": 0.01}
     ensemble = DeepEnsembleRegressor(
-        data.input_shape, data.num_targets, 3, member_settings=settings, **needs
+        data.input_shape, data.num_targets, 3, member_settings=settings, **options
     )
     alone = [
-        zoo.MLPRegressor(data.input_shape, data.num_targets, activation="tanh", **settings, **needs)
+        zoo.MLPRegressor(
+            data.input_shape, data.num_targets, activation="tanh", **settings, **options
+        )
         for _ in ensemble.members
     ]
     for copy, one in zip(alone, ensemble.members, strict=True):
@@ -195,8 +200,8 @@ def test_scaling_at_test_time_equals_the_mean_over_all_masks() -> None:
     for bits in itertools.product((0.0, 1.0), repeat=n):
         mask = torch.tensor(bits).double()
         kept = int(mask.sum())
-        odds = (1 - p) ** kept * p ** (n - kept)
-        total += odds * model[1](mask * x / (1 - p))
+        probability = (1 - p) ** kept * p ** (n - kept)
+        total += probability * model[1](mask * x / (1 - p))
     torch.testing.assert_close(model.eval()(x), total, atol=1e-12, rtol=0)
 
 

@@ -18,16 +18,14 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules import BreastCancer, Diabetes
 from zoo import LinearRegression, LogisticRegression, PolynomialRegression
 from zoo.errors import InputError
-from zoo.functional.linear import (
-    fista,
-)
+from zoo.functional.linear import fista
 
 Fit = Callable[..., Any]
 
 
 @pytest.fixture
 def fit(trainer: Callable[..., L.Trainer]) -> Fit:
-    """Train in float64 on batches of seven."""
+    """Return a function that trains in float64, by default on batches of seven samples."""
 
     def run(model: L.LightningModule, x: Tensor, y: Tensor, epochs: int = 1, size: int = 7) -> Any:
         fitting = trainer(max_epochs=epochs, precision="64-true")

@@ -1,11 +1,17 @@
+"""Multilayer perceptrons: loss, label smoothing, logits, generalization, settings."""
+
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
 
 from datamodules import Augmentation, Digits
-from zoo import MLPClassifier
+from zoo import MLPClassifier, MLPRegressor
+from zoo.errors import InputError
 
 
 def test_the_loss_applies_softmax_once() -> None:
@@ -51,3 +57,16 @@ def test_generalizes_to_digits_of_other_writers(trainer: Callable[..., L.Trainer
 def test_a_classifier_needs_two_classes() -> None:
     with pytest.raises(ValueError, match="num_classes must be at least 2, got 1"):
         MLPClassifier((4,), 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target_std": (1.0, 0.0, 1.0)}, r"target_std must be positive, got \(1.0, 0.0, 1.0\)"),
+        ({"target_std": (1.0, 2.0)}, "target_std has 2 values for 3 targets"),
+        ({"target_mean": (1.0, 2.0)}, "target_mean has 2 values for 3 targets"),
+    ],
+)
+def test_target_statistics_that_do_not_fit(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        MLPRegressor((4,), 3, **options)

@@ -1,4 +1,4 @@
-"""GeometricTask: base class of the models that take PyG batches."""
+"""GeometricTask: base class of models that take PyG batches."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from zoo.models.geometric.graph_model import GraphModel
 class GraphAutoencoder(GraphModel):
     """Graph autoencoder (GAE), or variational graph autoencoder (VGAE), for link prediction.
 
-    An edge between two nodes has the probability p(i—j) = σ(z_i · z_j), where z are the codes of
-    the nodes.
+    An edge between two nodes has the probability p(i—j) = σ(z_i · z_j), where z_i is the code of
+    node i.
 
     Loss: −mean log p of the edges − mean log(1 − p) of as many pairs of nodes without an edge.
     A variational model samples z ~ N(μ, σ²) in training, and adds KL(N(μ, σ²) ‖ N(0, 1)) / N,
@@ -29,7 +29,7 @@ class GraphAutoencoder(GraphModel):
     Args:
         num_features: number of features of a node, F.
         latent_dim: number of latent dimensions, D, default 16.
-        variational: whether the model is variational, default no.
+        variational: whether the model is variational, default False.
         hidden_dim: number of features of a node between two layers, default 32.
         dropout: dropout probability of the input of every convolution, default 0.
         **graph: see :class:`~zoo.models.geometric.graph_model.GraphModel`.
@@ -70,7 +70,7 @@ class GraphAutoencoder(GraphModel):
         """Compute the means of the codes and, if the model is variational, their log-variances.
 
         Returns:
-            Means and log-variances, (N, D) each; None for the latter if the model is not
+            Means and log-variances, (N, D) each; the latter are None if the model is not
             variational.
         """
         out = self.network(x.x, x.edge_index)
@@ -113,12 +113,12 @@ class GraphAutoencoder(GraphModel):
                 "GraphAutoencoder needs a graph with held-out edges: choose other data, or "
                 "--data.task links"
             )
-        z, log_var = self.posterior(batch)
-        kl: Tensor | None = None
+        mean, log_var = self.posterior(batch)
+        z, kl = mean, None
         if log_var is not None:
-            kl = kl_standard_normal(z, log_var).sum(-1).mean() / len(z)
+            kl = kl_standard_normal(mean, log_var).sum(-1).mean() / len(mean)
             if self.training:
-                z = z + (0.5 * log_var).exp() * torch.randn_like(z)
+                z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
         pairs, labels = self._labeled_pairs(batch)
         logits = self.decode(z, pairs)
         # half of the pairs are edges: twice the mean is the sum of the means over the two halves
@@ -132,7 +132,7 @@ class GraphAutoencoder(GraphModel):
         return parts
 
     def _labeled_pairs(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Return the pairs of a batch and their labels, in training with sampled absent edges."""
+        """Return the pairs of a batch and their labels; in training, absent edges are sampled."""
         pairs, labels = batch.edge_label_index, batch.edge_label
         if not self.training:
             return pairs, labels

@@ -29,10 +29,10 @@ class GraphClassifier(GraphModel, Classifier):
         layers: number of convolutions, L, default 4.
         normalization: ``batch`` (default) or ``none``.
         **graph: see :class:`~zoo.models.geometric.graph_model.GraphModel` and
-            :class:`~zoo.core.classification.Classifier`. ``dropout`` is that of the pooled
-            features; the convolutions have none.
+            :class:`~zoo.core.classification.Classifier`. ``dropout`` applies to the pooled
+            features, not to the convolutions.
 
-    Shapes: a PyG ``Batch`` of G graphs → (G, K).
+    Shapes: a PyG ``Batch`` of G graphs → logits (G, K).
 
     Batch: a PyG ``Batch`` with class indices y (G,).
 
@@ -79,6 +79,7 @@ class GraphClassifier(GraphModel, Classifier):
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if not hasattr(batch, "num_graphs"):
             raise InputError(
-                "GraphClassifier needs a batch of graphs, the data is one graph: choose other data"
+                "GraphClassifier needs a batch of graphs, but the data is one graph: choose other "
+                "data"
             )
         return self.logits(batch), batch.y

@@ -1,4 +1,4 @@
-"""GraphModel: base class of the models of graphs."""
+"""GraphModel: base class of models of graphs."""
 
 from __future__ import annotations
 

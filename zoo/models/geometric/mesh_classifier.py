@@ -16,7 +16,7 @@ class MeshClassifier(MeshModel):
         num_classes: number of classes, K.
         **mesh: see :class:`~zoo.models.geometric.mesh_model.MeshModel`.
 
-    Shapes: a PyG ``Batch`` of B meshes → (B, K).
+    Shapes: a PyG ``Batch`` of B meshes → logits (B, K).
 
     Batch: see :class:`~zoo.models.geometric.mesh_model.MeshModel`, with one class per mesh, y (B,).
     """

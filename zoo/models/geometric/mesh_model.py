@@ -1,4 +1,4 @@
-"""MeshModel: base class of the classifiers of meshes."""
+"""MeshModel: base class of classifiers of meshes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_at_least, check_choice
+from zoo.errors import InputError, check_at_least, check_choice, check_probability
 from zoo.functional.spectral import heat_kernel_signature
 from zoo.models.geometric.base import GeometricTask
 from zoo.networks.diffusion_net import DiffusionNet, SurfaceBatch
@@ -53,6 +53,7 @@ class MeshModel(GeometricTask, Classifier):
         super().__init__(num_classes=num_classes, **classifier)
         check_choice("input_features", input_features, INPUT_FEATURES)
         check_at_least(1, num_times=num_times, width=width, blocks=blocks)
+        check_probability(dropout=dropout)
 
     def build(self) -> None:
         times = torch.logspace(-2.5, -0.5, self.hparams["num_times"])
@@ -89,7 +90,7 @@ class MeshModel(GeometricTask, Classifier):
 
         Args:
             meshes: batch of meshes.
-            surfaces: its surfaces.
+            surfaces: surfaces of the meshes, from :meth:`surfaces`.
         """
         if self.hparams["input_features"] == "xyz":
             return meshes.pos
@@ -101,6 +102,6 @@ class MeshModel(GeometricTask, Classifier):
 
         Args:
             meshes: batch of meshes.
-            surfaces: its surfaces.
+            surfaces: surfaces of the meshes, from :meth:`surfaces`.
         """
         return self.network(self.vertex_features(meshes, surfaces), surfaces)

@@ -19,7 +19,7 @@ class MeshSegmenter(MeshModel):
         num_classes: number of parts of all shapes together, K.
         **mesh: see :class:`~zoo.models.geometric.mesh_model.MeshModel`.
 
-    Shapes: a PyG ``Batch`` of meshes with V vertices in total → (V, K).
+    Shapes: a PyG ``Batch`` of meshes with V vertices in total → logits (V, K).
 
     Batch: see :class:`~zoo.models.geometric.mesh_model.MeshModel`, with one part per vertex, y
     (V,).
@@ -40,8 +40,8 @@ class MeshSegmenter(MeshModel):
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:
         if len(batch.y) != batch.num_nodes:
             raise InputError(
-                "MeshSegmenter needs one label per vertex, the data has one per mesh: choose other "
-                "data, or --model diffusion_net"
+                "MeshSegmenter needs one label per vertex, but the data has one per mesh: choose "
+                "other data, or --model diffusion_net"
             )
         return self.logits(batch), batch.y
 

@@ -23,7 +23,7 @@ class NodeClassifier(GraphModel, Classifier):
             :class:`~zoo.core.classification.Classifier`.
 
     Shapes: a PyG ``Data`` with x (N, F), edge_index (2, E) and optionally edge_weight (E,) →
-    (N, K).
+    logits (N, K).
 
     Batch: a ``Data`` as above, with class indices y (N,) and ``mask`` (N,), True at the nodes to
     train or evaluate on.

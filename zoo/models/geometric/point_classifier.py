@@ -16,7 +16,7 @@ class PointClassifier(PointModel):
         num_classes: number of classes, K.
         **points: see :class:`~zoo.models.geometric.point_model.PointModel`.
 
-    Shapes: (B, N, 3) → (B, K).
+    Shapes: (B, N, 3) → logits (B, K).
 
     Batch: (x, y), points (B, N, 3) and class indices (B,).
     """

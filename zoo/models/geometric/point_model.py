@@ -1,4 +1,4 @@
-"""PointModel: base class of the classifiers of point clouds."""
+"""PointModel: base class of classifiers of point clouds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_non_negative,
+    check_probability,
+)
 from zoo.networks.point_clouds import POINT_NETWORKS, PointFeatures, PointNetwork
 
 
@@ -24,7 +30,8 @@ class PointModel(Classifier):
         network: ``pointnet`` (default), ``pointnet2`` (PointNet++), ``dgcnn``, or ``invariant``, a
             DGCNN on distances, which rotations do not change; see :mod:`zoo.networks.point_clouds`.
         width: width of the network, W, default 64.
-        k: number of neighbors of ``dgcnn`` and ``invariant``, default 20.
+        k: number of neighbors of ``dgcnn`` and ``invariant``, the point itself included, default
+            20.
         dropout: dropout probability in the head, default 0.4.
         orthogonality_weight: weight of the penalty on the feature transform of ``pointnet``,
             default 0.001.
@@ -53,12 +60,13 @@ class PointModel(Classifier):
         check_choice("network", network, POINT_NETWORKS)
         check_at_least(1, width=width, k=k)
         check_non_negative(orthogonality_weight=orthogonality_weight)
+        check_probability(dropout=dropout)
 
     def make_network(self, per_point: bool) -> PointNetwork:
         """Create the network.
 
         Args:
-            per_point: whether its output has features of each point in addition to those of the
+            per_point: whether the output has features of each point in addition to those of the
                 cloud.
         """
         hp = self.hparams
@@ -79,7 +87,7 @@ class PointModel(Classifier):
             )
         x, y = batch
         features = self.network(x)
-        # of clouds, (B, K), or of their points, (B, N, K)
+        # logits of clouds, (B, K), or of points, (B, N, K)
         logits, y = self.logits_from_features(features).flatten(0, -2), y.flatten()
         parts: dict[str, Any] = self.parts(logits, y)
         penalty = features.orthogonality_penalty

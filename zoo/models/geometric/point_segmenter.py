@@ -20,7 +20,7 @@ class PointSegmenter(PointModel):
         num_classes: number of parts of all shapes together, K.
         **points: see :class:`~zoo.models.geometric.point_model.PointModel`.
 
-    Shapes: (B, N, 3) → (B, N, K).
+    Shapes: (B, N, 3) → logits (B, N, K).
 
     Batch: (x, y), points (B, N, 3) and the index of each point's part (B, N).
     """

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_choice
+from zoo.errors import InputError, check_at_least, check_choice, check_probability
 from zoo.networks.voxels import VOXEL_NETWORKS, VoxelNetwork
 
 
@@ -23,11 +23,11 @@ class VoxelClassifier(Classifier):
         dropout: dropout probability in the head, default 0.4.
         **classifier: see :class:`~zoo.core.classification.Classifier`.
 
-    Shapes: (B, 1, R, R, R) → (B, K).
+    Shapes: (B, 1, R, R, R) → logits (B, K).
 
     Raises:
-        InputError: unknown network; an ``input_shape`` that is not a cube's; a grid too small for
-            the network.
+        InputError: unknown network; an ``input_shape`` that is not that of a cubic grid; a grid too
+            small for the network; numbers out of range.
     """
 
     supports_mixup: ClassVar[bool] = False  # a voxel is either full or empty
@@ -43,6 +43,8 @@ class VoxelClassifier(Classifier):
     ) -> None:
         super().__init__(num_classes, **classifier)
         check_choice("network", network, VOXEL_NETWORKS)
+        check_at_least(1, width=width)
+        check_probability(dropout=dropout)
         shape = tuple(input_shape)
         if len(shape) != 4 or shape[0] != 1 or len(set(shape[1:])) != 1:
             raise InputError(

@@ -1,4 +1,4 @@
-"""SequenceModel and TextModel: base classes of the models of sequences and of text."""
+"""SequenceModel and TextModel: base classes of models of sequences and text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from zoo.errors import InputError
 from zoo.functional.tokenization import PAD_ID, Tokenizer, load_tokenizer
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 
+IGNORE_INDEX = -100  # target of tokens that are not predicted, as in F.cross_entropy
 VISIBLE_WHITESPACE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 Labels = list[str] | None
@@ -25,25 +26,27 @@ class SequenceModel(Task):
     Subclasses create the network with :meth:`make_network`.
 
     Args:
-        layer_type: kind of the layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
-            ``conv`` or ``mlp``; all have about as many weights as the transformer.
+        layer_type: kind of layers: ``transformer`` (default), ``rnn``, ``gru``, ``lstm``,
+            ``conv`` or ``mlp``; all have about as many weights as a transformer with the same
+            settings.
         dim: width of the tokens, default 128.
         layers: number of layers, default 4.
-        heads: number of attention heads, default 4.
+        heads: number of attention heads, default 4; must divide ``dim``.
         position: position encoding of the transformer: ``rotary`` (default), ``learned``,
             ``sinusoidal``, ``t5``, ``alibi`` or ``none``. The other layer types do not use one.
         mlp_dim: inner width of the feed-forward networks, default 4 · dim.
         kv_heads: number of heads of the keys and values, default ``heads``.
-        qk_norm: whether queries and keys are normalized, default no.
+        qk_norm: whether queries and keys are normalized, default False.
         normalization: normalization layers: ``layer`` (default), ``rms`` or ``batch``.
         pre_norm: whether normalization comes before each sublayer (default) or after it.
         activation: activation of the feed-forward networks: ``gelu`` (default), ``relu``,
             ``relu2`` or ``swiglu``.
-        bias: whether linear maps have a bias, default yes.
-        dropout: dropout probability, default 0.
+        bias: whether linear maps have a bias, default True.
+        dropout: dropout probability of the embedded tokens, inside the feed-forward networks and
+            after each sublayer, default 0.
         attention_dropout: dropout probability of the attention weights, default ``dropout``.
         init_std: standard deviation of the initial weights, default 0.02.
-        zero_init: whether projections into the residual stream start at 0, default no.
+        zero_init: whether projections into the residual stream start at 0, default False.
         **task: see :class:`~zoo.core.task.Task`. The optimizer ``muon`` trains the matrices of the
             layers; its AdamW part trains everything else, embeddings and output layer included.
 
@@ -96,7 +99,7 @@ class SequenceModel(Task):
             y: target of the sample.
 
         Returns:
-            One label per query and one per key, or None where tokens have no text.
+            The labels of the queries and of the keys; None where tokens have no text.
         """
         return None, None
 
@@ -116,7 +119,7 @@ class SequenceModel(Task):
 
 
 class TextModel(SequenceModel):
-    """A sequence model of text. Its tokenizer is part of its checkpoints.
+    """A sequence model of text, with its tokenizer stored in its checkpoints.
 
     Args:
         tokenizer: the tokenizer as a JSON string (see :mod:`zoo.functional.tokenization`), default
@@ -149,7 +152,7 @@ class TextModel(SequenceModel):
 
 
 def token_labels(token_ids: Tensor, tokenizer: Tokenizer) -> list[str]:
-    """Return the text of each token of a row, (T,), with visible characters for whitespace."""
+    """Return the text of each token of a row, (T,), with whitespace made visible."""
     texts = [tokenizer.token_text(token_id) for token_id in token_ids.tolist()]
     return [text.translate(VISIBLE_WHITESPACE) for text in texts]
 

@@ -16,7 +16,7 @@ class DLinear(ForecastingTask):
     """DLinear: linear maps over time of the trend of each series and of the remainder.
 
     ŷ = W_t trend(x) + b_t + W_r (x − trend(x)) + b_r. The trend is a moving average, with the first
-    and the last value repeated beyond the ends. DLinear is a strong baseline, which many
+    and the last value repeated beyond the ends. DLinear is a strong baseline that many
     transformers did not beat.
 
     Args:
@@ -24,7 +24,7 @@ class DLinear(ForecastingTask):
         lookback: number of past steps, L.
         horizon: number of steps to forecast, H.
         kernel_size: number of steps of the moving average, odd, default 25.
-        individual: whether each series has its own maps, default no.
+        individual: whether each series has its own maps, default False.
         **task: see :class:`~zoo.core.task.Task`.
 
     Shapes: (B, L, C) → (B, H, C).
@@ -60,7 +60,7 @@ class DLinear(ForecastingTask):
         self.bias = nn.Parameter(torch.zeros(2, maps, 1, horizon))
 
     def trend(self, x: Tensor) -> Tensor:
-        """Compute the moving average over time, (B, C, L) → the same."""
+        """Compute the moving average over time, (B, C, L) → (B, C, L)."""
         padding = self.kernel_size // 2
         padded = F.pad(x, (padding, padding), mode="replicate")
         return F.avg_pool1d(padded, self.kernel_size, stride=1)

@@ -1,4 +1,4 @@
-"""Forecaster: a sequence network on patches of the past, as in PatchTST."""
+"""Forecaster: a sequence network over patches of the past, as in PatchTST."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.sequences.base import SequenceModel
 from zoo.models.sequences.forecasting import ForecastingTask
 
 WINDOW_NORMALIZATIONS = ("window", "last", "none")
-EPSILON = 1e-5  # added to standard deviations and variances, which must not be 0
+EPSILON = 1e-5  # keeps standard deviations and variances above 0
 
 
 class Forecaster(SequenceModel, ForecastingTask):
@@ -35,7 +35,7 @@ class Forecaster(SequenceModel, ForecastingTask):
         window_normalization: ``window`` (default) subtracts the mean of each window and divides by
             its standard deviation, ``last`` subtracts the last value, ``none`` does nothing; the
             forecast is transformed back.
-        predict_variance: whether the variance of each value is predicted too, default no.
+        predict_variance: whether the variance of each value is predicted too, default False.
         head_dropout: dropout probability before the last linear map, default 0.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel`.
 

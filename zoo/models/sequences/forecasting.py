@@ -1,4 +1,4 @@
-"""ForecastingTask: base class of the models that forecast time series."""
+"""ForecastingTask: base class of models that forecast time series."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from zoo.core.task import Task
 from zoo.functional.likelihoods import gaussian_log_prob
 
-Z90 = 1.6448536269514722  # 90 % of a normal distribution are within ±Z90 standard deviations
+Z90 = 1.6448536269514722  # 90% of a normal distribution lies within ±Z90 standard deviations
 
 
 class ForecastingTask(Task):
     """A task that forecasts the next H steps of C time series from the last L.
 
     Loss: the squared error, mean over samples, steps and series; for a model that also predicts
-    variances −log N(y; mean, variance), averaged in the same way. The squared error of a naive
+    variances, −log N(y; mean, variance), averaged in the same way. The squared error of a naive
     forecast, which repeats the last value, is measured for comparison.
 
     A subclass provides ``moments``.
@@ -34,9 +34,9 @@ class ForecastingTask(Task):
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error, mean over steps and series, in the data's units²",
         "mae": "absolute error, mean over steps and series, in the data's units",
-        "naive_mse": "squared error of repeating the last value",
+        "naive_mse": "squared error of repeating the last value, in the data's units²",
         "nll": "−log N(y; mean, variance), nats per value",
-        "coverage_90": "fraction of values within the predicted 90 % interval",
+        "coverage_90": "fraction of values within the predicted 90% interval",
     }
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -46,7 +46,7 @@ class ForecastingTask(Task):
             x: the past, (B, L, C).
 
         Returns:
-            Mean and variance, (B, H, C) each; None for a variance that is not predicted.
+            Mean and variance, (B, H, C) each; the variance is None if it is not predicted.
         """
         raise NotImplementedError(f"{type(self).__name__} has no moments(x)")
 

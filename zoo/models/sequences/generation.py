@@ -19,9 +19,9 @@ def filter_logits(logits: Tensor, top_k: int | None = None, top_p: float | None 
         logits: logits of the tokens, (..., V).
         top_k: number of most likely tokens to keep, at least 1; default all. Of equal logits, those
             that ``torch.topk`` returns are kept.
-        top_p: total probability that the kept tokens, as few of the most likely ones as possible,
-            must reach; default 1, all tokens (Holtzman et al., The curious case of neural text
-            degeneration, 2020).
+        top_p: total probability that the kept tokens must reach; as few of the most likely tokens
+            as possible are kept. Default 1, all tokens (Holtzman et al., The curious case of neural
+            text degeneration, 2020).
 
     Returns:
         (..., V).
@@ -49,14 +49,14 @@ def sample_next_token(
 
     Args:
         logits: logits of the next token, (B, V).
-        temperature: sampling temperature, default 1; 0 takes the most likely token.
+        temperature: sampling temperature, default 1; at 0 the most likely token is chosen.
         top_k: number of most likely tokens to sample from, default all.
         top_p: total probability of the most likely tokens to sample from, default 1; see
             :func:`filter_logits`.
         generator: random generator on the device of the logits, default the global one.
 
     Raises:
-        InputError: a negative temperature, top_k below 1, top_p outside (0, 1].
+        InputError: a negative temperature, top_k below 1, or top_p outside (0, 1].
     """
     check_non_negative(temperature=temperature)
     check_at_least(1, top_k=top_k)
@@ -109,8 +109,8 @@ def beam_search(
 ) -> Tensor:
     """Search for the most likely sequence of each row with a limited number of candidates.
 
-    Every step extends the ``num_beams`` best unfinished sequences of a row by all tokens, and keeps
-    the best results. A sequence that reaches ``end_token`` is finished, with the score
+    Every step extends the ``num_beams`` best unfinished sequences of a row by every possible token,
+    and keeps the best results. A sequence that reaches ``end_token`` is finished, with the score
     log p / length^length_penalty. A row is done when it has ``num_beams`` finished sequences.
 
     Args:
@@ -129,9 +129,13 @@ def beam_search(
         (B, L): each row's finished sequence with the best score, or its best unfinished one if none
         is finished; without the first token, padded at the end with ``end_token``.
 
+    Raises:
+        InputError: fewer than one beam.
+
     Sources: Sutskever et al., Sequence to sequence learning, 2014, section 3.2; Wu et al., Google's
     neural machine translation system, 2016, section 7 (length).
     """
+    check_at_least(1, num_beams=num_beams)
     batch, device = len(first_tokens), first_tokens.device
     tokens = first_tokens.repeat_interleave(num_beams)
     parents: Tensor | None = None
@@ -166,6 +170,6 @@ def beam_search(
         if not sequences:
             sequences.append((0.0, history[row * num_beams].tolist()))
     chosen = [max(sequences)[1] for sequences in finished]
-    longest = max(map(len, chosen))
+    longest = max(map(len, chosen), default=0)
     padded = [sequence + [end_token] * (longest - len(sequence)) for sequence in chosen]
-    return torch.tensor(padded, device=device)
+    return torch.tensor(padded, dtype=torch.long, device=device).view(batch, longest)

@@ -13,22 +13,20 @@ from torchmetrics import Metric
 
 from zoo.errors import InputError, check_at_least
 from zoo.metrics.text import BitsPerCharacter, Perplexity
-from zoo.models.sequences.base import TextModel, make_embedding
+from zoo.models.sequences.base import IGNORE_INDEX, TextModel, make_embedding
 from zoo.models.sequences.generation import generate_tokens
 from zoo.networks.sequence_network import SequenceState
 
-IGNORE_INDEX = -100  # target of tokens that are not predicted, as in F.cross_entropy
-
 
 class LanguageModel(TextModel):
-    """Autoregressive language model, p(x) = Π_t p(x_t | x_<t), by a causal network.
+    """Autoregressive language model, p(x) = Π_t p(x_t | x_<t), with a causal network.
 
     Loss: −log p of each next token, in nats, mean over tokens.
 
     Args:
         vocab_size: number of distinct tokens, V.
         length: number of tokens of a training window.
-        tie_embeddings: whether the output layer uses the weights of the embedding, default yes
+        tie_embeddings: whether the output layer uses the weights of the embedding, default True
             (Press and Wolf, Using the output embedding, 2017).
         window: number of tokens that a token attends to, itself included; default ``length``.
         **text: see :class:`~zoo.models.sequences.base.TextModel`. With a tokenizer, the model
@@ -36,8 +34,8 @@ class LanguageModel(TextModel):
 
     Shapes: tokens (B, T) int64 → logits (B, T, V).
 
-    Batch: (x, y), the tokens and the token after each of them, (B, T) int64; y is −100 where no
-    token is to be predicted.
+    Batch: (x, y), the tokens and the token that follows each of them, (B, T) int64; y is −100 where
+    no token is to be predicted.
 
     Source: Radford et al., Improving language understanding by generative pre-training, 2018.
     """
@@ -72,7 +70,7 @@ class LanguageModel(TextModel):
             nn.init.normal_(self.head.weight, std=hp["init_std"])
 
     def logits(self, x: Tensor, token_mask: Tensor | None = None) -> Tensor:
-        """Compute the logits of the token after each of x, (B, T) → (B, T, V).
+        """Compute the logits of the token after each token of x, (B, T) → (B, T, V).
 
         Args:
             x: token ids, (B, T).
@@ -135,12 +133,12 @@ class LanguageModel(TextModel):
 
         Keys and values, or the states of other layers, are cached, so each step processes one
         token; attention is limited to the last ``window`` tokens. Learned positions end at
-        ``length``: there, the network starts again from the last ``length / 2`` tokens.
+        ``length``: there, the network starts again from the last ⌈``length`` / 2⌉ tokens.
 
         Args:
             prompt: token ids, (B, T) with T from 1 to ``length``.
             max_new_tokens: number of tokens to generate.
-            temperature: sampling temperature, default 1; 0 takes the most likely token.
+            temperature: sampling temperature, default 1; at 0 the most likely token is chosen.
             top_k: number of most likely tokens to sample from, default all.
             top_p: total probability of the most likely tokens to sample from, default 1.
             generator: random generator on the model's device, default the global one.
@@ -162,10 +160,10 @@ class LanguageModel(TextModel):
     def stream_text(self, prompt: str, max_new_tokens: int, **sampling: Any) -> Iterator[str]:
         """Continue a text, one piece at a time.
 
-        A piece is the text of one or more tokens, as a character may need several of them.
+        A piece is the text of one or more tokens, as one character may take several tokens.
 
         Args:
-            prompt: text of 1 to ``length`` tokens; an empty text is replaced by a line break.
+            prompt: text of 1 to ``length`` tokens; a line break replaces an empty text.
             max_new_tokens: number of tokens to generate.
             **sampling: ``temperature``, ``top_k``, ``top_p`` and ``generator`` of
                 :meth:`stream_tokens`.
@@ -174,7 +172,7 @@ class LanguageModel(TextModel):
             The next piece of the text.
 
         Raises:
-            InputError: see :meth:`stream_tokens`; a model without a tokenizer.
+            InputError: a model without a tokenizer; see also :meth:`stream_tokens`.
             UnknownTokenError: characters that are not in the tokenizer's vocabulary.
         """
         token_ids = self.tokenizer.encode(prompt or "\n")
@@ -191,7 +189,7 @@ class LanguageModel(TextModel):
 
 
 class _IncrementalDecoder:
-    """Incremental decoding: logits of the next token, from the cached state of earlier tokens."""
+    """Logits of the next token, computed from the cached state of earlier tokens."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model

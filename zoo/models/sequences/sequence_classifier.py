@@ -17,8 +17,8 @@ from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 class SequenceClassifier(TextModel, Classifier):
     """Classifier of token sequences: a bidirectional network, pooling, and a linear map.
 
-    With ``layers=0`` and ``pooling="mean"`` it is a bag of words, whose logits do not depend on the
-    order of the tokens.
+    With ``layers=0``, ``pooling="mean"`` and the default ``position``, it is a bag of words, whose
+    logits do not depend on the order of the tokens.
 
     Args:
         vocab_size: number of distinct tokens; token id 0 is padding.
@@ -29,9 +29,10 @@ class SequenceClassifier(TextModel, Classifier):
         input_dropout: probability that the whole embedding of a token is set to zero in training,
             default 0 (Iyyer et al., Deep unordered composition rivals syntactic methods, 2015).
         **text: see :class:`~zoo.models.sequences.base.TextModel` and
-            :class:`~zoo.core.classification.Classifier`. :meth:`classify` needs a tokenizer.
+            :class:`~zoo.core.classification.Classifier`. ``dropout`` also applies to the pooled
+            features. :meth:`classify` needs a tokenizer.
 
-    Shapes: token ids (B, T) int64 → (B, K).
+    Shapes: token ids (B, T) int64 → logits (B, K).
 
     Raises:
         InputError: unknown pooling, or numbers out of range.

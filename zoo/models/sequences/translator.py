@@ -14,6 +14,7 @@ from zoo.errors import InputError, check_at_least, check_fraction
 from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import (
+    IGNORE_INDEX,
     Labels,
     SequenceModel,
     make_embedding,
@@ -37,7 +38,8 @@ class Translator(SequenceModel):
         target_length: number of tokens of the longest target, begin and end tokens included.
         tokenizer: tokenizer of the sources as a JSON string, default none: the model then processes
             only token ids. See :mod:`zoo.functional.tokenization`.
-        target_tokenizer: tokenizer of the targets as a JSON string, default none.
+        target_tokenizer: tokenizer of the targets as a JSON string, default none; see
+            ``tokenizer``.
         label_smoothing: probability mass distributed evenly over all tokens in the loss, default
             0.1.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel`. Encoder and decoder have
@@ -74,6 +76,7 @@ class Translator(SequenceModel):
         **sequence: Any,
     ) -> None:
         super().__init__(**sequence)
+        check_at_least(1, vocab_size=vocab_size, target_vocab_size=target_vocab_size)
         check_at_least(1, length=length, target_length=target_length)
         check_fraction(label_smoothing=label_smoothing)
         self.length, self.target_length = length, target_length
@@ -113,7 +116,7 @@ class Translator(SequenceModel):
         return self.encoder(self.embedding(x), token_mask), token_mask
 
     def logits(self, x: Tensor, y: Tensor) -> Tensor:
-        """Compute the logits of the token after each of y, (B, S), (B, T) → (B, T, V)."""
+        """Compute the logits of the token after each token of y, (B, S), (B, T) → (B, T, V)."""
         memory, token_mask = self.encode(x)
         # y needs no mask: its padding is at the end, and causal attention does not look ahead
         h = self.decoder(self.target_embedding(y), memory=memory, memory_token_mask=token_mask)
@@ -164,7 +167,7 @@ class Translator(SequenceModel):
             # negative targets are left out of the metrics
             parts["outputs"] = (
                 token_nll.detach().view_as(targets),
-                targets.masked_fill(~is_token, -100),
+                targets.masked_fill(~is_token, IGNORE_INDEX),
             )
         return parts
 
@@ -185,6 +188,9 @@ class Translator(SequenceModel):
 
         Returns:
             Token ids without the begin token; rows are padded with the end token.
+
+        Raises:
+            InputError: fewer than one beam.
         """
         memory, token_mask = self.encode(x)
         memory, token_mask = (t.repeat_interleave(num_beams, 0) for t in (memory, token_mask))
@@ -214,15 +220,15 @@ class Translator(SequenceModel):
             length_penalty: see :meth:`generate`.
 
         Raises:
-            InputError: a text without tokens, or with ``length`` tokens or more; a model without
-                tokenizers.
+            InputError: a text without tokens, or with ``length`` tokens or more; fewer than one
+                beam; a model without tokenizers.
         """
         source_tokenizer, target_tokenizer = self.tokenizers
         rows = [[*source_tokenizer.encode(text), END_ID] for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if not 2 <= len(row) <= self.length:
                 raise InputError(
-                    f"{text[:40]!r} has {len(row) - 1} tokens, a text must have 1 to "
+                    f"{text[:40]!r} has {len(row) - 1} tokens, but a text must have 1 to "
                     f"{self.length - 1}"
                 )
         generated = self.generate(pad_rows(rows, self.device), num_beams, length_penalty).tolist()

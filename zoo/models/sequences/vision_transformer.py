@@ -16,24 +16,24 @@ from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
 
 class VisionTransformer(SequenceModel, Classifier):
-    """Vision transformer: an encoder on linearly embedded patches, pooling, and a linear map.
+    """Vision transformer: an encoder over linearly embedded patches, pooling, and a linear map.
 
     Args:
-        input_shape: shape of an image, (C, H, W).
+        input_shape: shape of one image, (C, H, W).
         num_classes: number of classes, K.
         patch_size: side of a patch in pixels, P, default 4; must divide H and W.
         pooling: ``cls`` (default), which prepends a learned classification token, ``mean``, ``max``
             or ``attention``; see :class:`~zoo.networks.sequence_pooling.SequencePooling`.
-        mean: mean of the pixels, one value for all channels or one for each, default 0.5. Pixels x
-            are normalized to (x − mean) / std.
-        std: standard deviation of the pixels, one value for all channels or one for each, default
-            0.5.
-        position: position encoding, default ``learned``. The others treat the patches as one
-            sequence in reading order, without their layout in two dimensions.
+        pixel_mean: mean that is subtracted from pixels in [0, 1], one number or one per channel;
+            default 0.5.
+        pixel_std: standard deviation by which pixels are divided, one number or one per channel;
+            default 0.5.
+        position: position encoding, default ``learned``. All others treat the patches as one
+            sequence in reading order, not as a two-dimensional grid.
         **sequence: see :class:`~zoo.models.sequences.base.SequenceModel` and
             :class:`~zoo.core.classification.Classifier`.
 
-    Shapes: (B, C, H, W) → (B, K).
+    Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
 
     Raises:
         InputError: an ``input_shape`` that is not that of an image; a patch size that does not
@@ -48,8 +48,8 @@ class VisionTransformer(SequenceModel, Classifier):
         num_classes: int,
         patch_size: int = 4,
         pooling: str = "cls",
-        mean: float | tuple[float, ...] = 0.5,
-        std: float | tuple[float, ...] = 0.5,
+        pixel_mean: float | tuple[float, ...] = 0.5,
+        pixel_std: float | tuple[float, ...] = 0.5,
         position: str = "learned",
         **sequence: Any,
     ) -> None:
@@ -73,7 +73,7 @@ class VisionTransformer(SequenceModel, Classifier):
         channels, *sides = self.input_shape
         num_patches = math.prod(side // self.patch_size for side in sides)
         has_cls = hp["pooling"] == "cls"  # the classification token takes up a position
-        self.normalize = Normalize(hp["mean"], hp["std"])
+        self.normalize = Normalize(hp["pixel_mean"], hp["pixel_std"])
         self.embedding = nn.Linear(channels * self.patch_size**2, dim)
         self.network = self.make_network(num_patches + has_cls, causal=False)
         self.pool = SequencePooling(hp["pooling"], dim)

@@ -14,7 +14,7 @@ from zoo.networks.conv_stack import ConvStack, GlobalPool
 
 
 class ConvClassifier(Classifier):
-    """Base of image classifiers: normalization of the pixels, feature extractor, head.
+    """Base class of image classifiers: pixel normalization, feature extractor, head.
 
     A subclass implements ``make_features`` and ``make_head``.
 
@@ -22,8 +22,10 @@ class ConvClassifier(Classifier):
         input_shape: shape of one image, (C, H, W).
         num_classes: number of classes, K.
         pixel_mean: mean that is subtracted from pixels in [0, 1], one number or one per channel;
-            default 0. The normalization is part of the model, so that ε of an attack is in pixels.
-        pixel_std: standard deviation by which pixels are divided, likewise; default 1.
+            default 0. The normalization is part of the model, so that an attack's ε is in the units
+            of the pixels.
+        pixel_std: standard deviation by which pixels are divided, one number or one per channel;
+            default 1.
         channels_last: whether feature maps are stored with the channels last, which makes wide
             convolutions faster; default False.
         **classifier: see :class:`zoo.core.classification.Classifier`.
@@ -71,11 +73,12 @@ class ConvClassifier(Classifier):
 class CNN(ConvClassifier):
     """Stack of convolutions with pooling, followed by fully connected layers.
 
-    With ``global_pooling``, the number of parameters is independent of the image size. If
-    ``padding_mode`` is also ``circular`` and ``pool_size`` 1, the logits are invariant to circular
-    shifts of the image. ``kernel_size``, ``stride``, ``padding``, ``pool_size`` and
-    ``conv_dropout`` may be one value for all convolutions or one for each; see
-    :class:`zoo.networks.conv_stack.ConvStack`.
+    With ``global_pooling``, the number of parameters is independent of the image size. If also
+    ``padding_mode`` is ``circular``, ``padding`` is ``same``, and ``stride`` and ``pool_size`` are
+    1, the logits are invariant to circular shifts of the image.
+
+    ``kernel_size``, ``stride``, ``padding``, ``pool_size`` and ``conv_dropout`` may be one value
+    for all convolutions or one for each; see :class:`zoo.networks.conv_stack.ConvStack`.
 
     Args:
         input_shape: shape of one image, (C, H, W).
@@ -92,13 +95,15 @@ class CNN(ConvClassifier):
         conv_dropout: probability that a feature map is dropped after each convolution, default 0.
         global_pooling: ``none`` (default; the last feature maps are flattened), ``avg`` or ``max``.
         hidden_dims: widths of hidden fully connected layers, default none.
-        dropout: dropout probability after each of these layers, or one for each; default 0.
+        dropout: dropout probability after each hidden fully connected layer, or one for each
+            layer; default 0.
         **conv: see :class:`ConvClassifier`.
 
     Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
 
     Raises:
-        InputError: images too small for the layers, or settings that do not fit their number.
+        InputError: samples that are not images, or images too small for the layers; unknown names;
+            a sequence of settings that does not have one for each layer.
 
     Source: LeCun et al., Gradient-based learning applied to document recognition, 1998.
     """

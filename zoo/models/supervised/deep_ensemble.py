@@ -32,7 +32,7 @@ class _JointlyTrained(Task):
         member = self.members[0]
         if isinstance(member, Regressor):
             return vmap_members(self.members, x, "moments")
-        # a subclass may compute its logits from more than its network
+        # grouping needs logits that are the network's output, which a subclass may change
         is_plain = getattr(type(member), "logits", None) in (
             MLPClassifier.logits,
             ConvClassifier.logits,
@@ -47,8 +47,9 @@ class _JointlyTrained(Task):
 class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
     """Deep ensemble: classifiers with different initial weights, trained in one vectorized step.
 
-    Each step computes all members on the same batch, by ``torch.func.vmap`` over their stacked
-    weights or, for chains of common layers, by grouped convolutions and batched matrix products.
+    Each step computes the outputs of all members for one batch, by ``torch.func.vmap`` over their
+    stacked weights or, for chains of common layers, by grouped convolutions and batched matrix
+    products.
     The loss is the sum of the members' losses, so each member is trained as it would be on its own.
     ``members[m]`` is an ordinary model.
 
@@ -61,7 +62,7 @@ class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
     Shapes: (B, *input_shape) → log p(k|x), (B, K).
 
     Raises:
-        InputError: members that are not classifiers, or fewer than one.
+        InputError: members that are not classifiers; fewer than one member.
 
     Source: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using
     deep ensembles, 2017.
@@ -86,7 +87,7 @@ class DeepEnsembleRegressor(_JointlyTrained, EnsembleRegressor):
     Shapes: (B, *input_shape) → (B, T).
 
     Raises:
-        InputError: members that are not regressors, or fewer than one.
+        InputError: members that are not regressors; fewer than one member.
 
     Source: Lakshminarayanan et al., 2017.
     """

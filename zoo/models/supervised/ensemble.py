@@ -1,4 +1,4 @@
-"""Bases of ensembles: models whose prediction is the mean of the members' predictions."""
+"""Base classes of ensembles: models whose prediction is the mean of the members' predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.errors import InputError
 
 
 class EnsembleClassifier(Classifier):
-    """Base of classifiers that average the members' predictions: p(k|x) = (1/M) Σ_m p_m(k|x).
+    """Base class of classifiers that average the members' predictions: p(k|x) = (1/M) Σ_m p_m(k|x).
 
     A subclass implements ``member_outputs``. ``logits`` returns log p(k|x), so that attacks and
     calibration diagrams treat the ensemble as one classifier. The loss is the sum of the members'
@@ -27,8 +27,8 @@ class EnsembleClassifier(Classifier):
         input_shape: shape of one sample.
         num_classes: number of classes, K.
         member: name of the recipe of the members, a classifier of the zoo; default ``mlp``.
-        member_settings: arguments of the members; the loss, optimizer and schedule are arguments
-            of the ensemble instead.
+        member_settings: arguments of the members, default those of the recipe; the loss, optimizer
+            and schedule are arguments of the ensemble instead.
         **classifier: see :class:`zoo.core.classification.Classifier`.
 
     Raises:
@@ -97,7 +97,7 @@ class EnsembleClassifier(Classifier):
 
 
 class EnsembleRegressor(Regressor):
-    """Base of regressors that average the members' predictions.
+    """Base class of regressors that average the members' predictions.
 
     Members that predict variances form a mixture of Gaussians, (1/M) Σ_m N(μ_m, σ_m²). It is
     approximated by the Gaussian with its mean μ = (1/M) Σ μ_m and variance
@@ -109,11 +109,12 @@ class EnsembleRegressor(Regressor):
         input_shape: shape of one sample.
         num_targets: number of targets per sample, T.
         target_mean: mean of the targets, one number or one for each target, default 0.
-        target_std: standard deviation of the targets, likewise, default 1.
+        target_std: standard deviation of the targets, one number or one for each target, default
+            1.
         member: name of the recipe of the members, a regressor of the zoo; default
             ``mlp_regressor``.
-        member_settings: arguments of the members; the optimizer and schedule are arguments of the
-            ensemble instead.
+        member_settings: arguments of the members, default those of the recipe; the optimizer and
+            schedule are arguments of the ensemble instead.
         **regressor: see :class:`zoo.core.regression.Regressor`.
 
     Raises:
@@ -125,9 +126,10 @@ class EnsembleRegressor(Regressor):
     metric_notes: ClassVar[dict[str, str]] = {
         "loss": "sum of the members' losses",
         "nll": "−log N(y; mean, variance) of the mixture, nats per sample, summed over targets",
-        "spread": "standard deviation of the members' means, mean over samples and targets",
-        "member_mse": "squared error of a member, mean over members",
-        "member_nll": "−log N(y; mean, variance) of a member, mean over members",
+        "spread": "standard deviation of the members' means, mean over samples and targets, in the "
+        "targets' units",
+        "member_mse": "squared error of a member, mean over members, in the targets' units²",
+        "member_nll": "−log N(y; mean, variance) of a member, mean over members, nats per sample",
     }
 
     def __init__(
@@ -205,7 +207,7 @@ def _make_member(hparams: Any, base: type, data: dict[str, Any]) -> Any:
     """Create a model from the settings of its recipe, of ``member_settings`` and of the data.
 
     Raises:
-        InputError: its class is not a subclass of ``base``.
+        InputError: the recipe's model is not a subclass of ``base``.
     """
     _, recipe = recipe_for(hparams["member"])
     cls = import_class(recipe["model"]["class_path"])

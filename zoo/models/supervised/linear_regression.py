@@ -136,7 +136,7 @@ class PolynomialRegression(LinearRegression):
 
     ŷ = b + Σ_α W_α Π_i b_{α_i}(x_i) over exponents 1 ≤ Σ α_i ≤ degree, where b_k(x) is x^k, or
     √(2k+1) times the Legendre polynomial of degree k on ``interval``. Both bases give the same
-    function, but only the equations of the second one are well conditioned at any degree.
+    function, but the normal equations are well conditioned at any degree only in the second.
 
     With fewer samples than coefficients, the solution of minimum norm is used, with a warning.
 

@@ -75,19 +75,19 @@ class LogisticRegression(ClosedFormTask, Classifier):
         return self._with_class_0(self.network(x.flatten(1)))
 
     def accumulate(self, x: Tensor, y: Tensor) -> None:
-        exact = torch.float32 if x.device.type == "mps" else torch.float64
-        design = F.pad(x.flatten(1).to(exact), (0, 1), value=1.0)  # (B, P + 1)
-        logits = self._with_class_0(design @ self._weights().to(exact).mT)
+        dtype = torch.float32 if x.device.type == "mps" else torch.float64
+        design = F.pad(x.flatten(1).to(dtype), (0, 1), value=1.0)  # (B, P + 1)
+        logits = self._with_class_0(design @ self._weights().to(dtype).mT)
         loss, gradient, hessian = logistic_loss_gradient_hessian(design, logits, y)
         if self.num_classes == 2:  # class 0 has no weights
             gradient, hessian = gradient[1:], hessian[1:, :, 1:]
         batch = {
-            "n": torch.tensor(float(len(x)), dtype=exact, device=x.device),
+            "n": torch.tensor(float(len(x)), dtype=dtype, device=x.device),
             "features": design[:, :-1].sum(0),
             "loss": loss,
             "gradient": gradient,
             "hessian": hessian,
-            "correct": (logits.argmax(1) == y).sum().to(exact),
+            "correct": (logits.argmax(1) == y).sum().to(dtype),
         }
         self._sums = {k: v + self._sums[k].to(v) if self._sums else v for k, v in batch.items()}
 
@@ -118,7 +118,7 @@ class LogisticRegression(ClosedFormTask, Classifier):
         return bool(self._best) and float(loss) > float(self._best["loss"]) * (1 + 1e-12)
 
     def _halve_step(self, weights: Tensor) -> None:
-        """Move halfway back to the best weights; stop when these are reached."""
+        """Move halfway back to the best weights; stop once they are reached."""
         best = self._best["weights"].to(weights)
         halfway = (best + weights) / 2
         if torch.equal(halfway.to(self.network.weight.dtype).to(halfway), best):
@@ -128,7 +128,7 @@ class LogisticRegression(ClosedFormTask, Classifier):
     def _take_newton_step(
         self, weights: Tensor, sums: dict[str, Tensor], parts: dict[str, Tensor]
     ) -> None:
-        """Set W ← W − H⁻¹ g; stop if the gradient or the loss vanishes."""
+        """Set W ← W − H⁻¹ g; stop instead if the gradient or the loss is close to zero."""
         l2, n, penalized = self.hparams["l2"], sums["n"], _penalized_mask(weights)
         gradient = sums["gradient"] / n + 2 * l2 * penalized * weights
         hessian = sums["hessian"].flatten(2).flatten(0, 1) / n

@@ -40,7 +40,7 @@ class _DropoutSampled(Task):
 class MCDropout(_DropoutSampled, EnsembleClassifier):
     """MC dropout: the mean prediction of a classifier under random dropout masks.
 
-    The masks depend only on the seed and on a sample's position in its batch, so predictions are
+    The masks depend only on the seed and on the shape of the batch, so predictions are
     reproducible.
 
     Args:

@@ -70,8 +70,9 @@ class MLPRegressor(Regressor):
         input_shape: shape of one sample.
         num_targets: number of targets per sample, T.
         target_mean: mean m of the targets, one number or one for each target, default 0; data
-            modules provide that of the training data.
-        target_std: standard deviation s of the targets, likewise, default 1.
+            modules provide the mean of the training data.
+        target_std: standard deviation s of the targets, one number or one for each target, default
+            1; data modules provide the standard deviation of the training data.
         hidden_dims: widths of the hidden layers, default (64, 64).
         activation: nonlinearity φ, default ``relu``; see :data:`zoo.networks.mlp.ACTIVATIONS`.
         dropout: dropout probability after each hidden layer, or one for each layer; default 0.
@@ -86,7 +87,8 @@ class MLPRegressor(Regressor):
     Shapes: (B, *input_shape) → (B, T).
 
     Raises:
-        InputError: a standard deviation that is not positive.
+        InputError: a standard deviation that is not positive; a mean or standard deviation that
+            does not have one number for each target.
     """
 
     min_variance = 1e-6  # smallest predicted variance, in units of s²
@@ -110,6 +112,10 @@ class MLPRegressor(Regressor):
         super().__init__(num_targets, **regressor)
         if not bool((torch.tensor(target_std) > 0).all()):
             raise InputError(f"target_std must be positive, got {target_std}")
+        for name, value in (("target_mean", target_mean), ("target_std", target_std)):
+            count = torch.tensor(value).numel()
+            if count not in (1, num_targets):
+                raise InputError(f"{name} has {count} values for {num_targets} targets")
 
     def build(self) -> None:
         for name in ("mean", "std"):
@@ -138,7 +144,6 @@ class MLPRegressor(Regressor):
         return super().loss(moments / scale, y / self.std)
 
 
-def _make_mlp(hparams: Any, out_features: int) -> MLP:
-    hp = hparams
+def _make_mlp(hp: Any, out_features: int) -> MLP:
     widths = [math.prod(hp["input_shape"]), *hp["hidden_dims"], out_features]
     return MLP(widths, hp["activation"], hp["dropout"], hp["input_dropout"], hp["normalization"])

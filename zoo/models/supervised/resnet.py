@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from zoo.errors import check_at_least, check_probability
 from zoo.models.supervised.cnn import ConvClassifier
 from zoo.networks.conv_stack import GlobalPool
 from zoo.networks.resnet import ResNetFeatures
@@ -30,6 +31,10 @@ class ResNet(ConvClassifier):
 
     Shapes: (B, C, H, W) in [0, 1] → logits (B, K).
 
+    Raises:
+        InputError: samples that are not images; unknown names; numbers out of range; a sequence of
+            blocks that does not have one value for each stage.
+
     Source: He et al., Deep residual learning for image recognition, 2016, section 4.2.
     """
 
@@ -46,6 +51,8 @@ class ResNet(ConvClassifier):
         **conv: Any,
     ) -> None:
         super().__init__(input_shape, num_classes, **conv)
+        check_at_least(1, stem_stride=stem_stride)
+        check_probability(dropout=dropout)
 
     def make_features(self) -> ResNetFeatures:
         hp = self.hparams

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_choice, unknown
+from zoo.errors import InputError, check_at_least, check_choice, unknown
 from zoo.networks import MLP, Normalize
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,7 +28,8 @@ class TorchvisionClassifier(Classifier):
         weights: name of pretrained weights, such as ``DEFAULT``; null (default) for random weights.
         head: ``fresh`` (default), a new head from ``make_head``, or ``pretrained``, the head of the
             weights, which needs the same number of classes.
-        hidden_dims: widths of the hidden layers of a fresh head, default none.
+        hidden_dims: widths of the hidden layers of a fresh head, default none. A backbone that
+            ends with a convolution, such as SqueezeNet, does not support them.
         freeze: whether only the head is trained, with the backbone in evaluation mode; default
             False.
         image_size: side in pixels to which images are resized before the backbone (bilinear);
@@ -40,7 +40,7 @@ class TorchvisionClassifier(Classifier):
 
     Raises:
         InputError: unknown backbone or weights; weights that cannot be downloaded; images that the
-            backbone cannot process; a pretrained head with another number of classes.
+            backbone cannot process; a head that does not fit the backbone or the classes.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class TorchvisionClassifier(Classifier):
                 f"got input_shape={tuple(input_shape)}"
             )
         check_choice("head", head, ("fresh", "pretrained"))
+        check_at_least(1, image_size=image_size)
         self.input_shape = tuple(input_shape)
         self.image_size = image_size
 
@@ -72,7 +73,7 @@ class TorchvisionClassifier(Classifier):
         self._check_image_size()
 
     def make_backbone(self) -> nn.Module:
-        """Create the model of torchvision, without auxiliary outputs."""
+        """Create the torchvision model, without auxiliary outputs."""
         from torchvision import models
 
         name, weights = self.hparams["backbone"], self.hparams["weights"]
@@ -86,7 +87,7 @@ class TorchvisionClassifier(Classifier):
             raise InputError(
                 f"{name} has no weights {weights!r}; it has {', '.join(options)}"
             ) from error
-        except (URLError, OSError) as error:
+        except OSError as error:  # URLError included
             raise InputError(
                 f"the weights {weights!r} of {name} cannot be downloaded ({error}): put the file "
                 f"into {torch.hub.get_dir()}/checkpoints, or set weights to null"
@@ -119,7 +120,7 @@ class TorchvisionClassifier(Classifier):
     # -- helpers --------------------------------------------------------------------------------
 
     def _place_head(self) -> None:
-        """Replace the last layer of the backbone by the head."""
+        """Replace the last layer of the backbone with the head."""
         layers = [
             (name, m) for name, m in self.backbone.named_modules()
             if isinstance(m, nn.Linear | nn.Conv2d)
@@ -129,12 +130,17 @@ class TorchvisionClassifier(Classifier):
             outputs = last.out_features if isinstance(last, nn.Linear) else last.out_channels
             if outputs != self.num_classes:
                 raise InputError(
-                    f"the pretrained head has {outputs} classes, but the data have "
+                    f"the pretrained head has {outputs} classes, but the data has "
                     f"{self.num_classes}: choose head='fresh'"
                 )
             head: nn.Module = last
         elif isinstance(last, nn.Linear):
             head = self.make_head(last.in_features)
+        elif self.hparams["hidden_dims"]:
+            raise InputError(
+                f"{self.hparams['backbone']} ends with a convolution, which does not support "
+                "hidden_dims: leave hidden_dims empty, or choose another backbone"
+            )
         else:  # a 1×1 convolution before global pooling, as in SqueezeNet
             head = nn.Conv2d(last.in_channels, self.num_classes, 1)
         parent, _, child = name.rpartition(".")
@@ -155,9 +161,10 @@ class TorchvisionClassifier(Classifier):
             with torch.no_grad(), torch.random.fork_rng([]):
                 self.logits(torch.zeros(1, *self.input_shape))
         except (RuntimeError, AssertionError) as error:
-            height, width = self.input_shape[1:]
+            size = self.image_size
+            height, width = (size, size) if size else self.input_shape[1:]
             raise InputError(
                 f"{self.hparams['backbone']} cannot process images of {height}×{width} pixels: "
-                "set image_size, for example to 224"
+                "choose another image_size, such as 224"
             ) from error
         self.train()
