@@ -98,7 +98,7 @@ class ClassFolders:
         """Return the files of the training or test split.
 
         Args:
-            train: whether to return the training split or the test split.
+            train: True for the training split, False for the test split.
             seed: random seed of the split, if the folder has no split folders.
             train_per_class: number of training files per class, if the folder has no split
                 folders; default None: nine tenths of all files.

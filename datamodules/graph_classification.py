@@ -55,7 +55,7 @@ class GraphClassificationDataModule(GraphListDataModule):
 
     def load(self) -> list[Data]:
         """Return all graphs, each with x, edge_index and y (1,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no load()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load()")
 
     @cached_property
     def graphs(self) -> list[Data]:

@@ -29,7 +29,7 @@ class GraphListDataModule(LightningDataModule):
 
     def split(self, name: str) -> list[Data]:
         """Return the graphs of a split: ``train``, ``val`` or ``test``."""
-        raise NotImplementedError(f"{type(self).__name__} has no split(name)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement split(name)")
 
     def prepare_training(self, batch: Any, generator: torch.Generator) -> Any:
         """Return a training batch ready for the model.

@@ -32,7 +32,7 @@ class ImageFolder(ImageDataModule):
     The cache ``root/image_folder/<fingerprint>.npy`` is rebuilt when a file is added, removed or
     changed. It is memory-mapped and may be larger than memory.
 
-    Properties that models ask for: ``input_shape``, ``num_classes``, ``levels``.
+    Properties for models: ``input_shape``, ``num_classes``, ``levels``.
 
     Args:
         path: folder of the images.

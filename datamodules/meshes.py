@@ -76,7 +76,7 @@ class MeshDataModule(GraphListDataModule):
     def load(self, train: bool) -> list[Data]:
         """Return the training or test split: meshes with pos, face, y and, for error messages, an
         optional ``name``."""
-        raise NotImplementedError(f"{type(self).__name__} has no load(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load(train)")
 
     @property
     def num_classes(self) -> int:

@@ -132,7 +132,7 @@ class PointDataModule(TensorDataModule):
     def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return the training or test split: points float32 (M, P, 3), with P of at least
         ``num_points``, and labels int64, (M,) or (M, P)."""
-        raise NotImplementedError(f"{type(self).__name__} has no point_clouds(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement point_clouds(train)")
 
     def load(self, train: bool) -> Batch:
         """Return points, labels and the rotation of each cloud in evaluation, (M, 3, 3)."""

@@ -87,9 +87,9 @@ class GraphDataModule(LightningDataModule):
     def load(self) -> Data:
         """Return the graph: x, y, edge_index with both directions of every edge, and the masks
         train_mask, val_mask and test_mask. A node of unknown class has y = −1 and is in no mask."""
-        raise NotImplementedError(f"{type(self).__name__} has no load()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load()")
 
-    # -- properties of the data -----------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @property
     def graph(self) -> Data:

@@ -35,12 +35,12 @@ class TemplateMeshDataModule(TensorDataModule):
 
     def meshes(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return the training or test split: vertices (N, V, 3) and labels int64 (N,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no meshes(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement meshes(train)")
 
     @property
     def faces(self) -> Tensor:
         """Faces of all meshes, (F, 3)."""
-        raise NotImplementedError(f"{type(self).__name__} has no faces")
+        raise NotImplementedError(f"{type(self).__name__} does not implement faces")
 
     @cached_property
     def _training(self) -> tuple[Tensor, Tensor]:

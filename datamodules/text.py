@@ -32,7 +32,7 @@ class Text(Tokenized, TensorDataModule):
 
     The splits are consecutive parts of the text: training, validation, test.
 
-    Properties that models ask for: ``vocab_size``, ``tokenizer`` (its description, see
+    Properties for models: ``vocab_size``, ``tokenizer`` (its description, see
     :mod:`zoo.functional.tokenization`), ``length``.
 
     Args:
@@ -81,7 +81,7 @@ class Text(Tokenized, TensorDataModule):
         self.max_characters = max_characters
         self.test_size = test_size
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def text(self) -> str:

@@ -127,7 +127,7 @@ class Gaussians2D(TableDataModule):
 
     The class of a point is the index of its mode.
 
-    Properties that models ask for: ``modes`` (the centers of the Gaussians), ``mode_std``, and
+    Properties for models: ``modes`` (the centers of the Gaussians), ``mode_std``, and
     those of a table.
 
     Args:

@@ -80,6 +80,13 @@ def test_separators_quotes_and_byte_order_marks(make: Make, separator: str) -> N
     assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
 
 
+def test_cells_may_contain_line_breaks_and_unicode_separators(make: Make) -> None:
+    text = 'name,size,y\r\n"a\nb",1,2\r\nc\u2028d,3,4\r\n"a\nb",5,6\r\n'
+    data = make(text, target="y")
+    assert data.feature_names == ["name=c\u2028d", "size"]
+    assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
+
+
 def test_handling_of_missing_values(make: Make) -> None:
     assert len(make(on_missing="drop").split("train")[0]) == 4
     with pytest.raises(DataError, match=r"line 4, column 'rooms': .*missing.*on_missing drop"):
@@ -122,6 +129,11 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             "column 'price': a regression target must contain numbers, not words",
         ),
         (HOUSES + "1,2\n", {}, "line 7: expected 4 values, got 2"),
+        (
+            HOUSES + '70,2,"Ulm,100\n' + "95,4,Bonn,220\n" * 20_000,
+            {},
+            "line 7: field larger than .* look for a quotation mark that is not closed",
+        ),
         (HOUSES.replace("80", "inf"), {}, "line 3, column 'area': the value is infinite"),
         ("", {}, "has no rows below its header"),
         ("a,price\n", {}, "has no rows below its header"),

@@ -162,6 +162,7 @@ def test_loading_does_not_change_the_global_random_state() -> None:
     [
         (3, {"drop_last": True}, DataError, "3 samples do not fill a batch of 4 on each of 1 proc"),
         (3, {"world_size": 4}, DataError, "3 samples cannot be split among 4 processes"),
+        (0, {}, DataError, "the split has no samples"),
         (3, {"batch_size": 0}, InputError, "batch_size must be at least 1, got 0"),
     ],
 )
