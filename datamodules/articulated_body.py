@@ -15,12 +15,12 @@ BLEND_RADIUS = 0.03  # distance over which bones are blended, in the skin and in
 
 
 class Bone(NamedTuple):
-    """A capsule of the body at rest, with a joint at the start of its axis.
+    """A capsule of the body at rest, with a joint at its start.
 
     Attributes:
         part: name of the body part; the left and the right one share it.
-        start: first end of the axis.
-        end: second end of the axis.
+        start: start of the center line.
+        end: end of the center line.
         radius: radius of the capsule.
         parent: index of the bone to which it is attached, −1 for the root.
         axis: rotation axis of the joint; None for a fixed bone.

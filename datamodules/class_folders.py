@@ -49,6 +49,19 @@ class ClassFolders:
         return sorted(self._class_folders(self.path / "train" if self.has_splits else self.path))
 
     @property
+    def num_classes(self) -> int:
+        """Number of class folders.
+
+        Raises:
+            AttributeError: there are fewer than 2.
+        """
+        if len(self.class_names) < 2:
+            raise AttributeError(
+                f"{self.path} has {len(self.class_names)} class folders; at least 2 are needed"
+            )
+        return len(self.class_names)
+
+    @property
     def has_splits(self) -> bool:
         """True if the folder has subfolders ``train`` and ``test``."""
         return (self.path / "train").is_dir() and (self.path / "test").is_dir()

@@ -26,7 +26,7 @@ class GraphClassificationDataModule(GraphListDataModule):
         folds: number of folds, default 10.
         fold: index of the test fold, from 0, default 0.
         validate: whether the fold after the test fold is held out for validation, default True;
-            otherwise it is for training too.
+            otherwise it is used for training.
         seed: random seed of the folds and of the batches, default 0.
         root: data folder, default the environment variable ``ZOO_DATA``, else ``data``.
 

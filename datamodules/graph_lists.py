@@ -21,7 +21,7 @@ class GraphListDataModule(LightningDataModule):
 
     batch_size: int
     seed: int
-    #: graphs per evaluation batch, at least; it affects the speed, not the metrics
+    #: smallest number of graphs per evaluation batch; it affects the speed, not the metrics
     eval_batch_size = 256
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class GraphListDataModule(LightningDataModule):
 
         Args:
             batch: PyG ``Batch``.
-            generator: random number generator, seeded from seed, epoch, batch and process.
+            generator: CPU generator whose seed depends only on the seed, epoch, batch and process.
         """
         return batch
 

@@ -37,7 +37,7 @@ class ImageFolder(ImageDataModule):
     Args:
         path: folder of the images.
         size: height and width of the resized images in pixels, default 64. The shorter side is
-            scaled to it, and the center is cut out.
+            scaled to this size, and the longer side is cropped at both ends.
         channels: 3 for color (default) or 1 for grayscale.
         val_size: validation images, a count (≥ 1) or a fraction (< 1) of the training split;
             default 2/9, which gives 70/20/10 together with the tenth for testing.
@@ -62,9 +62,8 @@ class ImageFolder(ImageDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if len(self.class_names) < 2:
-            raise AttributeError(f"{self.folders.path} has fewer than two class folders")
-        return len(self.class_names)
+        """Number of class folders."""
+        return self.folders.num_classes
 
     @property
     def class_names(self) -> list[str]:
@@ -122,7 +121,7 @@ class ImageFolder(ImageDataModule):
                 upright = ImageOps.exif_transpose(opened)
                 image = upright.convert("L" if self.channels == 1 else "RGB")
                 fitted = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError) as error:
+        except Exception as error:  # the decoders of the formats raise all kinds of exceptions
             raise DataError(
                 f"{file} is not a readable image ({error}): replace or remove it"
             ) from error

@@ -188,13 +188,13 @@ class Brownian(TensorDataModule):
 
     Batches are (x, y): x are L positions of a path, float32 (B, L, d), and y the H that follow. No
     forecast has a smaller expected squared error than σ² (H + 1)/2, the mean of h σ² over the
-    horizon; a model that seems to reach one has access to the future.
+    horizon; a model that does better has seen future positions.
 
     Properties for models: ``num_series`` (d), ``lookback``, ``horizon``.
 
     Args:
         dimensions: number of dimensions d, default 3.
-        num_paths: number of paths, default 4,000, a tenth of them for testing.
+        num_paths: number of paths, of which a tenth are for testing; default 4,000.
         lookback: number of past steps L in the input, default 32.
         horizon: number of steps H to forecast, default 8.
         step_std: standard deviation σ of a step along each axis, default 1.

@@ -126,7 +126,7 @@ def test_neighbor_sampling_is_for_nodes_only() -> None:
         SBM(num_neighbors=[3, 3], task="links")
 
 
-def test_subgraphs_are_sampled_around_the_nodes_of_the_plan(
+def test_subgraphs_are_sampled_around_the_nodes_of_the_sampler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stand-in for pyg-lib returns the whole graph, with the requested nodes first."""

@@ -183,8 +183,8 @@ def test_repairs_of_surfaces_are_described(tmp_path: Path) -> None:
     assert repairs == ["triangulated 6 polygons into 12 triangles"]
     # a triangle soup, as in STL files: no shared vertices, and one without a face
     corners = [VERTICES[v] for face in TETRAHEDRON for v in face]
-    faces_ = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
-    text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(faces_, '3 ')}"
+    separate = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
+    text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(separate, '3 ')}"
     (tmp_path / "soup.off").write_text(text)
     vertices, faces, repairs = read_surface(tmp_path / "soup.off")
     assert repairs == ["merged 8 duplicate vertices", "removed 1 vertices without a face"]
@@ -340,7 +340,14 @@ def test_bad_arguments(tmp_path: Path) -> None:
         Isometric(test_poses="torn")
     with pytest.raises(InputError, match="subdivisions must be at least 1, got 0"):
         Isometric(subdivisions=0)
-    with pytest.raises(DataError, match="val_size=9 leaves none of 8 meshes for training"):
+    for make in (Isometric, BodyParts):
+        with pytest.raises(InputError, match="num_samples must be at least 2, got 1"):
+            make(num_samples=1)
+    with pytest.raises(InputError, match="noise must not be negative, got -1"):
+        BodyParts(noise=-1)
+    with pytest.raises(
+        DataError, match="val_size=9 leaves none of 8 samples for training; lower it"
+    ):
         Isometric(num_samples=8, val_size=9).setup("fit")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere \(--data.path\)"):
         MeshFolder(str(tmp_path / "nowhere")).setup("fit")
