@@ -26,8 +26,8 @@ class ToyCurves(TableDataModule):
     No model has a smaller expected squared error than σ².
 
     Args:
-        name: name of the curve f: ``sine`` (sin πx, default), ``cubic`` (2x³ − x), ``step`` (sign x) or
-            ``runge`` (1/(1 + 25 x²)).
+        name: name of the curve f: ``sine`` (sin πx, default), ``cubic`` (2x³ − x), ``step``
+            (sign x) or ``runge`` (1/(1 + 25 x²)).
         num_samples: total number of samples of all splits, default 300.
         noise: standard deviation σ of the noise, default 0.1.
         standardize: whether to standardize x, default False.
