@@ -41,7 +41,8 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
             the vocabulary, default 1.
         lowercase: whether to convert texts to lower case, default True.
         max_length: number of tokens after which texts are cut off, default 256.
-        val_size: texts held out for validation: a count (≥ 1) or a fraction (< 1), default 0.1.
+        val_size: texts held out for validation: a count (≥ 1) or a fraction (< 1) of the texts that
+            remain after ``test_size``, default 0.1.
         test_size: texts held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
         num_samples: number of generated reviews, default 4,000.
         batch_size: training texts per batch and process, default 64.

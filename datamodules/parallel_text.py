@@ -47,7 +47,8 @@ class ParallelText(TokenSequenceDataModule):
         lowercase: whether to convert sentences to lower case, default False.
         max_length: largest number of tokens in a sentence, default 128. Training pairs with a
             longer sentence are left out; in other splits, longer sentences are cut off.
-        val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1), default 0.1.
+        val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1) of the pairs that
+            remain after ``test_size``, default 0.1.
         test_size: pairs held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
         num_samples: number of generated dates, default 6,000.
         batch_size: training pairs per batch and process, default 64.

@@ -1,4 +1,4 @@
-"""Data modules of graphs: splits, shards of processes, official files, users' tables, folds."""
+"""Data modules of graphs: splits, shards of processes, official files, tables, folds."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_neighbor_sampling_is_for_nodes_only() -> None:
 def test_subgraphs_are_sampled_around_the_nodes_of_the_sampler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stand-in for pyg-lib returns the whole graph, with the requested nodes first."""
+    """The stand-in for pyg-lib returns the whole graph, with the requested nodes first."""
 
     class WholeGraphLoader:
         def __init__(self, graph: Data, num_neighbors: list[int], batch_size: int) -> None:

@@ -1,4 +1,4 @@
-"""Data modules of meshes: isometric sheets, the body, folders with faults, cached operators."""
+"""Data modules of meshes: isometric sheets, body parts, folders, faulty files, cached operators."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_body_is_one_closed_surface() -> None:
     assert bool((edges_with_face_counts(rest.faces)[1] == 2).all())
     a, b, c = rest.vertices[rest.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum() / 6
-    assert 0.1 < float(volume) < 0.15  # positive: faces point outwards
+    assert 0.1 < float(volume) < 0.15  # positive: faces point outward
     torch.testing.assert_close(rest.weights.sum(1), torch.ones(len(rest.vertices)).double())
 
 

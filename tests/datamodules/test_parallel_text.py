@@ -87,7 +87,7 @@ def test_lines_end_only_at_line_breaks(tmp_path: Path) -> None:
     assert pairs == [("ein\u2028satz", "one\x0csentence"), ("zwei", "two")]
 
 
-def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> None:
+def test_long_training_pairs_are_left_out_and_long_test_sentences_are_cut(tmp_path: Path) -> None:
     source = write(tmp_path, "a.de", ["kurz"] * 30 + ["lang " * 20])
     target = write(tmp_path, "a.en", ["short"] * 30 + ["long " * 20])
     data = ParallelText(

@@ -1,4 +1,4 @@
-"""Meshes that share a template: the body with known angles, sequences from files, faults."""
+"""Meshes that share a template: the articulated body, sequences from files, faulty files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running text: windows, consecutive splits, faulty files."""
+"""Running text: windows, consecutive splits, downloads, faulty files."""
 
 from __future__ import annotations
 
