@@ -11,7 +11,7 @@ import numpy as np
 
 from datamodules.files import parse_number, read_table
 from datamodules.tables import Array, Table, TableDataModule
-from zoo.errors import DataError, check_choice, suggest
+from zoo.errors import DataError, InputError, check_choice, suggest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 ON_MISSING = ("impute", "drop", "stop")
@@ -39,7 +39,7 @@ class CSV(TableDataModule):
         **table: see :class:`~datamodules.tables.TableDataModule`.
 
     Raises:
-        InputError: an argument is unknown or out of range.
+        InputError: an argument is unknown or out of range, or ``ignore`` contains a target.
         DataError: the table cannot be used; the message names the file, line and column.
     """
 
@@ -60,6 +60,9 @@ class CSV(TableDataModule):
         self.task = task
         self.ignore = list(ignore or [])
         self.on_missing = on_missing
+        both = [name for name in self.targets if name in self.ignore]
+        if both:
+            raise InputError(f"ignore contains the target {both[0]!r}: remove it from the list")
 
     def load_table(self) -> Table:
         names, lines, rows = self._read()
@@ -115,6 +118,11 @@ class CSV(TableDataModule):
                 )
             if self.on_missing == "impute":
                 keep.append(row)
+        if not keep:
+            raise DataError(
+                f"{self.path}: every row has a missing value; leave out columns with "
+                "--data.ignore, or set --data.on_missing impute"
+            )
         return keep
 
     def _location(self, column: str, line: int | None = None) -> str:

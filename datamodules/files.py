@@ -83,6 +83,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     text = read_text(path)
     try:
         dialect: Any = csv.Sniffer().sniff(text[:65536], delimiters=",;\t|")
+        dialect.doublequote = True  # the sniffer sees only the beginning of the text
     except csv.Error:
         dialect = csv.excel  # one column, or too little text to detect the separator
     numbered = [

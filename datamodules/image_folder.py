@@ -118,6 +118,7 @@ class ImageFolder(ImageDataModule):
 
         try:
             with Image.open(file) as opened:
+                mode = opened.mode
                 upright = ImageOps.exif_transpose(opened)
                 image = upright.convert("L" if self.channels == 1 else "RGB")
                 fitted = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
@@ -125,5 +126,9 @@ class ImageFolder(ImageDataModule):
             raise DataError(
                 f"{file} is not a readable image ({error}): replace or remove it"
             ) from error
+        if mode.startswith(("I", "F")):  # Pillow would clip the pixels to [0, 255]
+            raise DataError(
+                f"{file} has more than 8 bits per pixel (mode {mode}): convert it to an 8-bit image"
+            )
         pixels = np.asarray(fitted)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datamodules import CSV
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
 Make = Callable[..., CSV]
 
@@ -87,6 +87,12 @@ def test_cells_may_contain_line_breaks_and_unicode_separators(make: Make) -> Non
     assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
 
 
+def test_quotes_in_cells_anywhere_in_the_file(make: Make) -> None:
+    """The separator is detected from the first 64 KiB, which contain no quotes here."""
+    data = make("name,y\n" + '"a",1\n"b",2\n' * 10_000 + '"a ""c"", d",3\n', target="y")
+    assert data.feature_names == ['name=a "c", d', "name=b"]
+
+
 def test_handling_of_missing_values(make: Make) -> None:
     assert len(make(on_missing="drop").split("train")[0]) == 4
     with pytest.raises(DataError, match=r"line 4, column 'rooms': .*missing.*on_missing drop"):
@@ -144,6 +150,11 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             {},
             "column 'a': all values are missing; leave the column out with",
         ),
+        (
+            "a,b,price\n1,,3\n,2,4\n",
+            {"on_missing": "drop"},
+            "every row has a missing value; leave out columns with --data.ignore",
+        ),
         ("price\n1\n2\n3\n", {}, "no columns other than the target"),
         ("a,price\n1,x\n2,x\n3,x\n", {}, "column 'price': the target has only one class, 'x'"),
         (
@@ -188,3 +199,5 @@ def test_unknown_settings() -> None:
         CSV("t.csv", "y", on_missing="guess")
     with pytest.raises(ValueError, match="unknown task 'ranking'; choose from auto"):
         CSV("t.csv", "y", task="ranking")
+    with pytest.raises(InputError, match="ignore contains the target 'y'"):
+        CSV("t.csv", ["x", "y"], ignore=["y"])

@@ -314,10 +314,9 @@ def test_random_graph_models_have_the_same_number_of_edges() -> None:
         assert graph.edge_index.shape[1] == 6 * (nodes - 3)  # no duplicate edges, no self-loops
         assert int(graph.edge_index.max()) < nodes
     assert data.num_classes == len(data.class_names) == 4
-    sizes = {
-        graph.num_nodes for graph in RandomGraphs(num_samples=40, min_nodes=8, max_nodes=10).graphs
-    }
-    assert sizes == {8, 9, 10}
+    small = RandomGraphs(num_samples=40, min_nodes=9, max_nodes=11).graphs
+    assert {graph.num_nodes for graph in small} == {9, 10, 11}
+    assert all(graph.num_edges == 6 * (graph.num_nodes - 3) for graph in small)
 
 
 def test_folds_partition_the_graphs() -> None:
@@ -339,7 +338,7 @@ def test_folds_partition_the_graphs() -> None:
     [
         ({"fold": 10}, "fold must be between 0 and 9 for 10 folds, got 10"),
         ({"folds": 2}, "folds must be at least 3, got 2"),
-        ({"min_nodes": 7}, "min_nodes must be at least 8, got 7"),
+        ({"min_nodes": 8}, "min_nodes must be at least 9, got 8"),
         ({"max_nodes": 20}, "max_nodes must be at least 30, got 20"),
     ],
 )

@@ -102,6 +102,14 @@ def test_a_broken_image_is_named_and_leaves_no_cache(folder: Path) -> None:
     assert list((folder.parent / "root" / "image_folder").iterdir()) == []
 
 
+def test_images_of_more_than_8_bits_are_refused(folder: Path) -> None:
+    pixels = np.arange(400).reshape(20, 20)
+    for dtype, mode in ((np.uint16, "I;16"), (np.float32, "F")):
+        Image.fromarray(pixels.astype(dtype)).save(folder / "cats" / "07.tif")
+        with pytest.raises(DataError, match=f"more than 8 bits per pixel .mode {mode}."):
+            make(folder).split("train")
+
+
 def test_an_image_with_too_many_pixels_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
