@@ -18,7 +18,7 @@ class Bone(NamedTuple):
     """A capsule of the body at rest, with a joint at its start.
 
     Attributes:
-        part: name of the body part; the left and the right one share it.
+        part: name of the body part, the same on the left and on the right.
         start: start of the center line.
         end: end of the center line.
         radius: radius of the capsule.

@@ -137,20 +137,20 @@ class CSV(TableDataModule):
         words = [i for i, value in enumerate(values) if value is None]
         present = sum(not _is_missing(cell) for cell in cells)
         if not present:
-            raise DataError(f"{self._location(name)}: all values are missing; {_ignore(name)}")
+            raise DataError(f"{self._location(name)}: all values are missing; {_ignore_hint(name)}")
         if len(words) > TYPO_FRACTION * present:
             return None
         if words:
             raise DataError(
                 f"{self._location(name, lines[words[0]])}: {cells[words[0]]!r} is not a number, "
-                f"but nearly all other values are; correct it, or {_ignore(name)}"
+                f"but nearly all other values are; correct it, or {_ignore_hint(name)}"
             )
         array = np.array(values, dtype=np.float64)
         infinite = np.flatnonzero(np.isinf(array))
         if len(infinite):
             raise DataError(
                 f"{self._location(name, lines[infinite[0]])}: the value is infinite; correct it, "
-                f"or {_ignore(name)}"
+                f"or {_ignore_hint(name)}"
             )
         return array
 
@@ -169,7 +169,7 @@ class CSV(TableDataModule):
         if len(categories) > MAX_CATEGORIES:
             raise DataError(
                 f"{self._location(name)}: {len(categories)} categories in {len(words)} rows are "
-                f"too many (at most {MAX_CATEGORIES}); {_ignore(name)}"
+                f"too many (at most {MAX_CATEGORIES}); {_ignore_hint(name)}"
             )
         indicators = np.array([[float(word == k) for k in categories[1:]] for word in words])
         return indicators.reshape(len(words), -1), [f"{name}={k}" for k in categories[1:]]
@@ -213,5 +213,5 @@ def _is_missing(cell: str) -> bool:
     return cell.lower() in MISSING
 
 
-def _ignore(name: str) -> str:
+def _ignore_hint(name: str) -> str:
     return f"leave the column out with --data.ignore '[{name}]'"

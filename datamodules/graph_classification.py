@@ -105,3 +105,6 @@ class GraphClassificationDataModule(GraphListDataModule):
 
     def prepare_data(self) -> None:
         _ = self.graphs
+
+    def setup(self, stage: str | None = None) -> None:
+        _ = self.split_indices

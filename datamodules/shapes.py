@@ -56,7 +56,7 @@ class Shapes(PointDataModule):
 
 
 class UniformRNG:
-    """Uniform random numbers from a generator."""
+    """Random numbers from a generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator

@@ -177,7 +177,12 @@ class GraphDataModule(LightningDataModule):
             return FullBatchLoader(_shard(batch, rank, world_size).to(device))
         nodes = mask_to_index(batch.mask)
         sampler = DistributedBatchSampler(
-            len(nodes), self.batch_size, name == "train", self.seed, False, rank, world_size
+            len(nodes),
+            self.batch_size,
+            shuffle=name == "train",
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
         )
         return NeighborSamplingLoader(batch, nodes, self.num_neighbors, sampler, device)
 

@@ -26,7 +26,7 @@ class Text(Tokenized, TensorDataModule):
     """Text in windows of tokens; the target of each token is the next token.
 
     Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows start at random
-    tokens: those of one epoch cover the text about once. Evaluation windows are consecutive, so
+    tokens; the windows of one epoch cover the text about once. Evaluation windows are consecutive, so
     every token of a split except its first is a target exactly once; targets beyond the end of the
     split are −100.
 
@@ -92,7 +92,9 @@ class Text(Tokenized, TensorDataModule):
         elif (path := Path(self.path)).is_dir():
             files = sorted(file for file in path.glob(self.pattern) if file.is_file())
             if not files:
-                raise DataError(f"{path} has no files {self.pattern}: set --data.pattern")
+                raise DataError(
+                    f"{path} has no files that match {self.pattern}: set --data.pattern"
+                )
         else:
             files = [path]
         text = "\n".join(map(read_text, files))[: self.max_characters]

@@ -330,7 +330,7 @@ def test_folds_partition_the_graphs() -> None:
     assert len(without.split_indices["train"]) == 72
     assert without.val_dataloader() == []
     with pytest.raises(DataError, match="8 graphs cannot be divided into 10 folds"):
-        _ = RandomGraphs(num_samples=8).split_indices
+        RandomGraphs(num_samples=8).setup()
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
     assert Text(str(tmp_path)).text == "first\nsecond"
-    with pytest.raises(DataError, match=r"has no files \*\.md: set --data\.pattern"):
+    with pytest.raises(DataError, match=r"has no files that match \*\.md: set --data\.pattern"):
         _ = Text(str(tmp_path), pattern="*.md").text
 
 
