@@ -26,9 +26,9 @@ class Text(Tokenized, TensorDataModule):
     """Text in windows of tokens; the target of each token is the next token.
 
     Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows start at random
-    tokens; the windows of one epoch cover the text about once. Evaluation windows are consecutive, so
-    every token of a split except its first is a target exactly once; targets beyond the end of the
-    split are −100.
+    tokens; the windows of one epoch cover the text about once. Evaluation windows are consecutive,
+    so every token of a split except its first is a target exactly once; targets beyond the end of
+    the split are −100.
 
     The splits are consecutive parts of the text: training, validation, test.
 
