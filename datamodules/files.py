@@ -106,6 +106,8 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def parse_number(cell: str) -> float | None:
     """Return the number in a cell, or None if the cell does not contain a number."""
+    if "_" in cell:  # Python reads 1_2 as 12, but in a table it is a code
+        return None
     try:
         return float(cell)
     except ValueError:

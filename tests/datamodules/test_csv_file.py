@@ -64,6 +64,11 @@ def test_words_are_classes_and_numbers_are_on_request(make: Make) -> None:
     assert numbers.class_names == ["2", "3", "4", "5"]
 
 
+def test_codes_with_underscores_are_not_numbers(make: Make) -> None:
+    data = make("code,y\n1_2,1\n3_4,2\n1_2,3\n", target="y")
+    assert data.feature_names == ["code=3_4"]
+
+
 def test_several_targets(make: Make) -> None:
     data = make(target=["price", "area"])
     assert data.num_targets == 2
