@@ -50,7 +50,7 @@ def split_rows(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[st
     Args:
         path: path of the file, for error messages.
         text: contents of the file.
-        **dialect: see :func:`csv.reader`.
+        **dialect: format of the table, see :func:`csv.reader`.
 
     Raises:
         DataError: a cell is longer than ``csv.field_size_limit``, as after a quotation mark that is

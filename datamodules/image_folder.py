@@ -45,7 +45,8 @@ class ImageFolder(ImageDataModule):
 
     Raises:
         InputError: an argument is out of range.
-        DataError: the folder does not exist or has no images, or a file is not a readable image.
+        DataError: the folder does not exist or has no images, or a file is not a readable
+            image of 8 bits per channel.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class ImageFolder(ImageDataModule):
             ) from error
         if mode.startswith(("I", "F")):  # Pillow would clip the pixels to [0, 255]
             raise DataError(
-                f"{file} has more than 8 bits per pixel (mode {mode}): convert it to an 8-bit image"
+                f"{file} has more than 8 bits per channel (mode {mode}): convert it to 8 bits"
             )
         pixels = np.asarray(fitted)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)

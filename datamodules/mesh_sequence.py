@@ -50,7 +50,7 @@ class MeshSequence(TemplateMeshDataModule):
             raise DataError(f"{self.path}: the meshes have no faces")
         if len(vertices) < 2 * self.test_every:
             raise DataError(
-                f"{self.path} has {len(vertices)} frames; test_every={self.test_every} needs at "
+                f"{self.path} has {len(vertices)} frames; --data.test_every {self.test_every} needs at "
                 f"least {2 * self.test_every}"
             )
         return vertices[..., AXIS_ORDER[self.up]], faces
@@ -77,7 +77,7 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor]:
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in ("verts", "faces") if name in file}
-    except Exception as error:  # NumPy raises all kinds of exceptions, even TypeError for npy files
+    except Exception as error:  # NumPy raises all kinds of exceptions; npy files: TypeError
         raise DataError(f"{path} is not an npz file: {error}") from error
     for name, dims, shape in (("verts", 3, "(T, V, 3)"), ("faces", 2, "(F, 3)")):
         if name not in arrays:

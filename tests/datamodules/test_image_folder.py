@@ -106,7 +106,7 @@ def test_images_of_more_than_8_bits_are_refused(folder: Path) -> None:
     pixels = np.arange(400).reshape(20, 20)
     for dtype, mode in ((np.uint16, "I;16"), (np.float32, "F")):
         Image.fromarray(pixels.astype(dtype)).save(folder / "cats" / "07.tif")
-        with pytest.raises(DataError, match=f"more than 8 bits per pixel .mode {mode}."):
+        with pytest.raises(DataError, match=f"more than 8 bits per channel .mode {mode}."):
             make(folder).split("train")
 
 
