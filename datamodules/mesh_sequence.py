@@ -50,8 +50,8 @@ class MeshSequence(TemplateMeshDataModule):
             raise DataError(f"{self.path}: the meshes have no faces")
         if len(vertices) < 2 * self.test_every:
             raise DataError(
-                f"{self.path} has {len(vertices)} frames; --data.test_every {self.test_every} needs at "
-                f"least {2 * self.test_every}"
+                f"{self.path} has {len(vertices)} frames; --data.test_every {self.test_every} "
+                f"needs at least {2 * self.test_every}"
             )
         return vertices[..., AXIS_ORDER[self.up]], faces
 

@@ -105,7 +105,7 @@ def test_paths_that_are_not_a_sequence(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"{name} is not an npz file"):
             MeshSequence(str(tmp_path / name)).setup()
     short = write_sequence(tmp_path / "short.npz", frames=7)
-    with pytest.raises(DataError, match="has 7 frames; --data.test_every 4 needs at least 8"):
+    with pytest.raises(DataError, match=r"has 7 frames; --data.test_every 4 needs at least 8"):
         MeshSequence(str(short)).setup()
     with pytest.raises(InputError, match="test_every must be at least 2, got 1"):
         MeshSequence(str(short), test_every=1)
