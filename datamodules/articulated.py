@@ -8,10 +8,11 @@ from torch import Tensor
 
 from datamodules.articulated_body import MOVEMENTS, build_body, pose_body, sample_poses
 from datamodules.template_meshes import TemplateMeshDataModule
+from zoo.errors import check_at_least, check_non_negative
 
 
 class Articulated(TemplateMeshDataModule):
-    """A body that walks, waves, squats and jumps; each pose is determined by eight joint angles.
+    """A body that walks, waves, squats and jumps, with eight joint angles for each pose.
 
     Labels are the four movements. ``angles`` returns the true factors of variation, and
     :func:`datamodules.articulated_body.pose_body` poses the body at any angles.
@@ -25,12 +26,17 @@ class Articulated(TemplateMeshDataModule):
         noise: standard deviation of the joint angles around those of the movement, in radians,
             default 0.08.
         **data: see :class:`~datamodules.template_meshes.TemplateMeshDataModule`.
+
+    Raises:
+        InputError: ``num_samples`` below 3, or negative ``noise``.
     """
 
     num_classes = len(MOVEMENTS)
 
     def __init__(self, num_samples: int = 600, noise: float = 0.08, **data: Any) -> None:
         super().__init__(**data)
+        check_at_least(3, num_samples=num_samples)
+        check_non_negative(noise=noise)
         self.num_samples, self.noise = num_samples, noise
         self.class_names = list(MOVEMENTS)
 

@@ -15,12 +15,12 @@ BLEND_RADIUS = 0.03  # distance over which bones are blended, in the skin and in
 
 
 class Bone(NamedTuple):
-    """A capsule of the body at rest, with a joint at the start of its axis.
+    """A capsule of the body at rest, with a joint at its start.
 
     Attributes:
-        part: name of the body part; the left and the right one share it.
-        start: first end of the axis.
-        end: second end of the axis.
+        part: name of the body part, the same on the left and on the right.
+        start: start of the center line.
+        end: end of the center line.
         radius: radius of the capsule.
         parent: index of the bone to which it is attached, −1 for the root.
         axis: rotation axis of the joint; None for a fixed bone.
@@ -202,9 +202,9 @@ def _bone_distances(points: Tensor) -> Tensor:
     distances = []
     for bone in BONES:
         start = torch.tensor(bone.start, dtype=points.dtype)
-        axis = torch.tensor(bone.end, dtype=points.dtype) - start
-        along = ((points - start) @ axis / axis.square().sum()).clamp(0, 1)
-        distances.append((points - start - along[..., None] * axis).norm(dim=-1) - bone.radius)
+        line = torch.tensor(bone.end, dtype=points.dtype) - start
+        along = ((points - start) @ line / line.square().sum()).clamp(0, 1)
+        distances.append((points - start - along[..., None] * line).norm(dim=-1) - bone.radius)
     return torch.stack(distances, -1)
 
 
@@ -229,49 +229,62 @@ def extract_isosurface(values: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: Gibson, Constrained elastic surface nets, 1998.
     """
-    inside = values < 0
     num_cells = [size - 1 for size in values.shape]
     total, crossings = values.new_zeros(*num_cells, 3), values.new_zeros(*num_cells)
-    steps = torch.eye(3, dtype=torch.long).tolist()
-
-    def block(tensor: Tensor, start: list[int], size: list[int]) -> Tensor:
-        for axis in range(3):
-            tensor = tensor.narrow(axis, start[axis], size[axis])
-        return tensor
-
     for axis in range(3):
         u, v = [a for a in range(3) if a != axis]
         for corner in ((0, 0), (0, 1), (1, 0), (1, 1)):  # the four cell edges along this axis
             start = [0, 0, 0]
             start[u], start[v] = corner
-            end = [s + t for s, t in zip(start, steps[axis], strict=True)]
-            first, last = block(values, start, num_cells), block(values, end, num_cells)
+            end = _next_point(start, axis)
+            first, last = _block(values, start, num_cells), _block(values, end, num_cells)
             crossed = (first < 0) != (last < 0)
             t = torch.where(crossed, first / torch.where(crossed, first - last, 1), 0)
-            ends = block(grid, start, num_cells), block(grid, end, num_cells)
+            ends = _block(grid, start, num_cells), _block(grid, end, num_cells)
             total += torch.where(crossed[..., None], torch.lerp(*ends, t[..., None]), 0)
             crossings += crossed
     occupied = crossings > 0
     indices = torch.full(num_cells, -1)
     indices[occupied] = torch.arange(int(occupied.sum()))
     vertices = total[occupied] / crossings[occupied][:, None]
+    return vertices, _crossing_faces(values < 0, indices)
 
+
+def _crossing_faces(inside: Tensor, indices: Tensor) -> Tensor:
+    """Return two faces for each grid edge that the surface crosses, (F, 3).
+
+    Args:
+        inside: whether the function is negative at the grid points, (X, Y, Z).
+        indices: index of the vertex in each cell, (X − 1, Y − 1, Z − 1).
+    """
     quads = []
     for axis in range(3):
         u, v = (axis + 1) % 3, (axis + 2) % 3
-        size = [s - 2 for s in values.shape]
+        size = [s - 2 for s in inside.shape]
         size[axis] += 1
         start = [1, 1, 1]
         start[axis] = 0
-        end = [s + t for s, t in zip(start, steps[axis], strict=True)]
-        first, last = block(inside, start, size), block(inside, end, size)
+        end = _next_point(start, axis)
+        first, last = _block(inside, start, size), _block(inside, end, size)
         corners = []
         for du, dv in ((-1, -1), (0, -1), (0, 0), (-1, 0)):  # the four cells around a grid edge
             begin = list(start)
             begin[u] += du
             begin[v] += dv
-            corners.append(block(indices, begin, size))
+            corners.append(_block(indices, begin, size))
         around = torch.stack(corners, -1)
         quads += [around[first & ~last], around[last & ~first].flip(-1)]
     quad = torch.cat(quads)
-    return vertices, torch.cat([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]])
+    return torch.cat([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]])
+
+
+def _block(tensor: Tensor, start: list[int], size: list[int]) -> Tensor:
+    """Return the part of a tensor (X, Y, Z, ...) with this first index and size."""
+    for axis in range(3):
+        tensor = tensor.narrow(axis, start[axis], size[axis])
+    return tensor
+
+
+def _next_point(point: list[int], axis: int) -> list[int]:
+    """Return the next grid point along an axis."""
+    return [index + (a == axis) for a, index in enumerate(point)]

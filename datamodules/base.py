@@ -24,11 +24,10 @@ def default_root() -> str:
 class TensorDataModule(LightningDataModule):
     """A data set of aligned tensors, such as inputs and labels, whose batches are tuples.
 
-    A data set implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
+    A subclass implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
     override ``split_indices``, and ``prepare_training`` and ``prepare_evaluation``, which turn
-    stored samples into the batches that models receive.
-
-    A data set with classes has ``num_classes`` and their ``class_names``.
+    stored samples into the batches that models receive. If the samples have classes, it also has
+    ``num_classes`` and ``class_names``.
 
     Args:
         batch_size: training samples per batch and process, default 128.
@@ -39,7 +38,7 @@ class TensorDataModule(LightningDataModule):
         drop_last: whether to drop the last training batch if it is not full, default False.
         on_device: whether to keep the data on the training device; by default it is kept there if
             it takes less than half of the free memory.
-        num_workers: worker processes that read batches of data not kept on the device, default 2.
+        num_workers: number of worker processes that read data not kept on the device, default 2.
 
     Raises:
         InputError: an argument is out of range.
@@ -74,7 +73,7 @@ class TensorDataModule(LightningDataModule):
         # LightningDataModule.__str__ would load all data to describe it
         return f"{type(self).__name__}()"
 
-    # -- what a data set implements -------------------------------------------------------------
+    # -- to be implemented by a subclass --------------------------------------------------------
 
     def download(self) -> None:
         """Download missing files; called by one process per machine."""
@@ -87,7 +86,7 @@ class TensorDataModule(LightningDataModule):
         """Return the indices of the split's samples among those of ``load(train)``, default all.
 
         Args:
-            train: whether the split is the training split or the test split.
+            train: True for the training split, False for the test split.
             num_samples: number of samples that ``load(train)`` returned.
         """
         return torch.arange(num_samples)
@@ -230,7 +229,9 @@ def hold_out(
     """
     count = split_count(size, num_samples)
     if count >= num_samples:
-        raise DataError(f"{argument}={size:g} leaves none of {num_samples} samples for training")
+        raise DataError(
+            f"{argument}={size:g} leaves none of {num_samples} samples for training; lower it"
+        )
     order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(seed))
     return order[count:].sort().values, order[:count].sort().values
 

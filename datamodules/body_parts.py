@@ -8,6 +8,7 @@ from torch_geometric.data import Data
 
 from datamodules.articulated_body import PARTS, build_body, pose_body, sample_poses
 from datamodules.meshes import MeshDataModule
+from zoo.errors import check_at_least, check_non_negative
 
 
 class BodyParts(MeshDataModule):
@@ -20,12 +21,17 @@ class BodyParts(MeshDataModule):
             default 0.3.
         batch_size: training meshes per batch and process, default 4.
         **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
+
+    Raises:
+        InputError: ``num_samples`` below 2, or negative ``noise``.
     """
 
     def __init__(
         self, num_samples: int = 60, noise: float = 0.3, batch_size: int = 4, **meshes: Any
     ) -> None:
         super().__init__(batch_size=batch_size, **meshes)
+        check_at_least(2, num_samples=num_samples)
+        check_non_negative(noise=noise)
         self.num_samples, self.noise = num_samples, noise
         self.class_names = list(PARTS)
 

@@ -49,6 +49,19 @@ class ClassFolders:
         return sorted(self._class_folders(self.path / "train" if self.has_splits else self.path))
 
     @property
+    def num_classes(self) -> int:
+        """Number of class folders.
+
+        Raises:
+            AttributeError: there are fewer than 2.
+        """
+        if len(self.class_names) < 2:
+            raise AttributeError(
+                f"{self.path} has {len(self.class_names)} class folders; at least 2 are needed"
+            )
+        return len(self.class_names)
+
+    @property
     def has_splits(self) -> bool:
         """True if the folder has subfolders ``train`` and ``test``."""
         return (self.path / "train").is_dir() and (self.path / "test").is_dir()
@@ -98,7 +111,7 @@ class ClassFolders:
         """Return the files of the training or test split.
 
         Args:
-            train: whether to return the training split or the test split.
+            train: True for the training split, False for the test split.
             seed: random seed of the split, if the folder has no split folders.
             train_per_class: number of training files per class, if the folder has no split
                 folders; default None: nine tenths of all files.

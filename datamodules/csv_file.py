@@ -11,7 +11,7 @@ import numpy as np
 
 from datamodules.files import parse_number, read_table
 from datamodules.tables import Array, Table, TableDataModule
-from zoo.errors import DataError, check_choice, suggest
+from zoo.errors import DataError, InputError, check_choice, suggest
 
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 ON_MISSING = ("impute", "drop", "stop")
@@ -39,7 +39,7 @@ class CSV(TableDataModule):
         **table: see :class:`~datamodules.tables.TableDataModule`.
 
     Raises:
-        InputError: an argument is unknown or out of range.
+        InputError: an argument is unknown or out of range, or ``ignore`` contains a target.
         DataError: the table cannot be used; the message names the file, line and column.
     """
 
@@ -60,6 +60,9 @@ class CSV(TableDataModule):
         self.task = task
         self.ignore = list(ignore or [])
         self.on_missing = on_missing
+        both = [name for name in self.targets if name in self.ignore]
+        if both:
+            raise InputError(f"ignore contains the target {both[0]!r}: remove it from the list")
 
     def load_table(self) -> Table:
         names, lines, rows = self._read()
@@ -115,6 +118,11 @@ class CSV(TableDataModule):
                 )
             if self.on_missing == "impute":
                 keep.append(row)
+        if not keep:
+            raise DataError(
+                f"{self.path}: every row has a missing value; leave out columns with "
+                "--data.ignore, or set --data.on_missing impute"
+            )
         return keep
 
     def _location(self, column: str, line: int | None = None) -> str:
@@ -129,20 +137,20 @@ class CSV(TableDataModule):
         words = [i for i, value in enumerate(values) if value is None]
         present = sum(not _is_missing(cell) for cell in cells)
         if not present:
-            raise DataError(f"{self._location(name)}: all values are missing; {_ignore(name)}")
+            raise DataError(f"{self._location(name)}: all values are missing; {_ignore_hint(name)}")
         if len(words) > TYPO_FRACTION * present:
             return None
         if words:
             raise DataError(
                 f"{self._location(name, lines[words[0]])}: {cells[words[0]]!r} is not a number, "
-                f"but nearly all other values are; correct it, or {_ignore(name)}"
+                f"but nearly all other values are; correct it, or {_ignore_hint(name)}"
             )
         array = np.array(values, dtype=np.float64)
         infinite = np.flatnonzero(np.isinf(array))
         if len(infinite):
             raise DataError(
                 f"{self._location(name, lines[infinite[0]])}: the value is infinite; correct it, "
-                f"or {_ignore(name)}"
+                f"or {_ignore_hint(name)}"
             )
         return array
 
@@ -161,7 +169,7 @@ class CSV(TableDataModule):
         if len(categories) > MAX_CATEGORIES:
             raise DataError(
                 f"{self._location(name)}: {len(categories)} categories in {len(words)} rows are "
-                f"too many (at most {MAX_CATEGORIES}); {_ignore(name)}"
+                f"too many (at most {MAX_CATEGORIES}); {_ignore_hint(name)}"
             )
         indicators = np.array([[float(word == k) for k in categories[1:]] for word in words])
         return indicators.reshape(len(words), -1), [f"{name}={k}" for k in categories[1:]]
@@ -205,5 +213,5 @@ def _is_missing(cell: str) -> bool:
     return cell.lower() in MISSING
 
 
-def _ignore(name: str) -> str:
+def _ignore_hint(name: str) -> str:
     return f"leave the column out with --data.ignore '[{name}]'"

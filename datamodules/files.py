@@ -1,10 +1,11 @@
-"""The user's files and downloads, with error messages that say what to do."""
+"""Reading text and tables from files, and downloads."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from zoo.errors import DataError
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file, which may be compressed with gzip.
+    """Return the text of a UTF-8 file without its byte order mark; gzip files are decompressed.
 
     Raises:
         DataError: the file does not exist, is not UTF-8, or is named ``.gz`` but is not gzip.
@@ -23,7 +24,7 @@ def read_text(path: Path) -> str:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix("\ufeff")
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except UnicodeDecodeError as error:
@@ -35,23 +36,60 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text, which end with \\n, \\r or \\r\\n.
+
+    ``str.splitlines`` would also split at Unicode separators, which sentences may contain.
+    """
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+
+
+def split_rows(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[str]]]:
+    """Return the rows of a table that are not empty, each with the number of its last line.
+
+    Args:
+        path: path of the file, for error messages.
+        text: contents of the file.
+        **dialect: format of the table, see :func:`csv.reader`.
+
+    Raises:
+        DataError: a cell is longer than ``csv.field_size_limit``, as after a quotation mark that is
+            never closed.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), **dialect)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for row in reader:
+            if row:
+                rows.append((reader.line_num, row))
+    except csv.Error as error:
+        first = rows[-1][0] + 1 if rows else 1  # the reader is at a later line of this row
+        raise DataError(
+            f"{path}, line {first}: {error}; look for a quotation mark that is not closed"
+        ) from None
+    return rows
+
+
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the column names of a table with a header, and its rows with their line numbers.
 
-    Cells are separated by commas, semicolons, tabs or vertical bars, which is detected, and
-    stripped of spaces.
+    The separator, a comma, semicolon, tab or vertical bar, is detected. Cells are stripped of
+    spaces.
 
     Raises:
         DataError: the table has no rows, no header, a repeated column name, or a row with more or
             fewer values than the header.
     """
-    text = read_text(path).removeprefix("\ufeff")
+    text = read_text(path)
     try:
         dialect: Any = csv.Sniffer().sniff(text[:65536], delimiters=",;\t|")
+        dialect.doublequote = True  # the sniffer sees only the beginning of the text
     except csv.Error:
         dialect = csv.excel  # one column, or too little text to detect the separator
-    reader = csv.reader(text.splitlines(), dialect)
-    numbered = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    numbered = [
+        (line, [cell.strip() for cell in row])
+        for line, row in split_rows(path, text, dialect=dialect)
+    ]
     if len(numbered) < 2:
         raise DataError(f"{path} has no rows below its header")
     (_, names), *rows = numbered
@@ -68,6 +106,8 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def parse_number(cell: str) -> float | None:
     """Return the number in a cell, or None if the cell does not contain a number."""
+    if "_" in cell:  # Python reads 1_2 as 12, but in a table it is a code
+        return None
     try:
         return float(cell)
     except ValueError:
@@ -85,7 +125,7 @@ def download_file(url: str, path: Path, sha256: str) -> None:
         sha256: expected checksum, in hexadecimal.
 
     Raises:
-        DataError: the file cannot be downloaded, or has another checksum.
+        DataError: the file cannot be downloaded, or its checksum does not match.
     """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +138,6 @@ def download_file(url: str, path: Path, sha256: str) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise DataError(
-            f"{path} has other contents than expected (SHA-256 {found} instead of {sha256}): "
+            f"{path} has unexpected contents (SHA-256 {found} instead of {sha256}): "
             "delete it and run again"
         )

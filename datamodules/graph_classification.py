@@ -26,7 +26,7 @@ class GraphClassificationDataModule(GraphListDataModule):
         folds: number of folds, default 10.
         fold: index of the test fold, from 0, default 0.
         validate: whether the fold after the test fold is held out for validation, default True;
-            otherwise it is for training too.
+            otherwise it is used for training.
         seed: random seed of the folds and of the batches, default 0.
         root: data folder, default the environment variable ``ZOO_DATA``, else ``data``.
 
@@ -55,7 +55,7 @@ class GraphClassificationDataModule(GraphListDataModule):
 
     def load(self) -> list[Data]:
         """Return all graphs, each with x, edge_index and y (1,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no load()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load()")
 
     @cached_property
     def graphs(self) -> list[Data]:
@@ -105,3 +105,6 @@ class GraphClassificationDataModule(GraphListDataModule):
 
     def prepare_data(self) -> None:
         _ = self.graphs
+
+    def setup(self, stage: str | None = None) -> None:
+        _ = self.split_indices

@@ -21,7 +21,7 @@ class GraphListDataModule(LightningDataModule):
 
     batch_size: int
     seed: int
-    #: graphs per evaluation batch, at least; it affects the speed, not the metrics
+    #: smallest number of graphs per evaluation batch; it affects the speed, not the metrics
     eval_batch_size = 256
 
     def __str__(self) -> str:
@@ -29,14 +29,14 @@ class GraphListDataModule(LightningDataModule):
 
     def split(self, name: str) -> list[Data]:
         """Return the graphs of a split: ``train``, ``val`` or ``test``."""
-        raise NotImplementedError(f"{type(self).__name__} has no split(name)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement split(name)")
 
     def prepare_training(self, batch: Any, generator: torch.Generator) -> Any:
         """Return a training batch ready for the model.
 
         Args:
             batch: PyG ``Batch``.
-            generator: random number generator, seeded from seed, epoch, batch and process.
+            generator: CPU generator whose seed depends only on the seed, epoch, batch and process.
         """
         return batch
 

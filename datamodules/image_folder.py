@@ -32,12 +32,12 @@ class ImageFolder(ImageDataModule):
     The cache ``root/image_folder/<fingerprint>.npy`` is rebuilt when a file is added, removed or
     changed. It is memory-mapped and may be larger than memory.
 
-    Properties that models ask for: ``input_shape``, ``num_classes``, ``levels``.
+    Properties for models: ``input_shape``, ``num_classes``, ``levels``.
 
     Args:
         path: folder of the images.
         size: height and width of the resized images in pixels, default 64. The shorter side is
-            scaled to it, and the center is cut out.
+            scaled to this size, and the longer side is cropped at both ends.
         channels: 3 for color (default) or 1 for grayscale.
         val_size: validation images, a count (≥ 1) or a fraction (< 1) of the training split;
             default 2/9, which gives 70/20/10 together with the tenth for testing.
@@ -45,7 +45,8 @@ class ImageFolder(ImageDataModule):
 
     Raises:
         InputError: an argument is out of range.
-        DataError: the folder does not exist or has no images, or a file is not a readable image.
+        DataError: the folder does not exist or has no images, or a file is not a readable
+            image of 8 bits per channel.
     """
 
     def __init__(
@@ -62,9 +63,8 @@ class ImageFolder(ImageDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if len(self.class_names) < 2:
-            raise AttributeError(f"{self.folders.path} has fewer than two class folders")
-        return len(self.class_names)
+        """Number of class folders."""
+        return self.folders.num_classes
 
     @property
     def class_names(self) -> list[str]:
@@ -119,12 +119,17 @@ class ImageFolder(ImageDataModule):
 
         try:
             with Image.open(file) as opened:
+                mode = opened.mode
                 upright = ImageOps.exif_transpose(opened)
                 image = upright.convert("L" if self.channels == 1 else "RGB")
                 fitted = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
-        except (OSError, SyntaxError) as error:
+        except Exception as error:  # the decoders of the formats raise all kinds of exceptions
             raise DataError(
                 f"{file} is not a readable image ({error}): replace or remove it"
             ) from error
+        if mode.startswith(("I", "F")):  # Pillow would clip the pixels to [0, 255]
+            raise DataError(
+                f"{file} has more than 8 bits per channel (mode {mode}): convert it to 8 bits"
+            )
         pixels = np.asarray(fitted)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)

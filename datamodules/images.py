@@ -25,10 +25,10 @@ CIFAR10_CLASSES = [
 class ImageDataModule(TensorDataModule):
     """Images and labels, with augmentation of the training images.
 
-    A data set implements ``load(train)``, which returns x uint8 (N, C, H, W) and y int64 (N,).
+    A subclass implements ``load(train)``, which returns x uint8 (N, C, H, W) and y int64 (N,).
     Batches are (x, y) with x float32 in [0, 1], (B, C, H, W), and y int64, (B,).
 
-    Properties that models ask for: ``input_shape``, ``num_classes``, ``levels``.
+    Properties for models: ``input_shape``, ``num_classes``, ``levels``.
 
     Args:
         batch_size: training images per batch and process, default 128.
@@ -205,7 +205,7 @@ def check_md5(path: Path, md5: str) -> None:
     """Check the MD5 checksum of a file, if there is one.
 
     Raises:
-        DataError: the file has another checksum.
+        DataError: the checksum does not match.
     """
     from torchvision.datasets.utils import calculate_md5
 

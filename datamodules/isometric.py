@@ -47,7 +47,7 @@ class Isometric(MeshDataModule):
         **meshes: see :class:`~datamodules.meshes.MeshDataModule`.
 
     Raises:
-        InputError: unknown poses, or ``subdivisions`` below 1.
+        InputError: unknown ``test_poses``, or a number out of range.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Isometric(MeshDataModule):
         **meshes: Any,
     ) -> None:
         super().__init__(eigenpairs=eigenpairs, rotate=rotate, **meshes)
+        check_at_least(2, num_samples=num_samples)
         check_at_least(1, subdivisions=subdivisions)
         check_choice("test_poses", test_poses, POSES)
         self.num_samples, self.subdivisions, self.test_poses = num_samples, subdivisions, test_poses
@@ -110,8 +111,8 @@ def bend(flat: Tensor, direction: int, angles: dict[int, float]) -> Tensor:
 
     Args:
         flat: vertices of a flat sheet, (V, 3).
-        direction: row of ``LINE_NORMALS`` that the lines are perpendicular to.
-        angles: bending angle at each line n · v = i in radians, by its integer i.
+        direction: index in ``LINE_NORMALS`` of the normal of the lines.
+        angles: bending angle in radians at each line n · v = i, keyed by i.
 
     Returns:
         Vertices of the bent sheet, (V, 3).

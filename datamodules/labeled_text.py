@@ -1,9 +1,8 @@
-"""Texts with labels: the user's own table, the Stanford Sentiment Treebank, generated reviews."""
+"""Labeled texts: the user's own table, the Stanford Sentiment Treebank, generated reviews."""
 
 from __future__ import annotations
 
 import csv
-import io
 import random
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datamodules.files import read_text
+from datamodules.files import read_text, split_rows
 from datamodules.token_sequences import TokenSequenceDataModule
 from datamodules.tokenized import Tokenized
 from zoo.errors import DataError, check_at_least, check_non_negative
@@ -26,7 +25,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
 
     Batches are (x, y) with x int64 (B, T), padded with 0, and y int64 (B,).
 
-    Properties that models ask for: ``vocab_size``, ``tokenizer``, ``length``, ``num_classes``.
+    Properties for models: ``vocab_size``, ``tokenizer``, ``length``, ``num_classes``.
 
     Args:
         path: table of training texts with two columns, text and label, separated by tabs, or by
@@ -42,7 +41,8 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
             the vocabulary, default 1.
         lowercase: whether to convert texts to lower case, default True.
         max_length: number of tokens after which texts are cut off, default 256.
-        val_size: texts held out for validation: a count (≥ 1) or a fraction (< 1), default 0.1.
+        val_size: texts held out for validation: a count (≥ 1) or a fraction (< 1) of the texts that
+            remain after ``test_size``, default 0.1.
         test_size: texts held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
         num_samples: number of generated reviews, default 4,000.
         batch_size: training texts per batch and process, default 64.
@@ -80,7 +80,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
         self.min_count, self.max_length = min_count, max_length
         self.test_size, self.num_samples = test_size, num_samples
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def examples(self) -> dict[str, Examples]:
@@ -102,14 +102,12 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
         """Return the texts and labels of a table, and their line numbers."""
         delimiter = "," if path.suffixes[:1] == [".csv"] else "\t"
         # in a tab-separated table, a quotation mark is an ordinary character
-        quoting: Any = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-        reader = csv.reader(io.StringIO(read_text(path)), delimiter=delimiter, quoting=quoting)
+        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        rows = split_rows(path, read_text(path), delimiter=delimiter, quoting=quoting)
         examples: Examples = []
         lines: list[int] = []
-        for row in reader:
-            if not row or (self.header and reader.line_num == 1):
-                continue
-            location = f"{path}, line {reader.line_num}"
+        for line, row in rows[1:] if self.header else rows:
+            location = f"{path}, line {line}"
             if len(row) != 2:
                 raise DataError(f"{location}: expected 2 columns, text and label, got {len(row)}")
             text, label = (cell.strip() for cell in row)
@@ -119,7 +117,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
                     "the line"
                 )
             examples.append((text, label))
-            lines.append(reader.line_num)
+            lines.append(line)
         if not examples:
             raise DataError(f"{path} contains no texts")
         return examples, lines
@@ -189,7 +187,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
 
 
 class SST2(LabeledText):
-    """Sentences of film reviews, positive or negative: 6,920 for training, 872, 1,821 for testing.
+    """Sentences of movie reviews, positive or negative: 6,920 train, 872 validation, 1,821 test.
 
     Three files ``sst2_sentences_{train,dev,test}.tsv`` in ``root/sentiment``, without a header: the
     whole sentences of the Stanford Sentiment Treebank with labels 0 and 1.
@@ -201,7 +199,7 @@ class SST2(LabeledText):
     """
 
     def __init__(self, **text: Any) -> None:
-        super().__init__("", "", "", **text)  # refuses paths; they are set below
+        super().__init__("", "", "", **text)  # a path in ``text`` raises TypeError
         folder = self.root / "sentiment"
         for split, name in (("train", "train"), ("val", "dev"), ("test", "test")):
             self.paths[split] = str(folder / f"sst2_sentences_{name}.tsv")

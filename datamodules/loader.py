@@ -44,7 +44,7 @@ class DistributedBatchSampler:
 
     Raises:
         InputError: ``batch_size`` is below 1.
-        DataError: there are fewer samples than processes, or ``drop_last`` leaves no batch.
+        DataError: there are no samples or fewer than processes, or ``drop_last`` leaves no batch.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class DistributedBatchSampler:
         world_size: int = 1,
     ) -> None:
         check_at_least(1, batch_size=batch_size)
+        if num_samples == 0:
+            raise DataError("the split has no samples")
         if num_samples < world_size:
             raise DataError(
                 f"{num_samples} samples cannot be split among {world_size} processes: "
@@ -139,7 +141,7 @@ class ResumableLoader:
 
     def load_batches(self, batches: Sequence[Tensor]) -> Iterator[Any]:
         """Yield the batches with these sample indices, before preparation."""
-        raise NotImplementedError(f"{type(self).__name__} does not implement load_batches()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load_batches(batches)")
 
     def __len__(self) -> int:
         return len(self.sampler)

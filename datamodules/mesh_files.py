@@ -14,7 +14,7 @@ from zoo.errors import DataError, InputError
 
 MESH_SUFFIXES = {".glb", ".obj", ".off", ".ply", ".stl"}
 SHAPE_SUFFIXES = MESH_SUFFIXES | {".xyz"}  # meshes and point sets
-#: upward axis of a file → order of axes in which it is the third; a rotation, not a reflection
+#: upward axis of a file → order of the axes that makes it the third, by a rotation
 AXIS_ORDER = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}
 
 
@@ -23,7 +23,8 @@ def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
 
     Raises:
         InputError: trimesh is not installed.
-        DataError: the file cannot be read, or a coordinate is not finite.
+        DataError: the file cannot be read, a coordinate is not finite, or a face refers to a vertex
+            that does not exist.
     """
     try:
         import trimesh
@@ -46,6 +47,7 @@ def read_mesh(path: Path) -> tuple[Tensor, Tensor]:
             f"{path}: vertex {int(infinite.argmax())} has a coordinate that is not finite"
         )
     faces = np.asarray(getattr(geometry, "faces", np.empty((0, 3))), dtype=np.int64)
+    check_face_indices(faces, len(vertices), path)
     return torch.from_numpy(vertices), torch.from_numpy(faces)
 
 
@@ -57,13 +59,12 @@ def read_surface(path: Path) -> tuple[Tensor, Tensor, list[str]]:
         Vertices (V, 3), faces (F, 3) and a description of each repair.
 
     Raises:
-        InputError, DataError: see :func:`read_mesh`; also DataError for a mesh without faces or
-            with faces of missing vertices.
+        InputError: see :func:`read_mesh`.
+        DataError: see :func:`read_mesh`; or the mesh has no faces.
     """
     vertices, faces = read_mesh(path)
     if not len(faces):
         raise DataError(f"{path} has no faces; for point sets, use --data point_folder")
-    check_face_indices(faces, len(vertices), path)
     repairs = []
     polygons = count_polygons(path)
     if polygons is not None and polygons < len(faces):
@@ -79,8 +80,8 @@ def read_surface(path: Path) -> tuple[Tensor, Tensor, list[str]]:
     return merged, faces, repairs
 
 
-def check_face_indices(faces: Tensor, num_vertices: int, path: Path) -> None:
-    """Raise DataError for faces that refer to vertices which the file does not have."""
+def check_face_indices(faces: np.ndarray[Any, Any], num_vertices: int, path: Path) -> None:
+    """Raise DataError if a face refers to a vertex that the file does not have."""
     if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < num_vertices:
         raise DataError(
             f"{path}: faces refer to vertices {int(faces.min())} to {int(faces.max())}, but the "

@@ -66,12 +66,7 @@ class MeshFolder(MeshDataModule):
     @property
     def num_classes(self) -> int:
         """Number of class folders."""
-        if len(self.class_names) < 2:
-            raise AttributeError(
-                f"{self.folders.path} has {len(self.class_names)} class folders; at least 2 are "
-                "needed"
-            )
-        return len(self.class_names)
+        return self.folders.num_classes
 
     def load(self, train: bool) -> list[Data]:
         files = self.folders.split_files(train, self.seed, self.train_per_class)

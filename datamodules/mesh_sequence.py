@@ -24,8 +24,8 @@ class MeshSequence(TemplateMeshDataModule):
 
     Args:
         path: npz file or folder of meshes.
-        test_every: interval of the test frames, n: the last of every n frames is for testing,
-            default 4.
+        test_every: interval of the test frames: of every ``test_every`` frames, the last one is for
+            testing; default 4.
         up: axis of the file that points upward: ``x``, ``y`` or ``z`` (default).
         **data: see :class:`~datamodules.template_meshes.TemplateMeshDataModule`.
 
@@ -46,10 +46,12 @@ class MeshSequence(TemplateMeshDataModule):
         if not self.path.exists():
             raise DataError(f"no such file or folder: {self.path} (--data.path)")
         vertices, faces = read_folder(self.path) if self.path.is_dir() else read_npz(self.path)
+        if not len(faces):
+            raise DataError(f"{self.path}: the meshes have no faces")
         if len(vertices) < 2 * self.test_every:
             raise DataError(
-                f"{self.path} has {len(vertices)} frames; with every {self.test_every}th for "
-                f"testing, at least {2 * self.test_every} are needed (--data.test_every)"
+                f"{self.path} has {len(vertices)} frames; --data.test_every {self.test_every} "
+                f"needs at least {2 * self.test_every}"
             )
         return vertices[..., AXIS_ORDER[self.up]], faces
 
@@ -69,12 +71,13 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor]:
     """Read ``verts`` (T, V, 3) and ``faces`` (F, 3) from an npz file.
 
     Raises:
-        DataError: not an npz file; a missing array; wrong shapes, coordinates or vertex indices.
+        DataError: not an npz file, a missing array, or wrong shapes, types, coordinates or vertex
+            indices.
     """
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in ("verts", "faces") if name in file}
-    except (OSError, ValueError) as error:
+    except Exception as error:  # NumPy raises all kinds of exceptions; npy files: TypeError
         raise DataError(f"{path} is not an npz file: {error}") from error
     for name, dims, shape in (("verts", 3, "(T, V, 3)"), ("faces", 2, "(F, 3)")):
         if name not in arrays:
@@ -83,13 +86,17 @@ def read_npz(path: Path) -> tuple[Tensor, Tensor]:
             raise DataError(
                 f"{path}: array {name!r} must have shape {shape}, got {arrays[name].shape}"
             )
+        if arrays[name].dtype.kind not in "iuf":
+            raise DataError(
+                f"{path}: array {name!r} must contain numbers, got {arrays[name].dtype}"
+            )
     vertices = torch.from_numpy(arrays["verts"].astype(np.float32))
-    faces = torch.from_numpy(arrays["faces"].astype(np.int64))
     infinite = (~vertices.isfinite()).flatten(1).any(1).nonzero()[:, 0]
     if len(infinite):
         raise DataError(f"{path}: frame {int(infinite[0])} has a coordinate that is not finite")
+    faces = arrays["faces"].astype(np.int64)
     check_face_indices(faces, vertices.shape[1], path)
-    return vertices, faces
+    return vertices, torch.from_numpy(faces)
 
 
 def read_folder(path: Path) -> tuple[Tensor, Tensor]:

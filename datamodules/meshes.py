@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from datamodules.base import default_root
+from datamodules.base import default_root, hold_out
 from datamodules.graph_lists import GraphListDataModule
 from datamodules.point_clouds import check_rotations, sample_rotations
 from zoo.errors import DataError, InputError, check_at_least, check_non_negative
@@ -34,7 +34,7 @@ class MeshDataModule(GraphListDataModule):
         eigenpairs: number of eigenpairs of the Laplacian, k, default 64.
         rotate: random rotation of each mesh: ``none`` (default), ``upright``: about the third axis,
             or ``any``. Evaluation rotates a mesh in the same way every time.
-        rotate_training: rotation of the training meshes, if it differs from ``rotate``.
+        rotate_training: random rotation of the training meshes; default ``rotate``.
         val_size: validation meshes taken from the training split: a count (≥ 1) or a fraction
             (< 1), default 0.1.
         seed: random seed of generated meshes, splits, rotations and batches, default 0.
@@ -76,7 +76,7 @@ class MeshDataModule(GraphListDataModule):
     def load(self, train: bool) -> list[Data]:
         """Return the training or test split: meshes with pos, face, y and, for error messages, an
         optional ``name``."""
-        raise NotImplementedError(f"{type(self).__name__} has no load(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load(train)")
 
     @property
     def num_classes(self) -> int:
@@ -92,17 +92,9 @@ class MeshDataModule(GraphListDataModule):
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
             meshes = self._load_prepared(True)
-            held_out = self.val_size if self.val_size >= 1 else round(self.val_size * len(meshes))
-            held_out = int(held_out)
-            if held_out >= len(meshes):
-                raise DataError(
-                    f"val_size={self.val_size} leaves none of {len(meshes)} meshes for training; "
-                    "lower val_size"
-                )
-            generator = torch.Generator().manual_seed(self.seed)
-            order = torch.randperm(len(meshes), generator=generator).tolist()
-            self._splits["train"] = [meshes[i] for i in sorted(order[held_out:])]
-            self._splits["val"] = [meshes[i] for i in sorted(order[:held_out])]
+            train, val = hold_out(len(meshes), self.val_size, self.seed)
+            self._splits["train"] = [meshes[i] for i in train.tolist()]
+            self._splits["val"] = [meshes[i] for i in val.tolist()]
         if stage in ("test", "predict", None) and "test" not in self._splits:
             self._splits["test"] = self._load_prepared(False)
 

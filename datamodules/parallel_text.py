@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from datamodules.files import read_text
+from datamodules.files import read_text, split_lines
 from datamodules.token_sequences import TokenSequenceDataModule
 from zoo.errors import DataError, check_at_least, check_non_negative
 from zoo.functional.tokenization import BEGIN_ID, END_ID, Tokenizer, make_tokenizer
@@ -26,7 +26,7 @@ class ParallelText(TokenSequenceDataModule):
     and target tokens between the begin and end tokens, (B, T). Pairs of similar length are batched
     together.
 
-    Properties that models ask for: ``vocab_size``, ``tokenizer`` and ``length`` of the source;
+    Properties for models: ``vocab_size``, ``tokenizer`` and ``length`` of the source;
     ``target_vocab_size``, ``target_tokenizer``, ``target_length``.
 
     Args:
@@ -47,7 +47,8 @@ class ParallelText(TokenSequenceDataModule):
         lowercase: whether to convert sentences to lower case, default False.
         max_length: largest number of tokens in a sentence, default 128. Training pairs with a
             longer sentence are left out; in other splits, longer sentences are cut off.
-        val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1), default 0.1.
+        val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1) of the pairs that
+            remain after ``test_size``, default 0.1.
         test_size: pairs held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
         num_samples: number of generated dates, default 6,000.
         batch_size: training pairs per batch and process, default 64.
@@ -91,7 +92,7 @@ class ParallelText(TokenSequenceDataModule):
         self.max_vocab_size, self.min_count, self.lowercase = max_vocab_size, min_count, lowercase
         self.max_length, self.test_size, self.num_samples = max_length, test_size, num_samples
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def sentence_pairs(self) -> dict[str, Pairs]:
@@ -178,15 +179,19 @@ class ParallelText(TokenSequenceDataModule):
         return {}
 
     def _encode(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        begin, end = BEGIN_ID, END_ID
         source_tokenizer, target_tokenizer = self.fitted_tokenizers
         sources, targets = [], []
         for source, target in self.sentence_pairs[split]:
             x, y = source_tokenizer.encode(source), target_tokenizer.encode(target)
             if split == "train" and max(len(x), len(y)) > self.max_length:
                 continue
-            sources.append([*x[: self.max_length], end])
-            targets.append([begin, *y[: self.max_length], end])
+            sources.append([*x[: self.max_length], END_ID])
+            targets.append([BEGIN_ID, *y[: self.max_length], END_ID])
+        if split == "train" and not sources:
+            raise DataError(
+                f"every training pair has a sentence of more than {self.max_length} tokens; raise "
+                "max_length"
+            )
         return sources, targets
 
     def load_sequences(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
@@ -194,7 +199,7 @@ class ParallelText(TokenSequenceDataModule):
 
 
 class Multi30k(ParallelText):
-    """Image captions in German and English: 29,000 pairs for training, 1,014, 1,000 for testing.
+    """Image captions in German and English: 29,000 train, 1,014 validation and 1,000 test pairs.
 
     Six files in ``root/multi30k``: ``train``, ``val`` and ``test_2016_flickr``, each with the
     suffixes ``.de.gz`` and ``.en.gz``.
@@ -233,7 +238,7 @@ def read_pairs(path: Path, target_path: Path) -> Pairs:
     Raises:
         DataError: a file has more lines than the other, or a line is empty.
     """
-    sources, targets = (read_text(file).splitlines() for file in (path, target_path))
+    sources, targets = (split_lines(read_text(file)) for file in (path, target_path))
     pairs: Pairs = []
     for line, (source, target) in enumerate(zip_longest(sources, targets), 1):
         if source is None or target is None:

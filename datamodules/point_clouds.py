@@ -11,7 +11,13 @@ from torch import Tensor
 from datamodules.base import TensorDataModule
 from datamodules.loader import Batch
 from datamodules.mesh_files import AXIS_ORDER
-from zoo.errors import InputError, check_at_least, check_choice
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_non_negative,
+    check_positive,
+)
 from zoo.functional.meshes import sample_surface
 from zoo.functional.points import random_rotations, random_z_rotations
 from zoo.functional.voxels import voxelize
@@ -21,7 +27,7 @@ ROTATIONS = {"none": None, "upright": random_z_rotations, "any": random_rotation
 TASKS = ("shapes", "parts")
 
 
-@dataclass
+@dataclass(frozen=True)
 class PointAugmentation:
     """Random stretching, shifting and jittering of training clouds.
 
@@ -30,11 +36,18 @@ class PointAugmentation:
             cloud's radius, default 0.01.
         scale: largest factor by which each axis is stretched or compressed, default 1.25.
         shift: largest shift along each axis, in units of the cloud's radius, default 0.1.
+
+    Raises:
+        InputError: ``jitter`` or ``shift`` is negative, or ``scale`` is not positive.
     """
 
     jitter: float = 0.01
     scale: float = 1.25
     shift: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_non_negative(**{"augment.jitter": self.jitter, "augment.shift": self.shift})
+        check_positive(**{"augment.scale": self.scale})
 
     def __call__(self, points: Tensor, generator: torch.Generator) -> Tensor:
         """Return augmented point clouds, (B, N, 3) → (B, N, 3)."""
@@ -52,11 +65,11 @@ class PointDataModule(TensorDataModule):
     """Base class of data modules for point clouds of equal size; the third axis points upward.
 
     A subclass implements ``point_clouds`` and has ``class_names``. Each cloud is centered at its
-    centroid and scaled into the unit ball. Of the P stored points of a cloud, a training batch has
+    centroid and scaled to the unit ball. Of the P stored points of a cloud, a training batch has
     a new random sample of ``num_points``; evaluation uses the first ``num_points``.
 
     Batches are (x, y): x float32 (B, N, 3); y int64, (B,) for ``task="shapes"``, (B, N) for
-    ``task="parts"``. With ``voxel_resolution`` x is a grid of zeros and ones, (B, 1, R, R, R), in
+    ``task="parts"``. With ``voxel_resolution``, x is a grid of zeros and ones, (B, 1, R, R, R), in
     which the voxels of all P points are 1; it is computed for each batch, after rotation and
     augmentation.
 
@@ -72,7 +85,7 @@ class PointDataModule(TensorDataModule):
             label for each point.
         rotate: random rotation of each cloud: ``none`` (default), ``upright``: about the third
             axis, or ``any``. Evaluation rotates a cloud in the same way every time.
-        rotate_training: rotation of the training clouds, if it differs from ``rotate``.
+        rotate_training: random rotation of the training clouds; default ``rotate``.
         augment: augmentation of the training clouds, default none.
         batch_size: training clouds per batch and process, default 32.
         **data: see :class:`~datamodules.base.TensorDataModule`.
@@ -113,7 +126,7 @@ class PointDataModule(TensorDataModule):
         self.num_points, self.stored_points, self.task = num_points, stored_points, task
         self.voxel_resolution = voxel_resolution
         self.rotate, self.rotate_training = rotate, rotate_training or rotate
-        self.point_augmentation = augment
+        self.augment = augment
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -132,7 +145,7 @@ class PointDataModule(TensorDataModule):
     def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return the training or test split: points float32 (M, P, 3), with P of at least
         ``num_points``, and labels int64, (M,) or (M, P)."""
-        raise NotImplementedError(f"{type(self).__name__} has no point_clouds(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement point_clouds(train)")
 
     def load(self, train: bool) -> Batch:
         """Return points, labels and the rotation of each cloud in evaluation, (M, 3, 3)."""
@@ -152,8 +165,8 @@ class PointDataModule(TensorDataModule):
             x, y = x[:, chosen], y[:, chosen] if y.ndim == 2 else y
         if self.rotate_training != "none":
             x = x @ sample_rotations(self.rotate_training, len(x), generator).to(x).mT
-        if self.point_augmentation:
-            x = self.point_augmentation(x, generator)
+        if self.augment:
+            x = self.augment(x, generator)
         return self._to_input(x), y
 
     def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:

@@ -59,12 +59,7 @@ class PointFolder(SampledPointDataModule):
     @property
     def num_classes(self) -> int:  # type: ignore[override]
         """Number of class folders."""
-        if len(self.class_names) < 2:
-            raise AttributeError(
-                f"{self.folders.path} has {len(self.class_names)} class folders; at least 2 are "
-                "needed"
-            )
-        return len(self.class_names)
+        return self.folders.num_classes
 
     def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
         points, labels = [], []

@@ -18,7 +18,7 @@ class RandomGraphs(GraphClassificationDataModule):
 
     A graph with N nodes has 3 (N − 3) edges under every model:
 
-    - Erdős–Rényi: every pair of nodes is equally likely to be an edge;
+    - Erdős–Rényi: every pair of nodes is equally likely to be connected;
     - stochastic block model: two communities of N/2 nodes, with 90% of the edges inside them;
     - Watts–Strogatz: a ring lattice in which 10% of the edges are rewired;
     - Barabási–Albert: each new node is connected to three others by preferential attachment.
@@ -32,7 +32,7 @@ class RandomGraphs(GraphClassificationDataModule):
         **graphs: see :class:`~datamodules.graph_classification.GraphClassificationDataModule`.
 
     Raises:
-        InputError: fewer than 8 nodes, or a maximum below the minimum.
+        InputError: ``min_nodes`` is below 9, or ``max_nodes`` is below ``min_nodes``.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class RandomGraphs(GraphClassificationDataModule):
     ) -> None:
         super().__init__(**graphs)
         check_at_least(1, num_samples=num_samples)
-        check_at_least(8, min_nodes=min_nodes)
+        # two communities of 4 nodes have only 12 pairs, too few for 90% of the 15 edges
+        check_at_least(9, min_nodes=min_nodes)
         check_at_least(min_nodes, max_nodes=max_nodes)
         self.num_samples, self.min_nodes, self.max_nodes = num_samples, min_nodes, max_nodes
 

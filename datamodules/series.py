@@ -26,7 +26,7 @@ class Series(TensorDataModule):
     test. All steps of a target are in its own split; the past of a split's first targets may reach
     into the previous split. Each series has mean 0 and variance 1 over the training split.
 
-    Properties that models ask for: ``num_series``, ``lookback``, ``horizon``.
+    Properties for models: ``num_series``, ``lookback``, ``horizon``.
 
     Args:
         path: table with a header and one row per time step. A first column without numbers, such
@@ -73,7 +73,7 @@ class Series(TensorDataModule):
         values = generate_sines(self.num_steps or 4_000, self.seed)
         return [f"series {i + 1}" for i in range(values.shape[1])], values
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def _series(self) -> tuple[list[str], Tensor]:
@@ -188,13 +188,13 @@ class Brownian(TensorDataModule):
 
     Batches are (x, y): x are L positions of a path, float32 (B, L, d), and y the H that follow. No
     forecast has a smaller expected squared error than σ² (H + 1)/2, the mean of h σ² over the
-    horizon; a model that seems to reach one has access to the future.
+    horizon; a model that does better has seen future positions.
 
-    Properties that models ask for: ``num_series`` (d), ``lookback``, ``horizon``.
+    Properties for models: ``num_series`` (d), ``lookback``, ``horizon``.
 
     Args:
         dimensions: number of dimensions d, default 3.
-        num_paths: number of paths, default 4,000, a tenth of them for testing.
+        num_paths: number of paths, of which a tenth are for testing; default 4,000.
         lookback: number of past steps L in the input, default 32.
         horizon: number of steps H to forecast, default 8.
         step_std: standard deviation σ of a step along each axis, default 1.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from datamodules.point_clouds import PointDataModule
+from zoo.errors import check_at_least
 
 Point = tuple[float, float, float]
 
@@ -27,10 +28,14 @@ class Shapes(PointDataModule):
         num_samples: training clouds, including validation, default 900; a third as many are for
             testing.
         **points: see :class:`~datamodules.point_clouds.PointDataModule`.
+
+    Raises:
+        InputError: ``num_samples`` below 3.
     """
 
     def __init__(self, num_samples: int = 900, **points: Any) -> None:
         super().__init__(**points)
+        check_at_least(3, num_samples=num_samples)
         self.num_samples = num_samples
         self.class_names = list(SHAPES)
         if self.task == "parts":
@@ -51,7 +56,7 @@ class Shapes(PointDataModule):
 
 
 class UniformRNG:
-    """Uniform random numbers from a generator."""
+    """Random numbers from a generator."""
 
     def __init__(self, generator: torch.Generator) -> None:
         self.generator = generator

@@ -87,9 +87,9 @@ class GraphDataModule(LightningDataModule):
     def load(self) -> Data:
         """Return the graph: x, y, edge_index with both directions of every edge, and the masks
         train_mask, val_mask and test_mask. A node of unknown class has y = −1 and is in no mask."""
-        raise NotImplementedError(f"{type(self).__name__} has no load()")
+        raise NotImplementedError(f"{type(self).__name__} does not implement load()")
 
-    # -- properties of the data -----------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @property
     def graph(self) -> Data:
@@ -177,7 +177,12 @@ class GraphDataModule(LightningDataModule):
             return FullBatchLoader(_shard(batch, rank, world_size).to(device))
         nodes = mask_to_index(batch.mask)
         sampler = DistributedBatchSampler(
-            len(nodes), self.batch_size, name == "train", self.seed, False, rank, world_size
+            len(nodes),
+            self.batch_size,
+            shuffle=name == "train",
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
         )
         return NeighborSamplingLoader(batch, nodes, self.num_neighbors, sampler, device)
 

@@ -40,12 +40,12 @@ class Table:
 class TableDataModule(TensorDataModule):
     """Rows of a table, split 70/20/10 by a seed unless specified otherwise.
 
-    A data set implements ``load_table()``. Batches are (x, y) with x float32 (B, F), and y int64
-    (B,) for classes or float32 (B, T) for numbers. A missing value is replaced by the mean of its
-    feature over the training rows.
+    A subclass implements ``load_table()``. Batches are (x, y) with x float32 (B, F), and y int64
+    (B,) for classes or float32 (B, T) for numeric targets. A missing value is replaced by the mean
+    of its feature over the training rows.
 
-    Properties that models ask for: ``input_shape``; for classes ``num_classes``; for numbers
-    ``num_targets``, ``target_mean`` and ``target_std``, over the training rows.
+    Properties for models: ``input_shape``; for classes ``num_classes``; for numeric targets
+    ``num_targets``, ``target_mean`` and ``target_std``, the last two over the training rows.
 
     Args:
         batch_size: training rows per batch and process, default 32.
@@ -77,7 +77,7 @@ class TableDataModule(TensorDataModule):
         """Return the whole table."""
         raise NotImplementedError(f"{type(self).__name__} does not implement load_table()")
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def _table(self) -> Table:
@@ -208,7 +208,7 @@ class TableDataModule(TensorDataModule):
 class _SklearnTable(TableDataModule):
     """A table that is part of scikit-learn."""
 
-    #: the X of ``sklearn.datasets.load_X``
+    #: name X of the function ``sklearn.datasets.load_X``
     sklearn_name: str
 
     def load_table(self) -> Table:

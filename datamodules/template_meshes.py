@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from datamodules.base import TensorDataModule
@@ -35,12 +34,12 @@ class TemplateMeshDataModule(TensorDataModule):
 
     def meshes(self, train: bool) -> tuple[Tensor, Tensor]:
         """Return the training or test split: vertices (N, V, 3) and labels int64 (N,)."""
-        raise NotImplementedError(f"{type(self).__name__} has no meshes(train)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement meshes(train)")
 
     @property
     def faces(self) -> Tensor:
         """Faces of all meshes, (F, 3)."""
-        raise NotImplementedError(f"{type(self).__name__} has no faces")
+        raise NotImplementedError(f"{type(self).__name__} does not implement faces")
 
     @cached_property
     def _training(self) -> tuple[Tensor, Tensor]:
@@ -59,8 +58,7 @@ class TemplateMeshDataModule(TensorDataModule):
         scale = float((vertices - vertices.mean(0)).square().mean().sqrt())
         if not scale > 0:
             raise DataError(
-                f"all {len(vertices)} training meshes are the same; at least two different ones "
-                "are needed"
+                f"all {len(vertices)} training meshes are the same; at least 2 must differ"
             )
         return vertices.mean((0, 1)), scale
 
@@ -82,6 +80,3 @@ class TemplateMeshDataModule(TensorDataModule):
     def template(self) -> str:
         """The normalized mean training mesh, packed as text."""
         return pack_template(self.normalize(self._training[0]).mean(0), self.faces)
-
-    def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
-        return batch

@@ -26,13 +26,13 @@ class Text(Tokenized, TensorDataModule):
     """Text in windows of tokens; the target of each token is the next token.
 
     Batches are (x, y), both int64 (B, T) with T = ``length``. Training windows start at random
-    tokens: those of one epoch cover the text about once. Evaluation windows are consecutive, so
-    every token of a split except its first is a target exactly once; targets beyond the end of the
-    split are −100.
+    tokens; the windows of one epoch cover the text about once. Evaluation windows are consecutive,
+    so every token of a split except its first is a target exactly once; targets beyond the end of
+    the split are −100.
 
     The splits are consecutive parts of the text: training, validation, test.
 
-    Properties that models ask for: ``vocab_size``, ``tokenizer`` (its description, see
+    Properties for models: ``vocab_size``, ``tokenizer`` (its description, see
     :mod:`zoo.functional.tokenization`), ``length``.
 
     Args:
@@ -81,7 +81,7 @@ class Text(Tokenized, TensorDataModule):
         self.max_characters = max_characters
         self.test_size = test_size
 
-    # -- what models ask for --------------------------------------------------------------------
+    # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def text(self) -> str:
@@ -92,7 +92,9 @@ class Text(Tokenized, TensorDataModule):
         elif (path := Path(self.path)).is_dir():
             files = sorted(file for file in path.glob(self.pattern) if file.is_file())
             if not files:
-                raise DataError(f"{path} has no files {self.pattern}: set --data.pattern")
+                raise DataError(
+                    f"{path} has no files that match {self.pattern}: set --data.pattern"
+                )
         else:
             files = [path]
         text = "\n".join(map(read_text, files))[: self.max_characters]

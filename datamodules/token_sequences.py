@@ -1,4 +1,4 @@
-"""Token sequences of different lengths: bucketed by length and padded to the longest in a batch."""
+"""Token sequences of different lengths, bucketed by length and padded to the longest in a batch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from datamodules.base import TensorDataModule, hold_out, stage_splits
 from datamodules.loader import Batch, DistributedBatchSampler
+from zoo.functional.tokenization import PAD_ID
 
-PAD = 0  # index of the padding token in every tokenizer that has special tokens
 BATCHES_PER_POOL = 50
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class BucketBatchSampler(DistributedBatchSampler):
 class TokenSequenceDataModule(TensorDataModule):
     """Token sequences of different lengths, padded with 0 to the longest in the batch.
 
-    A data set implements ``load_sequences(split)``. Batches are tuples: one matrix of tokens, int64
+    A subclass implements ``load_sequences(split)``. Batches are tuples: one matrix of tokens, int64
     (B, T), for each list of sequences, and the other tensors.
     """
 
@@ -91,9 +91,9 @@ class TokenSequenceDataModule(TensorDataModule):
     ) -> DistributedBatchSampler:
         if split != "train":
             return super().make_sampler(split, num_samples, **settings)
-        # with several matrices the last is the most expensive, because it is predicted
+        # of several matrices, the last one determines the cost: it is the one that is predicted
         matrices = [t for t in self._splits[split][0] if t.ndim == 2]
-        return BucketBatchSampler((matrices[-1] != PAD).sum(1), **settings)
+        return BucketBatchSampler((matrices[-1] != PAD_ID).sum(1), **settings)
 
     def prepare_evaluation(self, batch: Batch, generator: torch.Generator) -> Batch:
         return tuple(trim_padding(t).long() if t.ndim == 2 else t for t in batch)
@@ -104,9 +104,9 @@ def pad(sequences: Sequence[Sequence[int]]) -> Tensor:
     if not sequences:
         return torch.empty(0, 0, dtype=torch.int32)
     rows = [torch.tensor(sequence, dtype=torch.int32) for sequence in sequences]
-    return pad_sequence(rows, batch_first=True, padding_value=PAD)
+    return pad_sequence(rows, batch_first=True, padding_value=PAD_ID)
 
 
 def trim_padding(tokens: Tensor) -> Tensor:
     """Return tokens (B, T) without the last columns that contain only padding, but at least one."""
-    return tokens[:, : max(1, int((tokens != PAD).sum(1).max()))]
+    return tokens[:, : max(1, int((tokens != PAD_ID).sum(1).max()))]

@@ -26,9 +26,9 @@ class ToyCurves(TableDataModule):
     No model has a smaller expected squared error than σ².
 
     Args:
-        name: the curve f: ``sine`` (sin πx, default), ``cubic`` (2x³ − x), ``step`` (sign x) or
-            ``runge`` (1/(1 + 25 x²)).
-        num_samples: number of samples in all splits, default 300.
+        name: name of the curve f: ``sine`` (sin πx, default), ``cubic`` (2x³ − x), ``step``
+            (sign x) or ``runge`` (1/(1 + 25 x²)).
+        num_samples: total number of samples of all splits, default 300.
         noise: standard deviation σ of the noise, default 0.1.
         standardize: whether to standardize x, default False.
         **table: see :class:`~datamodules.tables.TableDataModule`.
@@ -69,8 +69,8 @@ class Toy2D(TableDataModule):
         name: ``moons`` (default): two half circles; ``circles``: two concentric circles;
             ``spirals``: one arm per class; or ``blobs``: one Gaussian per class, with centers on a
             circle of radius 1.
-        num_samples: number of samples in all splits and classes, which have equally many; default
-            1,000.
+        num_samples: total number of samples of all splits, divided evenly among the classes,
+            default 1,000.
         noise: standard deviation of the noise, default 0.15.
         num_classes: number of classes of ``spirals`` and ``blobs``, default 3; ``moons`` and
             ``circles`` always have two.
@@ -127,16 +127,16 @@ class Gaussians2D(TableDataModule):
 
     The class of a point is the index of its mode.
 
-    Properties that models ask for: ``modes`` (the centers of the Gaussians), ``mode_std``, and
-    those of a table.
+    Properties for models: ``modes`` (the centers of the Gaussians), ``mode_std``, and those of
+    :class:`~datamodules.tables.TableDataModule`.
 
     Args:
         name: ``grid`` (default): 25 modes at distance 2, from −4 to 4 along both axes; or
             ``ring``: 8 modes on a circle of radius 2.
-        num_samples: number of samples in all splits and modes, which have equally many; default
+        num_samples: total number of samples of all splits, divided evenly among the modes, default
             50,000.
         std: standard deviation of each mode, default 0.05.
-        **table: see :class:`~datamodules.tables.TableDataModule`; points are never standardized.
+        **table: see :class:`~datamodules.tables.TableDataModule`; ``standardize`` is always False.
 
     Raises:
         InputError: unknown ``name``, or an argument out of range.

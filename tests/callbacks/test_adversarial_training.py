@@ -1,8 +1,9 @@
-"""Adversarial training: attacked batches, an otherwise unchanged run, and the robustness gained."""
+"""Adversarial training: attacked batches, robustness gained, otherwise unchanged runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import lightning.pytorch as L
@@ -30,14 +31,9 @@ def small(**options: Any) -> CNN:
     return CNN((1, 8, 8), 10, **settings)
 
 
-def images(data: Digits, part: str) -> tuple[Tensor, Tensor]:
-    x, y = data.split(part)
-    return x.float() / 16, y
-
-
-def robust(model: nn.Module, data: Digits) -> tuple[float, float]:
-    """Compute test accuracy without an attack and under PGD-20."""
-    x, y = images(data, "test")
+def clean_and_robust_accuracy(model: nn.Module, data: Digits) -> tuple[float, float]:
+    """Return the test accuracy without an attack and under PGD-20."""
+    x, y = data.evaluation_samples("test")
     with torch.no_grad():
         clean = (model.eval()(x).argmax(1) == y).float().mean()
         x_adv = PGD(eps=EPS, steps=20)(model, x, y)
@@ -57,17 +53,17 @@ def test_adversarial_training_increases_robustness(trainer: Callable[..., L.Trai
     data = Digits(batch_size=64)
     model = small(normalization="none")
     trainer(max_epochs=10).fit(model, data)
-    undefended = robust(model, data)
-    assert undefended[0] > 0.9
+    clean, undefended = clean_and_robust_accuracy(model, data)
+    assert clean > 0.9
     for name, make in CALLBACKS.items():
         model = small(normalization="none")
         epochs = 4 if name == "free" else 10
         run = trainer(max_epochs=epochs, callbacks=[make()])
         run.fit(model, data)
         assert run.global_step == epochs * len(data.train_dataloader())  # one step per batch
-        clean, attacked = robust(model, data)
+        clean, attacked = clean_and_robust_accuracy(model, data)
         assert clean > 0.85, name
-        assert attacked > undefended[1] + 0.08, name
+        assert attacked > undefended + 0.08, name
         assert 0 < run.callback_metrics["val/robust_accuracy"] < 1
         assert "step" not in model.__dict__
         assert "optimizer_step" not in model.__dict__
@@ -109,7 +105,7 @@ def test_the_model_is_trained_on_attacked_batches(trainer: Callable[..., L.Train
 
 
 def test_batch_norm_statistics_ignore_the_attack(trainer: Callable[..., L.Trainer]) -> None:
-    """With ε = 0, training is bit-for-bit equal to ordinary training."""
+    """With ε = 0, training is bit for bit equal to ordinary training."""
     states = []
     for callbacks in ([], [AdversarialTraining(PGD(eps=0.0, steps=3))]):
         model = small(conv_dropout=0.2)
@@ -173,13 +169,13 @@ def test_free_training_needs_one_pass_per_replay(trainer: Callable[..., L.Traine
     assert run.global_step == 5
     assert len(passes) == 15
     assert all(p.min() >= 0 and p.max() <= 1 for p in passes)
-    for first, second in zip(passes[0:3], passes[1:3], strict=False):
+    for first, second in pairwise(passes[:3]):
         assert 0 < (second - first).abs().max() <= 0.2 + 1e-6
 
 
 def test_trades_loss_matches_its_formula(trainer: Callable[..., L.Trainer]) -> None:
     model = small(normalization="none", conv_dropout=0.0)
-    x, y = (part[:32] for part in images(Digits(), "train"))
+    x, y = (part[:32] for part in Digits().evaluation_samples("train"))
     callback = TRADES(PGD(eps=0.1, steps=3, seed=5), beta=2.0)
     model.train()
     parts = callback.adversarial_step(model, model.step, (x, y), callback.attack)

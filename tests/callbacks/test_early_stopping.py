@@ -1,4 +1,4 @@
-"""Early stopping: when training ends, which weights it ends with, and the figure."""
+"""Early stopping: the last epoch, the restored weights and the figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure callbacks of latent models: what is drawn, when, and what is refused."""
+"""Figure callbacks of latent models: figures, schedules, and models that do not fit."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_samples_over_time_are_a_figure_and_an_animation(
     fit = trainer(max_epochs=2, limit_train_batches=8, callbacks=[callback])
     fit.fit(GAN((1, 8, 8), **SMALL), Digits())
     steps = [batches for batches, _ in callback.snapshots]
-    assert steps == [0, 1, 4, 9, 16]  # squares of equal steps
+    assert steps == [0, 1, 4, 9, 16]  # quadratically spaced: 16 (i/4)²
     assert callback.snapshots[0][1].shape == (10, 1, 8, 8)
     folder = tmp_path / "figures"
     assert np.asarray(Image.open(folder / "samples_over_time.png").convert("L")).std() > 5
@@ -53,7 +53,7 @@ def test_any_latent_model_and_points_in_the_plane(
 
 
 def test_the_last_snapshot_is_the_end_of_training(trainer: Callable[..., L.Trainer]) -> None:
-    """Also with accumulated batches, and in a run that another callback stops."""
+    """Batches may be accumulated, and another callback may stop the run."""
 
     class Stop(L.Callback):
         def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:

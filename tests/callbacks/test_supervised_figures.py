@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,19 +56,18 @@ def test_learning_curves_pair_each_epoch_with_its_own_values(
     trainer: Trainer, tmp_path: Path
 ) -> None:
     curves = callbacks.LearningCurves("accuracy")
+    seen: list[tuple[int, float]] = []
 
-    class Seen(L.Callback):
-        rows: list[tuple[int, float]] = []  # noqa: RUF012
-
+    class Recorder(L.Callback):
         def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
             metrics = trainer.callback_metrics
             if "train/accuracy" in metrics:
-                self.rows.append((trainer.current_epoch - 1, float(metrics["train/accuracy"])))
+                seen.append((trainer.current_epoch - 1, float(metrics["train/accuracy"])))
 
-    fit = trainer(max_epochs=3, limit_train_batches=2, callbacks=[curves, Seen()])
+    fit = trainer(max_epochs=3, limit_train_batches=2, callbacks=[curves, Recorder()])
     fit.fit(MLPClassifier((1, 8, 8), 10, (8,)), Digits())
     assert [epoch for epoch, _, _ in curves.history] == [0, 1, 2]
-    assert [(e, t) for e, t, _ in curves.history[:2]] == Seen.rows
+    assert [(e, t) for e, t, _ in curves.history[:2]] == seen
     final = float(fit.callback_metrics["train/accuracy"])
     assert curves.history[-1][1] == final
     again = callbacks.LearningCurves("accuracy")
@@ -96,13 +96,13 @@ def test_a_negative_kernel_is_maximized_by_a_black_image() -> None:
     """The mean activation of a linear filter is largest at the limits of the pixel values."""
     model = CNN((1, 8, 8), 10, (4,), normalization="none").eval()
     with torch.no_grad():
-        kernel = torch.zeros(1, 3, 3)
-        kernel[0, 1, 1] = 1.0
-        model.network[1][0].weight[2] = -kernel
+        identity = torch.zeros(1, 3, 3)
+        identity[0, 1, 1] = 1.0
+        model.network[1][0].weight[2] = -identity
     images, _, _ = ActivationMaximization("network.1.0", [2], 200, 0.0).maximize(
         model, torch.rand(1, 1, 8, 8)
     )
-    assert images.max() < 0.1  # the kernel is a negative identity
+    assert images.max() < 0.1
 
 
 def test_unknown_units_and_layers_are_rejected() -> None:
@@ -182,8 +182,6 @@ def test_filters_of_a_fully_connected_layer_need_images(trainer: Trainer, tmp_pa
 
 
 def test_attributions_name_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "captum", None)
         patch.setitem(sys.modules, "captum.attr", None)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from datamodules import CSV
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
 Make = Callable[..., CSV]
 
@@ -64,6 +64,11 @@ def test_words_are_classes_and_numbers_are_on_request(make: Make) -> None:
     assert numbers.class_names == ["2", "3", "4", "5"]
 
 
+def test_codes_with_underscores_are_not_numbers(make: Make) -> None:
+    data = make("code,y\n1_2,1\n3_4,2\n1_2,3\n", target="y")
+    assert data.feature_names == ["code=3_4"]
+
+
 def test_several_targets(make: Make) -> None:
     data = make(target=["price", "area"])
     assert data.num_targets == 2
@@ -78,6 +83,19 @@ def test_separators_quotes_and_byte_order_marks(make: Make, separator: str) -> N
     data = make(text, target="y")
     assert data.feature_names == ["name=b", "size"]
     assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
+
+
+def test_cells_may_contain_line_breaks_and_unicode_separators(make: Make) -> None:
+    text = 'name,size,y\r\n"a\nb",1,2\r\nc\u2028d,3,4\r\n"a\nb",5,6\r\n'
+    data = make(text, target="y")
+    assert data.feature_names == ["name=c\u2028d", "size"]
+    assert data.split("train")[0].tolist() == [[0, 1], [1, 3], [0, 5]]
+
+
+def test_quotes_in_cells_anywhere_in_the_file(make: Make) -> None:
+    """The separator is detected from the first 64 KiB, which contain no quotes here."""
+    data = make("name,y\n" + '"a",1\n"b",2\n' * 10_000 + '"a ""c"", d",3\n', target="y")
+    assert data.feature_names == ['name=a "c", d', "name=b"]
 
 
 def test_handling_of_missing_values(make: Make) -> None:
@@ -122,6 +140,11 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             "column 'price': a regression target must contain numbers, not words",
         ),
         (HOUSES + "1,2\n", {}, "line 7: expected 4 values, got 2"),
+        (
+            HOUSES + '70,2,"Ulm,100\n' + "95,4,Bonn,220\n" * 20_000,
+            {},
+            "line 7: field larger than .* look for a quotation mark that is not closed",
+        ),
         (HOUSES.replace("80", "inf"), {}, "line 3, column 'area': the value is infinite"),
         ("", {}, "has no rows below its header"),
         ("a,price\n", {}, "has no rows below its header"),
@@ -131,6 +154,11 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             "a,price\n,1\n,2\n,3\n",
             {},
             "column 'a': all values are missing; leave the column out with",
+        ),
+        (
+            "a,b,price\n1,,3\n,2,4\n",
+            {"on_missing": "drop"},
+            "every row has a missing value; leave out columns with --data.ignore",
         ),
         ("price\n1\n2\n3\n", {}, "no columns other than the target"),
         ("a,price\n1,x\n2,x\n3,x\n", {}, "column 'price': the target has only one class, 'x'"),
@@ -176,3 +204,5 @@ def test_unknown_settings() -> None:
         CSV("t.csv", "y", on_missing="guess")
     with pytest.raises(ValueError, match="unknown task 'ranking'; choose from auto"):
         CSV("t.csv", "y", task="ranking")
+    with pytest.raises(InputError, match="ignore contains the target 'y'"):
+        CSV("t.csv", ["x", "y"], ignore=["y"])

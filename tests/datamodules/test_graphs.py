@@ -1,4 +1,4 @@
-"""Data modules of graphs: splits, shards of processes, official files, users' tables, folds."""
+"""Data modules of graphs: splits, shards of processes, official files, tables, folds."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def test_neighbor_sampling_is_for_nodes_only() -> None:
         SBM(num_neighbors=[3, 3], task="links")
 
 
-def test_subgraphs_are_sampled_around_the_nodes_of_the_plan(
+def test_subgraphs_are_sampled_around_the_nodes_of_the_sampler(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stand-in for pyg-lib returns the whole graph, with the requested nodes first."""
+    """The stand-in for pyg-lib returns the whole graph, with the requested nodes first."""
 
     class WholeGraphLoader:
         def __init__(self, graph: Data, num_neighbors: list[int], batch_size: int) -> None:
@@ -314,10 +314,9 @@ def test_random_graph_models_have_the_same_number_of_edges() -> None:
         assert graph.edge_index.shape[1] == 6 * (nodes - 3)  # no duplicate edges, no self-loops
         assert int(graph.edge_index.max()) < nodes
     assert data.num_classes == len(data.class_names) == 4
-    sizes = {
-        graph.num_nodes for graph in RandomGraphs(num_samples=40, min_nodes=8, max_nodes=10).graphs
-    }
-    assert sizes == {8, 9, 10}
+    small = RandomGraphs(num_samples=40, min_nodes=9, max_nodes=11).graphs
+    assert {graph.num_nodes for graph in small} == {9, 10, 11}
+    assert all(graph.num_edges == 6 * (graph.num_nodes - 3) for graph in small)
 
 
 def test_folds_partition_the_graphs() -> None:
@@ -331,7 +330,7 @@ def test_folds_partition_the_graphs() -> None:
     assert len(without.split_indices["train"]) == 72
     assert without.val_dataloader() == []
     with pytest.raises(DataError, match="8 graphs cannot be divided into 10 folds"):
-        _ = RandomGraphs(num_samples=8).split_indices
+        RandomGraphs(num_samples=8).setup()
 
 
 @pytest.mark.parametrize(
@@ -339,7 +338,7 @@ def test_folds_partition_the_graphs() -> None:
     [
         ({"fold": 10}, "fold must be between 0 and 9 for 10 folds, got 10"),
         ({"folds": 2}, "folds must be at least 3, got 2"),
-        ({"min_nodes": 7}, "min_nodes must be at least 8, got 7"),
+        ({"min_nodes": 8}, "min_nodes must be at least 9, got 8"),
         ({"max_nodes": 20}, "max_nodes must be at least 30, got 20"),
     ],
 )

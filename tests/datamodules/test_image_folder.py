@@ -60,11 +60,11 @@ def test_images_without_classes(tmp_path: Path) -> None:
         write_image(tmp_path / "x" / f"{number}.png", (number, 0, 0))
     data = make(tmp_path / "x", channels=1)
     assert data.split("train")[0].shape == (7, 1, 16, 16)
-    with pytest.raises(AttributeError, match="has fewer than two class folders"):
+    with pytest.raises(AttributeError, match="has 0 class folders; at least 2 are needed"):
         _ = data.num_classes
 
 
-def test_the_shorter_side_is_scaled_and_the_center_cut_out(tmp_path: Path) -> None:
+def test_the_shorter_side_is_scaled_and_the_longer_side_is_cropped(tmp_path: Path) -> None:
     image = np.zeros((20, 60, 3), np.uint8)
     image[:, 20:40] = 255
     for number in range(3):
@@ -100,6 +100,23 @@ def test_a_broken_image_is_named_and_leaves_no_cache(folder: Path) -> None:
     with pytest.raises(DataError, match=r"cats/07\.png is not a readable image"):
         make(folder).split("train")
     assert list((folder.parent / "root" / "image_folder").iterdir()) == []
+
+
+def test_images_of_more_than_8_bits_are_refused(folder: Path) -> None:
+    pixels = np.arange(400).reshape(20, 20)
+    for dtype, mode in ((np.uint16, "I;16"), (np.float32, "F")):
+        Image.fromarray(pixels.astype(dtype)).save(folder / "cats" / "07.tif")
+        with pytest.raises(DataError, match=f"more than 8 bits per channel .mode {mode}."):
+            make(folder).split("train")
+
+
+def test_an_image_with_too_many_pixels_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow refuses decompression bombs with an exception of its own."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"cats/00\.png is not a readable image \(Image size"):
+        make(folder).split("train")
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:

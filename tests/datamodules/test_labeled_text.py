@@ -100,18 +100,28 @@ def test_the_seed_determines_the_splits() -> None:
     assert LabeledText(num_samples=500, seed=1).examples != data.examples
 
 
-def test_the_users_tables(tmp_path: Path) -> None:
+def test_tables_from_files(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text('text,label\n"Good, very.",yes\nBad!,no\nGood.,yes\n')
     (tmp_path / "test.tsv").write_text('a "quote\tno\n')
-    data = LabeledText(
-        str(tmp_path / "train.csv"), test_path=str(tmp_path / "test.tsv"), val_size=0, header=True
-    )
-    data.paths["test"] = None
+    data = LabeledText(str(tmp_path / "train.csv"), val_size=0, header=True)
     assert data.class_names == ["no", "yes"]
+    assert ("Good, very.", "yes") in data.examples["train"]
     tsv = LabeledText(str(tmp_path / "test.tsv"))
     with pytest.raises(DataError, match=r"test\.tsv: all training texts have the label 'no'"):
         _ = tsv.class_names
     assert tsv.examples["train"] == [('a "quote', "no")]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_text(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"Good, very.",yes\nBad!,no\n', encoding="utf-8-sig")
+    data = LabeledText(str(tmp_path / "t.csv"), val_size=0, test_size=0)
+    assert data.examples["train"] == [("Good, very.", "yes"), ("Bad!", "no")]
+
+
+def test_a_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"good,yes\n' + "bad,no\n" * 20_000)
+    with pytest.raises(DataError, match="look for a quotation mark that is not closed"):
+        _ = LabeledText(str(tmp_path / "t.csv")).examples
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def make_loader(num_samples: int = 23, batch_size: int = 4, **sampler: int) -> T
 
 
 def epoch(loader: TensorLoader) -> list[list[int]]:
-    """The first tensor's values in the batches of one epoch."""
+    """Return the first tensor's values in the batches of one epoch."""
     return [batch[0].tolist() for batch in loader]
 
 
@@ -32,7 +32,7 @@ def test_an_epoch_is_every_sample_once_in_a_new_order() -> None:
 
 @pytest.mark.parametrize("on_device", [True, False])
 def test_a_pass_that_was_cut_short_is_not_continued(on_device: bool) -> None:
-    """``limit_train_batches`` and the sanity check before training cut passes short."""
+    """``limit_train_batches`` and the sanity check before training cut a pass short."""
     for shuffle in (True, False):
         sampler = DistributedBatchSampler(23, 4, shuffle)
         loader = TensorLoader([torch.arange(23)], sampler, on_device=on_device, num_workers=0)
@@ -162,6 +162,7 @@ def test_loading_does_not_change_the_global_random_state() -> None:
     [
         (3, {"drop_last": True}, DataError, "3 samples do not fill a batch of 4 on each of 1 proc"),
         (3, {"world_size": 4}, DataError, "3 samples cannot be split among 4 processes"),
+        (0, {}, DataError, "the split has no samples"),
         (3, {"batch_size": 0}, InputError, "batch_size must be at least 1, got 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Data modules of meshes: isometric sheets, the body, folders with faults, cached operators."""
+"""Data modules of meshes: isometric sheets, body parts, folders, faulty files, cached operators."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_body_is_one_closed_surface() -> None:
     assert bool((edges_with_face_counts(rest.faces)[1] == 2).all())
     a, b, c = rest.vertices[rest.faces].unbind(1)
     volume = (a * torch.linalg.cross(b, c)).sum() / 6
-    assert 0.1 < float(volume) < 0.15  # positive: faces point outwards
+    assert 0.1 < float(volume) < 0.15  # positive: faces point outward
     torch.testing.assert_close(rest.weights.sum(1), torch.ones(len(rest.vertices)).double())
 
 
@@ -183,8 +183,8 @@ def test_repairs_of_surfaces_are_described(tmp_path: Path) -> None:
     assert repairs == ["triangulated 6 polygons into 12 triangles"]
     # a triangle soup, as in STL files: no shared vertices, and one without a face
     corners = [VERTICES[v] for face in TETRAHEDRON for v in face]
-    faces_ = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
-    text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(faces_, '3 ')}"
+    separate = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
+    text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(separate, '3 ')}"
     (tmp_path / "soup.off").write_text(text)
     vertices, faces, repairs = read_surface(tmp_path / "soup.off")
     assert repairs == ["merged 8 duplicate vertices", "removed 1 vertices without a face"]
@@ -340,7 +340,12 @@ def test_bad_arguments(tmp_path: Path) -> None:
         Isometric(test_poses="torn")
     with pytest.raises(InputError, match="subdivisions must be at least 1, got 0"):
         Isometric(subdivisions=0)
-    with pytest.raises(DataError, match="val_size=9 leaves none of 8 meshes for training"):
+    for make in (Isometric, BodyParts):
+        with pytest.raises(InputError, match="num_samples must be at least 2, got 1"):
+            make(num_samples=1)
+    with pytest.raises(InputError, match="noise must not be negative, got -1"):
+        BodyParts(noise=-1)
+    with pytest.raises(DataError, match="val_size=9 leaves none of 8 samples for training"):
         Isometric(num_samples=8, val_size=9).setup("fit")
     with pytest.raises(DataError, match=r"there is no folder .*nowhere \(--data.path\)"):
         MeshFolder(str(tmp_path / "nowhere")).setup("fit")

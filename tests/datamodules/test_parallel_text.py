@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from datamodules import Multi30k, ParallelText
-from datamodules.parallel_text import generate_dates, ordinal_in_words, year_in_words
+from datamodules.parallel_text import generate_dates, ordinal_in_words, read_pairs, year_in_words
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
@@ -67,7 +67,7 @@ def test_sequences_have_begin_and_end_tokens() -> None:
     assert y.shape[1] <= data.target_length
 
 
-def test_the_users_files_and_their_splits(tmp_path: Path) -> None:
+def test_pairs_from_files_and_their_splits(tmp_path: Path) -> None:
     lines = [f"satz {i}" for i in range(50)]
     (tmp_path / "b.en.gz").write_bytes(
         gzip.compress("\n".join(f"sentence {i}" for i in range(50)).encode())
@@ -79,7 +79,15 @@ def test_the_users_files_and_their_splits(tmp_path: Path) -> None:
     )
 
 
-def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> None:
+def test_lines_end_only_at_line_breaks(tmp_path: Path) -> None:
+    """Sentences may contain Unicode line separators and other control characters."""
+    (tmp_path / "a.de").write_bytes("\ufeffein\u2028satz\r\nzwei\x85\r\n".encode())
+    (tmp_path / "a.en").write_bytes(b"one\x0csentence\ntwo")
+    pairs = read_pairs(tmp_path / "a.de", tmp_path / "a.en")
+    assert pairs == [("ein\u2028satz", "one\x0csentence"), ("zwei", "two")]
+
+
+def test_long_training_pairs_are_left_out_and_long_test_sentences_are_cut(tmp_path: Path) -> None:
     source = write(tmp_path, "a.de", ["kurz"] * 30 + ["lang " * 20])
     target = write(tmp_path, "a.en", ["short"] * 30 + ["long " * 20])
     data = ParallelText(
@@ -90,6 +98,8 @@ def test_long_training_pairs_are_left_out_and_test_ones_cut(tmp_path: Path) -> N
     assert len(data.encoded("test")[0]) == 31
     assert data.length == 11
     assert data.target_length == 12
+    with pytest.raises(DataError, match="every training pair has a sentence of more than 1 tokens"):
+        ParallelText(num_samples=20, max_length=1).setup("fit")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,10 @@ def test_augmentation_stays_within_its_limits() -> None:
     assert 1 / 1.5 <= float(factors.min()) <= float(factors.max()) <= 1.5001
     noise = PointAugmentation(jitter=0.1, scale=1.0, shift=0.0)(x, generator) - x
     assert float(noise.std()) == pytest.approx(0.1, rel=0.1)
+    with pytest.raises(InputError, match=r"augment\.scale must be positive, got 0"):
+        PointAugmentation(scale=0)
+    with pytest.raises(InputError, match=r"augment\.jitter must not be negative, got -0\.1"):
+        PointAugmentation(jitter=-0.1)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +181,7 @@ def test_augmentation_stays_within_its_limits() -> None:
         ({"task": "part"}, "unknown task 'part'"),
         ({"rotate": "all"}, "unknown rotate 'all'; choose from none, upright, any"),
         ({"rotate_training": "all"}, "unknown rotate_training 'all'"),
+        ({"num_samples": 2}, "num_samples must be at least 3, got 2"),
         ({"num_points": 0}, "num_points must be at least 1"),
         ({"num_points": 2_000}, "stored_points must be at least num_points=2000, got 1024"),
     ],

@@ -135,6 +135,13 @@ def test_faulty_files(tmp_path: Path, text: str, message: str) -> None:
         PointFolder(str(path), num_points=8).setup()
 
 
+def test_faces_of_missing_vertices(tmp_path: Path) -> None:
+    path = folder(tmp_path, splits=True)
+    (path / "train" / "large" / "x.ply").write_text(ply().replace("3 1 2 3", "3 1 2 7"))
+    with pytest.raises(DataError, match=r"x\.ply: faces refer to vertices 0 to 7, but"):
+        PointFolder(str(path), num_points=8).setup()
+
+
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         PointFolder(str(tmp_path / "no")).setup()

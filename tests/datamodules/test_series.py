@@ -14,13 +14,14 @@ from zoo.errors import DataError
 
 
 def counting(tmp_path: Path, rows: int = 100) -> str:
+    """Write a table whose column ``a`` counts the rows, and return its path."""
     lines = ["date,a,b", *(f"2020-01-{i},{i},{-2 * i + (i % 3)}" for i in range(rows))]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     return str(tmp_path / "t.csv")
 
 
 def steps(data: Series, split: str) -> list[tuple[list[int], list[int]]]:
-    """Return the past and target steps of each window, read from the counting column."""
+    """Return the past and target steps of each window, as counted in column ``a``."""
     loader = {"val": data.val_dataloader, "test": data.test_dataloader}[split]()
     training = data.raw_values[slice(*data.split_ranges["train"])]
     std, mean = torch.std_mean(training, 0, correction=0)

@@ -1,4 +1,4 @@
-"""Tables: splits, standardization, scikit-learn's tables, synthetic data, equal statistics."""
+"""Tables: splits, standardization, scikit-learn's tables, synthetic data, summary statistics."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_settings_of_synthetic_data_out_of_range(make: Any, message: str) -> Non
         make()
 
 
-# -- equal statistics ----------------------------------------------------------------------------
+# -- equal summary statistics --------------------------------------------------------------------
 
 
 def statistics(points: np.ndarray) -> list[float]:

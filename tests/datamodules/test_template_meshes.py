@@ -1,4 +1,4 @@
-"""Meshes that share a template: the body with known angles, sequences from files, faults."""
+"""Meshes that share a template: the articulated body, sequences from files, faulty files."""
 
 from __future__ import annotations
 
@@ -77,6 +77,8 @@ BAD = {
         {"faces": np.array([[0, 1, 52]])},
         "faces refer to vertices 0 to 52, but the vertices are 0 to 51",
     ),
+    "words": ({"faces": np.array([["a", "b", "c"]])}, "'faces' must contain numbers, got <U1"),
+    "points": ({"faces": np.zeros((0, 3), int)}, "the meshes have no faces"),
     "still": ({"verts": np.ones((12, 52, 3))}, "all 9 training meshes are the same"),
 }
 
@@ -95,14 +97,28 @@ def test_paths_that_are_not_a_sequence(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DataError, match="is not an npz file"):
         MeshSequence(str(tmp_path / "text.npz")).setup()
+    np.save(tmp_path / "array.npy", np.zeros((12, 52, 3)))
+    (tmp_path / "empty.npz").write_bytes(b"")
+    whole = write_sequence(tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-100])
+    for name in ("array.npy", "empty.npz", "cut.npz"):
+        with pytest.raises(DataError, match=f"{name} is not an npz file"):
+            MeshSequence(str(tmp_path / name)).setup()
     short = write_sequence(tmp_path / "short.npz", frames=7)
-    with pytest.raises(DataError, match="has 7 frames; with every 4th for testing, at least 8"):
+    with pytest.raises(DataError, match=r"has 7 frames; --data.test_every 4 needs at least 8"):
         MeshSequence(str(short)).setup()
     with pytest.raises(InputError, match="test_every must be at least 2, got 1"):
         MeshSequence(str(short), test_every=1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"contains no meshes \(\.glb, "):
         MeshSequence(str(tmp_path / "empty")).setup()
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(InputError, match="num_samples must be at least 3, got 2"):
+        Articulated(num_samples=2)
+    with pytest.raises(InputError, match="noise must not be negative, got -1"):
+        Articulated(noise=-1)
 
 
 def test_frames_with_another_connectivity_are_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Running text: windows, consecutive splits, faulty files."""
+"""Running text: windows, consecutive splits, downloads, faulty files."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
     assert Text(str(tmp_path)).text == "first\nsecond"
-    with pytest.raises(DataError, match=r"has no files \*\.md: set --data\.pattern"):
+    with pytest.raises(DataError, match=r"has no files that match \*\.md: set --data\.pattern"):
         _ = Text(str(tmp_path), pattern="*.md").text
 
 
@@ -119,6 +119,12 @@ def test_faulty_files(path: str, content: bytes, options: dict[str, int], messag
         Text(path, **options).train_dataloader()  # type: ignore[arg-type]
 
 
+def test_byte_order_marks_are_removed(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name, encoding="utf-8-sig")
+    assert Text(str(tmp_path)).text == "a.txt\nb.txt"
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file .*missing\.txt"):
         _ = Text(str(tmp_path / "missing.txt")).text
@@ -131,7 +137,7 @@ def test_a_file_is_downloaded_once_and_checked(tmp_path: Path) -> None:
     download_file(source.as_uri(), path, sha256)
     source.unlink()
     download_file(source.as_uri(), path, sha256)  # not downloaded again
-    with pytest.raises(DataError, match="has other contents than expected"):
+    with pytest.raises(DataError, match="has unexpected contents"):
         download_file(source.as_uri(), path, "0" * 64)
     with pytest.raises(
         DataError,

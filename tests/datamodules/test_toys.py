@@ -20,7 +20,7 @@ def test_points_are_around_their_modes(name: str, modes: int) -> None:
     assert counts.tolist() == [200] * modes
 
 
-def test_the_grid_and_the_ring_are_those_of_the_papers() -> None:
+def test_the_grid_and_the_ring_match_the_papers() -> None:
     grid = torch.tensor(Gaussians2D("grid").modes)
     assert sorted(set(grid[:, 0].tolist())) == sorted(set(grid[:, 1].tolist())) == [-4, -2, 0, 2, 4]
     ring = torch.tensor(Gaussians2D("ring").modes)
