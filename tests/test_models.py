@@ -7,6 +7,7 @@ A new family needs no change here: the recipe names the data, and the model's co
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,9 +21,11 @@ from torch import Tensor
 import zoo
 from zoo import DLinear
 from zoo.core.closed_form import ClosedFormTask
+from zoo.core.constructor import creation_arguments
 from zoo.core.registry import import_class, read_recipe
 from zoo.core.signature import arguments_of
 from zoo.core.task import Task
+from zoo.errors import InputError
 from zoo.models.latent.adversarial import AdversarialTask
 
 MODELS = zoo.list_models()
@@ -252,3 +255,62 @@ def test_create_model_with_data_and_overrides() -> None:
     assert model.input_shape == (1, 8, 8)
     assert zoo.create_model("vae", data="mnist").input_shape == (1, 28, 28)
     assert zoo.create_model("vae", input_shape=(3, 5, 7)).input_shape == (3, 5, 7)
+
+
+#: invalid values of arguments, for every class that has an argument of the name
+INVALID: dict[str, tuple[Any, ...]] = {
+    "attention_dropout": (-0.5, 1.5),
+    "blocks": (0, -1, 1.5),
+    "channels": ((0,), (1.5,)),
+    "code_dim": (0, 1.5),
+    "conv_dropout": (-1.0, 1.5),
+    "dim": (0, -1, 1.5, "x"),
+    "discriminator_hidden_dims": ((0,), (-1,)),
+    "discriminator_lr": (-1.0, math.nan),
+    "dropout": (-1.0, 1.5, math.nan, "x"),
+    "edge_dropout": (-0.5, 1.5),
+    "head_dropout": (-0.5, 1.5),
+    "heads": (0, 1.5),
+    "hidden_dim": (0, 1.5),
+    "hidden_dims": ((0,), (-1,), (1.5,)),
+    "horizon": (0, 1.5),
+    "init_std": (-0.5, math.nan),
+    "input_dropout": (-0.5, 1.5),
+    "k": (0, 1.5),
+    "kernel_size": (0, -1, 1.5),
+    "l1": (-1.0, math.nan, {"*": -1.0}),
+    "l2": (-1.0,),
+    "latent_dim": (0, 1.5, "x"),
+    "layers": (-1, 1.5),
+    "lookback": (0, 1.5),
+    "lp": (-1.0,),
+    "lr": (-1.0, math.nan, "x"),
+    "max_norm": (0.0, -1.0, {"*": 0.0}),
+    "mlp_dim": (0, 1.5),
+    "num_classes": (0, 2.5),
+    "num_codes": (1, 2.5),
+    "num_features": (0, -1, 1.5),
+    "num_members": (0, 1.5),
+    "num_targets": (0, 1.5),
+    "patch_size": (0, 1.5),
+    "prior_blocks": (-1, 1.5),
+    "prior_width": (0, 1.5),
+    "propagation_steps": (-1, 1.5),
+    "stem_stride": (0, 1.5),
+    "stride": (0, 1.5),
+    "vocab_size": (0, -1, 1.5),
+    "warmup": (-1.0,),
+    "weight_decay": (-1.0,),
+    "width": (0, 1.5),
+    "widths": ((0,), (), (1.5,)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_values_out_of_range_are_refused_at_construction(name: str) -> None:
+    model = zoo.create_model(name)
+    cls, arguments = type(model), creation_arguments(model)
+    for argument in INVALID.keys() & arguments_of(cls):
+        for value in INVALID[argument]:
+            with pytest.raises(InputError, match=f"^{argument} |{argument}="):
+                cls(**{**arguments, argument: value})

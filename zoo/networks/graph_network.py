@@ -18,7 +18,6 @@ from zoo.errors import (
     check_at_least,
     check_choice,
     check_fraction,
-    check_non_negative,
     check_probability,
 )
 from zoo.networks.mlp import make_activation
@@ -80,7 +79,7 @@ class GraphConfig:
             heads=self.heads,
             cheb_order=self.cheb_order,
         )
-        check_non_negative(propagation_steps=self.propagation_steps)
+        check_at_least(0, propagation_steps=self.propagation_steps)
         check_fraction(teleport_probability=self.teleport_probability)
         check_probability(
             dropout=self.dropout,

@@ -75,7 +75,8 @@ class SequenceConfig(TransformerConfig):
     def __post_init__(self) -> None:
         check_choice("layer_type", self.layer_type, LAYER_TYPES)
         check_at_least(1, dim=self.dim, heads=self.heads, mlp_dim=self.mlp_dim)
-        check_non_negative(layers=self.layers, init_std=self.init_std)
+        check_at_least(0, layers=self.layers)
+        check_non_negative(init_std=self.init_std)
         check_probability(dropout=self.dropout, attention_dropout=self.attention_dropout)
 
 

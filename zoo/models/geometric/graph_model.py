@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.core.constructor import build_config
+from zoo.errors import check_at_least
 from zoo.models.geometric.base import GeometricTask
 from zoo.networks.graph_network import GraphConfig, GraphNetwork
 
@@ -53,6 +54,8 @@ class GraphModel(GeometricTask):
         **task: Any,
     ) -> None:
         super().__init__(**task)
+        check_at_least(1, num_features=num_features)
+        build_config(GraphConfig, self.hparams)  # raises an error for values out of range
 
     def make_network(self, out_dim: int, **changes: Any) -> GraphNetwork:
         """Create the convolutions from the node features to ``out_dim`` outputs.

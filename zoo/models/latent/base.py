@@ -81,7 +81,7 @@ class LatentModel(Task):
         **task: Any,
     ) -> None:
         super().__init__(**task)
-        check_at_least(1, latent_dim=latent_dim)
+        check_at_least(1, latent_dim=latent_dim, hidden_dims=hidden_dims)
         check_choice("network", network, self.network_types)
         size = math.prod(input_shape)
         if latent_dim >= size and not self.allows_overcomplete:

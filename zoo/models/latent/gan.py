@@ -137,6 +137,7 @@ class GAN(AdversarialTask):
         check_non_negative(penalty_weight=penalty_weight)
         check_probability(ema_decay=ema_decay)
         check_positive(mode_std=mode_std)
+        check_at_least(1, discriminator_hidden_dims=discriminator_hidden_dims)
         if modes is not None and mode_std is None:
             raise InputError("modes needs mode_std, the standard deviation around each mode")
         self.objective = GAN_OBJECTIVES[objective]

@@ -77,7 +77,8 @@ class VQVAE(LikelihoodModel):
         **likelihood: Any,
     ) -> None:
         check_at_least(2, num_codes=num_codes)
-        check_at_least(1, code_dim=code_dim, prior_width=prior_width)
+        check_at_least(1, code_dim=code_dim, prior_width=prior_width, hidden_dims=hidden_dims)
+        check_at_least(0, prior_blocks=prior_blocks)
         check_encoder_depth(input_shape, hidden_dims)
         height, width = (halved_sides(side, len(hidden_dims))[-1] for side in input_shape[1:])
         size = height * width * code_dim

@@ -78,6 +78,7 @@ class SequenceModel(Task):
         **task: Any,
     ) -> None:
         super().__init__(**task)
+        self.config = build_config(SequenceConfig, self.hparams)
 
     def make_network(self, max_length: int, causal: bool, **options: Any) -> SequenceNetwork:
         """Create a stack of layers with the settings of this model.
@@ -87,8 +88,7 @@ class SequenceModel(Task):
             causal: whether outputs depend only on the current token and earlier ones.
             **options: ``window`` or ``cross_attention`` of the network.
         """
-        config = build_config(SequenceConfig, self.hparams)
-        return SequenceNetwork(config, max_length, causal, **options)
+        return SequenceNetwork(self.config, max_length, causal, **options)
 
     def attention_labels(self, layer: str, x: Tensor, y: Tensor) -> tuple[Labels, Labels]:
         """Return the labels of an attention layer's queries and keys, for figures.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
+from zoo.errors import check_at_least, check_probability
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
 
@@ -128,6 +129,9 @@ class CNN(ConvClassifier):
         **conv: Any,
     ) -> None:
         super().__init__(input_shape, num_classes, **conv)
+        check_at_least(1, channels=channels, kernel_size=kernel_size, stride=stride)
+        check_at_least(1, pool_size=pool_size, hidden_dims=hidden_dims)
+        check_probability(conv_dropout=conv_dropout, dropout=dropout)
 
     def make_features(self) -> ConvStack:
         hp = self.hparams

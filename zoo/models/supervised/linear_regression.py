@@ -169,7 +169,7 @@ class PolynomialRegression(LinearRegression):
     ) -> None:
         check_at_least(1, degree=degree)
         check_choice("basis", basis, BASES)
-        if interval[0] >= interval[1]:
+        if len(interval) != 2 or interval[0] >= interval[1]:
             raise InputError(
                 f"interval must go from a smaller to a larger number, got {tuple(interval)}"
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.core.regression import Regressor
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_positive, check_probability
 from zoo.networks import MLP
 
 
@@ -47,6 +47,8 @@ class MLPClassifier(Classifier):
         **classifier: Any,
     ) -> None:
         super().__init__(num_classes, **classifier)
+        check_at_least(1, hidden_dims=hidden_dims)
+        check_probability(dropout=dropout, input_dropout=input_dropout)
 
     def build(self) -> None:
         self.network = self.make_network()
@@ -110,8 +112,9 @@ class MLPRegressor(Regressor):
         **regressor: Any,
     ) -> None:
         super().__init__(num_targets, **regressor)
-        if not bool((torch.tensor(target_std) > 0).all()):
-            raise InputError(f"target_std must be positive, got {target_std}")
+        check_at_least(1, hidden_dims=hidden_dims)
+        check_probability(dropout=dropout, input_dropout=input_dropout)
+        check_positive(target_std=target_std)
         for name, value in (("target_mean", target_mean), ("target_std", target_std)):
             count = torch.tensor(value).numel()
             if count not in (1, num_targets):

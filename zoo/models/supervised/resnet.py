@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from zoo.errors import check_at_least, check_probability
+from zoo.errors import InputError, check_at_least, check_probability
 from zoo.models.supervised.cnn import ConvClassifier
 from zoo.networks.conv_stack import GlobalPool
 from zoo.networks.resnet import ResNetFeatures
@@ -51,7 +51,9 @@ class ResNet(ConvClassifier):
         **conv: Any,
     ) -> None:
         super().__init__(input_shape, num_classes, **conv)
-        check_at_least(1, stem_stride=stem_stride)
+        check_at_least(1, widths=widths, blocks=blocks, stem_stride=stem_stride)
+        if not widths:
+            raise InputError("a residual network needs at least one stage, got widths=()")
         check_probability(dropout=dropout)
 
     def make_features(self) -> ResNetFeatures:

@@ -62,7 +62,7 @@ class TorchvisionClassifier(Classifier):
                 f"got input_shape={tuple(input_shape)}"
             )
         check_choice("head", head, ("fresh", "pretrained"))
-        check_at_least(1, image_size=image_size)
+        check_at_least(1, image_size=image_size, hidden_dims=hidden_dims)
         self.input_shape = tuple(input_shape)
         self.image_size = image_size
 
