@@ -55,6 +55,20 @@ def test_every_exported_model_has_a_recipe() -> None:
             assert f"zoo.{name}" in classes, f"no recipe in zoo/recipes runs zoo.{name}"
 
 
+def test_every_model_is_exported() -> None:
+    found = class_bases(ROOT / "zoo" / "models")
+    parents = {base for bases in found.values() for base in bases}
+    for name, bases in found.items():
+        is_model = bool(bases) and (bases[0] in zoo.__all__ or bases[0].endswith("Task"))
+        if is_model and name not in parents:
+            assert name in zoo.__all__, f"zoo/__init__.pyi does not export {name}"
+
+
+def test_the_readme_counts_the_models() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f" {len(zoo.list_models())} models" in readme, "README.md: wrong number of models"
+
+
 @pytest.mark.parametrize("name", zoo.list_models())
 def test_every_model_is_in_the_readme(name: str) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")

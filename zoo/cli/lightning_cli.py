@@ -344,9 +344,9 @@ class ZooCLI(LightningCLI):
             return
         if best := self._best_checkpoint():
             print_rank_zero(f"checkpoint  {short_path(best)}")
-        figures = list((self.run_folder / "figures").glob("*.*"))
-        if figures:
-            print_rank_zero(f"figures     {self.run_folder / 'figures'}  ({len(figures)} files)")
+        if count := len(list((self.run_folder / "figures").glob("*.*"))):
+            files = "1 file" if count == 1 else f"{count} files"
+            print_rank_zero(f"figures     {self.run_folder / 'figures'}  ({files})")
         if (texts := self.run_folder / "samples.txt").is_file():
             print_rank_zero(f"texts       {texts}")
         print_rank_zero(f"run         {self.run_folder}")
