@@ -196,7 +196,9 @@ def make_structure_target(path: str, model: Classifier, data: Any, options: Any)
     if options.other_models:
         raise InputError("--other_models works only with models of images or point clouds")
     if options.test_samples is not None:
-        raise InputError("--test_samples: graphs and sets of meshes are attacked as a whole")
+        raise InputError(
+            "--test_samples: graphs and sets of meshes are attacked as a whole, leave it out"
+        )
     if "mask" in first and len(first.y) == first.num_nodes:
         return NodeTarget(path, model, data, options, first)
     if "face" in first and len(first.y) == len(first.ptr) - 1:

@@ -2,16 +2,16 @@
 
 Is more capacity always worse once a model fits its training data? For random features, the study
 uses the minimum-norm least-squares fit on p random ReLU features of n samples. Below p = n the
-training error falls, and the test error falls and then rises. At p = n a single function of the
-class fits all labels, wrong ones included, and it oscillates wildly. Beyond p = n many functions
-fit, and the one with minimum norm becomes smoother as p grows. For networks trained on partly wrong
-labels, the same happens as the width grows. A ridge penalty removes the first peak, early stopping
-the second.
+training error falls throughout, while the test error falls and then rises. At p = n a single
+function of the class fits all labels, wrong ones included, and it oscillates wildly. Beyond p = n
+many functions fit, and the one with minimum norm becomes smoother as p grows. For networks trained
+on partly wrong labels, the same happens as the width grows. A ridge penalty removes the peak of
+random features, early stopping that of networks.
 
 Double descent also occurs over time, because gradient descent learns features of large variance
 quickly and others slowly. Along orthonormal directions with variance λ_i and signal a_i,
 
-    risk(t) = Σ_i λ_i a_i² (1 − ηλ_i)^{2t} + (σ²/n) (1 − (1 − ηλ_i)^t)²,
+    risk(t) = Σ_i [λ_i a_i² (1 − ηλ_i)^{2t} + (σ²/n) (1 − (1 − ηλ_i)^t)²],
 
 a sum of curves with minima at different times: the risk falls, rises while fast directions fit
 noise, and falls again as slow directions are learned.

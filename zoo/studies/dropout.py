@@ -9,7 +9,8 @@ mean over all masks by an error that falls as 1/√K.
 
 Training with dropout makes hidden units less correlated, and their activations sparser. The
 standard deviation over masks (MC dropout) is said to show where a regressor has seen no data. The
-one over the members of an ensemble does, in the gap and outside the data; compare the two bands.
+standard deviation over the members of an ensemble does show it, both in the gap and outside the
+range of the data; compare the two bands.
 
 Sources: Srivastava et al., Dropout, 2014, sections 7.1 and 7.2; Goodfellow, Bengio and Courville,
 Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 2017.
@@ -129,7 +130,7 @@ def train_classifier(rate: float, epochs: int, seed: int) -> tuple[Tensor, float
 
 
 def mean_correlation(hidden: Tensor) -> float:
-    """Return the mean |correlation| between two hidden units, leaving out constant units.
+    """Return the mean |correlation| between two hidden units, without constant units.
 
     Args:
         hidden: activations, (samples, units).

@@ -52,11 +52,11 @@ class Result:
     loss: float
     curvature: dict[str, float]
     output_difference: float  # largest, between the network and its rescaled copy
-    surface_difference: dict[str, float]  # the same, by kind of direction
+    surface_difference: dict[str, float]  # largest difference of losses, by kind of direction
     path_plane: Tensor
     plane_axes: tuple[Tensor, Tensor]
     path: Tensor  # (snapshots, 2)
-    explained: float  # fraction of the squared path in the plane
+    explained: float  # fraction of squared distances from the end within the plane
 
 
 class WeightRecorder(Callback):
@@ -96,7 +96,7 @@ def run(
         epochs: training epochs.
         hidden_dim: units of each of the two hidden layers.
         scale: factor c by which the first layer of the copy is multiplied, and its second divided.
-        radius: extent of the grids around the network, in units of the norms of its filters.
+        radius: half the side of the grids around the network, relative to the norm of its weights.
         seed: random seed of the training and of the directions.
     """
     if grid_size < 5 or grid_size % 2 == 0:
@@ -167,7 +167,7 @@ def plane_of_path(
 
     Returns:
         Losses on a grid in the plane, coordinates of its two axes, coordinates of the path, and the
-        fraction of the squared path that the plane contains.
+        fraction of the squared distances from the end that lies in the plane.
     """
     flat = torch.stack([torch.cat([w.double().flatten() for w in s.values()]) for s in snapshots])
     offsets = flat - torch.cat([w.flatten() for w in end.values()])
@@ -194,15 +194,15 @@ def table(result: Result) -> Table:
     differences = result.surface_difference
     rows: list[Row] = [
         ("rescaled network, outputs: largest difference", result.output_difference, 0),
-        ("its loss surface, random directions: largest difference", differences["random"]),
-        ("its loss surface, filter-normalized: largest difference",
+        ("rescaled network, loss in random directions: largest difference", differences["random"]),
+        ("rescaled network, loss in filter-normalized directions: largest difference",
          differences["filter-normalized"], 0),
     ]  # fmt: skip
     for name, surface in result.surfaces.items():
         center = float(surface[len(surface) // 2, len(surface) // 2])
         rows.append((f"loss at the center: {name}", center, result.loss))
     rows += [(f"curvature: {name}", value) for name, value in result.curvature.items()]
-    rows.append(("fraction of the training path in the plane of two directions", result.explained))
+    rows.append(("training path: fraction explained by two principal components", result.explained))
     return Table(rows)
 
 
