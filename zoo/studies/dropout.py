@@ -176,10 +176,10 @@ def table(result: Result) -> Table:
         rows.append((f"{name}: mean |correlation| of two units", result.correlation[name]))
     outside = result.grid.abs() > 1.1
     gap = (result.grid > -0.1) & (result.grid < 0.5)
-    for name, (_, sd) in result.bands.items():
-        near_data = sd[~outside & ~gap].mean()
+    for name, (_, std) in result.bands.items():
+        near_data = std[~outside & ~gap].mean()
         for where, region in (("in the gap", gap), ("outside", outside)):
-            ratio = float(sd[region].mean() / near_data)
+            ratio = float(std[region].mean() / near_data)
             rows.append((f"{name}: standard deviation {where} / near the data", ratio))
     return Table(rows)
 
@@ -208,12 +208,12 @@ def plot(result: Result) -> Figure:
     hidden.set_title("Activations on test digits", fontsize=10)
     bars.set_xticks([0.2, 1.2], ["Fraction of active units", "|Correlation| of units"])
     bars.set_title("Sparsity and co-adaptation", fontsize=10)
-    for axes, (name, (mean, sd)) in zip((mc, ensemble), result.bands.items(), strict=True):
+    for axes, (name, (mean, std)) in zip((mc, ensemble), result.bands.items(), strict=True):
         axes.plot(result.x, result.y, "o", color=COLORS[4], markersize=3, label="data")
         axes.plot(result.grid, (torch.pi * result.grid).sin(), color=INK, linewidth=0.8,
                   linestyle="--", label="truth")  # fmt: skip
         axes.plot(result.grid, mean, color=COLORS[1], label="mean")
-        axes.fill_between(result.grid, mean - 2 * sd, mean + 2 * sd, alpha=0.25, color=COLORS[1],
+        axes.fill_between(result.grid, mean - 2 * std, mean + 2 * std, alpha=0.25, color=COLORS[1],
                           linewidth=0, label="± 2 standard deviations")  # fmt: skip
         axes.set(ylim=(-2.2, 2.2), xlabel="x", ylabel="y")
         axes.set_title(sentence_case(name), fontsize=10)

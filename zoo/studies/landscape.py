@@ -103,20 +103,8 @@ def run(
         raise InputError(f"grid_size must be odd and at least 5, got {grid_size}")
     check_positive(scale=scale, radius=radius)
     check_at_least(1, epochs=epochs, hidden_dim=hidden_dim)
-    from zoo import MLPClassifier
-
-    torch.manual_seed(seed)
-    data = Digits(batch_size=64, seed=seed)
-    model = MLPClassifier(
-        data.input_shape, 10, hidden_dims=(hidden_dim, hidden_dim), dropout=0.0, input_dropout=0.0,
-        optimizer="sgd", lr=0.05,
-    )  # fmt: skip
-    recorder = WeightRecorder(every=5)
-    fit(model, data, epochs, [recorder])
-    network = model.network.double()
-    x, y = data.evaluation_samples("train")
-    loss = LossSurface(network, x.double(), y)
-    original = {name: w.detach() for name, w in network.named_parameters()}
+    loss, snapshots = train(hidden_dim, epochs, seed)
+    original = {name: w.detach() for name, w in loss.network.named_parameters()}
     rescaled = rescale_layers(original, scale)
     rng = make_generator(seed)
     pair = [
@@ -142,8 +130,29 @@ def run(
         {name: center_curvature(surface, ticks) for name, surface in surfaces.items()},
         float(output_difference),
         {kind: float((surfaces[a] - surfaces[b]).abs().max()) for kind, (a, b) in kinds.items()},
-        *plane_of_path(loss, recorder.snapshots, original, grid_size),
+        *plane_of_path(loss, snapshots, original, grid_size),
     )  # fmt: skip
+
+
+def train(hidden_dim: int, epochs: int, seed: int) -> tuple[LossSurface, list[Weights]]:
+    """Train an MLP with two hidden layers on digits.
+
+    Returns:
+        The training loss as a function of the weights, in float64, with the trained network; weights
+        before, during and after training.
+    """
+    from zoo import MLPClassifier
+
+    torch.manual_seed(seed)
+    data = Digits(batch_size=64, seed=seed)
+    model = MLPClassifier(
+        data.input_shape, 10, hidden_dims=(hidden_dim, hidden_dim), dropout=0.0, input_dropout=0.0,
+        optimizer="sgd", lr=0.05,
+    )  # fmt: skip
+    recorder = WeightRecorder(every=5)
+    fit(model, data, epochs, [recorder])
+    x, y = data.evaluation_samples("train")
+    return LossSurface(model.network.double(), x.double(), y), recorder.snapshots
 
 
 def center_curvature(surface: Tensor, ticks: Tensor) -> float:
