@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -131,7 +132,7 @@ class MeshTarget(TargetModel):
         self.correct = [is_correct_on_batch(model, batch) for batch in self.batches]
         self.clean_accuracy = sum(int(c.sum()) for c in self.correct) / self.num_samples
 
-    def make_attacks(self, name: str, radii: list[Any]) -> Any:
+    def make_attacks(self, name: str, radii: list[Any]) -> Iterator[Attack]:
         yield from (attacks.MeshAttack(attack) for attack in super().make_attacks(name, radii))
 
     def run_attack(self, attack: Attack, eps: float | None) -> AttackOutcome:

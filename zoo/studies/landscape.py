@@ -138,8 +138,8 @@ def train(hidden_dim: int, epochs: int, seed: int) -> tuple[LossSurface, list[We
     """Train an MLP with two hidden layers on digits.
 
     Returns:
-        The training loss as a function of the weights, in float64, with the trained network; weights
-        before, during and after training.
+        The training loss as a function of the weights, with the trained network in float64; the
+        weights before, during and after training.
     """
     from zoo import MLPClassifier
 
