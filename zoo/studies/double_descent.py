@@ -1,4 +1,4 @@
-"""Double descent: test error peaks where a model can just fit its data, and falls beyond.
+"""Double descent: test error peaks where a model just fits its data, then falls.
 
 Is more capacity always worse once a model fits its training data? For random features, the study
 uses the minimum-norm least-squares fit on p random ReLU features of n samples. Below p = n the
@@ -159,8 +159,7 @@ def train_networks(
         (cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="sum") / 128).backward()
         optimizer.step()
         schedule.step()  # type: ignore[union-attr]
-    x, noisy_labels = splits[:2]
-    return networks.error_rates(x, noisy_labels), networks.error_rates(*splits.test), stopped
+    return networks.error_rates(*splits[:2]), networks.error_rates(*splits.test), stopped
 
 
 def risk_over_time(rng: torch.Generator, trials: int = 200) -> tuple[Tensor, ...]:
@@ -224,8 +223,8 @@ def table(result: Result) -> Table:
         ("… at the largest width", float(result.test[-1].mean())),
         ("… at the peak, stopped early", float(result.stopped[top].mean())),
     ]  # fmt: skip
-    names = ("first minimum", "peak", "end")
-    for name, index in zip(names, turning_points(result.theory), strict=True):
+    turns = zip(("first minimum", "peak", "end"), turning_points(result.theory), strict=True)
+    for name, index in turns:
         rows.append((f"risk over time: {name}, step {int(result.times[index]):,}",
                      float(result.risk[index]), float(result.theory[index]),
                      f"± {float(result.risk_error[index]):.2g}"))  # fmt: skip

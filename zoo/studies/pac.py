@@ -1,4 +1,4 @@
-"""PAC learning: the bound on the number of samples, and the number actually needed.
+"""PAC learning: the bound on the number of samples, and the number needed.
 
 How many samples does learning need? Let a class of |H| hypotheses contain the truth. The
 probability that some hypothesis with a true error above ε makes no error on m samples is at most

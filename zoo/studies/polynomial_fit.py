@@ -56,45 +56,6 @@ class Errors:
 
 
 @dataclass(frozen=True)
-class Trials:
-    """Training and validation data with several samples of the noise.
-
-    Args:
-        x, x_val: training and validation points, (n,) and (m,).
-        f_train, f_val: true function values at these points.
-        y, y_val: noisy values, (n, trials) and (m, trials).
-        noise: standard deviation σ of the noise.
-    """
-
-    x: Tensor
-    x_val: Tensor
-    f_train: Tensor
-    f_val: Tensor
-    y: Tensor
-    y_val: Tensor
-    noise: float
-
-    def errors(self, fits: list[tuple[int, float]], description: str) -> Errors:
-        """Return the errors of fits.
-
-        Args:
-            fits: degree and λ of each fit.
-            description: label of the progress bar.
-        """
-        measured, standard_error, theory = [], [], []
-        for degree, strength in track(fits, description):
-            maps = [smoother(self.x, at, degree, strength) for at in (self.x, self.x_val)]
-            squares = [
-                (s @ self.y - seen).square().mean(0)
-                for s, seen in zip(maps, (self.y, self.y_val), strict=True)
-            ]
-            measured.append([float(e.mean()) for e in squares])
-            standard_error.append([float(e.std()) / len(e) ** 0.5 for e in squares])
-            theory.append(expected_errors(maps, self.f_train, self.f_val, self.noise))
-        return Errors(torch.tensor(measured), torch.tensor(standard_error), torch.tensor(theory))
-
-
-@dataclass(frozen=True)
 class Result:
     """Fits of one trial, errors by degree and by λ, and the approximation of |x|."""
 
@@ -138,7 +99,19 @@ def run(
     f_train, f_val = torch.from_numpy(f(x.numpy())), torch.from_numpy(f(x_val.numpy()))
     y = f_train[:, None] + noise * torch.randn(num_samples, trials, dtype=x.dtype, generator=rng)
     y_val = f_val[:, None] + noise * torch.randn(200, trials, dtype=x.dtype, generator=rng)
-    errors = Trials(x, x_val, f_train, f_val, y, y_val, noise).errors
+
+    def errors(fits: list[tuple[int, float]], description: str) -> Errors:
+        measured, standard_error, theory = [], [], []
+        for degree, strength in track(fits, description):
+            maps = [smoother(x, at, degree, strength) for at in (x, x_val)]
+            squares = [
+                (s @ y - seen).square().mean(0) for s, seen in zip(maps, (y, y_val), strict=True)
+            ]
+            measured.append([float(e.mean()) for e in squares])
+            standard_error.append([float(e.std()) / trials**0.5 for e in squares])
+            theory.append(expected_errors(maps, f_train, f_val, noise))
+        return Errors(torch.tensor(measured), torch.tensor(standard_error), torch.tensor(theory))
+
     grid = torch.linspace(-1, 1, 400, dtype=x.dtype)
     fits = {degree: smoother(x, grid, degree) @ y[:, 0] for degree in SHOWN_DEGREES}
     degrees = torch.tensor([2, 4, 8, 16, 32, 64])
