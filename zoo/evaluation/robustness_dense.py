@@ -39,6 +39,9 @@ class DenseTarget(TargetModel):
         path, model, data, options: see :class:`~zoo.evaluation.robustness.TargetModel`.
         x: test samples, (N, ...).
         y: class indices of the samples, int64 (N,).
+
+    Raises:
+        InputError: all samples belong to the target class.
     """
 
     num_shown = 8  # samples in a figure
@@ -49,6 +52,11 @@ class DenseTarget(TargetModel):
         super().__init__(path, model, data, options)
         if options.target is not None:  # samples of the target class cannot be attacked
             x, y = x[y != options.target], y[y != options.target]
+            if not len(y):
+                raise InputError(
+                    f"--target {options.target}: all test samples already belong to this class, "
+                    "choose another"
+                )
         limit = options.test_samples or NUM_SAMPLES
         self.x, self.y = x[:limit].to(model.device), y[:limit].to(model.device)
         self.correct = self._is_correct(self.x, self.y)

@@ -189,7 +189,7 @@ def importance_weighted_bounds(x: Tensor, q: tuple[Tensor, Tensor], rng: torch.G
     Args:
         x: the data, (N, 5).
         q: means and log-variances of the approximate posterior, (N, 2) each.
-        rng: random generator of the samples of q.
+        rng: random number generator of the samples of q.
     """
     mean, log_var = q
     noise = torch.randn(20, SAMPLE_COUNTS[-1], *mean.shape, generator=rng, dtype=x.dtype)

@@ -106,7 +106,7 @@ def errors_of_largest_consistent(
         trials: number of training sets.
         truth: the true threshold.
         grid: all thresholds, rising.
-        rng: random generator.
+        rng: random number generator.
     """
     errors = []
     for start in range(0, trials, 2000):
@@ -128,7 +128,7 @@ def erm_with_noise(
         truth: the true threshold.
         grid: all thresholds, rising.
         label_noise: fraction of wrong labels.
-        rng: random generator.
+        rng: random number generator.
 
     Returns:
         Largest |empirical − true error| over all thresholds, and the true error of the empirically
