@@ -43,6 +43,7 @@ from benchmarks.common import (
     mean_and_std,
     measure_interleaved,
     record_speed,
+    run_parts,
     write_result,
 )
 from callbacks import AdversarialTraining, FastAdversarialTraining
@@ -63,7 +64,6 @@ from zoo.attacks import (
 from zoo.cli.commands.reproduce import PAGE, pluralize
 from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
-from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.attacks"
 SECTION = "Attacks"
@@ -347,10 +347,8 @@ PARTS = {
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
     silence_libraries()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import lightning.pytorch as L
 from torch import Tensor
 
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.speed import keep_freed_memory
+from zoo.errors import check_choice
 
 SPEED_HEADER = ("benchmark", "result", "target", "repeats", "command")
 
@@ -63,6 +65,23 @@ def measure_interleaved(
             gc.collect()  # otherwise one function would pay for the garbage of another
             values[name].append(measure())
     return {name: statistics.median(measured) for name, measured in values.items()}
+
+
+def run_parts(parts: Mapping[str, Callable[[], None]], names: Sequence[str]) -> None:
+    """Run the named parts of a benchmark, or all of them if none is named.
+
+    Args:
+        parts: functions by the name of the part.
+        names: names given on the command line.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    for name in names:
+        check_choice("part", name, parts)
+    keep_freed_memory()
+    for name in names or parts:
+        parts[name]()
 
 
 # -- training ------------------------------------------------------------------------------------

@@ -27,14 +27,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.common import BestWeights, fit, mean_and_std, write_result
+from benchmarks.common import BestWeights, fit, mean_and_std, run_parts, write_result
 from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
 from zoo.attacks import PurifiedModel, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyEdgeFlips, RandomEdgeFlips
 from zoo.core.quiet import silence_libraries
-from zoo.core.speed import keep_freed_memory
 
 SECTION = "Attacks on Cora"
 HEADER = ("test accuracy under edge flips", "5%", "10%", "25%", "runs", "command")
@@ -154,10 +153,8 @@ PARTS = {"evasion": benchmark_evasion, "training": benchmark_training}
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
     silence_libraries()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

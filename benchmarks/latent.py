@@ -27,13 +27,13 @@ from benchmarks.common import (
     Stopwatch,
     measure_interleaved,
     record_speed,
+    run_parts,
     temporary_folder,
 )
 from benchmarks.loop import BATCH_SIZE, EPOCHS, STEPS, TRAIN, RandomMNIST
 from zoo import VAE
 from zoo.cli.main import main as command_line
 from zoo.core.registry import RECIPES
-from zoo.core.speed import keep_freed_memory
 from zoo.metrics.latent import importance_weighted_bound
 
 MODULE = "benchmarks.latent"
@@ -160,9 +160,7 @@ PARTS = {"1": benchmark_training, "2": benchmark_bound}
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

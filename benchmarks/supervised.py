@@ -34,12 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import measure_interleaved, record_speed, temporary_folder
+from benchmarks.common import measure_interleaved, record_speed, run_parts, temporary_folder
 from datamodules import MNIST, Digits, DistributedBatchSampler, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.supervised"
 MEMBERS = 10
@@ -270,9 +269,7 @@ PARTS = {
 
 def main(parts: list[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    keep_freed_memory()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":
