@@ -6,7 +6,7 @@ units), trained on MNIST for four epochs, once per seed.
 1. Strength on 1,000 test images, mean and standard deviation over three models: accuracy under
    gradient attacks at ε = 0.3; under one universal perturbation learned from 5,000 training images;
    under PGD on a substitute model that was trained with 10,000 label queries. For 200 images, mean
-   L2 norm of the smallest perturbations found by Carlini and Wagner's attack and others.
+   L2 norm of the perturbations found by Carlini and Wagner's and other minimum-norm attacks.
 2. Time of PGD-40 at ε = 0.3, step size 0.01, on 1,000 images, against torchattacks.
 3. Time of Carlini and Wagner's attack with 6 values of c and 300 steps each on 200 images, against
    foolbox.
@@ -43,6 +43,7 @@ from benchmarks.common import (
     mean_and_std,
     measure_interleaved,
     record_speed,
+    run_parts,
     write_result,
 )
 from callbacks import AdversarialTraining, FastAdversarialTraining
@@ -63,7 +64,6 @@ from zoo.attacks import (
 from zoo.cli.commands.reproduce import PAGE, pluralize
 from zoo.core.quiet import silence_libraries
 from zoo.core.registry import read_recipe
-from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.attacks"
 SECTION = "Attacks"
@@ -129,7 +129,7 @@ def benchmark_strength() -> None:
     runs = [measure_strength(seed) for seed in range(SEEDS)]
 
     def write(metric: str, name: str, target: str, is_fraction: bool = True) -> None:
-        scale, unit = (100, " %") if is_fraction else (1, "")
+        scale, unit = (100, "%") if is_fraction else (1, "")
         values = [scale * run[name] for run in runs]
         result = f"{statistics.mean(values):.4g} ± {statistics.stdev(values):.2g}{unit}"
         cells = [metric, result, target]
@@ -137,15 +137,15 @@ def benchmark_strength() -> None:
 
     write("undefended CNN on MNIST, accuracy", "clean", "–")
     write("… under FGSM, ε = 0.3", "FGSM", "–")
-    write("… under PGD-40, ε = 0.3, step size 0.01", "PGD", "≤ 1 %")
+    write("… under PGD-40, ε = 0.3, step size 0.01", "PGD", "≤ 1%")
     write("… under APGD-100, ε = 0.3", "APGD", "–")
-    write("… under one universal perturbation, ε = 0.3, unseen images", "universal", "≤ 40 %")
-    write("… under PGD on a substitute model, 10,000 queries, ε = 0.3", "transfer", "≤ 50 %")
+    write("… under one universal perturbation, ε = 0.3, unseen images", "universal", "≤ 40%")
+    write("… under PGD on a substitute model, 10,000 queries, ε = 0.3", "transfer", "≤ 50%")
     write("mean L2 norm of perturbations, Carlini and Wagner", "CarliniWagner", "–", False)
     write("… LBFGSAttack", "LBFGSAttack", "–", False)
     write("… LBFGSAttack / Carlini and Wagner", "ratio", "≤ 1.15", False)
     write("… DeepFool", "DeepFool", "–", False)
-    write("success rate of Carlini and Wagner", "CarliniWagner success", "100 %")
+    write("success rate of Carlini and Wagner", "CarliniWagner success", "100%")
 
 
 # -- 2. and 3. speed -------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def benchmark_carlini_wagner() -> None:
         f"({seconds['foolbox']:.1f} / {seconds['zoo']:.1f} s; "
         f"success rate {success[0]:.1%} / {success[1]:.1%}; "
         f"mean L2 {norms[0]:.3f} / {norms[1]:.3f})",
-        "≥ 2, mean L2 within 5 %", 1, f"{MODULE} 3",
+        "≥ 2, mean L2 within 5%", 1, f"{MODULE} 3",
     )  # fmt: skip
 
 
@@ -218,7 +218,7 @@ BUDGETS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
 
 class AccuracyCurves(Callback):
-    """Keeps the validation accuracies without and under attack after each epoch."""
+    """Callback that records the validation accuracy after each epoch, with and without attack."""
 
     def __init__(self) -> None:
         self.clean: list[float] = []
@@ -282,7 +282,7 @@ def benchmark_digits() -> None:
     for name, of_seeds in runs.items():
         for index, metric in ((0, "accuracy"), (3, "accuracy under PGD-40, ε = 0.15")):
             values = [100 * by_eps[index] for _, by_eps in of_seeds]
-            cells = [f"CNN on digits, {name}: {metric}", f"{mean_and_std(values, 1)} %", "–"]
+            cells = [f"CNN on digits, {name}: {metric}", f"{mean_and_std(values, 1)}%", "–"]
             budget = f"{SEEDS} models of 40 epochs"
             write_result(SECTION, HEADER, cells, budget, f"python -m {MODULE} 4")
 
@@ -333,9 +333,9 @@ def benchmark_fast_training() -> None:
 
 
 def _write_fast_training(found: dict[str, list[float]]) -> None:
-    targets = ("≥ 98.5 %", "≥ 88 %", "≥ 80 %")
+    targets = ("≥ 98.5%", "≥ 88%", "≥ 80%")
     for (metric, values), target in zip(found.items(), targets, strict=True):
-        cells = [f"fast training on MNIST: {metric}", f"{mean_and_std(values, 1)} %", target]
+        cells = [f"fast training on MNIST: {metric}", f"{mean_and_std(values, 1)}%", target]
         runs = f"{pluralize(len(values), 'model')}, 1,000 images"
         write_result(SECTION, HEADER, cells, runs, f"python -m {MODULE} 5")
 
@@ -347,10 +347,8 @@ PARTS = {
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
     silence_libraries()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ import lightning.pytorch as L
 from torch import Tensor
 
 from zoo.cli.commands.reproduce import PAGE, hardware, write_row
+from zoo.core.speed import keep_freed_memory
+from zoo.errors import check_choice
 
 SPEED_HEADER = ("benchmark", "result", "target", "repeats", "command")
 
@@ -25,7 +27,7 @@ SPEED_HEADER = ("benchmark", "result", "target", "repeats", "command")
 
 
 class Stopwatch(L.Callback):
-    """Measures the steps per second from the start to the end of training.
+    """Callback that measures the steps per second from the start to the end of training.
 
     Attributes:
         rate: steps per second of the last training in this process.
@@ -65,11 +67,28 @@ def measure_interleaved(
     return {name: statistics.median(measured) for name, measured in values.items()}
 
 
+def run_parts(parts: Mapping[str, Callable[[], None]], names: Sequence[str]) -> None:
+    """Run the named parts of a benchmark, or all of them if none is named.
+
+    Args:
+        parts: functions by the name of the part.
+        names: names given on the command line.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    for name in names:
+        check_choice("part", name, parts)
+    keep_freed_memory()
+    for name in names or parts:
+        parts[name]()
+
+
 # -- training ------------------------------------------------------------------------------------
 
 
 class _Terminal(io.StringIO):
-    """Stream that takes a progress bar as a terminal does."""
+    """Text stream that claims to be a terminal, so that progress bars are drawn."""
 
     def isatty(self) -> bool:
         return True
@@ -77,7 +96,7 @@ class _Terminal(io.StringIO):
 
 @contextlib.contextmanager
 def captured_output() -> Iterator[io.StringIO]:
-    """Capture what is printed, at the cost that printing to a terminal has.
+    """Capture standard output and errors; progress bars are drawn as in a terminal, at their cost.
 
     Yields:
         The standard output.
@@ -89,7 +108,7 @@ def captured_output() -> Iterator[io.StringIO]:
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[io.StringIO]:
-    """Work in a temporary folder, and capture what is printed.
+    """Change to a temporary folder, and capture standard output and errors.
 
     Yields:
         The standard output.
@@ -128,7 +147,7 @@ def fit(
 
 
 class BestWeights(L.Callback):
-    """Keeps the weights of the epoch with the highest value of a validation metric.
+    """Callback that keeps the weights of the epoch with the highest value of a validation metric.
 
     Args:
         metric: name of the metric, such as ``val/accuracy``.
@@ -152,7 +171,7 @@ class BestWeights(L.Callback):
 
 
 def mean_and_std(values: Sequence[float], digits: int = 3) -> str:
-    """Return ``mean ± standard deviation`` as text, the mean alone for a single value.
+    """Return ``mean ± standard deviation`` as text, or only the mean for a single value.
 
     Args:
         values: one value per run.
@@ -172,7 +191,7 @@ def write_result(
         header: column titles, those of the runs and the command last.
         cells: cells of the row, without the last two; the first one identifies the row.
         runs: number and kind of runs; hardware and date are added to it.
-        command: command that the row can be reproduced with.
+        command: command that reproduces the row.
     """
     row = [*cells, f"{runs}, {hardware()}, {date.today().isoformat()}", f"`{command}`"]
     print(" | ".join(row), flush=True)

@@ -2,8 +2,8 @@
 
 The zoo's command line runs with progress bar, logging, checkpoints, validation, an exponential
 moving average of the generator's weights and gradient norms. The loop is that of pytorch/examples
-with the same networks and fused Adam; it samples once per batch and does nothing else. The images
-are random and have MNIST's shape. Target: 0.9 of the loop's steps per second.
+with the same networks and fused Adam; it samples noise once per batch and does nothing else. The
+images are random and have MNIST's shape. Target: 0.9 of the loop's steps per second.
 
 Hardware: CPU. Run: python -m benchmarks.gan [RECIPE ...]
 """

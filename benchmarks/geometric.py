@@ -27,11 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import measure_interleaved, record_speed, temporary_folder
+from benchmarks.common import measure_interleaved, record_speed, run_parts, temporary_folder
 from datamodules.base import default_root
 from datamodules.meshes import cached_operators
 from zoo.cli.main import main as command_line
-from zoo.core.speed import keep_freed_memory
 from zoo.functional.points import nearest_neighbors
 
 MODULE = "benchmarks.geometric"
@@ -187,9 +186,7 @@ PARTS = {"1": benchmark_gcn, "2": benchmark_operators, "3": benchmark_neighbors}
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Edge-flip attacks on a GCN on Cora, and two defenses.
 
 The GCN of Kipf and Welling is trained by the recipe ``gcn-planetoid``, once per seed. Its thousand
-test nodes are attacked together, with flips of 5, 10 and 25 % of all edges. Test accuracy:
+test nodes are attacked together, with flips of 5, 10 and 25% of all edges. Test accuracy:
 
 * evasion: of the trained network on the perturbed graph;
 * poisoning: of a new network trained on the graph that was perturbed for the first one;
 * Jaccard filter: of the trained network, with edges removed that join papers without a common word;
-* training: of the network trained adversarially and then attacked itself. PRBCD flips 10 % of the
+* training: of the network trained adversarially and then attacked itself. PRBCD flips 10% of the
   edges in every other step; the loss covers the labeled nodes, or all nodes with the classes that
   the undefended network predicts (Xu et al., Topology attack and defense for graph neural networks,
   2019, section 5.2). Also the fraction of the lost accuracy that training recovers.
@@ -27,17 +27,16 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.common import BestWeights, fit, mean_and_std, write_result
+from benchmarks.common import BestWeights, fit, mean_and_std, run_parts, write_result
 from callbacks import AdversarialTraining
 from datamodules import Planetoid
 from zoo import create_model
 from zoo.attacks import PurifiedModel, jaccard_filter
 from zoo.attacks.graphs import GRBCD, PRBCD, GraphAttack, GreedyEdgeFlips, RandomEdgeFlips
 from zoo.core.quiet import silence_libraries
-from zoo.core.speed import keep_freed_memory
 
 SECTION = "Attacks on Cora"
-HEADER = ("test accuracy under edge flips", "5 %", "10 %", "25 %", "runs", "command")
+HEADER = ("test accuracy under edge flips", "5%", "10%", "25%", "runs", "command")
 BUDGETS = (0.05, 0.1, 0.25)
 SEEDS, EPOCHS = 3, 200
 ATTACKS: dict[str, Any] = {
@@ -154,10 +153,8 @@ PARTS = {"evasion": benchmark_evasion, "training": benchmark_training}
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
     silence_libraries()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

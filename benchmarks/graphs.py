@@ -41,7 +41,7 @@ REFERENCE = "≥ 0.88 (Xu et al. 2019: 0.894 ± 0.056)"
 
 
 class AccuracyCurves(Callback):
-    """Computes the accuracy on the validation and test folds after every epoch.
+    """Callback that computes the accuracy on the validation and test folds after every epoch.
 
     Args:
         data: data module of one fold.

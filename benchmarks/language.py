@@ -40,7 +40,7 @@ RUNS = {"a quarter of the time": (150, "≤ 1.88"), "the same time": (620, "≤ 
 
 
 class Block(nn.Module):
-    """Layer of GPT-2 without biases: (B, T, D) → (B, T, D)."""
+    """Transformer layer of GPT-2 without biases: (B, T, D) → (B, T, D)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> None:
     seeds = int(arguments[0]) if arguments else 3
     keep_freed_memory()
     found: dict[str, list[tuple[float, float]]] = {"nanoGPT": [], **{name: [] for name in RUNS}}
-    for seed in range(seeds):  # in turn, so that all have the same load of the machine
+    for seed in range(seeds):  # in turn, so that the load of the machine is the same for all
         found["nanoGPT"].append(run_nanogpt(seed))
         for name, (steps, _) in RUNS.items():
             found[name].append(run_zoo(seed, steps))

@@ -27,19 +27,19 @@ from benchmarks.common import (
     Stopwatch,
     measure_interleaved,
     record_speed,
+    run_parts,
     temporary_folder,
 )
 from benchmarks.loop import BATCH_SIZE, EPOCHS, STEPS, TRAIN, RandomMNIST
 from zoo import VAE
 from zoo.cli.main import main as command_line
 from zoo.core.registry import RECIPES
-from zoo.core.speed import keep_freed_memory
 from zoo.metrics.latent import importance_weighted_bound
 
 MODULE = "benchmarks.latent"
 REPEATS = 5
 IMAGES, NUM_SAMPLES = 1_000, 500
-PYTHAE_IMAGES = 20  # pythae computes the bound image by image: a few show the speed
+PYTHAE_IMAGES = 20  # pythae computes the bound image by image, so a few suffice for its speed
 
 
 def make_pythae_vae() -> Any:
@@ -108,11 +108,13 @@ def copy_weights(model: VAE, other: Any) -> None:
     """Copy the zoo's weights into pythae's model."""
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     first, latent, up, last = layers
-    mean, log_var = latent.weight.chunk(2), latent.bias.chunk(2)
+    (mean_weight, log_var_weight), (mean_bias, log_var_bias) = (
+        latent.weight.chunk(2), latent.bias.chunk(2),
+    )  # fmt: skip
     pairs = [
         (other.encoder.layers[0][0], first.weight, first.bias),
-        (other.encoder.embedding, mean[0], log_var[0]),
-        (other.encoder.log_var, mean[1], log_var[1]),
+        (other.encoder.embedding, mean_weight, mean_bias),
+        (other.encoder.log_var, log_var_weight, log_var_bias),
         (other.decoder.layers[0][0], up.weight, up.bias),
         (other.decoder.layers[1][0], last.weight, last.bias),
     ]
@@ -158,9 +160,7 @@ PARTS = {"1": benchmark_training, "2": benchmark_bound}
 
 
 def main(parts: list[str]) -> None:
-    keep_freed_memory()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

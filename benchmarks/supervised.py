@@ -1,9 +1,9 @@
 """Speed of the supervised family.
 
-1. Time to 99 % test accuracy on MNIST, from reading the files to the test: the recipe ``cnn-mnist``
+1. Time to 99% test accuracy on MNIST, from reading the files to the test: the recipe ``cnn-mnist``
    with fewer channels, one epoch and no augmentation, against pytorch/examples (two convolutions,
    Adadelta, batches of 64 from a DataLoader that converts image by image). Target: 25 times faster.
-2. Time to 99.5 % test accuracy on MNIST: the unchanged recipe. Target: 120 seconds.
+2. Time to 99.5% test accuracy on MNIST: the unchanged recipe. Target: 120 seconds.
 3. Training of an ensemble of ten members in one vectorized step, against training them one after
    another with the same Trainer and batches. Target: 3 times faster. Average pooling after a
    convolution is merged into it for the vectorized members; with max pooling the large feature
@@ -34,12 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.common import measure_interleaved, record_speed, temporary_folder
+from benchmarks.common import measure_interleaved, record_speed, run_parts, temporary_folder
 from datamodules import MNIST, Digits, DistributedBatchSampler, TensorLoader
 from datamodules.base import default_root
 from zoo import DeepEnsemble, LinearRegression, create_model
 from zoo.cli.main import main as command_line
-from zoo.core.speed import keep_freed_memory
 
 MODULE = "benchmarks.supervised"
 MEMBERS = 10
@@ -124,7 +123,7 @@ def benchmark_99() -> None:
     zoo_seconds = statistics.median(durations)
     seconds, accuracy, epochs = statistics.median_low(example_runs)
     record_speed(
-        f"MNIST to 99 %, time: pytorch/examples / cnn recipe with {' '.join(QUICK)}",
+        f"MNIST to 99%, time: pytorch/examples / cnn recipe with {' '.join(QUICK)}",
         f"{seconds / zoo_seconds:.1f} ({seconds:.0f} s, {accuracy:.2%}, {epochs} epochs / "
         f"{zoo_seconds:.1f} s, {min(accuracies):.2%} to {max(accuracies):.2%})",
         "≥ 25",
@@ -138,7 +137,7 @@ def benchmark_99_5() -> None:
     seconds, accuracies = zip(*runs, strict=True)
     low, high = min(accuracies), max(accuracies)
     record_speed(
-        "MNIST to 99.5 %, time: cnn recipe",
+        "MNIST to 99.5%, time: cnn recipe",
         f"{statistics.median(seconds):.0f} s ({low:.2%} to {high:.2%} over 3 seeds)",
         "≤ 120 s",
         3,
@@ -270,9 +269,7 @@ PARTS = {
 
 def main(parts: list[str]) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    keep_freed_memory()
-    for part in parts or PARTS:
-        PARTS[part]()
+    run_parts(PARTS, parts)
 
 
 if __name__ == "__main__":

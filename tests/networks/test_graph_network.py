@@ -72,8 +72,8 @@ def test_the_receptive_field_grows_by_one_step_per_layer(conv: str) -> None:
     changed[0] += 1
     edges = symmetrize_edges(pairs)
     difference = (network(changed, edges) - network(x, edges)).abs().amax(1)
-    reached = 1 if conv == "mlp" else 3  # nodes, the changed one included
-    # K Chebyshev polynomials reach K − 1 steps
+    # nodes, the changed one included; K Chebyshev polynomials reach K − 1 steps, here one
+    reached = 1 if conv == "mlp" else 3
     assert bool((difference[:reached] > 0).all())
     assert bool((difference[reached:] == 0).all())
 

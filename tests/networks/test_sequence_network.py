@@ -34,7 +34,7 @@ def make(
     settings: dict[str, Any] = {"layers": 2, "heads": 4, "init_std": 0.2, **options}
     config = SequenceConfig(layer_type=layer_type, dim=DIM, position=position, **settings)
     network = SequenceNetwork(config, max_length, causal, window)
-    if position == "sinusoidal":  # of the size of the tokens in these tests
+    if position == "sinusoidal":  # as large as the tokens in these tests
         network.position.scale.data.fill_(1.0)
     return network.double().eval()
 
@@ -262,7 +262,7 @@ def test_batch_normalization_of_tokens() -> None:
         network.train()(x[:3], mask)
 
 
-def test_invalid_passes() -> None:
+def test_invalid_calls_are_refused() -> None:
     network = make("transformer", "learned", causal=True, max_length=8)
     with pytest.raises(ValueError, match="got 12 tokens, learned positions end at 8"):
         network(tokens())

@@ -16,7 +16,7 @@ def sample() -> tuple[Tensor, Tensor]:
     return torch.randn(2, 4, 3, dtype=torch.float64), mask
 
 
-def test_values() -> None:
+def test_values_of_each_pooling() -> None:
     h, mask = sample()
     torch.testing.assert_close(SequencePooling("mean", 3)(h, mask)[0], h[0, :2].mean(0))
     torch.testing.assert_close(SequencePooling("max", 3)(h, mask)[0], h[0, :2].max(0).values)
@@ -45,6 +45,6 @@ def test_a_row_without_tokens_is_zero(pooling: str) -> None:
     assert pooled[1].all()
 
 
-def test_unknown_pooling() -> None:
+def test_an_unknown_pooling_is_refused() -> None:
     with pytest.raises(InputError, match="unknown pooling 'sum'; choose from mean, max"):
         SequencePooling("sum", 3)

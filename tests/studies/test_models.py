@@ -106,7 +106,7 @@ def test_identities_of_attention_hold_except_where_expected() -> None:
 
 
 @pytest.mark.slow
-def test_attention_classifies_what_a_bag_of_words_cannot() -> None:
+def test_attention_classifies_sentences_that_a_bag_of_words_cannot() -> None:
     """Runs at the default settings."""
     result = attention.run()
     assert result.accuracies["attention, two layers"] > 0.98

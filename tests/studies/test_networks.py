@@ -103,7 +103,7 @@ def test_shuffled_pixels_hurt_only_the_cnn() -> None:
     assert result.pooled[32] < 1e-12 < result.pooled[8] < result.pooled[1]
 
 
-# -- early stopping --------------------------------------------------------------------------------
+# -- early-stopping --------------------------------------------------------------------------------
 
 
 def test_gradient_descent_agrees_with_its_formula_and_is_close_to_ridge() -> None:
@@ -133,7 +133,7 @@ def test_labels_are_noisy_in_training_and_validation_only() -> None:
         assert float(wrong.double().mean()) == pytest.approx(fraction, abs=0.08)
 
 
-# -- double descent --------------------------------------------------------------------------------
+# -- double-descent --------------------------------------------------------------------------------
 
 
 def test_random_features_peak_where_they_can_just_fit() -> None:

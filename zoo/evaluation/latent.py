@@ -35,9 +35,9 @@ from zoo.models.latent.pca import PCA, principal_components
 from zoo.models.latent.samplers import fit_sampler
 
 BATCH_SIZE = 1_000  # images per forward pass
-MAX_FITTED = 10_000  # training codes that a probe or a density is fitted to, at most
+MAX_FITTED = 10_000  # largest number of training codes that probes and densities are fitted to
 NOISE_STD = 0.3  # standard deviation of the noise on inputs, whose pixels are in [0, 1]
-MAX_JACOBIAN_DIM = 200  # dimensions of a code up to which the Jacobian is computed
+MAX_JACOBIAN_DIM = 200  # largest number of code dimensions for which the Jacobian is computed
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LatentEvaluation:
         train: training images (N, *input_shape) in [0, 1] and labels (N,), on the model's device.
         test: test images and labels, in the same form.
         importance_samples: K, samples per image of the importance-weighted bound; default 500.
-        samplers: densities over codes that images are sampled from; default the prior.
+        samplers: names of densities over codes, from which images are sampled; default the prior.
         components: components of the density ``mixture``; default 10.
         neighbors: k of the k-nearest-neighbor accuracy and of precision, recall, density and
             coverage; default 5.
@@ -96,10 +96,9 @@ class LatentEvaluation:
             return torch.cat([self.model.sample(n, sampler=density) for n in sizes])
 
     def with_untrained_model(self) -> LatentEvaluation:
-        """Return this evaluation for a model with the same hyper-parameters and initial weights."""
-        cls = type(self.model)
+        """Return this evaluation for an untrained model with the same hyper-parameters."""
         with temporary_seed(self.seed):
-            untrained = cls(**creation_arguments(self.model))
+            untrained = type(self.model)(**creation_arguments(self.model))
         return replace(self, model=untrained.to(self.model.device).eval())
 
 
@@ -125,7 +124,7 @@ def measure_density(evaluation: LatentEvaluation) -> Iterator[Measurement]:
 
 
 def measure_representation(evaluation: LatentEvaluation) -> Iterator[Measurement]:
-    """Measure how many dimensions codes use, and how well classes are predicted from them."""
+    """Measure how many dimensions the codes use, and how well they predict the classes."""
     if not evaluation.model.has_encoder:
         return
     (x, y), (test_x, test_y) = evaluation.train, evaluation.test
@@ -174,7 +173,7 @@ def measure_reconstruction(evaluation: LatentEvaluation) -> Iterator[Measurement
 def _pca_error(evaluation: LatentEvaluation, dims: int) -> float:
     """Return the mean squared error of test images under PCA fitted to the training images."""
     train, test = evaluation.train[0], evaluation.test[0]
-    # of few samples with many values, a triangular factor is smaller than the scatter matrix
+    # for few samples of many values, a triangular factor is smaller than the scatter matrix
     kind = FactoredMoments if len(train) < test[0].numel() else Moments
     moments = kind.from_samples(train[:BATCH_SIZE].flatten(1))
     for batch in train[BATCH_SIZE:].split(BATCH_SIZE):
@@ -249,9 +248,9 @@ def _measure_in_features(
         )  # fmt: skip
         yield Measurement(
             f"kid_{name}{suffix}", float(kernel_distance(real_features, features)),
-            f"squared kernel distance, unbiased, on the same features; {sizes}",
+            f"unbiased squared kernel distance on the features of fid_{name}; {sizes}",
         )  # fmt: skip
-        if name == "inception":  # the metrics below are reported for the other network
+        if name == "inception":  # reported in the features of the classifier only
             continue
         k = evaluation.neighbors
         metrics = precision_recall_density_coverage(real_features, features, k)
@@ -272,7 +271,7 @@ def _measure_in_features(
 def _measure_class_accuracy(
     evaluation: LatentEvaluation, count: int, classifier: Any, label: str
 ) -> Measurement:
-    """Measure how often a classifier finds the requested class in samples of that class."""
+    """Measure how often a classifier assigns samples to the class requested of the model."""
     model: Any = evaluation.model
     requested = torch.arange(count, device=model.device) % model.num_classes
     with temporary_seed(evaluation.seed), torch.no_grad():

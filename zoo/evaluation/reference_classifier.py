@@ -23,7 +23,7 @@ def train_reference_classifier(data: Any, path: Path) -> Path:
     """Train a small classifier on a data set and save it, unless the file exists already.
 
     The classifier is a :class:`~zoo.models.supervised.cnn.CNN` with three convolutions and 64
-    features, trained for 700 steps with seed 0.
+    features, trained for at least 700 steps with seed 0.
 
     Args:
         data: data module of labeled images.
@@ -57,7 +57,7 @@ def train_reference_classifier(data: Any, path: Path) -> Path:
 def hash_data(data: Any) -> str:
     """Return eight hexadecimal digits that identify the training split of a data module.
 
-    They are the first digits of the SHA-256 of its shape, all labels and about a hundred images.
+    They are the first digits of the SHA-256 of its shape, all labels and up to 200 of its images.
     """
     x, y = data.split("train")
     digest = hashlib.sha256(str((tuple(x.shape), len(y))).encode())
@@ -71,7 +71,7 @@ def load_classifier_features(path: str | Path, input_shape: tuple[int, ...]) -> 
 
     Args:
         path: a ``.ckpt`` file.
-        input_shape: shape of the images that features are computed of, (C, H, W).
+        input_shape: shape of the images whose features are computed, (C, H, W).
 
     Raises:
         InputError: no such checkpoint; the model is not a classifier, or takes images of another

@@ -26,7 +26,8 @@ class RobustnessRow:
         attack: name of the attack.
         eps: radius ε; None for minimum-norm attacks.
         accuracy: accuracy under the attack.
-        distance: mean size of the perturbations that changed a prediction, nan if none did.
+        distance: mean size of the perturbations that changed a prediction, nan if none did; for
+            graphs, the number of flips.
         threat_model: information that the attack uses.
     """
 
@@ -67,7 +68,8 @@ class AttackOutcome(NamedTuple):
 
     Attributes:
         accuracy: fraction of samples classified correctly both without and under the attack.
-        distance: mean size of the perturbations that changed a prediction, nan if none did.
+        distance: mean size of the perturbations that changed a prediction, nan if none did; for
+            graphs, the number of flips.
         make_figure: function that returns a figure of a few samples, or None.
     """
 
@@ -209,6 +211,7 @@ class TargetModel:
 
 
 def model_name(path: str) -> str:
-    """Return the recipe of a run, runs/RECIPE/TIME/checkpoints/FILE, or else the file's name."""
-    parents = Path(path).absolute().parents
-    return parents[2].name if len(parents) > 2 else Path(path).stem
+    """Return RECIPE of a checkpoint runs/RECIPE/TIME/checkpoints/FILE, or else the file's name."""
+    file = Path(path).absolute()
+    is_of_run = file.parent.name == "checkpoints" and len(file.parents) > 3
+    return file.parents[2].name if is_of_run else file.stem

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUM_SAMPLES = 1_000  # default number of test samples
-CHUNK = 500  # samples that are attacked at once
+CHUNK = 500  # samples attacked at once
 TRAINING_SAMPLES = 5_000  # for universal perturbations and substitutes
 
 #: attacks on points and vertices, which have no bounds
@@ -38,7 +38,10 @@ class DenseTarget(TargetModel):
     Args:
         path, model, data, options: see :class:`~zoo.evaluation.robustness.TargetModel`.
         x: test samples, (N, ...).
-        y: their class indices, int64 (N,).
+        y: class indices of the samples, int64 (N,).
+
+    Raises:
+        InputError: all samples belong to the target class.
     """
 
     num_shown = 8  # samples in a figure
@@ -49,6 +52,11 @@ class DenseTarget(TargetModel):
         super().__init__(path, model, data, options)
         if options.target is not None:  # samples of the target class cannot be attacked
             x, y = x[y != options.target], y[y != options.target]
+            if not len(y):
+                raise InputError(
+                    f"--target {options.target}: all test samples already belong to this class, "
+                    "choose another"
+                )
         limit = options.test_samples or NUM_SAMPLES
         self.x, self.y = x[:limit].to(model.device), y[:limit].to(model.device)
         self.correct = self._is_correct(self.x, self.y)
@@ -78,7 +86,7 @@ class DenseTarget(TargetModel):
         return AttackOutcome(float(is_robust.sum()) / self.num_samples, distance, make_figure)
 
     def perturb(self, model: Classifier, attack: Attack, x: Tensor, y: Tensor) -> Tensor:
-        """Attack samples in chunks, for a model that may be another than the target."""
+        """Attack samples in chunks; the model may differ from the target model."""
         return torch.cat([attack(model, *chunk) for chunk in self._chunks(x, y)]) if len(x) else x
 
     def distances(self, x_adv: Tensor, x: Tensor) -> Tensor:
@@ -263,7 +271,7 @@ def make_dense_target(path: str, model: Classifier, data: Any, options: Any) -> 
     if not is_supported or (x.ndim == 3 and x.shape[2] != 3):
         raise InputError(
             "attacks need images, point clouds, voxel grids, meshes or a graph with class labels, "
-            f"got samples {tuple(x.shape[1:])} with labels {tuple(y.shape[1:])} from "
-            f"{type(data).__name__}"
+            f"got samples of shape {tuple(x.shape[1:])} with {y.dtype} labels of shape "
+            f"{tuple(y.shape[1:])} from {type(data).__name__}"
         )
     return targets[x.ndim](path, model, data, options, x, y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -131,7 +132,7 @@ class MeshTarget(TargetModel):
         self.correct = [is_correct_on_batch(model, batch) for batch in self.batches]
         self.clean_accuracy = sum(int(c.sum()) for c in self.correct) / self.num_samples
 
-    def make_attacks(self, name: str, radii: list[Any]) -> Any:
+    def make_attacks(self, name: str, radii: list[Any]) -> Iterator[Attack]:
         yield from (attacks.MeshAttack(attack) for attack in super().make_attacks(name, radii))
 
     def run_attack(self, attack: Attack, eps: float | None) -> AttackOutcome:
@@ -196,7 +197,9 @@ def make_structure_target(path: str, model: Classifier, data: Any, options: Any)
     if options.other_models:
         raise InputError("--other_models works only with models of images or point clouds")
     if options.test_samples is not None:
-        raise InputError("--test_samples: graphs and sets of meshes are attacked as a whole")
+        raise InputError(
+            "--test_samples: graphs and sets of meshes are attacked as a whole, leave it out"
+        )
     if "mask" in first and len(first.y) == first.num_nodes:
         return NodeTarget(path, model, data, options, first)
     if "face" in first and len(first.y) == len(first.ptr) - 1:

@@ -59,5 +59,7 @@ def _import_bleu() -> Any:
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:
-        raise InputError("BLEU needs sacrebleu: pip install sacrebleu") from None
+        raise InputError(
+            'BLEU needs the package sacrebleu: pip install "lightning-model-zoo[text]"'
+        ) from None
     return BLEU

@@ -169,7 +169,7 @@ def table(result: Result) -> Table:
         for method, expected in zip(METHODS, theory[case], strict=False):
             milliseconds = 1000 * result.seconds[case][method][-1]
             rows.append((f"{largest} {case}, {method}: passes", passes[method][-1], expected,
-                         f"{milliseconds:.2g} ms"))  # fmt: skip
+                         f"{milliseconds:.3g} ms"))  # fmt: skip
     return Table(rows)
 
 

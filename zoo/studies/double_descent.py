@@ -1,17 +1,17 @@
-"""Double descent: test error peaks where a model can just fit its data, and falls beyond.
+"""Double descent: test error peaks where a model just fits its data, then falls.
 
 Is more capacity always worse once a model fits its training data? For random features, the study
 uses the minimum-norm least-squares fit on p random ReLU features of n samples. Below p = n the
-training error falls, and the test error falls and then rises. At p = n a single function of the
-class fits all labels, wrong ones included, and it oscillates wildly. Beyond p = n many functions
-fit, and the one with minimum norm becomes smoother as p grows. For networks trained on partly wrong
-labels, the same happens as the width grows. A ridge penalty removes the first peak, early stopping
-the second.
+training error falls throughout, while the test error falls and then rises. At p = n a single
+function of the class fits all labels, wrong ones included, and it oscillates wildly. Beyond p = n
+many functions fit, and the one with minimum norm becomes smoother as p grows. For networks trained
+on partly wrong labels, the same happens as the width grows. A ridge penalty removes the peak of
+random features, early stopping that of networks.
 
 Double descent also occurs over time, because gradient descent learns features of large variance
 quickly and others slowly. Along orthonormal directions with variance λ_i and signal a_i,
 
-    risk(t) = Σ_i λ_i a_i² (1 − ηλ_i)^{2t} + (σ²/n) (1 − (1 − ηλ_i)^t)²,
+    risk(t) = Σ_i [λ_i a_i² (1 − ηλ_i)^{2t} + (σ²/n) (1 − (1 − ηλ_i)^t)²],
 
 a sum of curves with minima at different times: the risk falls, rises while fast directions fit
 noise, and falls again as slow directions are learned.
@@ -159,8 +159,7 @@ def train_networks(
         (cross_entropy(logits.flatten(0, 2), labels.flatten(), reduction="sum") / 128).backward()
         optimizer.step()
         schedule.step()  # type: ignore[union-attr]
-    x, noisy_labels = splits[:2]
-    return networks.error_rates(x, noisy_labels), networks.error_rates(*splits.test), stopped
+    return networks.error_rates(*splits[:2]), networks.error_rates(*splits.test), stopped
 
 
 def risk_over_time(rng: torch.Generator, trials: int = 200) -> tuple[Tensor, ...]:
@@ -224,8 +223,8 @@ def table(result: Result) -> Table:
         ("… at the largest width", float(result.test[-1].mean())),
         ("… at the peak, stopped early", float(result.stopped[top].mean())),
     ]  # fmt: skip
-    names = ("first minimum", "peak", "end")
-    for name, index in zip(names, turning_points(result.theory), strict=True):
+    turns = zip(("first minimum", "peak", "end"), turning_points(result.theory), strict=True)
+    for name, index in turns:
         rows.append((f"risk over time: {name}, step {int(result.times[index]):,}",
                      float(result.risk[index]), float(result.theory[index]),
                      f"± {float(result.risk_error[index]):.2g}"))  # fmt: skip

@@ -9,7 +9,8 @@ mean over all masks by an error that falls as 1/√K.
 
 Training with dropout makes hidden units less correlated, and their activations sparser. The
 standard deviation over masks (MC dropout) is said to show where a regressor has seen no data. The
-one over the members of an ensemble does, in the gap and outside the data; compare the two bands.
+standard deviation over the members of an ensemble does show it, both in the gap and outside the
+range of the data; compare the two bands.
 
 Sources: Srivastava et al., Dropout, 2014, sections 7.1 and 7.2; Goodfellow, Bengio and Courville,
 Deep learning, section 7.12; Gal and Ghahramani, 2016; Lakshminarayanan et al., 2017.
@@ -129,7 +130,7 @@ def train_classifier(rate: float, epochs: int, seed: int) -> tuple[Tensor, float
 
 
 def mean_correlation(hidden: Tensor) -> float:
-    """Return the mean |correlation| between two hidden units, leaving out constant units.
+    """Return the mean |correlation| between two hidden units, without constant units.
 
     Args:
         hidden: activations, (samples, units).
@@ -175,10 +176,10 @@ def table(result: Result) -> Table:
         rows.append((f"{name}: mean |correlation| of two units", result.correlation[name]))
     outside = result.grid.abs() > 1.1
     gap = (result.grid > -0.1) & (result.grid < 0.5)
-    for name, (_, sd) in result.bands.items():
-        near_data = sd[~outside & ~gap].mean()
+    for name, (_, std) in result.bands.items():
+        near_data = std[~outside & ~gap].mean()
         for where, region in (("in the gap", gap), ("outside", outside)):
-            ratio = float(sd[region].mean() / near_data)
+            ratio = float(std[region].mean() / near_data)
             rows.append((f"{name}: standard deviation {where} / near the data", ratio))
     return Table(rows)
 
@@ -207,12 +208,12 @@ def plot(result: Result) -> Figure:
     hidden.set_title("Activations on test digits", fontsize=10)
     bars.set_xticks([0.2, 1.2], ["Fraction of active units", "|Correlation| of units"])
     bars.set_title("Sparsity and co-adaptation", fontsize=10)
-    for axes, (name, (mean, sd)) in zip((mc, ensemble), result.bands.items(), strict=True):
+    for axes, (name, (mean, std)) in zip((mc, ensemble), result.bands.items(), strict=True):
         axes.plot(result.x, result.y, "o", color=COLORS[4], markersize=3, label="data")
         axes.plot(result.grid, (torch.pi * result.grid).sin(), color=INK, linewidth=0.8,
                   linestyle="--", label="truth")  # fmt: skip
         axes.plot(result.grid, mean, color=COLORS[1], label="mean")
-        axes.fill_between(result.grid, mean - 2 * sd, mean + 2 * sd, alpha=0.25, color=COLORS[1],
+        axes.fill_between(result.grid, mean - 2 * std, mean + 2 * std, alpha=0.25, color=COLORS[1],
                           linewidth=0, label="± 2 standard deviations")  # fmt: skip
         axes.set(ylim=(-2.2, 2.2), xlabel="x", ylabel="y")
         axes.set_title(sentence_case(name), fontsize=10)

@@ -169,8 +169,10 @@ def descend(variance: Tensor, alpha: float, steps: Tensor) -> Tensor:
 
 
 def largest_gap(lr: float) -> float:
-    """Return the maximum over u of 1 − (1 − a)^{u/a} − u/(1 + u), a being ``lr``; 0.2036 for small
-    a."""
+    """Return the maximum over u of 1 − (1 − a)^{u/a} − u/(1 + u), where a is ``lr``.
+
+    For small a it is 0.2036.
+    """
     u = torch.linspace(0, 20, 20_001, dtype=torch.float64)
     return float((1 - (1 - lr) ** (u / lr) - u / (1 + u)).max())
 
@@ -182,7 +184,8 @@ def table(result: Result) -> Table:
          float((result.descent - result.formula).abs().max()), 0),
         ("fractions of gradient descent and ridge: largest difference", *result.gap,
          "theory: at most"),
-        ("their weights: largest relative distance", float(result.distance.max())),
+        ("weights of gradient descent and ridge: largest relative distance",
+         float(result.distance.max())),
     ]  # fmt: skip
     for width, (_, validation) in result.curves.items():
         best, (at_best, at_end) = validation.index(min(validation)), result.accuracies[width]
@@ -196,10 +199,11 @@ def plot(result: Result) -> Figure:
     figure = new_figure(12, 4)
     losses, fractions, weights = figure.subplots(1, 3)
     for color, (width, (training, validation)) in zip(COLORS, result.curves.items(), strict=False):
-        losses.plot(training, color=color, linewidth=1, linestyle="--")
-        losses.plot(validation, color=color, linewidth=1.5, label=f"{width} units")
+        epochs = range(1, len(training) + 1)
+        losses.plot(epochs, training, color=color, linewidth=1, linestyle="--")
+        losses.plot(epochs, validation, color=color, linewidth=1.5, label=f"{width} units")
         best = validation.index(min(validation))
-        losses.plot(best, validation[best], "o", color=color, markeredgecolor=INK)
+        losses.plot(epochs[best], validation[best], "o", color=color, markeredgecolor=INK)
     losses.set(xlabel="Epoch", ylabel="Loss (dashed: training)", yscale="log")
     losses.set_title("Noisy digits (dots: lowest validation loss)", fontsize=10)
     shown = [0, result.descent.shape[1] // 2, result.descent.shape[1] - 1]

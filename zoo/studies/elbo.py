@@ -11,7 +11,8 @@ How tight is the bound? Its gap is
 
 For linear-Gaussian data x = Wz + σε it is known exactly: p(z|x) = N(Λ⁻¹Wᵀx/σ², Λ⁻¹) with
 Λ = I + WᵀW/σ². The best q with independent dimensions has precisions Λ_ii, and its gap is
-½(Σ log Λ_ii − log|Λ|). The mean of K importance weights closes the gap as K grows.
+½(Σ log Λ_ii − log|Λ|). The bound with K importance weights, the expected logarithm of their mean,
+closes the gap as K grows.
 
 Sources: Kingma and Welling, Auto-encoding variational Bayes, 2014; Burda, Grosse and Salakhutdinov,
 Importance weighted autoencoders, 2016; Turner and Sahani, 2011, on the cost of mean-field
@@ -188,7 +189,7 @@ def importance_weighted_bounds(x: Tensor, q: tuple[Tensor, Tensor], rng: torch.G
     Args:
         x: the data, (N, 5).
         q: means and log-variances of the approximate posterior, (N, 2) each.
-        rng: random generator of the samples of q.
+        rng: random number generator of the samples of q.
     """
     mean, log_var = q
     noise = torch.randn(20, SAMPLE_COUNTS[-1], *mean.shape, generator=rng, dtype=x.dtype)

@@ -6,8 +6,8 @@ Jensen-Shannon divergence. In the one-dimensional game, discriminator and genera
 alternate, and q moves towards p.
 
 What happens where the supports do not overlap? JS = log 2 however far apart they are, so its
-gradient is 0. The Wasserstein distance still measures how far. For two uniform densities of width 1
-at a distance θ, JS = min(θ, 1) log 2 and W₁ = θ.
+gradient is 0. The Wasserstein distance still grows with the distance between them. For two uniform
+densities of width 1 shifted by θ, JS = min(θ, 1) log 2 and W₁ = θ.
 
 Sources: Goodfellow et al., Generative adversarial nets, 2014, proposition 1 and theorem 1;
 Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, example 1.
@@ -62,7 +62,7 @@ class Result:
 
 
 def run(steps: int = 2000, seed: int = 0) -> Result:
-    """Train a discriminator against a fixed q, and play the game against N(1, 0.5²).
+    """Train a discriminator against a fixed q, and play the game on data from N(1, 0.5²).
 
     Args:
         steps: training steps of the discriminator, and steps of the game, at least 40.
@@ -113,7 +113,7 @@ def sample_mixture(count: int, rng: torch.Generator) -> Tensor:
 
 
 def train_discriminator(real: Sampler, fake: Sampler, steps: int, seed: int) -> MLP:
-    """Train a discriminator between two fixed distributions."""
+    """Train a discriminator to tell two fixed distributions apart."""
     torch.manual_seed(seed)
     network = MLP([1, 64, 64, 1], "tanh")
     optimizer = make_optimizer("adam", [{"params": list(network.parameters())}], 3e-3)
@@ -219,7 +219,7 @@ def plot(result: Result) -> Figure:
     density.plot(GRID, result.q, color=COLORS[1], label="q, generator")
     density.plot(GRID, result.best, color=INK, linewidth=1, label="p/(p + q)")
     density.plot(GRID, result.learned, color=COLORS[2], linestyle="--", label="learned D")
-    density.set(xlabel="x")
+    density.set(xlabel="x", ylabel="Density, or probability D")
     density.set_title("Discriminator of a fixed q", fontsize=9)
     density.legend(frameon=False, fontsize=7)
     distances = grid[0, 1]
@@ -231,7 +231,7 @@ def plot(result: Result) -> Figure:
     distances.plot(result.shifts, result.learned_js_by_shift, "x", color=COLORS[2],
                    label="JS by a learned D")  # fmt: skip
     distances.axvline(1, color=INK, linewidth=0.7, linestyle=":")
-    distances.set(xlabel="Distance θ of the supports")
+    distances.set(xlabel="Shift θ", ylabel="JS (nats), or W₁")
     distances.set_title("Two uniform densities", fontsize=9)
     distances.legend(frameon=False, fontsize=7)
     shown = torch.linspace(0, len(result.frames) - 1, 6).round().long().tolist()
@@ -256,6 +256,6 @@ def _draw_frame(axes: Axes, result: Result, index: int) -> None:
     generated = normal_density(GRID, a, max(abs(b), 0.02))
     axes.plot(GRID, generated, color=COLORS[1], label="generator")
     axes.plot(GRID, result.discriminators[index], color=COLORS[2], linestyle="--", label="D")
-    axes.set(xlabel="x", ylim=(0, 1.3), xlim=(-6, 4))
+    axes.set(xlabel="x", ylabel="Density, or D", ylim=(0, 1.3), xlim=(-6, 4))
     axes.set_title(f"Game, step {result.frames[index]:,}", fontsize=9)
     axes.legend(frameon=False, fontsize=7, loc="upper right")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from datamodules.isometric import OUTLINES, make_sheet
+from datamodules.isometric import OUTLINES, fold, make_sheet, roll
 from zoo.errors import check_at_least, check_choice
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, heat_kernel_signature, spectral_operators
@@ -42,7 +42,7 @@ class Result:
     faces: Tensor
     vertices: dict[str, Tensor]
     signatures: dict[str, Tensor]  # (V, len(TIMES))
-    changes: dict[str, Tensor]  # feature → change by bending, (outlines, bends)
+    changes: dict[str, Tensor]  # feature → change by bending, (outlines, 2 · bends)
     between_outlines: dict[str, float]  # feature → mean change from one outline to another
 
 
@@ -54,12 +54,11 @@ def run(
     Args:
         resolution: mesh squares along each side of the squares that make up an outline.
         bends: random rolls of each sheet, and as many random folds.
-        eigenpairs: number of eigenvalues and eigenvectors of the Laplacian, at least 4.
+        eigenpairs: number of eigenvalues and eigenvectors of the Laplacian, from 4 to two less than
+            the number of vertices of the smallest sheet.
         outline: outline of the drawn sheet: strip, square, L, T, U, plus, ring or comb.
         seed: random seed of the bends.
     """
-    from datamodules.isometric import fold, roll
-
     check_choice("outline", outline, OUTLINES)
     check_at_least(1, resolution=resolution, bends=bends)
     fewest_vertices = min(len(make_sheet(squares, resolution)[0]) for squares in OUTLINES.values())

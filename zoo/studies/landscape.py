@@ -52,11 +52,11 @@ class Result:
     loss: float
     curvature: dict[str, float]
     output_difference: float  # largest, between the network and its rescaled copy
-    surface_difference: dict[str, float]  # the same, by kind of direction
+    surface_difference: dict[str, float]  # largest difference of losses, by kind of direction
     path_plane: Tensor
     plane_axes: tuple[Tensor, Tensor]
     path: Tensor  # (snapshots, 2)
-    explained: float  # fraction of the squared path in the plane
+    explained: float  # fraction of squared distances from the end within the plane
 
 
 class WeightRecorder(Callback):
@@ -96,27 +96,15 @@ def run(
         epochs: training epochs.
         hidden_dim: units of each of the two hidden layers.
         scale: factor c by which the first layer of the copy is multiplied, and its second divided.
-        radius: extent of the grids around the network, in units of the norms of its filters.
+        radius: half the side of the grids around the network, relative to the norm of its weights.
         seed: random seed of the training and of the directions.
     """
     if grid_size < 5 or grid_size % 2 == 0:
         raise InputError(f"grid_size must be odd and at least 5, got {grid_size}")
     check_positive(scale=scale, radius=radius)
     check_at_least(1, epochs=epochs, hidden_dim=hidden_dim)
-    from zoo import MLPClassifier
-
-    torch.manual_seed(seed)
-    data = Digits(batch_size=64, seed=seed)
-    model = MLPClassifier(
-        data.input_shape, 10, hidden_dims=(hidden_dim, hidden_dim), dropout=0.0, input_dropout=0.0,
-        optimizer="sgd", lr=0.05,
-    )  # fmt: skip
-    recorder = WeightRecorder(every=5)
-    fit(model, data, epochs, [recorder])
-    network = model.network.double()
-    x, y = data.evaluation_samples("train")
-    loss = LossSurface(network, x.double(), y)
-    original = {name: w.detach() for name, w in network.named_parameters()}
+    loss, snapshots = train(hidden_dim, epochs, seed)
+    original = {name: w.detach() for name, w in loss.network.named_parameters()}
     rescaled = rescale_layers(original, scale)
     rng = make_generator(seed)
     pair = [
@@ -142,8 +130,29 @@ def run(
         {name: center_curvature(surface, ticks) for name, surface in surfaces.items()},
         float(output_difference),
         {kind: float((surfaces[a] - surfaces[b]).abs().max()) for kind, (a, b) in kinds.items()},
-        *plane_of_path(loss, recorder.snapshots, original, grid_size),
+        *plane_of_path(loss, snapshots, original, grid_size),
     )  # fmt: skip
+
+
+def train(hidden_dim: int, epochs: int, seed: int) -> tuple[LossSurface, list[Weights]]:
+    """Train an MLP with two hidden layers on digits.
+
+    Returns:
+        The training loss as a function of the weights, with the trained network in float64; the
+        weights before, during and after training.
+    """
+    from zoo import MLPClassifier
+
+    torch.manual_seed(seed)
+    data = Digits(batch_size=64, seed=seed)
+    model = MLPClassifier(
+        data.input_shape, 10, hidden_dims=(hidden_dim, hidden_dim), dropout=0.0, input_dropout=0.0,
+        optimizer="sgd", lr=0.05,
+    )  # fmt: skip
+    recorder = WeightRecorder(every=5)
+    fit(model, data, epochs, [recorder])
+    x, y = data.evaluation_samples("train")
+    return LossSurface(model.network.double(), x.double(), y), recorder.snapshots
 
 
 def center_curvature(surface: Tensor, ticks: Tensor) -> float:
@@ -167,7 +176,7 @@ def plane_of_path(
 
     Returns:
         Losses on a grid in the plane, coordinates of its two axes, coordinates of the path, and the
-        fraction of the squared path that the plane contains.
+        fraction of the squared distances from the end that lies in the plane.
     """
     flat = torch.stack([torch.cat([w.double().flatten() for w in s.values()]) for s in snapshots])
     offsets = flat - torch.cat([w.flatten() for w in end.values()])
@@ -194,15 +203,15 @@ def table(result: Result) -> Table:
     differences = result.surface_difference
     rows: list[Row] = [
         ("rescaled network, outputs: largest difference", result.output_difference, 0),
-        ("its loss surface, random directions: largest difference", differences["random"]),
-        ("its loss surface, filter-normalized: largest difference",
+        ("rescaled network, loss in random directions: largest difference", differences["random"]),
+        ("rescaled network, loss in filter-normalized directions: largest difference",
          differences["filter-normalized"], 0),
     ]  # fmt: skip
     for name, surface in result.surfaces.items():
         center = float(surface[len(surface) // 2, len(surface) // 2])
         rows.append((f"loss at the center: {name}", center, result.loss))
     rows += [(f"curvature: {name}", value) for name, value in result.curvature.items()]
-    rows.append(("fraction of the training path in the plane of two directions", result.explained))
+    rows.append(("training path: fraction explained by two principal components", result.explained))
     return Table(rows)
 
 

@@ -41,7 +41,7 @@ class Result:
 
 
 def run() -> Result:
-    """Compute the statistics of all 17 data sets (without any settings)."""
+    """Compute the statistics of all 17 data sets; there are no settings."""
     points = {name: dict(cls.point_sets) for name, cls in COLLECTIONS.items()}
     statistics = {
         collection: {name: describe(values) for name, values in sets.items()}

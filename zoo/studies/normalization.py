@@ -13,7 +13,7 @@ stack without normalization, the gradients of the first layers vanish.
 
 The last panel separates two effects of the batch size. Gradients are always means over 64 digits,
 accumulated over micro-batches of 4 to 64. Group normalization is not affected by the micro-batch
-size; batch normalization has only the micro-batch from which to estimate mean and variance.
+size; batch normalization estimates mean and variance from each micro-batch alone.
 
 Sources: Ioffe and Szegedy, 2015; Ba, Kiros and Hinton, 2016; Ulyanov, Vedaldi and Lempitsky, 2016;
 Wu and He, Group normalization, 2018, figure 2 and section 4.1.
@@ -102,8 +102,8 @@ def run(
         epochs: training epochs of each network.
         depth: number of convolutions, at least 2.
         channels: channels of each convolution, even and at least 4.
-        micro_batch_sizes: numbers of digits in a forward pass, divisors of 64 from 2 on; gradients
-            are accumulated to batches of 64.
+        micro_batch_sizes: numbers of digits in a forward pass, divisors of 64 of at least 2;
+            gradients are accumulated to batches of 64.
         seed: random seed of initial weights, batches and random inputs.
     """
     check_at_least(1, epochs=epochs)
@@ -112,7 +112,7 @@ def run(
         raise InputError(f"channels must be even and at least 4, got {channels}")
     if not micro_batch_sizes or any(size < 2 or 64 % size for size in micro_batch_sizes):
         raise InputError(
-            f"micro_batch_sizes must be divisors of 64 from 2 on, got {list(micro_batch_sizes)}"
+            f"micro_batch_sizes must be divisors of 64, at least 2, got {list(micro_batch_sizes)}"
         )
     x = torch.randn(6, channels, 8, 8, generator=make_generator(seed)).double() * 3 + 2
     layers = {name: make_image_norm(name, channels)[0].double() for name in AXES}
@@ -227,8 +227,10 @@ def plot(result: Result) -> Figure:
 
 
 def cells_of_one_mean(name: str) -> tuple[slice, slice, slice]:
-    """Return the elements of the drawn tensor (samples, channels, pixels) that share one mean; with
-    two groups of channels."""
+    """Return the elements of the drawn tensor (samples, channels, pixels) that share one mean.
+
+    Group normalization has two groups of channels.
+    """
     everything, first = slice(None), slice(0, 1)
     return {
         "batch": (everything, first, everything),

@@ -80,7 +80,7 @@ def descend(
 
 
 def line_search(loss: Objective, w: Tensor, steps: int, slope: float = 1e-4) -> Tensor:
-    """Steepest descent with a backtracking line search; return the path, (steps + 1, 2).
+    """Descend along gradients with a backtracking line search; return the path, (steps + 1, 2).
 
     Every search starts at twice the last step size α, and halves it until Armijo's condition holds:
     the loss falls by at least c α‖g‖².

@@ -1,14 +1,14 @@
-"""PAC learning: the bound on the number of samples, and what is really needed.
+"""PAC learning: the bound on the number of samples, and the number needed.
 
 How many samples does learning need? Let a class of |H| hypotheses contain the truth. The
-probability that any hypothesis without an error on m samples has a true error above ε is at most
+probability that some hypothesis with a true error above ε makes no error on m samples is at most
 |H| (1 − ε)^m ≤ |H| e^{−εm}. Therefore m ≥ (ln |H| + ln 1/δ)/ε samples suffice for all but a
 fraction δ of training sets.
 
-How loose is this bound? It adds up the failures of all hypotheses as if none occurred together. For
-thresholds on [0, 1], where the learner takes the largest threshold consistent with the samples, the
-exact probability is known: learning fails if no sample is in the interval of length ε above the
-true threshold, with probability only (1 − ε)^m.
+How loose is this bound? It adds up the probabilities of failure of all hypotheses, as if no two
+failed together (union bound). For thresholds on [0, 1], where the learner takes the largest
+threshold consistent with the samples, the exact probability is known: learning fails if no sample
+is in the interval of length ε above the true threshold, with probability only (1 − ε)^m.
 
 Without a perfect hypothesis, all empirical errors are within √((ln |H| + ln 2/δ)/2m) of the true
 errors, for all but a fraction δ of training sets.
@@ -106,7 +106,7 @@ def errors_of_largest_consistent(
         trials: number of training sets.
         truth: the true threshold.
         grid: all thresholds, rising.
-        rng: random generator.
+        rng: random number generator.
     """
     errors = []
     for start in range(0, trials, 2000):
@@ -128,7 +128,7 @@ def erm_with_noise(
         truth: the true threshold.
         grid: all thresholds, rising.
         label_noise: fraction of wrong labels.
-        rng: random generator.
+        rng: random number generator.
 
     Returns:
         Largest |empirical − true error| over all thresholds, and the true error of the empirically
@@ -166,7 +166,7 @@ def table(result: Result) -> Table:
          None, result.sufficient),
         ("… fraction of training sets that fail", result.failed_at_sufficient, delta,
          "theory: at most"),
-        ("samples at which a fraction δ really fails", None,
+        ("samples at which a fraction δ actually fails", None,
          math.ceil(math.log(delta) / math.log(1 - eps))),
     ]  # fmt: skip
     for m, failed in zip(result.sizes.tolist(), result.failed.tolist(), strict=True):

@@ -20,7 +20,7 @@ class ParallelMLPs(nn.Module):
         out_features: outputs of each network.
         widths: numbers of hidden units.
         num_seeds: networks of each width, with different initial weights.
-        rng: random generator of the initial weights: W₁ ~ N(0, 2/in_features),
+        rng: random number generator of the initial weights: W₁ ~ N(0, 2/in_features),
             W₂ ~ N(0, 1/width), biases zero. Default torch's global one.
 
     Shapes: (B, in_features) → (len(widths), num_seeds, B, out_features).

@@ -47,7 +47,7 @@ class Result:
     lambdas: Tensor
     ridge: Tensor
     lasso: Tensor
-    lambda_max: tuple[float, float]  # smallest λ at which lasso has no weight: measured, theory
+    lambda_max: tuple[float, float]  # smallest λ where lasso has only zeros: measured, theory
     orthonormal_ridge: tuple[Tensor, Tensor]  # solution, closed form
     orthonormal_lasso: tuple[Tensor, Tensor]
     weights: dict[str, Tensor]
@@ -101,7 +101,7 @@ def regularization_paths(gram: Tensor, cross: Tensor, lambdas: Tensor) -> tuple[
 
 
 def measured_lambda_max(gram: Tensor, cross: Tensor) -> float:
-    """Return the λ at which lasso loses its last weight, by bisection of [0, 1000 ‖Xᵀy/n‖]."""
+    """Return the smallest λ at which lasso has only zeros, by bisection of [0, 1000 ‖Xᵀy/n‖]."""
     low, high = 0.0, 1e3 * float(cross.norm())
     for _ in range(50):
         middle = (low + high) / 2

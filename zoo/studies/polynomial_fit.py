@@ -1,8 +1,9 @@
 """Polynomial regression: degree, ridge, and Weierstrass's theorem.
 
 Which degree, and how much regularization, give the smallest error on new points? Least squares
-with penalty λ‖w‖² maps the noisy training values y = f + σε to predictions S y at new points, with
-S = Φ' (ΦᵀΦ + nλI)⁻¹ Φᵀ. For given points, the expected squared error of the predictions is
+with penalty λ‖w‖² maps the n noisy training values y = f + σε to predictions S y at m new points,
+with S = Φ' (ΦᵀΦ + nλI)⁻¹ Φᵀ, where primes denote values at the new points. For given points, the
+expected squared error of the predictions is
 
     ‖f' − S f‖²/m (bias²) + σ²‖S‖²/m (variance) + σ² (noise).
 
@@ -66,7 +67,7 @@ class Result:
     fits: dict[int, Tensor]
     by_degree: Errors
     by_lambda: Errors  # at the highest degree
-    by_degree_with_ridge: dict[float, Errors]  # λ → errors by degree
+    by_degree_with_ridge: dict[float, Errors]  # λ → errors by degree, from 1 to the highest
     degrees: Tensor  # of the approximations of |x|
     bernstein: Tensor  # largest errors
     least_squares: Tensor
@@ -82,7 +83,7 @@ def run(
     """Fit polynomials of degree 0 to 15.
 
     Args:
-        curve: the function f, one of those of :class:`datamodules.ToyCurves`.
+        curve: the function f, a curve of :class:`datamodules.ToyCurves`.
         num_samples: number n of evenly spaced training points, more than 15.
         noise: standard deviation σ of the noise.
         trials: number of noise samples.

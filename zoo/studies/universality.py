@@ -2,12 +2,12 @@
 
 How does the error fall with the width? On [−1, 1], a network of n ReLU units whose kinks are
 h = 2/n apart can interpolate f by straight lines. Where f'' exists, the largest error is at most
-h² max|f''|/8, which falls as 1/n². Training finds such networks without being told how, though less
-exactly.
+h² max|f''|/8, which falls as 1/n². Training from random weights finds similar networks, but less
+accurate ones.
 
 Into how many linear regions does a network divide the plane? The kink of each unit is a line, and
 n lines in general position divide the plane into 1 + n + n(n − 1)/2 regions. On each region the
-network is linear. A second layer adds lines that are folded at those of the first.
+network is linear. A second layer adds lines that bend wherever they cross one of the first.
 
 Sources: Cybenko, 1989; Hornik, Stinchcombe and White, 1989; Zaslavsky, 1975; Montúfar et al., On
 the number of linear regions of deep neural networks, 2014.
@@ -144,7 +144,7 @@ def linear_pieces(network: MLP) -> int:
 
 
 def with_normal_weights(network: MLP, rng: torch.Generator) -> MLP:
-    """Replace all weights and biases by samples from N(0, 1)."""
+    """Replace all weights and biases by samples from N(0, 1); return the network."""
     with torch.no_grad():
         for p in network.parameters():
             p.copy_(torch.randn(p.shape, generator=rng, dtype=p.dtype))
