@@ -12,23 +12,23 @@ PLANETOID_TEST = 30
 
 
 def write_planetoid(root: Path, name: str = "cora", classes: int = 7, words: int = 12) -> None:
-    """Write ``ind.NAME.*``: per class two for training, 500 for validation, a few for test."""
+    """Write ``ind.NAME.*``: two training nodes per class, 500 validation and 30 test nodes."""
     folder = root / "Planetoid" / "Cora" / "raw"
     folder.mkdir(parents=True)
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     train, known = 2 * classes, 2 * classes + 500
     count = known + PLANETOID_TEST
     labels = np.arange(count) % classes
-    x = csr_matrix((draw.random((count, words)) < 0.3).astype(np.float32))
+    x = csr_matrix((rng.random((count, words)) < 0.3).astype(np.float32))
     y = np.eye(classes, dtype=np.int32)[labels]
     parts = {
         "x": x[:train], "y": y[:train], "allx": x[:known], "ally": y[:known],
         "tx": x[known:], "ty": y[known:],
-        "graph": {i: draw.integers(count, size=3).tolist() for i in range(count)},
+        "graph": {i: rng.integers(count, size=3).tolist() for i in range(count)},
     }  # fmt: skip
     for part, content in parts.items():
         (folder / f"ind.{name}.{part}").write_bytes(pickle.dumps(content))
-    numbers = draw.permutation(np.arange(known, count))
+    numbers = rng.permutation(np.arange(known, count))
     (folder / f"ind.{name}.test.index").write_text("\n".join(map(str, numbers)) + "\n")
 
 

@@ -38,14 +38,14 @@ SHORT = [
     "--trainer.limit_train_batches=2",
     "--trainer.accelerator=cpu",
 ]
-#: smaller data for commands that would take long, by a word in them
+#: options that shorten slow commands, by a word in the command
 SMALL = {
     "mesh_autoencoder": ["--data.num_samples=40", "--data.val_size=4", "--trainer.callbacks=[]"],
     "diffusion_net": ["--data.num_samples=48", "--data.eigenpairs=16"],
     "dgcnn": ["--data.num_samples=60"],
     "voxnet": ["--data.num_samples=60"],
 }
-#: model whose checkpoint a command takes, by a word in it; default a VAE
+#: model whose checkpoint a command takes, by a word in the command; default a VAE
 CHECKPOINT_OF = {
     "generate": "language_model",
     "translate": "translator",
@@ -121,7 +121,7 @@ def run_on_checkpoint(
 
 
 def test_every_command_is_tested() -> None:
-    """Not here: pip and pytest, which .ci/run runs, and torchrun, see below."""
+    """``.ci/run`` runs pip and pytest, a test below runs torchrun; srun needs a cluster."""
     others = {c.split()[0] for c in COMMANDS if c not in OURS}
     assert others == {"pip", "torchrun", "srun"}
     assert COMMANDS[0] == "pip install -e . && python train.py --model vae"

@@ -178,7 +178,7 @@ def test_print_config_shows_every_setting(run: Run, capsys: pytest.CaptureFixtur
     assert config["reference"]["metric"] == "test/neg_elbo"
 
 
-def test_fast_dev_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_dev_run_writes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     main(["--model=vae", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu"])
     assert list(tmp_path.iterdir()) == []
@@ -211,7 +211,7 @@ def test_gradient_clipping_works_with_mixed_precision(run: Run, clip: str) -> No
     assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
-# -- the catalogue and help ----------------------------------------------------------------------
+# -- catalog and help ----------------------------------------------------------------------------
 
 
 def test_list_is_fast_and_does_not_import_torch() -> None:
@@ -450,7 +450,7 @@ def test_an_imported_package_that_hides_the_zoos() -> None:
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_closed_output_ends_the_command_quietly(unbuffered: str) -> None:
-    """An example is ``zoo list | head``."""
+    """As in ``zoo list | head``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},

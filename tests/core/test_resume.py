@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, resumed, or that diverge."""
+"""Runs that are killed, interrupted or resumed, and runs that diverge."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from zoo import (
 from zoo.core.checkpoints import AtomicCheckpointIO
 from zoo.errors import DivergedError
 
-# augmentation, noise in the model, a schedule, momentum, early stopping: everything with a state
+# everything that has state: augmentation, noise in the model, schedule, momentum, early stopping
 SETTINGS = [
     "--model=vae",
     "--trainer.max_epochs=4",
@@ -109,7 +109,7 @@ def test_a_run_killed_within_an_epoch_resumes_bit_for_bit(tmp_path: Path) -> Non
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(moments[1][index][key]))
     assert whole["lr_schedulers"] == resumed["lr_schedulers"]
     assert torch.equal(whole["random_state"][0]["torch"], resumed["random_state"][0]["torch"])
-    # logged metrics of the last epochs are equal, too
+    # the logged metrics of the last epochs are equal as well
     tables = [(run / "metrics.csv").read_text().splitlines() for run in runs]
     assert tables[0][0] == tables[1][0]
     assert tables[0][-2:] == tables[1][-2:]
@@ -203,7 +203,7 @@ def resumes_exactly(
     stop: int,
     make_data: Callable[[], L.LightningDataModule] = noisy_digits,
 ) -> None:
-    """Train three epochs of ten batches, without and with a stop; check that weights are equal."""
+    """Train three epochs of ten batches with and without a stop; check that weights are equal."""
 
     def fit(name: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
@@ -287,7 +287,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path: Path) -> None:
 
 
 class Diverging(VAE):
-    """A model whose loss is nan from a given step on."""
+    """A model whose loss is nan at one step."""
 
     def step(self, batch: object) -> dict[str, torch.Tensor]:
         parts = super().step(batch)
