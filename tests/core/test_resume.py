@@ -239,20 +239,15 @@ class _KeepFirst(L.Callback):
             trainer.save_checkpoint(self.folder / "kept.ckpt")
 
 
-def test_a_checkpoint_from_the_end_of_an_epoch_resumes(tmp_path: Path) -> None:
+def test_a_checkpoint_from_the_end_of_an_epoch_resumes(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     def fit(epochs: int, ckpt_path: str | None = None) -> tuple[VAE, str]:
         torch.manual_seed(0)
         saver = Checkpoint("last", dirpath=str(tmp_path / f"{epochs}-{ckpt_path is None}"))
         model, data = VAE((1, 8, 8), hidden_dims=(16,)), Digits(batch_size=130)
-        trainer = L.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[saver],
-        )
-        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        run = trainer(max_epochs=epochs, enable_checkpointing=True, callbacks=[saver])
+        run.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
         return model, saver.best_model_path
 
     whole, _ = fit(4)
@@ -296,18 +291,13 @@ class Diverging(VAE):
         return parts
 
 
-def test_a_nan_loss_stops_the_run_and_names_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_run_and_names_the_last_checkpoint(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     saver = Checkpoint("last", dirpath=str(tmp_path))
-    trainer = L.Trainer(
-        max_epochs=5,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[saver],
-    )
+    run = trainer(max_epochs=5, enable_checkpointing=True, callbacks=[saver])
     with pytest.raises(DivergedError, match=r"at batch 31 of training.*epoch 1") as error:
-        trainer.fit(Diverging((1, 8, 8)), Digits(batch_size=64))
+        run.fit(Diverging((1, 8, 8)), Digits(batch_size=64))
     path = tmp_path / "last.ckpt"
     assert str(path) in str(error.value)
     good = torch.load(path, weights_only=True)
@@ -325,23 +315,22 @@ def test_a_nan_loss_on_the_command_line(tmp_path: Path) -> None:
     assert "/checkpoints/" in output
 
 
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_never_saved(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     class Exploding(VAE):
         def on_train_batch_end(self, *_: object) -> None:
             if self.global_step == 3:
                 self.encoder[1].weight.data[0, 0] = float("inf")
 
-    trainer = L.Trainer(
+    run = trainer(
         max_epochs=1,
         limit_train_batches=3,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        enable_checkpointing=True,
         callbacks=[Checkpoint("last", dirpath=str(tmp_path))],
     )
     with pytest.raises(DivergedError, match=r"weight encoder\.1\.weight became nan"):
-        trainer.fit(Exploding((1, 8, 8)), Digits(batch_size=64, val_size=0))
+        run.fit(Exploding((1, 8, 8)), Digits(batch_size=64, val_size=0))
     assert not (tmp_path / "last.ckpt").exists()
 
 
