@@ -1,4 +1,4 @@
-"""Every command and code example in README.md and docs/commands.md runs."""
+"""Every command and code example in README.md, CONTRIBUTING.md and docs/commands.md runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,18 @@ def test_python_code(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "rows.ckpt").is_file()
     assert len(PYTHON) == 2
+
+
+def test_example_in_contributing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    model, recipe, *_ = re.findall(r"^ +```\w+\n(.*?)^ +```", text, re.MULTILINE | re.DOTALL)
+    recipe = recipe.replace("zoo.Perceptron", "perceptron.Perceptron")
+    (tmp_path / "perceptron.py").write_text(textwrap.dedent(model))
+    (tmp_path / "perceptron.yaml").write_text(textwrap.dedent(recipe))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    main(["--config=perceptron.yaml", *SHORT])
+    assert list(tmp_path.glob("runs/*/*/figures/confusion_matrix.png"))
 
 
 def test_torchrun(tmp_path: Path) -> None:
