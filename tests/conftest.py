@@ -1,4 +1,4 @@
-"""Shared fixtures: small data, a quiet Trainer, the command line inside the test process."""
+"""Shared fixtures: digits, a quiet Trainer, and the command line within the test process."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.ERRO
 
 
 @pytest.fixture(autouse=True)
-def _same_start(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Give every test the same random state and no data folder of the user."""
+def _isolated(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Seed every test, hide the user's data folder, and keep Weights & Biases offline."""
     torch.manual_seed(0)
     monkeypatch.delenv("ZOO_DATA", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -79,7 +79,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
 def fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Return a function that runs an invalid command line: one line, exit code 2."""
+    """Return a function that runs an invalid command line and returns its one-line error.
+
+    The exit code must be 2.
+    """
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> str:

@@ -1,4 +1,4 @@
-"""Training runs on one or two processes, whose results test_distributed.py compares.
+"""Training jobs on one or two processes, whose results test_distributed.py compares.
 
 Usage: python -m tests.distributed FOLDER PROCESSES JOB ...
 """
@@ -44,7 +44,7 @@ from zoo.core.distributed import destroy_process_group
 
 
 class Recorder(Autoencoder):
-    """Remembers the labels of its batches, which are the indices of the samples."""
+    """Records the labels of its batches, which are the indices of the samples."""
 
     def __init__(self, **autoencoder: Any) -> None:
         super().__init__(**autoencoder)
@@ -110,13 +110,10 @@ def make_trainer(processes: int, folder: Path, **options: Any) -> L.Trainer:
 def gradients(folder: Path, processes: int) -> None:
     """Take three steps of gradient descent in double precision on the same global batches."""
     for name, make in (
-        ("mlp", lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)),
-        (
-            "attacked",
-            lambda: MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD),
-        ),
+        ("mlp", make_mlp),
+        ("attacked", make_mlp),
         ("ae", lambda: Autoencoder((1, 8, 8), 4, hidden_dims=(16,), **SGD)),
-        ("vq", quantized),
+        ("vq", make_vq_vae),
         ("tokens", lambda: Translator(**translation_sizes(), dim=8, layers=1, heads=2, **SLOW)),
         (
             "gan",
@@ -144,7 +141,7 @@ def gradients(folder: Path, processes: int) -> None:
             torch.save(state, folder / f"{name}-{processes}.pt")
 
 
-def perceptron() -> MLPClassifier:
+def make_mlp() -> MLPClassifier:
     return MLPClassifier((1, 8, 8), 10, (16,), dropout=0, input_dropout=0, **SGD)
 
 
@@ -158,7 +155,7 @@ def make_data(name: str, size: int) -> L.LightningDataModule:
 
 
 def dates(batch_size: int) -> ParallelText:
-    """Create sentences of unequal length: each process has another number of tokens."""
+    """Create sentences of unequal length, so that token counts differ between processes."""
     return ParallelText(num_samples=700, batch_size=batch_size, target_tokenizer_type="words")
 
 
@@ -167,8 +164,8 @@ def translation_sizes() -> dict[str, int]:
     return {name: getattr(dates(1), name) for name in names}
 
 
-def quantized() -> VQVAE:
-    """Create a VQ-VAE that does not sample codebook vectors from the batch of a process."""
+def make_vq_vae() -> VQVAE:
+    """Create a VQ-VAE that never samples codebook vectors from a batch."""
     model = VQVAE((1, 8, 8), 8, 4, (4, 4), prior_width=8, **(SGD | {"lr": 1e-3}))
     model.codebook.started.fill_(True)
     model.codebook.revive_below = 0.0
@@ -212,7 +209,7 @@ def batch_norms(folder: Path, processes: int) -> None:
 
 
 def resume(folder: Path, processes: int) -> None:
-    """Train without interruption, and resume from the seventh step; noise differs by process."""
+    """Train without interruption, and resume from the seventh step; each process has its noise."""
     states = []
     for name, ckpt_path in (("whole", None), ("resumed", folder / "whole" / "kept.ckpt")):
         torch.manual_seed(0)
@@ -227,7 +224,7 @@ def resume(folder: Path, processes: int) -> None:
 
 
 class Plane(TableDataModule):
-    """Values of a linear function with noise, or whether they are above their mean."""
+    """Noisy values of a linear function, or whether they are above their mean."""
 
     def __init__(self, classes: tuple[str, ...] = ()) -> None:
         super().__init__(batch_size=7, val_size=0, test_size=0)

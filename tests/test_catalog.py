@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from lightning.pytorch import LightningDataModule
 
 import callbacks
 import datamodules
@@ -80,11 +81,15 @@ def test_generated_files_are_up_to_date() -> None:
     assert not stale, f"out of date: {', '.join(stale)}: run python docs/generate.py"
 
 
-def test_every_data_module_has_a_name_on_the_command_line() -> None:
+def test_data_modules_are_exported_and_have_names_on_the_command_line() -> None:
     named = {path.rpartition(".")[2] for path in registry.DATA.values()}
-    exported = {n for n in datamodules.__all__ if n[0].isupper()}
     for name in named:
-        assert name in exported, f"datamodules/__init__.pyi does not export {name}"
+        assert name in datamodules.__all__, f"datamodules/__init__.pyi does not export {name}"
+    for name in datamodules.__all__:
+        cls = getattr(datamodules, name)
+        if isinstance(cls, type) and issubclass(cls, LightningDataModule):
+            is_base = name.endswith("DataModule")
+            assert is_base or name in named, f"zoo.core.registry.DATA has no {name}"
 
 
 def test_every_callback_is_exported() -> None:

@@ -1,4 +1,4 @@
-"""Training on two processes of the CPU (gloo)."""
+"""Training on two CPU processes (gloo)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project of a user, with the zoo installed as a wheel in a fresh environment."""
+"""A user's project, with the zoo installed as a wheel in a fresh environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT, make_once
 
 MODELS = '''
-"""A VAE whose encoder is a small transformer over image rows, with noise added to its input."""
+"""A VAE whose encoder is an LSTM over image rows, with noise added to its input."""
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ def make_environment(folder: Path) -> None:
     install = ["--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
     subprocess.run([*pip, *install], check=True)
     (site,) = (folder / "env").glob("lib/python*/site-packages")
-    # paths lend the packages but not the editable zoo, since its .pth file is not read there
+    # .pth files in a folder that a .pth file adds are not read, so the editable zoo stays invisible
     lent = [path for path in sys.path if path and Path(path).resolve() != ROOT]
     (site / "lent.pth").write_text("\n".join(lent))
 

@@ -92,7 +92,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def test_forward_is_finite_and_has_its_shape(name: str) -> None:
+def test_forward_is_finite_and_has_the_declared_shape(name: str) -> None:
     model, batch = zoo.create_model(name).eval(), make_batch(name)
     output = forward(model, batch)
     assert output.shape == model.output_shape(batch)
@@ -108,19 +108,19 @@ def test_every_parameter_receives_a_gradient(name: str) -> None:
     names, parameters = zip(*model.named_parameters(), strict=True)
     reached = torch.zeros(len(names), dtype=torch.bool)
     for loss in losses:  # a generator is not part of its discriminator's loss
-        slopes = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        for index, slope in enumerate(slopes):
-            if slope is not None:
-                assert slope.isfinite().all(), names[index]
-                reached[index] |= slope.abs().sum() > 0
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        for index, gradient in enumerate(gradients):
+            if gradient is not None:
+                assert gradient.isfinite().all(), names[index]
+                reached[index] |= gradient.abs().sum() > 0
     assert reached.all(), [names[index] for index in (~reached).nonzero()[:, 0].tolist()]
 
 
-#: fraction of the initial loss that is reached on one batch of 16, where it is not one half: a
-#: VAE's loss cannot fall below the entropy of its gray pixels, a graph autoencoder's below that of
-#: pairs sampled in every step
+#: fraction of the initial loss to reach on one batch of 16 samples, default one half; the loss of a
+#: VAE cannot fall below the entropy of its gray pixels, that of a graph autoencoder not below the
+#: entropy of the pairs sampled in every step
 OVERFIT = {"vae": 0.52, "vae_50": 0.52, "autoencoder": 0.1, "mlp": 0.05, "graph_autoencoder": 0.85}
-#: samples of that batch where 16 would take long
+#: sizes of that batch for models that would take long on 16 samples
 FEW_SAMPLES = {"diffusion_net": 4, "mesh_parts": 4}
 PATIENCE = 10  # steps in a row that must be below the limit before training ends early
 
@@ -132,7 +132,7 @@ class StopBelow(L.Callback):
         self.limit, self.below = limit, 0
 
     def on_train_batch_end(self, trainer: L.Trainer, model: Any, outputs: Any, *_: Any) -> None:
-        if not outputs:  # of a closed-form solver
+        if not outputs:  # a closed-form solver returns no loss
             return
         self.below = self.below + 1 if float(outputs["loss"]) < self.limit else 0
         trainer.should_stop = self.below >= PATIENCE
@@ -198,7 +198,7 @@ def test_runs_depend_only_on_the_seed(name: str, trainer: Callable[..., L.Traine
 
 
 def test_training_and_validation_losses_agree(name: str, trainer: Callable[..., L.Trainer]) -> None:
-    """The batch, the noise and the mode of the model are the same."""
+    """With the same batch, the same noise and the model in the same mode."""
     model = zoo.create_model(name).eval()
     batch = make_batch(name)
     losses: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""Every command and code example in README.md and docs/commands.md runs."""
+"""Every command and code example in README.md, CONTRIBUTING.md and docs/commands.md runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,14 +39,14 @@ SHORT = [
     "--trainer.limit_train_batches=2",
     "--trainer.accelerator=cpu",
 ]
-#: smaller data for commands that would take long, by a word in them
+#: options that shorten slow commands, by a word in the command
 SMALL = {
     "mesh_autoencoder": ["--data.num_samples=40", "--data.val_size=4", "--trainer.callbacks=[]"],
     "diffusion_net": ["--data.num_samples=48", "--data.eigenpairs=16"],
     "dgcnn": ["--data.num_samples=60"],
     "voxnet": ["--data.num_samples=60"],
 }
-#: model whose checkpoint a command takes, by a word in it; default a VAE
+#: model whose checkpoint a command takes, by a word in the command; default a VAE
 CHECKPOINT_OF = {
     "generate": "language_model",
     "translate": "translator",
@@ -121,7 +122,7 @@ def run_on_checkpoint(
 
 
 def test_every_command_is_tested() -> None:
-    """Not here: pip and pytest, which .ci/run runs, and torchrun, see below."""
+    """``.ci/run`` runs pip and pytest, a test below runs torchrun; srun needs a cluster."""
     others = {c.split()[0] for c in COMMANDS if c not in OURS}
     assert others == {"pip", "torchrun", "srun"}
     assert COMMANDS[0] == "pip install -e . && python train.py --model vae"
@@ -144,6 +145,18 @@ def test_python_code(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "rows.ckpt").is_file()
     assert len(PYTHON) == 2
+
+
+def test_example_in_contributing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    model, recipe, *_ = re.findall(r"^ +```\w+\n(.*?)^ +```", text, re.MULTILINE | re.DOTALL)
+    recipe = recipe.replace("zoo.Perceptron", "perceptron.Perceptron")
+    (tmp_path / "perceptron.py").write_text(textwrap.dedent(model))
+    (tmp_path / "perceptron.yaml").write_text(textwrap.dedent(recipe))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    main(["--config=perceptron.yaml", *SHORT])
+    assert list(tmp_path.glob("runs/*/*/figures/confusion_matrix.png"))
 
 
 def test_torchrun(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_name_seed_and_several_loggers(run: Run) -> None:
     assert list(folder.glob("events.out.tfevents*"))
 
 
-def test_seed(run: Run) -> None:
+def test_the_seed_determines_the_weights(run: Run) -> None:
     def weights(seed: int) -> torch.Tensor:
         folder = run("fit", "--model=vae", f"--seed={seed}", *SHORT)
         state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
@@ -178,7 +178,7 @@ def test_print_config_shows_every_setting(run: Run, capsys: pytest.CaptureFixtur
     assert config["reference"]["metric"] == "test/neg_elbo"
 
 
-def test_fast_dev_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_dev_run_writes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     main(["--model=vae", "--trainer.fast_dev_run=true", "--trainer.accelerator=cpu"])
     assert list(tmp_path.iterdir()) == []
@@ -189,7 +189,8 @@ def test_half_precision_runs(run: Run) -> None:
     assert (folder / "checkpoints/best.ckpt").is_file()
 
 
-def test_a_resumed_run_keeps_the_best_score(run: Run) -> None:
+def test_both_checkpoints_contain_the_best_score(run: Run) -> None:
+    """A run that is resumed from either one replaces the best checkpoint only by a better one."""
     first = run("fit", "--model=vae", "--trainer.max_epochs=2")
     last = torch.load(first / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
     best = torch.load(first / "checkpoints/best.ckpt", weights_only=True)["callbacks"]
@@ -203,15 +204,15 @@ def test_a_resumed_run_keeps_the_best_score(run: Run) -> None:
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("clip", ["--trainer.gradient_clip_val=1", "--model.lr=0.1"])
-def test_gradient_clipping_works_with_mixed_precision(run: Run, clip: str) -> None:
-    folder = run("--model=mlp", "--trainer.precision=bf16-mixed", clip, *SHORT)
+@pytest.mark.parametrize("option", ["--trainer.gradient_clip_val=1", "--model.lr=0.1"])
+def test_mixed_precision_works_with_and_without_gradient_clipping(run: Run, option: str) -> None:
+    folder = run("--model=mlp", "--trainer.precision=bf16-mixed", option, *SHORT)
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert state["global_step"] == 3
     assert all(value.isfinite().all() for value in state["state_dict"].values())
 
 
-# -- the catalogue and help ----------------------------------------------------------------------
+# -- catalog and help ----------------------------------------------------------------------------
 
 
 def test_list_is_fast_and_does_not_import_torch() -> None:
@@ -450,7 +451,7 @@ def test_an_imported_package_that_hides_the_zoos() -> None:
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_closed_output_ends_the_command_quietly(unbuffered: str) -> None:
-    """An example is ``zoo list | head``."""
+    """As in ``zoo list | head``."""
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},

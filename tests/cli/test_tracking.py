@@ -38,7 +38,7 @@ def records(path: Path) -> Iterator[Any]:
 
 
 def complete(path: Path) -> list[Any]:
-    """Return all records; the process that writes them may end shortly after the run."""
+    """Return all records; wait for the writing process, which may outlive the run."""
     for _ in range(100):
         found = list(records(path))
         if found and found[-1].WhichOneof("record_type") == "exit":

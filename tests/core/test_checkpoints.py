@@ -16,7 +16,7 @@ from datamodules import Digits
 from zoo.errors import InputError
 
 
-class Attack:
+class Exploit:
     """Runs a command when it is unpickled."""
 
     def __init__(self, proof: Path) -> None:
@@ -55,7 +55,7 @@ def test_lightnings_own_loading_works(checkpoint: Path) -> None:
 
 def test_python_objects_are_never_unpickled(checkpoint: Path, tmp_path: Path) -> None:
     proof = tmp_path / "proof"
-    edit(checkpoint, callbacks={"x": Attack(proof)})
+    edit(checkpoint, callbacks={"x": Exploit(proof)})
     with pytest.raises(InputError, match="contains Python objects, which could run code"):
         zoo.load(checkpoint)
     assert not proof.exists()

@@ -141,7 +141,7 @@ def test_signature_of_a_vae() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_signatures_are_complete(name: str) -> None:
-    """They have no ``**``, and the same arguments as the command line."""
+    """They have no ``**`` and list the same arguments as the command line."""
     from jsonargparse import ArgumentParser
 
     cls = getattr(zoo, name)

@@ -1,3 +1,7 @@
+"""Optimizers and learning-rate schedules, against their formulas and PyTorch."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +38,7 @@ def test_schedules_follow_their_formulas(name: str, start: float, middle: float)
     assert all(a >= b for a, b in zip(seen[:-1], seen[1:], strict=True))
 
 
-def test_one_cycle_equals_torch() -> None:
+def test_one_cycle_peaks_at_the_full_rate() -> None:
     seen = rates("one_cycle", pct_start=0.25)
     assert seen[0] == pytest.approx(2.0 / 25)
     assert max(seen) == pytest.approx(2.0)

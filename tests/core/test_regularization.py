@@ -137,11 +137,11 @@ def test_mixup_interpolates_inputs_and_losses() -> None:
     torch.manual_seed(3)
     parts = model.step((x, y))
     torch.manual_seed(3)
-    share = torch.distributions.Beta(0.4, 0.4).sample().double()
+    weight = torch.distributions.Beta(0.4, 0.4).sample().double()
     partner = torch.randperm(8)
-    logits = model.logits(share * x + (1 - share) * x[partner])
+    logits = model.logits(weight * x + (1 - weight) * x[partner])
     entropy = torch.nn.functional.cross_entropy
-    expected = share * entropy(logits, y) + (1 - share) * entropy(logits, y[partner])
+    expected = weight * entropy(logits, y) + (1 - weight) * entropy(logits, y[partner])
     torch.testing.assert_close(parts["loss"], expected)
     model.eval()  # no mixup in evaluation
     torch.testing.assert_close(model.step((x, y))["loss"], entropy(model.logits(x), y))
@@ -155,11 +155,11 @@ def test_mixup_must_not_be_negative() -> None:
 # -- pruning -------------------------------------------------------------------------------------
 
 
-def pruned(trainer: Trainer, folder: Path | None = None, epochs: int = 7, **options: Any) -> Any:
+def pruned(trainer: Trainer, epochs: int = 7) -> Any:
     torch.manual_seed(0)
     model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0, lr=0.003)
     callback = SensitivityPruning([0.5, 0.9], start_epoch=2, every_n_epochs=2)
-    fit = trainer(max_epochs=epochs, callbacks=[callback], **options)
+    fit = trainer(max_epochs=epochs, callbacks=[callback])
     fit.fit(model, Digits(batch_size=64))
     return model, callback, fit
 
@@ -188,7 +188,7 @@ def test_weights_of_low_sensitivity_are_pruned_first() -> None:
     model = make(optimizer_options=None)
     callback = SensitivityPruning(start_epoch=2)
     model.step(batch())["loss"].backward()
-    for epoch in (0, 1):  # pruning follows the second
+    for epoch in (0, 1):  # sensitivities are read in the second epoch, before pruning
         at = SimpleNamespace(current_epoch=epoch)
         callback.on_before_optimizer_step(at, model, None)  # type: ignore[arg-type]
     weight = model.network[1].weight
@@ -206,7 +206,6 @@ def test_weights_of_low_sensitivity_are_pruned_first() -> None:
 def test_a_pruned_run_resumes_exactly(trainer: Trainer, tmp_path: Path) -> None:
     whole, _, _ = pruned(trainer, epochs=7)
     _, _, fit = pruned(trainer, epochs=5)
-    fit.fit_loop.max_epochs = 5
     fit.save_checkpoint(tmp_path / "five.ckpt")
     torch.manual_seed(1)
     model = MLPClassifier((1, 8, 8), 10, (32,), dropout=0.0, input_dropout=0.0, lr=0.003)

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted, resumed, or that diverge."""
+"""Runs that are killed, interrupted or resumed, and runs that diverge."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from zoo import (
 from zoo.core.checkpoints import AtomicCheckpointIO
 from zoo.errors import DivergedError
 
-# augmentation, noise in the model, a schedule, momentum, early stopping: everything with a state
+# everything that has state: augmentation, noise in the model, schedule, momentum, early stopping
 SETTINGS = [
     "--model=vae",
     "--trainer.max_epochs=4",
@@ -107,7 +107,7 @@ def test_a_run_killed_within_an_epoch_resumes_bit_for_bit(tmp_path: Path) -> Non
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(moments[1][index][key]))
     assert whole["lr_schedulers"] == resumed["lr_schedulers"]
     assert torch.equal(whole["random_state"][0]["torch"], resumed["random_state"][0]["torch"])
-    # logged metrics of the last epochs are equal, too
+    # the logged metrics of the last epochs are equal as well
     tables = [(run / "metrics.csv").read_text().splitlines() for run in runs]
     assert tables[0][0] == tables[1][0]
     assert tables[0][-2:] == tables[1][-2:]
@@ -201,7 +201,7 @@ def resumes_exactly(
     stop: int,
     make_data: Callable[[], L.LightningDataModule] = noisy_digits,
 ) -> None:
-    """Train three epochs of ten batches, without and with a stop; check that weights are equal."""
+    """Train three epochs of ten batches with and without a stop; check that weights are equal."""
 
     def fit(name: str, ckpt_path: Path | None = None) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
@@ -237,20 +237,15 @@ class _KeepFirst(L.Callback):
             trainer.save_checkpoint(self.folder / "kept.ckpt")
 
 
-def test_a_checkpoint_from_the_end_of_an_epoch_resumes(tmp_path: Path) -> None:
+def test_a_checkpoint_from_the_end_of_an_epoch_resumes(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     def fit(epochs: int, ckpt_path: str | None = None) -> tuple[VAE, str]:
         torch.manual_seed(0)
         saver = Checkpoint("last", dirpath=str(tmp_path / f"{epochs}-{ckpt_path is None}"))
         model, data = VAE((1, 8, 8), hidden_dims=(16,)), Digits(batch_size=130)
-        trainer = L.Trainer(
-            max_epochs=epochs,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[saver],
-        )
-        trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+        run = trainer(max_epochs=epochs, enable_checkpointing=True, callbacks=[saver])
+        run.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
         return model, saver.best_model_path
 
     whole, _ = fit(4)
@@ -285,7 +280,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes(tmp_path: Path) -> None:
 
 
 class Diverging(VAE):
-    """A model whose loss is nan from a given step on."""
+    """A model whose loss is nan at one step."""
 
     def step(self, batch: object) -> dict[str, torch.Tensor]:
         parts = super().step(batch)
@@ -294,18 +289,13 @@ class Diverging(VAE):
         return parts
 
 
-def test_a_nan_loss_stops_the_run_and_names_the_last_checkpoint(tmp_path: Path) -> None:
+def test_a_nan_loss_stops_the_run_and_names_the_last_checkpoint(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     saver = Checkpoint("last", dirpath=str(tmp_path))
-    trainer = L.Trainer(
-        max_epochs=5,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[saver],
-    )
+    run = trainer(max_epochs=5, enable_checkpointing=True, callbacks=[saver])
     with pytest.raises(DivergedError, match=r"at batch 31 of training.*epoch 1") as error:
-        trainer.fit(Diverging((1, 8, 8)), Digits(batch_size=64))
+        run.fit(Diverging((1, 8, 8)), Digits(batch_size=64))
     path = tmp_path / "last.ckpt"
     assert str(path) in str(error.value)
     good = torch.load(path, weights_only=True)
@@ -323,23 +313,22 @@ def test_a_nan_loss_on_the_command_line(tmp_path: Path) -> None:
     assert "/checkpoints/" in output
 
 
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_never_saved(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
     class Exploding(VAE):
         def on_train_batch_end(self, *_: object) -> None:
             if self.global_step == 3:
                 self.encoder[1].weight.data[0, 0] = float("inf")
 
-    trainer = L.Trainer(
+    run = trainer(
         max_epochs=1,
         limit_train_batches=3,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        enable_checkpointing=True,
         callbacks=[Checkpoint("last", dirpath=str(tmp_path))],
     )
     with pytest.raises(DivergedError, match=r"weight encoder\.1\.weight became nan"):
-        trainer.fit(Exploding((1, 8, 8)), Digits(batch_size=64, val_size=0))
+        run.fit(Exploding((1, 8, 8)), Digits(batch_size=64, val_size=0))
     assert not (tmp_path / "last.ckpt").exists()
 
 

@@ -30,7 +30,7 @@ print(faults() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the C library's setting is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the setting exists in Linux's C library only")
 def test_freed_memory_stays_in_the_process() -> None:
     kept, returned = (
         int(subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True,

@@ -90,7 +90,7 @@ def test_barebones_run_without_validation() -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,))
     before = [p.detach().clone() for p in model.parameters()]
     run.fit(model, Digits(val_size=0))
-    assert run.global_step == 12  # 1,437 samples in batches of 128
+    assert run.global_step == 12  # ⌈1,437 samples / 128⌉
     assert all(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
@@ -153,7 +153,7 @@ def test_a_task_without_a_step(trainer: Callable[..., L.Trainer]) -> None:
         trainer(max_epochs=1).fit(Empty(), loader((1.0, 1)))
 
 
-def test_temporary_seed_restores_the_random_state() -> None:
+def test_a_random_state_can_be_restored() -> None:
     import random
 
     state = random_state()
@@ -172,7 +172,7 @@ def test_batch_limits_apply_to_every_epoch(trainer: Callable[..., L.Trainer]) ->
 def test_validation_after_a_sanity_check_uses_all_samples(
     trainer: Callable[..., L.Trainer],
 ) -> None:
-    class Counting(VAE):
+    class SampleCounter(VAE):
         seen = 0
 
         def on_validation_epoch_start(self) -> None:
@@ -182,6 +182,6 @@ def test_validation_after_a_sanity_check_uses_all_samples(
         def on_validation_batch_end(self, outputs: Any, batch: Any, *_: Any) -> None:
             self.seen += len(batch[0])
 
-    model = Counting((1, 8, 8), hidden_dims=(8,))
+    model = SampleCounter((1, 8, 8), hidden_dims=(8,))
     trainer(max_epochs=1, num_sanity_val_steps=1).fit(model, Digits(val_size=900))
     assert model.seen == 900
