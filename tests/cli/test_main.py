@@ -296,7 +296,7 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
         ("--model", "--model needs a value"),
         ("--model vae --data image_folder --data.path no", "there is no folder no (--data.path)"),
         ("--model vae --checkpoint.monitor val/foo", "could not find the monitored key"),
-        ("list everything", "'list' takes no arguments, got everything"),
+        ("list everything", "list: unrecognized arguments: everything"),
         (
             "--model mlp --data diabetes",
             "MLPClassifier needs num_classes, which Diabetes does not have: the target 'target'",
@@ -376,7 +376,7 @@ def test_a_logger_that_is_not_installed(
     for name in ("WandbLogger", "TensorBoardLogger"):
         monkeypatch.setattr(f"zoo.cli.run_folder.{name}", missing)
     message = fails("--model=vae", f"--logger={kind}")
-    assert f"--logger {kind} needs its package: pip install {kind}" in message
+    assert f'needs the package {kind}: pip install "lightning-model-zoo[{kind}]"' in message
 
 
 def test_a_model_and_data_that_do_not_fit(

@@ -68,4 +68,6 @@ def make_logger(kind: str, run_folder: Path) -> Logger:
         # absolute: the service process of wandb may have started in another folder
         return WandbLogger(f"{name}/{time}", run_folder.absolute(), project=project)
     except ModuleNotFoundError as error:
-        raise InputError(f"--logger {kind} needs its package: pip install {kind}") from error
+        raise InputError(
+            f'--logger {kind} needs the package {kind}: pip install "lightning-model-zoo[{kind}]"'
+        ) from error

@@ -101,6 +101,8 @@ def recipe_for(model: str, data: str | None = None) -> tuple[str, dict[str, Any]
     Raises:
         InputError: unknown model or data set (with the nearest names).
     """
+    if model in DATA:
+        raise InputError(f"{model!r} is a data set: name a model too, --model MODEL --data {model}")
     if model not in list_models():
         raise unknown("model", model, list_models())
     if data is None:

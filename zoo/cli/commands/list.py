@@ -5,17 +5,16 @@ from __future__ import annotations
 import shutil
 import textwrap
 
+from zoo.cli.arguments import Parser
 from zoo.core import registry
-from zoo.errors import InputError
 
 GAP = 2  # spaces between columns
 MIN_WIDTH = 24  # smallest width of the last column
 
 
 def list_(args: list[str]) -> None:
-    """Print a table of all recipes. The command takes no arguments."""
-    if args:
-        raise InputError(f"'list' takes no arguments, got {' '.join(args)}")
+    """Print a table of all recipes: their model, data set and reference value."""
+    Parser("list", list_.__doc__).parse_args(args)
     rows = [("MODEL", "DATA", "REFERENCE", "SOURCE")]
     for name in registry.list_recipes():
         recipe = registry.read_recipe(name)
