@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,7 +53,7 @@ class AttentionMaps(FigureCallback):
             model(*model.forward_inputs((x, y.to(x.device))))
         maps = [
             plots.AttentionMap(
-                _short_name(name), passes[0][0], *model.attention_labels(name, x[0], y[0])
+                layer_title(name), passes[0][0], *model.attention_labels(name, x[0], y[0])
             )
             for name, passes in records.items()
             if passes
@@ -211,14 +212,18 @@ class TextSamples(Callback):
                 logger.experiment.add_text("samples", text, step)
 
 
-def _short_name(name: str) -> str:
-    """Shorten a module's path.
+def layer_title(name: str) -> str:
+    """Return the title of an attention layer, given its path in the model.
 
-    ``network.layers.0.attention`` becomes *network 0*, ``decoder.layers.1.cross_attention``
-    becomes *decoder 1 cross*.
+    ``network.layers.0.attention`` becomes *Layer 1*, ``decoder.layers.1.cross_attention`` becomes
+    *Decoder layer 2, cross*; other paths are returned unchanged.
     """
-    parts = name.replace("layers.", "").replace("_attention", "").split(".")
-    return " ".join(part for part in parts if part != "attention")
+    match = re.fullmatch(r"(\w+)\.layers\.(\d+)\.(attention|cross_attention)", name)
+    if match is None:
+        return name
+    stack, index, kind = match.groups()
+    title = f"layer {int(index) + 1}" if stack == "network" else f"{stack} layer {int(index) + 1}"
+    return title.capitalize() + (", cross" if kind == "cross_attention" else "")
 
 
 def _truncate(tokens: Tensor, max_tokens: int) -> Tensor:

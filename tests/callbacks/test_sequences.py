@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from callbacks import AttentionMaps, Forecasts, PositionSimilarity, TextSamples
+from callbacks.sequences import layer_title
 from datamodules import Brownian, Digits, LabeledText, ParallelText, Series, Text
 from zoo import Forecaster, LanguageModel, SequenceClassifier, Translator, VisionTransformer, plots
 from zoo.errors import InputError
@@ -82,6 +83,19 @@ def test_attention_labels_are_the_tokens() -> None:
     model, data = language()
     x = torch.tensor(data.fitted_tokenizer.encode("a \n"))
     assert model.attention_labels("network.layers.0.attention", x, x)[0] == ["a", "␣", "⏎"]
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("network.layers.0.attention", "Layer 1"),
+        ("encoder.layers.2.attention", "Encoder layer 3"),
+        ("decoder.layers.1.cross_attention", "Decoder layer 2, cross"),
+        ("my.attention", "my.attention"),
+    ],
+)
+def test_titles_of_attention_layers(name: str, title: str) -> None:
+    assert layer_title(name) == title
 
 
 def test_a_model_without_attention_draws_nothing(trainer: Callable[..., L.Trainer]) -> None:
