@@ -67,7 +67,7 @@ class Autoencoder(LatentModel):
 
     def make_encoder(self) -> nn.Module:
         """Create the encoder, x (B, *input_shape) → z (B, latent_dim)."""
-        activation = make_activation(self.code_activation())
+        activation = make_activation(self.hparams["code_activation"])
         return nn.Sequential(self.make_encoder_network(self.latent_dim), activation)
 
     def make_decoder(self) -> nn.Module:
@@ -76,10 +76,6 @@ class Autoencoder(LatentModel):
         With ``output="sigmoid"``, its outputs are the logits of the pixels.
         """
         return self.make_decoder_network()
-
-    def code_activation(self) -> str:
-        """Return the name of the activation function of the code units."""
-        return self.hparams["code_activation"]
 
     # -- codes and samples ----------------------------------------------------------------------
 

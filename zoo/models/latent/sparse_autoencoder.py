@@ -58,9 +58,10 @@ class SparseAutoencoder(Autoencoder):
         code_activation: str | None = None,
         **autoencoder: Any,
     ) -> None:
-        super().__init__(input_shape, latent_dim, **autoencoder)
         check_choice("sparsity", sparsity, ("l1", "kl"))
-        if sparsity == "kl" and code_activation not in (None, "sigmoid", "scaled_sigmoid"):
+        code_activation = code_activation or ("relu" if sparsity == "l1" else "sigmoid")
+        super().__init__(input_shape, latent_dim, code_activation=code_activation, **autoencoder)
+        if sparsity == "kl" and code_activation not in ("sigmoid", "scaled_sigmoid"):
             raise InputError(
                 "sparsity='kl' needs code_activation='sigmoid' or 'scaled_sigmoid', got "
                 f"{code_activation!r}"
@@ -68,10 +69,6 @@ class SparseAutoencoder(Autoencoder):
         check_non_negative(sparsity_weight=sparsity_weight)
         check_positive(target_rate=target_rate)
         check_probability(target_rate=target_rate)
-
-    def code_activation(self) -> str:
-        hp = self.hparams
-        return hp["code_activation"] or ("relu" if hp["sparsity"] == "l1" else "sigmoid")
 
     def penalize_codes(self, parts: dict[str, Tensor], x: Tensor, z: Tensor) -> dict[str, Tensor]:
         if self.hparams["sparsity"] == "l1":
