@@ -230,7 +230,7 @@ def test_dropout_acts_only_in_training(layer_type: str) -> None:
         ({"normalization": "group"}, "unknown normalization 'group'; choose from layer, rms, b"),
         ({"normalization": "batch"}, "a causal network must not see later tokens"),
         ({"activation": "tanh"}, "unknown activation 'tanh'; choose from relu, gelu"),
-        ({"layers": -1}, "layers must not be negative, got -1"),
+        ({"layers": -1}, "layers must be at least 0, got -1"),
         ({"mlp_dim": 0}, "mlp_dim must be at least 1, got 0"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"window": 0}, "window must be at least 1, got 0"),

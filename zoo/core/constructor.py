@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABCMeta
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.parsing import collect_init_args, save_hyperparameters
 
 from zoo.core.signature import (
     arguments_by_name,
@@ -61,6 +64,20 @@ class ModelMeta(ABCMeta):
         model.build()
         model.__dict__["_is_built"] = True
         return model
+
+
+def save_arguments(model: Any) -> None:
+    """Save the arguments of the whole chain of constructors as ``model.hparams``.
+
+    Called by the innermost constructor. If a class changes an argument on its way to the parent,
+    the parent's value counts: it is what the networks are built from.
+    """
+    constructor = inspect.stack(context=0)[1].frame
+    levels = collect_init_args(constructor, [], classes=(LightningModule,))  # the innermost first
+    arguments = ChainMap(*levels, model._given, defaults_of(type(model)))
+    model._log_hyperparams = True
+    save_hyperparameters(model, given_hparams=dict(arguments))
+    model._initial = dict(model.hparams)
 
 
 def creation_arguments(model: Any) -> dict[str, Any]:

@@ -6,20 +6,17 @@ and test all use it, so that their metrics are on the same scale.
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections import ChainMap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.parsing import collect_init_args, save_hyperparameters
 from torch import Tensor
 
 import zoo
-from zoo.core.constructor import ModelMeta, storable_arguments
+from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
 from zoo.core.distributed import all_gather_objects, random_state, set_random_state
 from zoo.core.optim import (
     check_optimizer,
@@ -29,7 +26,6 @@ from zoo.core.optim import (
     make_schedule,
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
-from zoo.core.signature import defaults_of
 from zoo.core.speed import FastHookName
 from zoo.errors import DivergedError, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
@@ -104,7 +100,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         check_schedule(schedule, schedule_options)
         check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup, l1=l1, l2=l2, lp=lp)
         check_positive(p=p, max_norm=max_norm)
-        self._save_arguments()
+        save_arguments(self)
         self._train_means = RunningMeans()
         self._eval_means = RunningMeans()
         self._metrics: dict[str, Metric] = {}
@@ -112,19 +108,6 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._last_logged = -1
         self._rng: torch.Generator | None = None
         self._resume: dict[str, Any] = {}
-
-    def _save_arguments(self) -> None:
-        """Save the arguments of the whole chain of constructors as ``hparams``.
-
-        If a class changes an argument on its way to the parent, the parent's value counts: it is
-        what the networks are built from.
-        """
-        constructor = inspect.stack(context=0)[1].frame
-        levels = collect_init_args(constructor, [], classes=(Task,))  # the innermost first
-        arguments = ChainMap(*levels, self.__dict__["_given"], defaults_of(type(self)))
-        self._log_hyperparams = True
-        save_hyperparameters(self, given_hparams=dict(arguments))
-        self._initial = dict(self.hparams)
 
     if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
 
