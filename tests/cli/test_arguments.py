@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from zoo.cli.arguments import expand
 from zoo.errors import InputError
@@ -43,3 +44,16 @@ def test_a_failing_import_in_the_users_module_keeps_its_traceback(
         expand(["--model=broken_net.Net"])
     with pytest.raises(InputError, match="there is no module 'broken_nets'"):
         expand(["--model=broken_nets.Net"])
+
+
+def test_a_configuration_file_of_version_0_1_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    model = {"class_path": "zoo.graphs.node_classifier.NodeClassifier"}
+    config.write_text(yaml.safe_dump({"name": "gcn", "model": model}))
+    (tmp_path / "checkpoints").mkdir()
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    for args in (["fit", f"--config={config}"], ["test", f"--ckpt_path={checkpoint}"]):
+        with pytest.raises(
+            InputError, match=r"version 0\.1 of the zoo: replace it by --model gcn,"
+        ):
+            expand(args)

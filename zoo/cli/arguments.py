@@ -97,6 +97,8 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
     if loggers:
         front.append(f"--logger={json.dumps(_check_loggers(loggers))}")
     settings = [recipe, *map(_read_config, configs)]
+    for config in configs:
+        _refuse_old_config(config)
     return Invocation(
         subcommand=subcommand or "fit",
         test_after_fit=subcommand is None,
@@ -233,6 +235,24 @@ def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:
         if isinstance(part, dict) and isinstance(part.get("class_path"), str):
             return part["class_path"]
     return None
+
+
+def _refuse_old_config(path: str) -> None:
+    """Refuse a configuration file of version 0.1, whose classes have moved and whose arguments have
+    been renamed; its checkpoints can still be used."""
+    config = _read_config(path)
+    class_path = _class_path([config], "model") or ""
+    moved_to = f"zoo.{class_path.rpartition('.')[2]}"
+    model = registry.model_of_class(moved_to)
+    if not class_path.startswith("zoo.") or class_path == moved_to or model is None:
+        return
+    if not registry.is_importable(class_path):
+        name = config.get("name")
+        model = name if name in registry.list_models() else model
+        raise InputError(
+            f"{path} was written by version 0.1 of the zoo: replace it by --model {model}, and by "
+            "--data NAME if the data are not those of the recipe"
+        )
 
 
 def import_class(flag: str, path: str) -> type:

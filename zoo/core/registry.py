@@ -168,4 +168,13 @@ def import_class(path: str) -> Any:
     return cls
 
 
+def is_importable(path: str) -> bool:
+    """Return whether there is a class at a dotted path."""
+    try:
+        import_class(path)
+    except InputError:
+        return False
+    return True
+
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
