@@ -169,6 +169,19 @@ def test_predict_writes_predictions(run: Run) -> None:
     torch.testing.assert_close(predictions["probabilities"].sum(1), torch.ones(360))
 
 
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_an_untrained_model_is_announced(
+    command: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = run("fit", "--model=mlp", *SHORT) / "checkpoints/last.ckpt"
+    notice = "no --ckpt_path was given: these are results of a new, untrained model"
+    assert notice not in capsys.readouterr().out
+    run(command, "--model=mlp")
+    assert notice in capsys.readouterr().out
+    run(command, "--model=mlp", f"--ckpt_path={checkpoint}")
+    assert notice not in capsys.readouterr().out
+
+
 def test_print_config_shows_every_setting(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run("--model=vae", "--model.latent_dim=9", "--print_config")

@@ -294,6 +294,13 @@ class ZooCLI(LightningCLI):
         else:
             self._print_results("val")
 
+    def _announce_new_model(self) -> None:
+        """Say that the metrics or predictions below are those of a model without training."""
+        if not self._get(self.config_init, "ckpt_path"):
+            print_rank_zero("no --ckpt_path was given: these are results of a new, untrained model")
+
+    before_validate = before_test = before_predict = _announce_new_model
+
     def after_validate(self) -> None:
         self._print_results("val")
 
