@@ -194,7 +194,7 @@ class Brownian(TensorDataModule):
 
     Args:
         dimensions: number of dimensions d, default 3.
-        num_paths: number of paths, of which a tenth are for testing; default 4,000.
+        num_paths: number of paths, default 4,000; a tenth of them are for testing.
         lookback: number of past steps L in the input, default 32.
         horizon: number of steps H to forecast, default 8.
         step_std: standard deviation σ of a step along each axis, default 1.

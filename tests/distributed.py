@@ -253,7 +253,7 @@ def exact(folder: Path, processes: int) -> None:
 
 
 def metrics(folder: Path, processes: int) -> None:
-    """Compute test metrics of a classifier, some of which are not means over batches."""
+    """Compute test metrics of a classifier; some are not means over batches."""
     torch.manual_seed(0)
     model = MLPClassifier((1, 8, 8), 10, (16,))
     trainer = make_trainer(processes, folder)

@@ -123,7 +123,7 @@ def test_resuming_at_any_batch_gives_the_same_weights(
     def make() -> VAE:
         return VAE((1, 8, 8), hidden_dims=(16,), schedule=schedule, optimizer="sgd", lr=1e-3)
 
-    resumes_exactly(make, tmp_path, stop)
+    check_exact_resumption(make, tmp_path, stop)
 
 
 def test_random_replacements_of_codebook_vectors_resume_exactly(tmp_path: Path) -> None:
@@ -132,14 +132,14 @@ def test_random_replacements_of_codebook_vectors_resume_exactly(tmp_path: Path) 
         model.codebook.revive_below = 5.0  # so that some are replaced in every step
         return model
 
-    resumes_exactly(make, tmp_path, 12)
+    check_exact_resumption(make, tmp_path, 12)
 
 
 def test_a_conditional_vaes_warm_up_resumes_exactly(tmp_path: Path) -> None:
     def make() -> ConditionalVAE:
         return ConditionalVAE((1, 8, 8), 10, hidden_dims=(16,), kl_warmup=0.8)
 
-    resumes_exactly(make, tmp_path, 12)
+    check_exact_resumption(make, tmp_path, 12)
 
 
 def test_text_windows_and_muon_resume_exactly(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_text_windows_and_muon_resume_exactly(tmp_path: Path) -> None:
         sizes: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2, "dropout": 0.1}
         return LanguageModel(text.vocab_size, 16, optimizer="muon", **sizes)
 
-    resumes_exactly(
+    check_exact_resumption(
         make, tmp_path, 12, lambda: Text(max_characters=9_000, length=16, batch_size=51)
     )
 
@@ -164,14 +164,14 @@ def test_token_sequences_resume_exactly(tmp_path: Path) -> None:
         sizes: dict[str, Any] = {"dim": 16, "layers": 1, "heads": 2, "input_dropout": 0.2}
         return SequenceClassifier(made.vocab_size, made.length, 2, **sizes)
 
-    resumes_exactly(make, tmp_path, 12, data)
+    check_exact_resumption(make, tmp_path, 12, data)
 
 
 def test_batches_of_graphs_resume_exactly(tmp_path: Path) -> None:
     def make() -> GraphClassifier:
         return GraphClassifier(1, 4, hidden_dim=8, dropout=0.2)
 
-    resumes_exactly(make, tmp_path, 12, lambda: RandomGraphs(num_samples=200, batch_size=16))
+    check_exact_resumption(make, tmp_path, 12, lambda: RandomGraphs(num_samples=200, batch_size=16))
 
 
 def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
@@ -181,21 +181,21 @@ def test_batches_of_meshes_resume_exactly(tmp_path: Path) -> None:
     def data() -> Isometric:
         return Isometric(num_samples=44, subdivisions=1, eigenpairs=8, batch_size=4)
 
-    resumes_exactly(make, tmp_path, 12, data)
+    check_exact_resumption(make, tmp_path, 12, data)
 
 
 def test_sampled_absent_edges_resume_exactly(tmp_path: Path) -> None:
     def make() -> GraphAutoencoder:
         return GraphAutoencoder(16, variational=True, dropout=0.1)
 
-    resumes_exactly(make, tmp_path, 2, lambda: SBM(task="links"))
+    check_exact_resumption(make, tmp_path, 2, lambda: SBM(task="links"))
 
 
 def noisy_digits() -> Digits:
     return Digits(batch_size=130, augment=Augmentation(noise=0.1))
 
 
-def resumes_exactly(
+def check_exact_resumption(
     make: Callable[[], L.LightningModule],
     folder: Path,
     stop: int,

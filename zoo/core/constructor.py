@@ -66,13 +66,16 @@ class ModelMeta(ABCMeta):
         return model
 
 
-def save_arguments(model: Any) -> None:
+def save_arguments(model: Any, constructor: Any) -> None:
     """Save the arguments of the whole chain of constructors as ``model.hparams``.
 
-    Called by the innermost constructor. If a class changes an argument on its way to the parent,
-    the parent's value counts: it is what the networks are built from.
+    If a class changes an argument on its way to the parent, the parent's value counts: it is what
+    the networks are built from.
+
+    Args:
+        model: model under construction.
+        constructor: frame of the innermost constructor.
     """
-    constructor = inspect.stack(context=0)[1].frame
     levels = collect_init_args(constructor, [], classes=(LightningModule,))  # the innermost first
     arguments = ChainMap(*levels, model._given, defaults_of(type(model)))
     model._log_hyperparams = True

@@ -6,6 +6,7 @@ and test all use it, so that their metrics are on the same scale.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         check_schedule(schedule, schedule_options)
         check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup, l1=l1, l2=l2, lp=lp)
         check_positive(p=p, max_norm=max_norm)
-        save_arguments(self)
+        save_arguments(self, inspect.currentframe())
         self._train_means = RunningMeans()
         self._eval_means = RunningMeans()
         self._metrics: dict[str, Metric] = {}

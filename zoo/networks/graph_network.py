@@ -49,8 +49,8 @@ class GraphConfig:
         cheb_order: number of Chebyshev polynomials of ``cheb``, default 2.
         propagation_steps: number of propagation steps of ``appnp``, K, default 10.
         teleport_probability: teleport probability of ``appnp``, α, default 0.1.
-        edge_dropout: dropout probability of the edges of ``appnp``, sampled anew in every
-            propagation step, default 0.
+        edge_dropout: dropout probability of the edges of ``appnp``, which are sampled
+            independently in every propagation step; default 0.
 
     Raises:
         InputError: unknown names; values out of range; heads that do not divide ``hidden_dim``.
@@ -228,7 +228,7 @@ class Propagation(APPNP):
     """Personalized PageRank, h ← (1 − α) Â h + α h⁰, K times, with Â = D^{-½} (A + I) D^{-½}.
 
     PyG's ``APPNP`` drops edges cumulatively: with probability one half, nearly none are left after
-    ten steps. Here, as in the paper, every step samples the dropped edges anew.
+    ten steps. Here, as in the paper, the steps sample the dropped edges independently.
 
     Args:
         steps: number of propagation steps, K.

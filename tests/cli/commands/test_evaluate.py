@@ -134,7 +134,7 @@ def test_a_mixture_of_codes_samples_better_than_one_gaussian_after_training(
 def test_options_in_the_references_of_recipes_are_valid() -> None:
     for name in list_recipes():
         options = read_recipe(name)["reference"].get("evaluate", [])
-        parse_options(["x.ckpt", *map(str, options)])
+        assert parse_options(["x.ckpt", *map(str, options)]).checkpoint == "x.ckpt"
 
 
 # -- figures -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import zoo
 from datamodules import Digits, Gaussians2D
-from tests.core.test_resume import resumes_exactly
+from tests.core.test_resume import check_exact_resumption
 from tests.test_models import Repeat
 from zoo import GAN, ConditionalGAN
 
@@ -232,14 +232,14 @@ def test_resuming_at_any_batch_gives_the_same_weights(tmp_path: Path, stop: int)
             penalty_every=3, discriminator_steps=2, schedule="linear", latent_dim=8, lr=1e-3,
         )  # fmt: skip
 
-    resumes_exactly(make, tmp_path, stop)
+    check_exact_resumption(make, tmp_path, stop)
 
 
 def test_a_conditional_discriminator_with_spectral_norm_resumes_exactly(tmp_path: Path) -> None:
     def make() -> ConditionalGAN:
         return ConditionalGAN((1, 8, 8), 10, spectral_norm=True, objective="hinge", **SMALL)
 
-    resumes_exactly(make, tmp_path, 12)
+    check_exact_resumption(make, tmp_path, 12)
 
 
 # -- networks --------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class LatentModel(Task):
 
     @property
     def has_encoder(self) -> bool:
-        """Whether ``encode``, ``reconstruct`` and ``interpolate`` work: they do not in a GAN."""
+        """Whether the model has ``encode``, ``reconstruct`` and ``interpolate``; a GAN does not."""
         return type(self).encode is not LatentModel.encode
 
     def encode(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Deep ensembles: several networks, trained in one vectorized step."""
+"""Deep ensembles: several networks, trained together by vectorized steps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _JointlyTrained(Task):
 
 
 class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
-    """Deep ensemble: classifiers with different initial weights, trained in one vectorized step.
+    """Deep ensemble: classifiers with different initial weights, trained together.
 
     Each step computes the outputs of all members for one batch, by ``torch.func.vmap`` over their
     stacked weights or, for chains of common layers, by grouped convolutions and batched matrix
@@ -76,7 +76,7 @@ class DeepEnsemble(_JointlyTrained, EnsembleClassifier):
 
 
 class DeepEnsembleRegressor(_JointlyTrained, EnsembleRegressor):
-    """Deep ensemble: regressors with different initial weights, trained in one vectorized step.
+    """Deep ensemble: regressors with different initial weights, trained together.
 
     Args:
         input_shape: shape of one sample.

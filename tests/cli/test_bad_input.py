@@ -1,0 +1,222 @@
+"""Bad input on the command line: one line, exit code 2, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+Run = Callable[..., Path]
+Fails = Callable[..., str]
+
+SHORT = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=3")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--model vea", "unknown model 'vea'; did you mean 'vae'?"),
+        ("--model vae --data mnst", "unknown data set 'mnst'; did you mean 'mnist'"),
+        ("fitt --model vae", "unknown command 'fitt'; did you mean 'fit'"),
+        ("--model vae --logger foo", "unknown logger 'foo'; choose from csv, tensorboard, wandb"),
+        (
+            "--trainer.max_epochs 3",
+            "no model given: add --model NAME (appnp, autoencoder, beta_vae, ",
+        ),
+        (
+            "--model vae --model.latnt_dim 8",
+            "unknown option --model.latnt_dim; did you mean '--mod",
+        ),
+        (
+            "--model vae --data.batchsize 8",
+            "unknown option --data.batchsize; did you mean '--data.",
+        ),
+        ("--model vae --trainer.max_epocs 8", "unknown option --trainer.max_epocs; did you mean"),
+        ("--model vae --data.augment.crp 1", "unknown option --data.augment.crp"),
+        ("--model vae --trainer.max_epochs x", "--trainer.max_epochs must be of type int, got 'x'"),
+        ("--model vae --model.latent_dim x", "--model.latent_dim must be of type int, got 'x'"),
+        ("--model vae --model.latent_dim 0", "latent_dim must be at least 1, got 0"),
+        ("--model vae --model.network foo", "unknown network 'foo'; choose from mlp, conv"),
+        ("--model vae --data.augment.crop -1", "augment.crop must not be negative, got -1"),
+        ("--model vae --model.input_shape [2]", "--model.input_shape comes from the data"),
+        ("--model vae --model.optimizer adm", "unknown optimizer 'adm'; did you mean 'adam'"),
+        ("--model nowhere.Net", "--model nowhere.Net: there is no module 'nowhere'"),
+        ("--model zoo.VEA", "--model zoo.VEA: module 'zoo' has no 'VEA'; did you mean 'VAE' or "),
+        ("--model vae --data nowhere.Data", "--data nowhere.Data: there is no module 'nowhere'"),
+        ("--model vae --config no.yaml", "no.yaml"),
+        ("--model vae --ckpt_path no.ckpt", "there is no checkpoint no.ckpt"),
+        ("test --ckpt_path no.ckpt", "no model given, and there is no "),
+        ("--model", "--model needs a value"),
+        ("--model vae --data image_folder --data.path no", "there is no folder no (--data.path)"),
+        ("--model vae --checkpoint.monitor val/foo", "could not find the monitored key"),
+        ("list everything", "list: unrecognized arguments: everything"),
+        (
+            "--model mlp --data diabetes",
+            "MLPClassifier needs num_classes, which Diabetes does not have: the target 'target'",
+        ),
+        ("--model linear_regression --data iris", "has 3 classes: choose a classifier"),
+        ("--model linear_regression --data digits", "LinearRegression needs num_targets, which"),
+        ("--model mlp --data csv", "the following arguments are required: path, target"),
+        ("--model mlp --data csv --data.path no.csv --data.target y", "there is no file no.csv"),
+        (
+            "--model mlp --data toy_2d --data.name stars",
+            "unknown name 'stars'; did you mean 'spirals'?",
+        ),
+        (
+            "--model mlp --model.normalization btch",
+            "unknown normalization 'btch'; did you mean 'batch'",
+        ),
+        ("--model cnn --data iris", "needs images (channels, height, width), got (4,)"),
+        ("--model cnn --model.pool_size 3", "images of 8×8 pixels are too small"),
+        ("--model torchvision --model.backbone resnet19", "unknown backbone 'resnet19'"),
+        ("--model deep_ensemble --model.member vae", "member must be a Classifier, got VAE"),
+        ("--model linear_regression --model.l1 1", "solver='closed_form' does not support l1: c"),
+        (
+            "--model mlp --model.normalization batch --data.batch_size 1",
+            "batch normalization cannot train on a batch of one sample: choose a batch_size",
+        ),
+        (
+            '--model mlp --model.l2 {"w*":1}',
+            "no parameter matches 'w*'; the parameters are network.2.we",
+        ),
+        (
+            "--model mlp --trainer.max_epochs 1 --trainer.callbacks+=callbacks.DecisionBoundary",
+            "DecisionBoundary needs two features, the data has 64",
+        ),
+        (
+            "--model vae --model.latent_dim 64",
+            "latent_dim=64 is not smaller than a sample, which has 64 values",
+        ),
+        ("--model pca --model.latent_dim 99", "latent_dim=99 is not smaller than a sample"),
+        ("--model pca --model.solver qr", "unknown solver 'qr'; choose from covariance, svd"),
+        (
+            "--model vae --data wine --trainer.callbacks null",
+            "a bernoulli likelihood needs pixels in [0, 1], the data has -",
+        ),
+        (
+            "--model vae --data wine",
+            "VAE cannot draw samples of shape (13,): leave LatentManifold out",
+        ),
+        ("--model conditional_vae --data diabetes", "ConditionalVAE needs num_classes, which Di"),
+        ("--model iwae --model.num_samples 0", "num_samples must be at least 1, got 0"),
+        ("--model vae --model.levels 17", "--model.levels comes from the data"),
+        ("--model vq_vae --data iris", "needs images (channels, height, width), got (4,)"),
+        ("evalute x.ckpt", "unknown command 'evalute'; did you mean 'evaluate'"),
+        ("reproduce vea", "unknown recipe 'vea'; did you mean 'vae'"),
+        ("reproduce vae --seeds 0", "--seeds must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(fails: Fails, args: str, message: str) -> None:
+    assert message in fails(*args.split())
+
+
+def test_data_that_cannot_be_downloaded(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["file:///nowhere/"])
+    message = fails("--model", "vae", "--data", "mnist")
+    assert "MNIST is not in data/MNIST/raw and cannot be downloaded" in message
+    assert "ZOO_DATA" in message
+
+
+@pytest.mark.parametrize("kind", ["wandb", "tensorboard"])
+def test_a_logger_that_is_not_installed(
+    fails: Fails, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError(kind)
+
+    for name in ("WandbLogger", "TensorBoardLogger"):
+        monkeypatch.setattr(f"zoo.cli.run_folder.{name}", missing)
+    message = fails("--model=vae", f"--logger={kind}")
+    assert f'needs the package {kind}: pip install "lightning-model-zoo[{kind}]"' in message
+
+
+def test_a_model_and_data_that_do_not_fit(
+    fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unlabeled.py").write_text(
+        "from lightning.pytorch import LightningDataModule\n"
+        "class Waves(LightningDataModule):\n"
+        "    input_shape = (3,)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    message = fails("--model=mlp", "--data=unlabeled.Waves")
+    assert "MLPClassifier needs num_classes, which Waves does not have" in message
+
+
+def test_a_run_folder_that_cannot_be_written(fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    message = fails("--model=vae", "--trainer.default_root_dir=taken")
+    assert "cannot write the run folder taken/vae" in message
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_a_corrupt_checkpoint(fails: Fails, run: Run, damage: str) -> None:
+    path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
+    content = {"cut": path.read_bytes()[:5000], "text": b"hello", "empty": b""}[damage]
+    path.write_bytes(content)
+    assert f"checkpoint {path} is corrupt" in fails("--model=vae", f"--ckpt_path={path}")
+
+
+def test_a_checkpoint_of_another_class(fails: Fails, run: Run) -> None:
+    path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
+    message = fails("test", "--model=mlp", f"--ckpt_path={path}")
+    assert "contains the model VAE, but --model is MLPClassifier" in message
+
+
+def test_a_checkpoint_for_other_data(fails: Fails, run: Run) -> None:
+    path = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
+    message = fails("test", "--model=vae", f"--ckpt_path={path}", "--model.latent_dim=7")
+    assert "does not fit VAE with these settings: " in message
+    assert "(256, 2) in the file and (256, 7) in the model" in message
+
+
+ZOO = [sys.executable, "-c", "import sys; sys.path.pop(0); from zoo.cli.main import main; main()"]
+
+
+@pytest.mark.parametrize(
+    "program", [ZOO, [sys.executable, "-m", "zoo"]], ids=["zoo", "python -m zoo"]
+)
+def test_the_users_folders_do_not_hide_the_zoos_packages(
+    tmp_path: Path, program: list[str]
+) -> None:
+    """The working folder contains packages ``callbacks`` and ``datamodules``, and a model."""
+    for package in ("callbacks", "datamodules"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('not the zoo')")
+    (tmp_path / "mine.py").write_text("from zoo import VAE\n\n\nclass Mine(VAE):\n    pass\n")
+    options = ["--model=mine.Mine", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1"]
+    done = subprocess.run([*program, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/Mine/*/figures/*.png"))) == 5
+
+
+def test_an_imported_package_that_hides_the_zoos() -> None:
+    code = (
+        "import sys, json; sys.modules['callbacks'] = json; from zoo.cli.main import main; main([])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the package 'callbacks' was imported from" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_closed_output_ends_the_command_quietly(unbuffered: str) -> None:
+    """As in ``zoo list | head``."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()  # before the command has printed anything
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
