@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader
+from datamodules.state import LearnedState
 from zoo.errors import DataError, check_at_least, check_non_negative
 
 EVAL_BATCH_SIZE = 512  # large evaluation batches are faster; the metrics do not depend on the size
@@ -21,7 +23,7 @@ def default_root() -> str:
     return os.environ.get("ZOO_DATA", "data")
 
 
-class TensorDataModule(LightningDataModule):
+class TensorDataModule(LearnedState, LightningDataModule):
     """A data set of aligned tensors, such as inputs and labels, whose batches are tuples.
 
     A subclass implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
@@ -72,6 +74,8 @@ class TensorDataModule(LightningDataModule):
     def __str__(self) -> str:
         # LightningDataModule.__str__ would load all data to describe it
         return f"{type(self).__name__}()"
+
+    learned_settings = ("seed", "val_size")
 
     # -- to be implemented by a subclass --------------------------------------------------------
 
@@ -155,6 +159,9 @@ class TensorDataModule(LightningDataModule):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
+    def forget(self) -> None:
+        self._splits.clear()
+
     # -- access to the samples ------------------------------------------------------------------
 
     def split(self, name: str) -> Batch:
@@ -165,6 +172,10 @@ class TensorDataModule(LightningDataModule):
     def evaluation_samples(self, name: str) -> Batch:
         """Return all samples of a split as in evaluation batches; pixels are floats in [0, 1]."""
         return self.prepare_evaluation(self.split(name), torch.Generator())
+
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        """Return columns that name the samples of ``predict_dataloader``, in its order."""
+        return {"sample": range(len(self._stored("test")[1]))}
 
     def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:

@@ -1,0 +1,96 @@
+"""LearnedState: the part of a data module that travels in checkpoints."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+
+class LearnedState:
+    """Mixin of data modules whose reading of data depends on the training data.
+
+    A subclass returns from ``learn()`` everything that it derives from the training data, such as
+    column names, scaling, categories, class names or a vocabulary, and reads it back as
+    ``self.learned``. Lightning saves it in every checkpoint as the data module's ``state_dict``. A
+    data module that has received it by ``load_state_dict`` uses it in place of what its own files
+    would tell, so that a model sees new data as it saw those of its training.
+
+    The state also contains the settings that decide how data are read and split, such as the seed
+    of the validation split. Those of the checkpoint prevail, with a warning if they differ.
+    """
+
+    #: names of the attributes that decide how data are read and split
+    learned_settings: tuple[str, ...] = ()
+
+    _learned: dict[str, Any] | None = None
+    _has_loaded_state: bool = False
+
+    def learn(self) -> dict[str, Any]:
+        """Return everything that is derived from the training data: plain values and tensors."""
+        return {}
+
+    def forget(self) -> None:
+        """Drop samples that have been read, since another state now decides how to read them."""
+
+    @property
+    def learned(self) -> dict[str, Any]:
+        """The values of ``learn()``, computed once, or those of the checkpoint."""
+        if self._learned is None:
+            self._learned = self.learn()
+        return self._learned
+
+    @property
+    def has_loaded_state(self) -> bool:
+        """Whether the state comes from a checkpoint."""
+        return self._has_loaded_state
+
+    def state_dict(self) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in self.learned_settings}
+        if not settings and not self.learned:
+            return {}
+        return {"learned": self.learned, "settings": settings}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._learned is not None and _is_equal(state_dict, self.state_dict()):
+            self._has_loaded_state = True
+            return
+        for name, value in state_dict["settings"].items():
+            self._load_setting(name, value)
+        self._learned = dict(state_dict["learned"])
+        self._has_loaded_state = True
+        self.forget()
+
+    def _load_setting(self, name: str, value: Any) -> None:
+        own = getattr(self, name)
+        if own != value:
+            warnings.warn(
+                f"{name}={value} of the checkpoint is used instead of {own}: it decides how "
+                f"{type(self).__name__} was read and split",
+                stacklevel=3,
+            )
+        setattr(self, name, value)
+
+
+def _is_equal(first: Any, second: Any) -> bool:
+    """Return whether two states of plain values and tensors are equal; NaN equals NaN."""
+    if isinstance(first, torch.Tensor):
+        return isinstance(second, torch.Tensor) and torch.equal(
+            first.nan_to_num(), second.nan_to_num()
+        )
+    if isinstance(first, Mapping):
+        return (
+            isinstance(second, Mapping)
+            and first.keys() == second.keys()
+            and all(_is_equal(first[key], second[key]) for key in first)
+        )
+    if isinstance(first, Sequence) and not isinstance(first, str):
+        return (
+            isinstance(second, Sequence)
+            and not isinstance(second, str)
+            and len(first) == len(second)
+            and all(map(_is_equal, first, second))
+        )
+    return bool(first == second) or (first != first and second != second)
