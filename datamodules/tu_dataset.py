@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 from datamodules.graph_classification import GraphClassificationDataModule
-from zoo.errors import DataError
+from zoo.errors import DataError, check_folder_name
 
 
 class TUDataset(GraphClassificationDataModule):
@@ -22,6 +22,7 @@ class TUDataset(GraphClassificationDataModule):
         **graphs: see :class:`~datamodules.graph_classification.GraphClassificationDataModule`.
 
     Raises:
+        InputError: ``name`` is not the name of a folder.
         DataError: the files are missing and cannot be downloaded.
 
     Source: Morris et al., TUDataset: A collection of benchmark datasets for learning with graphs,
@@ -30,6 +31,7 @@ class TUDataset(GraphClassificationDataModule):
 
     def __init__(self, name: str = "MUTAG", **graphs: Any) -> None:
         super().__init__(**graphs)
+        check_folder_name("name", name)
         self.name = name
 
     def load(self) -> list[Data]:

@@ -142,8 +142,11 @@ def test_command_line(python: Path, project: Path) -> None:
     call(python, project, "-m", "zoo", "fit", "--model=mypkg.models.MyVAE", *options)
     (checkpoint,) = project.glob("runs/MyVAE/*/checkpoints/best.ckpt")
     call(python, project, "load.py", str(checkpoint), "8", "8")
-    tested = call(python, project, "-m", "zoo", "test", "--ckpt_path", str(checkpoint))
-    assert "test/neg_elbo" in tested
+    config = str(checkpoint.parent.parent / "config.yaml")
+    test = ("-m", "zoo", "test", "--config", config, "--ckpt_path", str(checkpoint))
+    assert "test/neg_elbo" in call(python, project, *test)
+    own = ("--model", "mypkg.models.MyVAE")
+    assert "written to" in call(python, project, "-m", "zoo", "interpolate", str(checkpoint), *own)
 
 
 def test_own_data(python: Path, project: Path) -> None:
@@ -152,6 +155,7 @@ def test_own_data(python: Path, project: Path) -> None:
     assert "test/neg_elbo" in call(python, project, "-m", "zoo", *both, *options)
     (checkpoint,) = project.glob("runs/MyVAE/*/checkpoints/best.ckpt")
     call(python, project, "load.py", str(checkpoint), "4", "8")
+    assert "written to" in call(python, project, "-m", "zoo", "interpolate", str(checkpoint), *both)
 
 
 def test_the_wheel_contains_the_recipes(python: Path, project: Path) -> None:

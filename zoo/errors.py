@@ -70,6 +70,12 @@ def check_choice(argument: str, value: object, choices: Iterable[str]) -> None:
         raise unknown(argument, value, choices)
 
 
+def check_folder_name(argument: str, name: str) -> None:
+    """Raise :class:`InputError` unless ``name`` is the name of a folder, not a path to another."""
+    if not name.strip(" .") or any(c in "/\\:" or not c.isprintable() for c in name):
+        raise InputError(f"{argument} must be the name of a folder, without slashes, got {name!r}")
+
+
 # -- ranges: arguments are passed by name, such as check_at_least(1, latent_dim=latent_dim) ------
 # A list, tuple or dictionary is checked value by value; None passes.
 

@@ -158,7 +158,10 @@ def test_old_configuration_of_data(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "data: {class_path: datamodules.LabelledText, init_args: {tokenizer: bytes, samples: 50}}"
     )
-    data = make_data_module(tmp_path / "checkpoints/best.ckpt", None, None)
+    checkpoint = tmp_path / "checkpoints" / "best.ckpt"
+    checkpoint.parent.mkdir()
+    torch.save({"state_dict": {}}, checkpoint)
+    data = make_data_module(checkpoint, None, None)
     assert isinstance(data, datamodules.LabeledText)
     assert (data.tokenizer_type, data.num_samples) == ("bytes", 50)
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from zoo.core import registry
+from zoo.core.settings import read_settings
 from zoo.core.signature import arguments_of
 from zoo.errors import InputError, check_choice, unknown
 
@@ -89,16 +88,23 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
         if given & {f"--model.{name}", f"--model.init_args.{name}"}:
             raise InputError(f"--model.{name} comes from the data: choose other --data instead")
     recipe = _recipe(model, data) if model else {}
+    if data and "." in data and not model:
+        import_class("--data", data)
+    contents = [read_settings(path) for path in configs]
+    if configs:
+        find_modules_of_working_folder()
     if not model and not configs and not given & {"--model.help", "--data.help"}:
-        configs = [str(_config_beside(checkpoint))]
+        found = _config_beside(checkpoint)
+        contents = [_read_found(found, given)]
+        configs = [str(found)]
     front = [f"--config={path}" for path in configs]
     if data and not model:
         front.append(f"--data={registry.data_class(data)}")
     if loggers:
         front.append(f"--logger={json.dumps(_check_loggers(loggers))}")
-    settings = [recipe, *map(_read_config, configs)]
-    for config in configs:
-        _refuse_old_config(config)
+    settings = [recipe, *contents]
+    for file, content in zip(configs, contents, strict=True):
+        _refuse_old_config(file, content)
     return Invocation(
         subcommand=subcommand or "fit",
         test_after_fit=subcommand is None,
@@ -216,16 +222,14 @@ def _config_beside(checkpoint: str | None) -> Path:
     return config
 
 
-def _read_config(path: str) -> dict[str, Any]:
-    """Return the contents of a configuration file.
+def _read_found(config: Path, given: set[str]) -> dict[str, Any]:
+    """Return the settings in a file that the user did not name, after the check of trust."""
+    from zoo.core.trust import Source, check_config
 
-    A file that cannot be read counts as empty, since LightningCLI reports the error.
-    """
-    try:
-        content = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    content = read_settings(config)
+    _refuse_old_config(str(config), content)
+    check_config(content, Source(config, f"add --config {config}", frozenset(given)))
+    return content
 
 
 def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:
@@ -237,10 +241,9 @@ def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:
     return None
 
 
-def _refuse_old_config(path: str) -> None:
+def _refuse_old_config(path: str, config: dict[str, Any]) -> None:
     """Refuse a configuration file of version 0.1, whose classes have moved and whose arguments have
     been renamed; its checkpoints can still be used."""
-    config = _read_config(path)
     class_path = _class_path([config], "model") or ""
     moved_to = f"zoo.{class_path.rpartition('.')[2]}"
     model = registry.model_of_class(moved_to)
@@ -255,14 +258,19 @@ def _refuse_old_config(path: str) -> None:
         )
 
 
+def find_modules_of_working_folder() -> None:
+    """Let the user's classes be imported from the working folder, as in a Python session."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def import_class(flag: str, path: str) -> type:
     """Import a class that the user named, from the working folder or an installed package.
 
     Raises:
         InputError: see :func:`zoo.core.registry.import_class`.
     """
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    find_modules_of_working_folder()
     try:
         cls: type = registry.import_class(path)
     except InputError as error:

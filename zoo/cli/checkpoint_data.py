@@ -6,29 +6,44 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import yaml
+from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from zoo.cli.arguments import Parser, import_class
 from zoo.core import registry
-from zoo.core.checkpoints import load
+from zoo.core.checkpoints import load, read
 from zoo.core.migrations import DATA_CLASSES_0_1, migrate_data_settings
+from zoo.core.settings import read_settings
 from zoo.core.task import Task
+from zoo.core.trust import Source, check_class, check_data_folder
 from zoo.errors import InputError
 from zoo.models.latent.base import LatentModel
 
 ModelT = TypeVar("ModelT", bound=Task)
 
 
-def load_model(path: str, *classes: type[ModelT]) -> ModelT:
+def add_model_option(parser: Parser) -> None:
+    """Add the option that names the class of the user's own model."""
+    parser.add_argument(
+        "--model",
+        metavar="CLASS",
+        help="class path of the model in the checkpoint, if it is not one of the zoo's",
+    )
+
+
+def load_model(path: str, *classes: type[ModelT], own_class: str | None = None) -> ModelT:
     """Return the model in a checkpoint, in evaluation mode, on the GPU if there is one.
 
     Args:
         path: a ``.ckpt`` file.
         classes: classes of models that the command accepts.
+        own_class: class path of the user's own model, imported before the checkpoint is read.
 
     Raises:
         InputError: see :func:`zoo.core.checkpoints.load`; a model of another class.
     """
+    if own_class is not None:
+        import_class("--model", own_class)
     model = load(path, device="cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(model, classes):
         return model
@@ -41,30 +56,60 @@ def load_model(path: str, *classes: type[ModelT]) -> ModelT:
 def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> Any:
     """Create the data module that a checkpoint's model was trained on, or another one.
 
+    If its class is that of the training data, it reads data as the checkpoint's state tells.
+
     Args:
         checkpoint: a ``.ckpt`` file in the folder ``checkpoints`` of a run, whose ``config.yaml``
             describes the data; the augmentation in it is left out.
-        name: name or class path of other data, used with default settings; default the run's data.
+        name: name or class path of the data, default the run's data; other data than the run's
+            are used with default settings.
         root: folder of the data, default that of the run.
 
     Raises:
-        InputError: no ``name`` is given, and the checkpoint's run has no ``config.yaml``.
+        InputError: no ``name`` is given, and the checkpoint's run has no ``config.yaml``; the file
+            does not pass :func:`~zoo.core.trust.check_class`.
     """
     config = checkpoint.absolute().parent.parent / "config.yaml"
+    path = None if name is None else registry.data_class(name)
+    if path is not None and "." in (name or ""):
+        import_class("--data", path)
     settings: dict[str, Any] = {}
-    if name is not None:
-        path = registry.data_class(name)
-    elif config.is_file():
-        data = yaml.safe_load(config.read_text("utf-8"))["data"]
-        path = DATA_CLASSES_0_1.get(data["class_path"], data["class_path"])
-        settings = dict(data.get("init_args") or {})
-        settings.pop("augment", None)
-    else:
+    if config.is_file():
+        run_path, run_settings = _data_of_run(config, root)
+        if path in (None, run_path):
+            path, settings = run_path, run_settings
+    elif path is None:
         raise InputError(f"there is no {config} to describe the data: add --data NAME")
     if root is not None:
         settings["root"] = root
     cls = registry.import_class(path)
-    return cls(**migrate_data_settings(settings, cls))
+    data = cls(**migrate_data_settings(settings, cls))
+    state = read(checkpoint).get(cls.__qualname__)
+    if state is not None:
+        data.load_state_dict(state)
+    return data
+
+
+def _data_of_run(config: Path, root: str | None) -> tuple[str, dict[str, Any]]:
+    """Return the class path and the settings of a run's data, without the augmentation.
+
+    Args:
+        config: the run's ``config.yaml``, whose data section must pass the check of trust.
+        root: folder of the data that the user named, if any.
+    """
+    data = read_settings(config).get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("class_path"), str):
+        raise InputError(f"{config} does not describe the data: add --data NAME")
+    class_path: str = data["class_path"]
+    path = DATA_CLASSES_0_1.get(class_path, class_path)
+    given = frozenset(() if root is None else ("--data.root",))
+    source = Source(config, f"add --data {path}", given)
+    data = {**data, "class_path": path}
+    check_class(data, "data", LightningDataModule, source)
+    check_data_folder(data, source)
+    settings = dict(data.get("init_args") or {})
+    settings.pop("augment", None)
+    return path, settings
 
 
 def load_samples(

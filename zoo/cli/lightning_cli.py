@@ -98,6 +98,7 @@ class ZooCLI(LightningCLI):
         self.invocation = invocation
         self.run_folder = Path()
         self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
+        self._restored: Any = None  # the data module that has loaded its state from ckpt_path
         ZooParser.arguments = {
             key: arguments_of(registry.import_class(path))
             for key, path in invocation.classes.items()
@@ -145,6 +146,7 @@ class ZooCLI(LightningCLI):
         """Return a function that reads a property of the data module for the model."""
 
         def read(data: Any) -> Any:
+            self._restore_data(data)
             model = registry.import_class(self._get(self.config, "model")["class_path"])
             return data_property(data, name, model)
 
@@ -182,7 +184,7 @@ class ZooCLI(LightningCLI):
                     f"{cls.__name__}: choose the model that the checkpoint contains"
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
-        for key, value in checkpoint.get("hyper_parameters", {}).items():
+        for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
                 model["init_args"][key] = value
@@ -200,8 +202,16 @@ class ZooCLI(LightningCLI):
         except (ValueError, MisconfigurationException) as error:
             raise InputError(self._parser(self.subcommand).explain(str(error))) from error
 
+    def _restore_data(self, data: Any) -> None:
+        """Load the data module's state from the checkpoint before anything is read by it."""
+        state = self._checkpoint.get(type(data).__qualname__)
+        if state is not None and data is not self._restored:
+            data.load_state_dict(state)
+            self._restored = data
+
     def after_instantiate_classes(self) -> None:
         if self._checkpoint:
+            self._restore_data(self.datamodule)
             path = self._get(self.config, "ckpt_path")
             checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
             self._checkpoint = {}
@@ -212,7 +222,8 @@ class ZooCLI(LightningCLI):
             refuse_trainer_flags(config, type(self.model))
         if not config.get("fast_dev_run"):
             root = config.get("default_root_dir") or "runs"
-            name = self._get(self.config, "name") or type(self.model).__name__
+            name = self._get(self.config, "name")
+            name = type(self.model).__name__ if name is None else name
             self.run_folder = make_run_folder(root, name)
             kwargs["default_root_dir"] = str(self.run_folder)
             if config.get("logger") is None:

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from zoo.errors import InputError
+from zoo.cli.arguments import LOGGERS
+from zoo.errors import InputError, check_choice, check_folder_name
 
 
 class MetricsFile(CSVLogger):
@@ -24,8 +25,9 @@ def make_run_folder(root: str | Path, name: str) -> Path:
     """Create a new folder ``root/name/TIME``; only the first process writes to the disk.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the name is not that of a folder; the folder cannot be written.
     """
+    check_folder_name("--name", name)
     parent = Path(root) / name
     time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     if rank_zero_only.rank:
@@ -55,8 +57,9 @@ def make_logger(kind: str, run_folder: Path) -> Logger:
         run_folder: ``ROOT/NAME/TIME``.
 
     Raises:
-        InputError: the logger's package is not installed.
+        InputError: an unknown logger; its package is not installed.
     """
+    check_choice("logger", kind, LOGGERS)
     name, time = run_folder.parent.name, run_folder.name
     root = run_folder.parent.parent
     try:

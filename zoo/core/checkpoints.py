@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 import zoo
 from zoo.core.migrations import is_current, migrate
+from zoo.core.trust import Source, check_values
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def load(
     checkpoint = read(path)
     cls = model_class or find_class(checkpoint, path)
     checkpoint = migrate(checkpoint, cls)
-    model = _construct(cls, dict(checkpoint.get("hyper_parameters", {})), path)
+    settings = hyper_parameters(checkpoint, path)
+    model = _construct(cls, settings, path)
     check_fit(model, checkpoint["state_dict"], path)
     model.load_state_dict(checkpoint["state_dict"])
     return model.to(device).eval()
@@ -163,6 +165,21 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
         f"checkpoint {path} contains {name}, which is not one of the zoo's models and has not been "
         "imported: import it first, or pass it as zoo.load(path, model_class=...)"
     )
+
+
+def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return the arguments of the model in a checkpoint, which name no class that is not trusted.
+
+    Args:
+        checkpoint: contents of the checkpoint.
+        path: path of the checkpoint, for the message.
+
+    Raises:
+        InputError: an argument describes a class that is neither the zoo's nor imported.
+    """
+    settings = dict(checkpoint.get("hyper_parameters", {}))
+    check_values(settings, "hyper_parameters", Source(Path(path), "import the class first"))
+    return settings
 
 
 def _construct(cls: type[Task], hparams: dict[str, Any], path: str | Path) -> Task:

@@ -12,7 +12,7 @@ import torch
 from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser
-from zoo.cli.checkpoint_data import load_model, make_data_module
+from zoo.cli.checkpoint_data import add_model_option, load_model, make_data_module
 from zoo.cli.files import save_figure
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
@@ -88,6 +88,7 @@ def _parse(args: list[str]) -> Any:
     add("--other_models", nargs="+", default=[], metavar="CKPT",
         help="checkpoints for a transfer matrix: accuracy of each model on samples crafted on each "
              "model")  # fmt: skip
+    add_model_option(parser)
     add("--data", metavar="NAME", help="name of the data set, default: that of the run")
     add("--data.root", dest="root", metavar="FOLDER", help="folder of the data")
     add("--out", type=Path, metavar="FOLDER",
@@ -102,7 +103,7 @@ def _parse(args: list[str]) -> Any:
 
 def _make_target(path: str, options: Any) -> TargetModel:
     """Load a model and its test samples."""
-    model = load_model(path, Classifier)
+    model = load_model(path, Classifier, own_class=options.model)
     if options.target is not None and not 0 <= options.target < model.num_classes:
         raise InputError(
             f"--target {options.target}: the model has classes 0 to {model.num_classes - 1}"

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from zoo.cli.arguments import Parser
-from zoo.cli.checkpoint_data import load_model, load_samples, make_data_module
+from zoo.cli.checkpoint_data import add_model_option, load_model, load_samples, make_data_module
 from zoo.cli.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
@@ -54,7 +54,7 @@ def evaluate(args: list[str]) -> None:
     """
     options = parse_options(args)
     silence_libraries()
-    model: Task = load_model(options.checkpoint, LatentModel, Translator)
+    model: Task = load_model(options.checkpoint, LatentModel, Translator, own_class=options.model)
     data = make_data_module(Path(options.checkpoint), options.data, options.root)
     if isinstance(model, Translator):
         pairs = data.sentence_pairs["test"][: options.images]
@@ -74,6 +74,7 @@ def parse_options(args: list[str]) -> Any:
     """Return the options of the command, after checking their values."""
     parser = Parser("evaluate", evaluate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of the model")
+    add_model_option(parser)
     parser.add_argument("--data", help="name of the data set, default: that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
     parser.add_argument("--importance_samples", type=int, default=500, metavar="K",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo import plots
 from zoo.cli.arguments import Parser
-from zoo.cli.checkpoint_data import load_model, load_samples, make_data_module
+from zoo.cli.checkpoint_data import add_model_option, load_model, load_samples, make_data_module
 from zoo.errors import InputError, check_at_least
 from zoo.functional.paths import PATHS, interpolation_path
 from zoo.models.latent.base import LatentModel
@@ -203,7 +203,7 @@ def _describe_group(text: str, members: Tensor) -> str:
 def _load_codes(options: Any, checkpoint: str | None = None) -> CodeSet:
     """Return the codes of test inputs; samples from the prior if the model has no encoder."""
     path = checkpoint or options.checkpoint
-    model = load_model(path, LatentModel)
+    model = load_model(path, LatentModel, own_class=options.model)
     with torch.no_grad():
         if model.has_encoder:
             data = make_data_module(Path(path), options.data, options.root)
@@ -222,6 +222,7 @@ def _make_parser(command: str, description: str | None, several: bool = False) -
     parser = Parser(command, description)
     parser.add_argument("checkpoint", metavar="CKPT", nargs="+" if several else None,
                         help="checkpoint of a latent model")  # fmt: skip
+    add_model_option(parser)
     parser.add_argument("--data", help="name of the data set, default that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
     parser.add_argument("--images", type=int, default=2_000,

@@ -17,10 +17,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.cli.arguments import Parser
 from zoo.core import registry
+from zoo.core.settings import read_settings
 from zoo.errors import InputError, check_at_least
 
 PAGE = Path("docs/results.md")
@@ -94,7 +93,7 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
         table = next(Path(folder).glob("*/*/metrics.csv"), None)
         if table is None:
             raise InputError(f"{name}: the run wrote no metrics.csv, add csv to --logger")
-        config = yaml.safe_load((table.parent / "config.yaml").read_text("utf-8"))
+        config = read_settings(table.parent / "config.yaml")
         evaluated: dict[str, float] = {}
         if "evaluate" in reference:
             evaluated = _evaluate(table.parent, reference["evaluate"])

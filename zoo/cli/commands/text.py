@@ -7,7 +7,7 @@ import sys
 import torch
 
 from zoo.cli.arguments import Parser
-from zoo.cli.checkpoint_data import load_model
+from zoo.cli.checkpoint_data import add_model_option, load_model
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownTokenError
@@ -22,6 +22,7 @@ def generate(args: list[str]) -> None:
     """
     parser = Parser("generate", generate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a language model")
+    add_model_option(parser)
     parser.add_argument("--prompt", default="\n", help="text to continue, default a line break")
     parser.add_argument("--tokens", type=int, default=500, metavar="N",
                         help="number of tokens to generate, default 500")  # fmt: skip
@@ -37,7 +38,7 @@ def generate(args: list[str]) -> None:
     options = parser.parse_args(args)
     check_at_least(1, **{f"--{name}": getattr(options, name) for name in ("tokens", "num_samples")})
     silence_libraries()
-    model = load_model(options.checkpoint, LanguageModel)
+    model = load_model(options.checkpoint, LanguageModel, own_class=options.model)
     generator = torch.Generator(model.device).manual_seed(options.seed)
     for index in range(options.num_samples):
         if index:
@@ -63,13 +64,14 @@ def translate(args: list[str]) -> None:
     """Translate texts with a translator, and print one translation per line."""
     parser = Parser("translate", translate.__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a translator")
+    add_model_option(parser)
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="texts to translate")
     parser.add_argument("--num_beams", type=int, default=4, metavar="N",
                         help="width of the beam search, default 4")  # fmt: skip
     options = parser.parse_args(args)
     check_at_least(1, **{"--num_beams": options.num_beams})
     silence_libraries()
-    model = load_model(options.checkpoint, Translator)
+    model = load_model(options.checkpoint, Translator, own_class=options.model)
     try:
         for text in model.translate(options.texts, options.num_beams):
             print(text)
