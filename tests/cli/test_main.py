@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -166,6 +167,10 @@ def test_predict_writes_predictions(run: Run) -> None:
     predictions = torch.load(folder / "predictions.pt", weights_only=True)
     assert predictions["class"].shape == (360,)
     torch.testing.assert_close(predictions["probabilities"].sum(1), torch.ones(360))
+    table = pd.read_csv(folder / "predictions.csv")
+    assert list(table)[:4] == ["sample", "class", "probability", "p(0)"]
+    assert table["class"].tolist() == predictions["class"].tolist()
+    assert table["p(7)"].tolist() == pytest.approx(predictions["probabilities"][:, 7].tolist())
 
 
 @pytest.mark.parametrize("command", ["validate", "test", "predict"])

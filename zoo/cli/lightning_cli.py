@@ -28,6 +28,7 @@ from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
 from zoo.core.migrations import migrate
+from zoo.core.predictions import prediction_table
 from zoo.core.quiet import silence_libraries
 from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
 from zoo.core.signature import arguments_of
@@ -319,16 +320,28 @@ class ZooCLI(LightningCLI):
         self._print_results("test")
 
     def predict(self, **kwargs: Any) -> None:
-        """Write predictions to ``predictions.pt`` in the run folder, one file per process."""
+        """Write ``predictions.pt`` and ``predictions.csv`` to the run folder.
+
+        The first contains every output as a tensor, the second one row per sample with its name.
+        Each process writes the samples that it has predicted.
+        """
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
         if self.trainer.fast_dev_run:
             return
         rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
         # other processes start later, and would name another folder
         folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
-        path = folder / f"predictions{rank}.pt"
-        torch.save(concatenate_batches(batches), path)
-        print_rank_zero(f"predictions {path}")
+        outputs = concatenate_batches(batches)
+        torch.save(outputs, folder / f"predictions{rank}.pt")
+        print_rank_zero(f"predictions {folder / f'predictions{rank}.pt'}")
+        if not isinstance(outputs, dict):  # of a model that is not the zoo's
+            return
+        loader = self.trainer.predict_dataloaders
+        table = prediction_table(self.model, outputs, self.datamodule, loader)
+        if table is None:
+            return
+        table.to_csv(folder / f"predictions{rank}.csv", index=False)
+        print_rank_zero(f"table       {folder / f'predictions{rank}.csv'}  ({len(table):,} rows)")
 
     def _best_checkpoint(self) -> str | None:
         """Return the path of the best checkpoint, else of the last one."""

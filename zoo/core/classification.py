@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassCalibrationError
 
+from zoo.core.predictions import class_columns
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
 
@@ -146,3 +148,7 @@ class Classifier(Task):
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         probabilities = self.probabilities(self.scores_and_labels(batch)[0])
         return {"class": probabilities.argmax(1), "probabilities": probabilities}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the class of each sample by name, its probability, and those of all classes."""
+        return class_columns(outputs["probabilities"], getattr(data, "class_names", None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
@@ -94,6 +95,20 @@ class Regressor(Task):
         moments = self.moments(batch[0])
         variance = {"variance": moments[..., 1]} if _has_variance(moments) else {}
         return {"prediction": moments[..., 0], **variance}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the prediction of each target by name, and its standard deviation if known."""
+        means = outputs["prediction"].float()
+        names = getattr(data, "target_names", None) or []
+        if len(names) != means.shape[1]:
+            names = [f"target_{i + 1}" for i in range(means.shape[1])]
+        columns: dict[str, Sequence[Any]] = {
+            name: means[:, i].tolist() for i, name in enumerate(names)
+        }
+        if "variance" in outputs:
+            std = outputs["variance"].float().sqrt()
+            columns |= {f"std({name})": std[:, i].tolist() for i, name in enumerate(names)}
+        return columns
 
 
 def gaussian_nll(moments: Tensor, y: Tensor) -> Tensor:

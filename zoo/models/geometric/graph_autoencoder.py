@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 
+from zoo.core.predictions import tensor_columns
 from zoo.errors import InputError, check_at_least
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.graphs import sample_absent_edges, unique_undirected_edges
@@ -146,3 +148,7 @@ class GraphAutoencoder(GraphModel):
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         z = self.encode(batch)
         return {"code": z, "probability": self.decode(z, batch.edge_label_index).sigmoid()}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the code of each node; the pairs' probabilities are only in the tensors."""
+        return tensor_columns({"code": outputs["code"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -50,3 +51,15 @@ class MeshSegmenter(MeshModel):
 
     def make_metrics(self) -> dict[str, Metric]:
         return super().make_metrics() | {"iou": MulticlassJaccardIndex(self.num_classes)}
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        return super().predict_step(batch, batch_idx) | {"num_vertices": batch.ptr.diff()}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the part of each vertex, and the probabilities of all parts."""
+        counts = outputs["num_vertices"].tolist()
+        return {
+            "sample": [mesh for mesh, count in enumerate(counts) for _ in range(count)],
+            "vertex": [vertex for count in counts for vertex in range(count)],
+            **super().prediction_columns(outputs, data),
+        }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -51,6 +53,12 @@ class PointSegmenter(PointModel):
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         probabilities = self.logits(batch[0]).softmax(-1)  # (B, N, K)
         return {"class": probabilities.argmax(-1), "probabilities": probabilities}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the fraction of each cloud's points in each part."""
+        fractions = F.one_hot(outputs["class"], self.num_classes).float().mean(1)  # (B, K)
+        names = data.class_names
+        return {f"fraction({name})": fractions[:, k].tolist() for k, name in enumerate(names)}
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:
