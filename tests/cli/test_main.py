@@ -15,7 +15,9 @@ import yaml
 
 import zoo
 from tests.conftest import ROOT
+from zoo.cli.commands.reproduce import last_value
 from zoo.cli.main import main
+from zoo.core.settings import read_settings
 
 Run = Callable[..., Path]
 Fails = Callable[..., str]
@@ -271,3 +273,37 @@ def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "--trainer.max_epochs" in out
     assert "--checkpoint.every_n_train_steps" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "seed"),
+    [
+        ((), 0),
+        (("--seed=3",), 3),
+        (("--seed=3", "--data.seed=5"), 5),
+        (("--data.seed=5", "--seed=3"), 5),
+        (("--config=own.yaml",), 4),
+        (("--config=own.yaml", "--seed=3"), 3),
+        (("--config=data.yaml",), 6),
+        (("--config=data.yaml", "--seed=3"), 3),
+    ],
+)
+def test_the_seed_of_the_run_is_that_of_its_data(
+    run: Run, tmp_path: Path, options: tuple[str, ...], seed: int
+) -> None:
+    (tmp_path / "own.yaml").write_text("seed: 4")
+    (tmp_path / "data.yaml").write_text(
+        "data: {class_path: datamodules.Toy2D, init_args: {seed: 6}}"
+    )
+    folder = run("fit", "--model=mlp", "--data=toy_2d", *options, *SHORT)
+    assert read_settings(folder / "config.yaml")["data"]["init_args"]["seed"] == seed
+
+
+def test_seeds_give_other_data_and_other_results(run: Run) -> None:
+    """Runs of a closed-form model differ only by their data."""
+    model = ("--model=linear_regression", "--trainer.enable_progress_bar=false")
+    first, again, other = (
+        last_value(run(*model, f"--seed={seed}") / "metrics.csv", "test/mse") for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other

@@ -56,6 +56,7 @@ class Invocation:
         recipe: settings that ``args`` override; empty if they come from a configuration file.
         given: options on the command line, such as ``--model.latent_dim``.
         classes: class paths of the model and the data, if known before parsing.
+        data_seed: the run's seed, if it is to be that of the data too.
     """
 
     subcommand: str
@@ -64,6 +65,7 @@ class Invocation:
     recipe: dict[str, Any] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     classes: dict[str, str] = field(default_factory=dict)
+    data_seed: str | None = None
 
 
 def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
@@ -112,6 +114,7 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
         recipe=recipe,
         given=given,
         classes={key: path for key in ("model", "data") if (path := _class_path(settings, key))},
+        data_seed=_data_seed(rest, given, settings),
     )
 
 
@@ -238,6 +241,26 @@ def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:
         part = content.get(key)
         if isinstance(part, dict) and isinstance(part.get("class_path"), str):
             return part["class_path"]
+    return None
+
+
+def _data_seed(args: list[str], given: set[str], settings: list[dict[str, Any]]) -> str | None:
+    """Return the run's seed, unless the data have a seed of their own.
+
+    ``--data.seed`` prevails over ``--seed``, and ``--seed`` over the data's seed in a file.
+    """
+    if given & {"--data.seed", "--data.init_args.seed", "--data.help"}:
+        return None
+    seed, _ = _take(args, "--seed")
+    if seed is not None:
+        return seed
+    for content in reversed(settings):
+        data = content.get("data")
+        arguments = data.get("init_args") if isinstance(data, dict) else None
+        if isinstance(arguments, dict) and "seed" in arguments:
+            return None
+        if content.get("seed") is not None:
+            return str(content["seed"])
     return None
 
 

@@ -111,10 +111,16 @@ class ZooCLI(LightningCLI):
             parser_class=ZooParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            args=invocation.args,
+            args=[*invocation.args, *self._seed_of_data()],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # it would put code paths into checkpoints
         )
+
+    def _seed_of_data(self) -> list[str]:
+        """Return the option that gives the run's seed to the data, if they have one."""
+        seed = self.invocation.data_seed
+        has_seed = "seed" in ZooParser.arguments.get("data", set())
+        return [f"--data.seed={seed}"] if has_seed and seed is not None else []
 
     # -- options --------------------------------------------------------------------------------
 

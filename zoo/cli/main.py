@@ -37,7 +37,7 @@ the same as "zoo".
   --trainer.X           any argument of Lightning's Trainer (max_epochs, devices, precision, ...)
   --logger NAME ...     csv (default), tensorboard, wandb; several allowed
   --name NAME           name of the run, whose folder is runs/NAME/<time>; default: the recipe's
-  --seed N              random seed of the run, default 0
+  --seed N              random seed of the run and of its data, default 0
   --config FILE         settings from a YAML file, such as a run's config.yaml
   --ckpt_path FILE      resume from (fit) or evaluate (test) a checkpoint
   --print_config        show every setting and stop
