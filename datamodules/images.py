@@ -10,6 +10,7 @@ import torch
 from datamodules.augment import Augmentation
 from datamodules.base import TensorDataModule
 from datamodules.loader import Batch
+from datamodules.locks import preparing
 from zoo.errors import DataError
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -113,10 +114,11 @@ class _TorchvisionImages(ImageDataModule):
 
     def download(self) -> None:
         checksums = self._checksums()
-        for name, md5 in checksums:
-            check_md5(self._folder() / name, md5)
         try:
-            self._open(train=True, download=True)
+            with preparing(self.root):
+                for name, md5 in checksums:
+                    check_md5(self._folder() / name, md5)
+                self._open(train=True, download=True)
         except PermissionError as error:
             raise DataError(
                 f"{self.torchvision_name} cannot be unpacked in {self._folder()}, which is not "

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from datamodules.locks import preparing
 from datamodules.point_clouds import SampledPointDataModule
 from zoo.errors import DataError, check_choice
 
@@ -53,7 +54,8 @@ class ModelNet(SampledPointDataModule):
 
         folder = self.root / f"ModelNet{self.name}"
         try:
-            shapes = PyGModelNet(str(folder), self.name, train)
+            with preparing(folder):
+                shapes = PyGModelNet(str(folder), self.name, train)
         except OSError as error:
             raise DataError(
                 f"ModelNet{self.name} was not found in {folder} and could not be downloaded "

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch_geometric.data import Data
 
+from datamodules.locks import preparing
 from datamodules.single_graph import GraphDataModule
 from zoo.errors import DataError, check_choice, unknown
 
@@ -44,7 +45,8 @@ class Planetoid(GraphDataModule):
 
         folder = self.root / "Planetoid"
         try:
-            graph = PyGPlanetoid(str(folder), self.name, split=self.split_type)[0]
+            with preparing(folder):
+                graph = PyGPlanetoid(str(folder), self.name, split=self.split_type)[0]
         except OSError as error:
             raise DataError(
                 f"{self.name} was not found in {folder} and could not be downloaded ({error}); "

@@ -8,6 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 from datamodules.graph_classification import GraphClassificationDataModule
+from datamodules.locks import preparing
 from zoo.errors import DataError, check_folder_name
 
 
@@ -39,7 +40,8 @@ class TUDataset(GraphClassificationDataModule):
 
         folder = self.root / "TUDataset"
         try:
-            graphs = list(PyGTUDataset(str(folder), self.name))
+            with preparing(folder):
+                graphs = list(PyGTUDataset(str(folder), self.name))
         except OSError as error:
             raise DataError(
                 f"{self.name} was not found in {folder} and could not be downloaded ({error}); "
