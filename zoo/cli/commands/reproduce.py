@@ -42,11 +42,13 @@ class Trial:
         metrics: values by name, the metric of the recipe's reference first.
         budget: length of the training, such as ``20 epochs``.
         seconds: duration of the command.
+        features: name and fingerprint of the features of the Fréchet distance, if it was measured.
     """
 
     metrics: dict[str, float]
     budget: str
     seconds: float
+    features: str = ""
 
 
 def reproduce(args: list[str]) -> None:
@@ -95,19 +97,24 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
             raise InputError(f"{name}: the run wrote no metrics.csv, add csv to --logger")
         config = read_settings(table.parent / "config.yaml")
         evaluated: dict[str, float] = {}
+        features = ""
         if "evaluate" in reference:
-            evaluated = _evaluate(table.parent, reference["evaluate"])
+            evaluated, features = _evaluate(table.parent, reference["evaluate"])
         metrics = {
             metric: evaluated[metric] if metric in evaluated else last_value(table, metric)
             for metric in _metric_names(reference)
         }
     epochs, steps = (config["trainer"][key] for key in ("max_epochs", "max_steps"))
     budget = pluralize(steps, "step") if epochs is None else pluralize(epochs, "epoch")
-    return Trial(metrics, budget, seconds)
+    return Trial(metrics, budget, seconds, features)
 
 
-def _evaluate(run: Path, options: list[str]) -> dict[str, float]:
-    """Run ``zoo evaluate`` on a run's best checkpoint, or its last one if there is no best."""
+def _evaluate(run: Path, options: list[str]) -> tuple[dict[str, float], str]:
+    """Run ``zoo evaluate`` on a run's best checkpoint, or its last one if there is no best.
+
+    Returns:
+        The metrics by name, and the features of the Fréchet distance, such as ``cnn-42184289``.
+    """
     folder = run / "checkpoints"
     best = folder / "best.ckpt"
     checkpoint = best if best.is_file() else folder / "last.ckpt"
@@ -115,7 +122,10 @@ def _evaluate(run: Path, options: list[str]) -> dict[str, float]:
     if subprocess.run(command).returncode:
         raise InputError(f"the evaluation of {checkpoint} failed")
     content = json.loads((folder / "evaluation.json").read_text("utf-8"))
-    return {f"evaluation/{metric['name']}": metric["value"] for metric in content["metrics"]}
+    metrics = content["metrics"]
+    meanings = [metric["meaning"] for metric in metrics if metric["name"] == "fid_cnn"]
+    features = meanings[0].partition("features of ")[2].partition(";")[0] if meanings else ""
+    return {f"evaluation/{metric['name']}": metric["value"] for metric in metrics}, features
 
 
 def _options(name: str) -> list[str]:
@@ -163,9 +173,15 @@ def _row(name: str, trials: list[Trial], extra: list[str]) -> list[str]:
         "–" if published is None else str(published),
         source,
         f"{pluralize(len(trials), 'seed')} of {trials[0].budget}, {seconds:.0f} s each (start to "
-        f"end of the command), {hardware()}, {date.today().isoformat()}",
+        f"end of the command), {hardware()}, {date.today().isoformat()}{_features(trials)}",
         f"`zoo {options}`",
     ]
+
+
+def _features(trials: list[Trial]) -> str:
+    """Return the features of all trials, which are the same unless a classifier was replaced."""
+    names = sorted({trial.features for trial in trials if trial.features})
+    return f", features {' and '.join(names)}" if names else ""
 
 
 def _label(name: str, extra: list[str]) -> str:
