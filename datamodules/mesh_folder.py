@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch_geometric.data import Data
 
 from datamodules.class_folders import ClassFolders
-from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, read_surface
+from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, ChangeLog, read_surface
 from datamodules.meshes import MeshDataModule
 from zoo.errors import check_at_least, check_choice
 from zoo.functional.meshes import connected_components
@@ -21,9 +20,10 @@ class MeshFolder(MeshDataModule):
     """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
 
     The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
-    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are triangulated,
-    duplicate vertices merged, and vertices without a face removed, each with a warning. The
-    operators are cached in ``root/operators``.
+    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are cut into
+    triangles, duplicate vertices merged, and repeated faces, faces that repeat a vertex and
+    vertices without a face removed, with a warning that counts them. The operators are cached in
+    ``root/operators``.
 
     Properties for models: ``num_classes``; for figures: ``class_names``.
 
@@ -70,16 +70,17 @@ class MeshFolder(MeshDataModule):
 
     def load(self, train: bool) -> list[Data]:
         files = self.folders.split_files(train, self.seed, self.train_per_class)
-        meshes = (self.folders.read_or_skip(partial(self._read, file)) for file in files)
+        changes = ChangeLog()
+        meshes = [self.folders.read_or_skip(partial(self._read, file, changes)) for file in files]
+        changes.warn()
         return [mesh for mesh in meshes if mesh is not None]
 
-    def _read(self, file: Path) -> Data:
+    def _read(self, file: Path, changes: ChangeLog) -> Data:
         vertices, faces, notes = read_surface(file)
         components = int(connected_components(faces, len(vertices)).max()) + 1
         if components > 1:
-            notes.append(f"{components} connected components, between which heat does not flow")
-        if notes:
-            warnings.warn(f"{file}: {'; '.join(notes)}", stacklevel=2)
+            notes["parts apart from the first, between which heat does not flow"] = components - 1
+        changes.add(file, notes)
         label = torch.tensor([self.folders.label(file)])
         pos = vertices[:, AXIS_ORDER[self.up]]
         return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
