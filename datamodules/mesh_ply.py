@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ class Property(NamedTuple):
     length_kind: str | None = None
 
 
-class Element(NamedTuple):
+@dataclass(frozen=True)
+class Element:
     """A table in the file: its name, number of rows and columns."""
 
     name: str

@@ -163,6 +163,10 @@ class MeshSequence(TemplateMeshDataModule):
         return self.frames[indices], indices
 
     @property
+    def has_training_meshes(self) -> bool:
+        return not self._is_tested_whole
+
+    @property
     def _is_test_frame(self) -> Tensor:
         """Whether each frame is for testing if the path is that of the training, (T,)."""
         return torch.arange(len(self.frames)) % self.test_every == self.test_every - 1

@@ -85,6 +85,11 @@ class TemplateMeshDataModule(TensorDataModule):
         """Shape of a sample, (V, 3)."""
         return len(unpack_template(self.template)[0]), 3
 
+    @property
+    def has_training_meshes(self) -> bool:
+        """Whether the split ``train`` has the meshes that the model was trained on."""
+        return True
+
     # -- samples --------------------------------------------------------------------------------
 
     @cached_property
