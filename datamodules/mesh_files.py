@@ -103,13 +103,15 @@ def read_surface(path: Path) -> Mesh:
 
     Raises:
         InputError: see :func:`read_polygons`.
-        DataError: see :func:`read_polygons`; or the mesh has no faces.
+        DataError: see :func:`read_polygons`; or the mesh has no faces, before or after the repair.
     """
     vertices, faces, notes = read_mesh(path)
     if not len(faces):
         raise DataError(f"{path} has no faces; for point sets, use --data point_folder")
     merged, faces = merge_duplicate_vertices(vertices, faces)
     faces, removed = remove_needless_faces(faces)
+    if not len(faces):
+        raise DataError(f"{path}: every face repeats a vertex, so the surface has no area")
     used = torch.zeros(len(merged), dtype=torch.bool)
     used[faces.flatten()] = True
     unused = int((~used).sum())

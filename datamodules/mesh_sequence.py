@@ -76,6 +76,8 @@ class MeshSequence(TemplateMeshDataModule):
         movements = raw.vertices.transpose(0, 1).flatten(1)  # (U, 3 T)
         kept, vertex_of = merge_duplicate_vertices(movements, torch.arange(len(movements)))
         faces, removed = remove_needless_faces(vertex_of[faces])
+        if not len(faces):
+            raise DataError(f"{self.path}: every face repeats a vertex in every frame")
         changes = ChangeLog()
         changes.add(self.path, {**raw.notes, **notes, **removed})
         changes.warn()
