@@ -198,8 +198,17 @@ def test_few_frames_are_trained_for_as_many_steps(run: Callable[..., Path]) -> N
 
     full = settings("--trainer.fast_dev_run=false", "--trainer.max_time=00:00:00:01")
     assert (full["max_epochs"], full["max_steps"]) == (None, 2040)
+    assert 60 * len(Articulated().train_dataloader()) == 2040  # the epochs of the default data
     short = settings("--trainer.max_epochs=1")
     assert (short["max_epochs"], short["max_steps"]) == (1, -1)
+
+
+def test_pixels_are_not_coordinates(trainer: Trainer) -> None:
+    model = Autoencoder(DATA.input_shape, 2, hidden_dims=(8,))
+    with pytest.raises(
+        InputError, match=r"output='sigmoid' needs pixels in \[0, 1\], the data has"
+    ):
+        trainer(max_epochs=1).fit(model, DATA)
 
 
 def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
