@@ -79,7 +79,12 @@ BAD = {
     ),
     "words": ({"faces": np.array([["a", "b", "c"]])}, "'faces' must contain numbers, got <U1"),
     "points": ({"faces": np.zeros((0, 3), int)}, "the meshes have no faces"),
-    "still": ({"verts": np.ones((12, 52, 3))}, "all 9 training meshes are the same"),
+    "one point": ({"verts": np.ones((12, 52, 3))}, "every face repeats a vertex in every frame"),
+    "still": (
+        {"verts": np.tile(np.random.default_rng(0).random((52, 3)), (12, 1, 1))},
+        "all 9 training meshes are the same",
+    ),
+    "large": ({"verts": np.full((12, 52, 3), 1e38)}, r"frame 0 has the coordinate 1e\+38"),
 }
 
 
