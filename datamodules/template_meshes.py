@@ -52,12 +52,13 @@ class TemplateMeshDataModule(TensorDataModule):
             DataError: all training meshes are the same.
         """
         vertices = self._training[0].double()
-        scale = float((vertices - vertices.mean(0)).square().mean().sqrt())
-        if not scale > 0:
+        # by comparison, as the mean of equal numbers can differ from them in the last digit
+        if bool((vertices == vertices[0]).all()):
             raise DataError(
                 f"all {len(vertices)} training meshes are the same; at least 2 must differ"
             )
         center = vertices.mean((0, 1))
+        scale = float((vertices - vertices.mean(0)).square().mean().sqrt())
         mean = ((vertices - center) / scale).float().mean(0)
         return {
             "center": center,
