@@ -23,6 +23,7 @@ from .meshes import Meshes as Meshes
 from .meshes import ShapeInterpolation as ShapeInterpolation
 from .meshes import Voxels as Voxels
 from .points import PointClouds as PointClouds
+from .predicted_meshes import PredictedMeshes as PredictedMeshes
 from .predictions import Calibration as Calibration
 from .predictions import ConfusionMatrix as ConfusionMatrix
 from .predictions import DecisionBoundary as DecisionBoundary

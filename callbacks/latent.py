@@ -53,7 +53,7 @@ class LatentFigure(FigureCallback):
         shape = pl_module.input_shape
         if not self.needs_images or (self.takes_points and shape == (2,)):
             return
-        if len(shape) != 3 and type(pl_module).to_images is LatentModel.to_images:
+        if not pl_module.has_images:
             raise InputError(
                 f"{model} cannot draw samples of shape {tuple(shape)}: leave {name} out "
                 "(--trainer.callbacks null leaves out all callbacks)"

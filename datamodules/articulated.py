@@ -40,8 +40,7 @@ class Articulated(TemplateMeshDataModule):
         self.num_samples, self.noise = num_samples, noise
         self.class_names = list(MOVEMENTS)
 
-    @property
-    def faces(self) -> Tensor:
+    def make_faces(self) -> Tensor:
         return build_body().faces
 
     def angles(self, train: bool) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,13 @@ from zoo.errors import DataError, check_choice
 
 ON_ERROR = ("stop", "skip")
 T = TypeVar("T")
+
+
+class PlacedFile(NamedTuple):
+    """A file and the split of its folder, ``train``, ``test`` or None."""
+
+    path: Path
+    split: str | None
 
 
 class ClassFolders:
@@ -47,6 +54,36 @@ class ClassFolders:
     def class_names(self) -> list[str]:
         """Names of the class folders, sorted; empty if the files are directly in ``path``."""
         return sorted(self._class_folders(self.path / "train" if self.has_splits else self.path))
+
+    def use_classes(self, class_names: list[str]) -> None:
+        """Use the classes that a model was trained on; files of other classes are refused."""
+        self.__dict__["class_names"] = class_names
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that are not hidden, sorted, whatever their folders."""
+        if not self.path.is_dir():
+            raise DataError(f"there is no folder {self.path} (--data.path)")
+        return sorted(
+            file
+            for file in self.path.rglob("*")
+            if self._is_used(file)
+            and not any(part.startswith(".") for part in file.relative_to(self.path).parts)
+        )
+
+    def usable_files(self) -> list[PlacedFile]:
+        """Return the files for training and evaluation.
+
+        Raises:
+            DataError: see ``list_files``.
+        """
+        if not self.has_splits:
+            return [PlacedFile(file, None) for file in self.list_files(True)]
+        return [
+            PlacedFile(file, split)
+            for split in ("train", "test")
+            for file in self.list_files(split == "train")
+        ]
 
     @property
     def num_classes(self) -> int:

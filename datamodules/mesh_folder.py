@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,25 @@ import torch
 from torch_geometric.data import Data
 
 from datamodules.class_folders import ClassFolders
-from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, read_surface
+from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, ChangeLog, read_surface
 from datamodules.meshes import MeshDataModule
-from zoo.errors import check_at_least, check_choice
+from datamodules.state import LearnedState
+from zoo.errors import DataError, check_at_least, check_choice
 from zoo.functional.meshes import connected_components
 
 
-class MeshFolder(MeshDataModule):
+class MeshFolder(LearnedState, MeshDataModule):
     """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
 
     The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
-    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are triangulated,
-    duplicate vertices merged, and vertices without a face removed, each with a warning. The
-    operators are cached in ``root/operators``.
+    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are cut into
+    triangles, duplicate vertices merged, and repeated faces, faces that repeat a vertex and
+    vertices without a face removed, with a warning that counts them. The operators are cached in
+    ``root/operators``.
+
+    A checkpoint contains the class names, and which files were used in training. In other folders
+    the classes are matched by name, and ``test`` uses all files that were not used in training;
+    ``predict`` uses all files of a folder, with or without class folders.
 
     Properties for models: ``num_classes``; for figures: ``class_names``.
 
@@ -42,6 +50,7 @@ class MeshFolder(MeshDataModule):
         DataError: a fault in the data; the message names the folder or file.
     """
 
+    learned_settings = ("seed", "val_size", "train_per_class", "up", "eigenpairs")
     cache_operators = True
 
     def __init__(
@@ -57,6 +66,7 @@ class MeshFolder(MeshDataModule):
         check_choice("up axis", up, AXIS_ORDER)
         self.folders = ClassFolders(Path(path), MESH_SUFFIXES, "meshes", on_error)
         self.train_per_class, self.up = train_per_class, up
+        self._trains_on_path = False
 
     @property
     def class_names(self) -> list[str]:  # type: ignore[override]
@@ -68,21 +78,109 @@ class MeshFolder(MeshDataModule):
         """Number of class folders."""
         return self.folders.num_classes
 
+    # -- what is learned from the training data -------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Return the names of the classes, and hashes of the files for training and validation."""
+        files = self.folders.split_files(True, self.seed, self.train_per_class)
+        return {"class_names": self.class_names, "training_files": sorted(map(hash_file, files))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.folders.use_classes(self.learned["class_names"])
+
+    def forget(self) -> None:
+        self._splits.clear()
+
+    # -- meshes ---------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        if stage == "fit":
+            self._trains_on_path = True
+        if stage != "predict":
+            super().setup(stage)
+        elif "predict" not in self._splits:
+            files = self.folders.files
+            if not files:
+                raise DataError(
+                    f"{self.folders.path} contains no meshes ({', '.join(sorted(MESH_SUFFIXES))})"
+                )
+            self._splits["predict"] = self.prepare_meshes(self._read_files(files, False), self.seed)
+
     def load(self, train: bool) -> list[Data]:
-        files = self.folders.split_files(train, self.seed, self.train_per_class)
-        meshes = (self.folders.read_or_skip(partial(self._read, file)) for file in files)
+        is_new = not train and self.has_loaded_state and not self._trains_on_path
+        files = self._unused_files() if is_new else self._split_files(train)
+        return self._read_files(files)
+
+    def predict_dataloader(self) -> Any:
+        return self._loader("predict")
+
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        folder = self.folders.path
+        files = [Path(mesh.name) for mesh in self.split("predict")]
+        return {"file": [file.relative_to(folder).as_posix() for file in files]}
+
+    def _split_files(self, train: bool) -> list[Path]:
+        return self.folders.split_files(train, self.seed, self.train_per_class)
+
+    def _unused_files(self) -> list[Path]:
+        """Return the files to test a trained model on: those in a test folder, else all that were
+        not used in training. On the training data they are those of its test split.
+
+        Raises:
+            DataError: all files were used in training.
+        """
+        placed = self.folders.usable_files()
+        tested = [file.path for file in placed if file.split == "test"]
+        if tested:
+            return tested
+        files = [file.path for file in placed]
+        used = set(self.learned["training_files"])
+        unused = [file for file in files if hash_file(file) not in used]
+        if not unused:
+            raise DataError(
+                f"all {len(files)} meshes of {self.folders.path} were used in training: give "
+                "others with --data.path"
+            )
+        if len(unused) == len(files):
+            warnings.warn(
+                f"{self.folders.path} is not the training data: all {len(files)} meshes are tested",
+                stacklevel=2,
+            )
+        return unused
+
+    def _read_files(self, files: Sequence[Path], has_labels: bool = True) -> list[Data]:
+        """Read files, and say once what was changed in them."""
+        changes = ChangeLog()
+        read = (partial(self._read, file, changes, has_labels) for file in files)
+        meshes = [self.folders.read_or_skip(function) for function in read]
+        changes.warn()
         return [mesh for mesh in meshes if mesh is not None]
 
-    def _read(self, file: Path) -> Data:
+    def _read(self, file: Path, changes: ChangeLog, has_labels: bool) -> Data:
         vertices, faces, notes = read_surface(file)
         components = int(connected_components(faces, len(vertices)).max()) + 1
         if components > 1:
-            notes.append(f"{components} connected components, between which heat does not flow")
-        if notes:
-            warnings.warn(f"{file}: {'; '.join(notes)}", stacklevel=2)
-        label = torch.tensor([self.folders.label(file)])
+            notes["parts apart from the first, between which heat does not flow"] = components - 1
+        changes.add(file, notes)
+        label = torch.tensor([self.folders.label(file) if has_labels else 0])
         pos = vertices[:, AXIS_ORDER[self.up]]
         return Data(pos=pos, face=faces.T.contiguous(), y=label, name=str(file))
 
     def prepare_mesh(self, mesh: Data) -> Data | None:
-        return self.folders.read_or_skip(partial(super().prepare_mesh, mesh))
+        prepared = self.folders.read_or_skip(partial(super().prepare_mesh, mesh))
+        if prepared is not None:
+            prepared.name = mesh.name
+        return prepared
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of the contents of a file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None

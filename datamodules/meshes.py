@@ -87,29 +87,38 @@ class MeshDataModule(GraphListDataModule):
 
     def prepare_data(self) -> None:
         if self.cache_operators:  # one process computes what the others then read
-            self.setup()
+            function = self.trainer.state.fn if self.trainer else None
+            self.setup(None if function is None else function.value)
 
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
-            meshes = self._load_prepared(True)
+            meshes = self.prepare_meshes(self.load(True), 2 * self.seed + 1)
             train, val = hold_out(len(meshes), self.val_size, self.seed)
             self._splits["train"] = [meshes[i] for i in train.tolist()]
             self._splits["val"] = [meshes[i] for i in val.tolist()]
         if stage in ("test", "predict", None) and "test" not in self._splits:
-            self._splits["test"] = self._load_prepared(False)
+            self._splits["test"] = self.prepare_meshes(self.load(False), 2 * self.seed)
 
-    def _load_prepared(self, train: bool) -> list[Data]:
-        """Return the meshes of a split with their operators and their rotations in evaluation."""
-        generator = torch.Generator().manual_seed(2 * self.seed + train)
+    def prepare_meshes(self, loaded: list[Data], seed: int) -> list[Data]:
+        """Return meshes with their operators and their rotations in evaluation.
+
+        Args:
+            loaded: meshes as :meth:`load` returns them.
+            seed: random seed of the rotations.
+
+        Raises:
+            DataError: no mesh is left.
+        """
+        generator = torch.Generator().manual_seed(seed)
         meshes = []
-        for mesh in self.load(train):
+        for mesh in loaded:
             prepared = self.prepare_mesh(mesh)
             rotation = sample_rotations(self.rotate, 1, generator)
             if prepared is not None:
                 prepared.rotation = rotation
                 meshes.append(prepared)
         if not meshes:
-            raise DataError(f"{self} has no meshes for {'training' if train else 'testing'}")
+            raise DataError(f"{self} has no meshes that can be used")
         return meshes
 
     def prepare_mesh(self, mesh: Data) -> Data | None:
@@ -135,7 +144,7 @@ class MeshDataModule(GraphListDataModule):
 
     def split(self, name: str) -> list[Data]:
         if name not in self._splits:
-            self.setup("test" if name == "test" else "fit")
+            self.setup(name if name in ("test", "predict") else "fit")
         return self._splits[name]
 
     # -- batches --------------------------------------------------------------------------------
@@ -175,14 +184,14 @@ def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> M
 
     Raises:
         ValueError: see :func:`~zoo.functional.spectral.spectral_operators`.
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or a file in it is damaged.
     """
     content = hashlib.sha256(f"{k} {tuple(vertices.shape)}".encode())
     content.update(vertices.double().numpy().tobytes())
     content.update(faces.contiguous().numpy().tobytes())
     file = folder / f"{content.hexdigest()[:32]}.pt"
     if file.is_file():
-        return MeshOperators(*torch.load(file, weights_only=True))
+        return _read_operators(file, len(vertices), k)
     operators = spectral_operators(vertices, faces, k)
     partial = file.with_suffix(f".{os.getpid()}.partial")
     try:
@@ -190,8 +199,29 @@ def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> M
         # float32 halves the size and loses nothing, as batches are float32 too
         torch.save([t.float() if t.is_floating_point() else t for t in operators], partial)
         partial.replace(file)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
+        if partial.is_file():
+            partial.unlink()
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise InputError(
-            f"cannot write operators to {folder}: {error.strerror}; choose another --data.root"
+            f"cannot write operators to {folder}: {reason}; choose another --data.root"
+        ) from error
+    return operators
+
+
+def _read_operators(file: Path, num_vertices: int, k: int) -> MeshOperators:
+    """Return the operators in a file of the cache.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        operators = MeshOperators(*torch.load(file, weights_only=True))
+        if operators.eigenvectors.shape != (num_vertices, k):
+            raise ValueError(f"its eigenvectors have shape {tuple(operators.eigenvectors.shape)}")
+    except Exception as error:  # torch.load raises all kinds of exceptions
+        reason = " ".join(str(error).split())[:100]
+        raise InputError(
+            f"the cached operators {file} are damaged ({reason}): delete the file and run again"
         ) from error
     return operators

@@ -235,6 +235,12 @@ def sample_rotations(kind: str, count: int, generator: torch.Generator) -> Tenso
 
 
 def scale_to_unit_ball(points: Tensor) -> Tensor:
-    """Center each cloud at its centroid and scale it to a largest norm of 1, (..., P, 3)."""
+    """Center each cloud at its centroid and scale it to a largest norm of 1, (..., P, 3).
+
+    Raises:
+        ValueError: all points of a cloud are at the same position.
+    """
+    if not bool((points != points[..., :1, :]).flatten(-2).any(-1).all()):
+        raise ValueError("all points are at the same position; at least two must differ")
     points = points - points.mean(-2, keepdim=True)
     return points / points.norm(dim=-1).amax(-1)[..., None, None]

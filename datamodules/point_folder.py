@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from datamodules.class_folders import ClassFolders
-from datamodules.mesh_files import SHAPE_SUFFIXES, read_mesh
-from datamodules.point_clouds import SampledPointDataModule
+from datamodules.mesh_files import SHAPE_SUFFIXES, ChangeLog, read_mesh, remove_needless_faces
+from datamodules.point_clouds import SampledPointDataModule, scale_to_unit_ball
 from zoo.errors import DataError, check_at_least
 
 
@@ -62,21 +62,24 @@ class PointFolder(SampledPointDataModule):
         return self.folders.num_classes
 
     def point_clouds(self, train: bool) -> tuple[Tensor, Tensor]:
-        points, labels = [], []
+        points, labels, changes = [], [], ChangeLog()
         for file in self.folders.split_files(train, self.seed, self.train_per_class):
-            cloud = self.folders.read_or_skip(partial(self._read, file))
+            cloud = self.folders.read_or_skip(partial(self._read, file, changes))
             if cloud is not None:
                 points.append(cloud)
                 labels.append(self.folders.label(file))
+        changes.warn()
         if not points:
             raise DataError(f"{self.folders.path}: none of the files could be read")
         return torch.stack(points), torch.tensor(labels)
 
-    def _read(self, file: Path) -> Tensor:
+    def _read(self, file: Path, changes: ChangeLog) -> Tensor:
         # a generator per file: a shape's points do not depend on the other files
         generator = torch.Generator().manual_seed(self.seed)
-        vertices, faces = read_mesh(file)
+        vertices, faces, notes = read_mesh(file)
+        faces, removed = remove_needless_faces(faces)  # a face twice would have twice the points
+        changes.add(file, {**notes, **removed})
         try:
-            return self.sample_points(vertices, faces, generator)
+            return scale_to_unit_ball(self.sample_points(vertices, faces, generator)).float()
         except ValueError as error:
             raise DataError(f"{file}: {error}") from None

@@ -19,9 +19,9 @@ from datamodules.articulated_body import (
     pose_body,
 )
 from datamodules.isometric import OUTLINES, make_sheet
-from datamodules.mesh_files import count_polygons, read_surface
+from datamodules.mesh_files import read_surface
 from datamodules.meshes import cached_operators
-from tests.datamodules.test_point_folder import TETRAHEDRON, VERTICES, lines, off, ply
+from tests.datamodules.test_point_folder import TETRAHEDRON, VERTICES, lines, off
 from zoo.errors import DataError, InputError
 from zoo.functional.meshes import (
     area_weighted_face_normals,
@@ -180,40 +180,19 @@ def test_repairs_of_surfaces_are_described(tmp_path: Path) -> None:
     (tmp_path / "cube.off").write_text(cube())
     vertices, faces, repairs = read_surface(tmp_path / "cube.off")
     assert (len(vertices), len(faces)) == (8, 12)
-    assert repairs == ["triangulated 6 polygons into 12 triangles"]
+    assert repairs == {"polygons cut into triangles": 6}
     # a triangle soup, as in STL files: no shared vertices, and one without a face
     corners = [VERTICES[v] for face in TETRAHEDRON for v in face]
     separate = [(3 * i, 3 * i + 1, 3 * i + 2) for i in range(4)]
     text = f"OFF\n13 4 0\n{lines([*corners, (9, 9, 9)])}{lines(separate, '3 ')}"
     (tmp_path / "soup.off").write_text(text)
     vertices, faces, repairs = read_surface(tmp_path / "soup.off")
-    assert repairs == ["merged 8 duplicate vertices", "removed 1 vertices without a face"]
+    assert repairs == {"duplicate vertices merged": 8, "vertices without a face removed": 1}
     check_manifold(vertices, faces)
     assert sorted(vertices.tolist()) == sorted([float(c) for c in v] for v in VERTICES)
     again = read_surface(tmp_path / "soup.off")
     assert torch.equal(again[0], vertices)
     assert torch.equal(again[1], faces)
-    (tmp_path / "fine.ply").write_text(ply())
-    assert read_surface(tmp_path / "fine.ply")[2] == []
-    (tmp_path / "beyond.ply").write_text(ply().replace("3 1 2 3", "3 1 2 7"))
-    with pytest.raises(DataError, match=r"beyond\.ply: faces refer to vertices 0 to 7, but"):
-        read_surface(tmp_path / "beyond.ply")
-
-
-def test_declared_polygons_are_counted(tmp_path: Path) -> None:
-    texts = {
-        "plain.off": cube(),
-        "comment.off": cube().replace("OFF\n", "OFF  # 99 98 97\n"),
-        "glued.off": cube().replace("OFF\n", "OFF"),
-        "colors.off": cube().replace("OFF\n", "COFF\n"),
-        "triangles.ply": ply(),
-        "other.stl": "",
-    }
-    found = []
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-        found.append(count_polygons(tmp_path / name))
-    assert found == [6, 6, 6, 6, 4, None]
 
 
 def write_folder(path: Path) -> Path:
@@ -264,6 +243,71 @@ def test_operators_are_computed_once_for_the_same_content(
         cached_operators(tmp_path / "file", flat, faces, 5)
 
 
+def test_a_damaged_cache_names_the_file_to_delete(tmp_path: Path) -> None:
+    flat, faces = make_sheet(OUTLINES["strip"], 1)
+    cached_operators(tmp_path, flat, faces, 5)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for contents in (b"", whole[:200], whole[:-100], b"\x80\x02."):
+        file.write_bytes(contents)
+        with pytest.raises(InputError, match=rf"{file.name} are damaged \(.*delete the file and"):
+            cached_operators(tmp_path, flat, faces, 5)
+    file.unlink()
+    cached_operators(tmp_path, flat, faces, 5)
+
+
+def trained_folder(tmp_path: Path, **options: Any) -> tuple[MeshFolder, dict[str, Any]]:
+    options = {"eigenpairs": 2, "val_size": 0, "root": str(tmp_path / "root")} | options
+    data = MeshFolder(str(write_folder(tmp_path / "shapes")), train_per_class=3, **options)
+    data.setup("fit")
+    return data, data.state_dict()
+
+
+def restored(path: Path, state: dict[str, Any], tmp_path: Path) -> MeshFolder:
+    data = MeshFolder(str(path), eigenpairs=2, val_size=0, root=str(tmp_path / "root"))
+    data.load_state_dict(state)
+    return data
+
+
+@pytest.mark.filterwarnings("ignore:train_per_class=3 of the checkpoint")
+def test_classes_of_other_folders_are_matched_by_name(tmp_path: Path) -> None:
+    data, state = trained_folder(tmp_path)
+    again = restored(tmp_path / "shapes", state, tmp_path)
+    names = [mesh.name for mesh in data.split("test")]
+    assert [mesh.name for mesh in again.split("test")] == names  # the split of the training
+    # a folder that has only the second class: its index stays 1
+    (tmp_path / "other" / "tetra").mkdir(parents=True)
+    for i in range(6):
+        (tmp_path / "other" / "tetra" / f"{i}.off").write_text(off(20.0 + i))
+    other = restored(tmp_path / "other", state, tmp_path)
+    with pytest.warns(UserWarning, match="is not the training data: all 6 meshes are tested"):
+        tested = other.split("test")
+    assert [int(mesh.y) for mesh in tested] == [1] * 6
+    assert other.class_names == ["cube", "tetra"]
+    (tmp_path / "other" / "tetra").rename(tmp_path / "other" / "zebra")
+    with pytest.raises(DataError, match="zebra"):
+        restored(tmp_path / "other", state, tmp_path).split("test")
+    torch.save(state, tmp_path / "state.pt")
+    read = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert read["learned"]["class_names"] == ["cube", "tetra"]
+
+
+@pytest.mark.filterwarnings("ignore:train_per_class=3 of the checkpoint")
+def test_predict_takes_any_meshes_without_classes(tmp_path: Path) -> None:
+    _, state = trained_folder(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "one.off").write_text(cube())
+    data = restored(tmp_path / "new", state, tmp_path)
+    with pytest.warns(UserWarning, match=r"6 polygons cut into triangles \(.*one\.off\)"):
+        batch = next(iter(data.predict_dataloader()))
+    assert (batch.num_graphs, data.num_classes) == (1, 2)
+    assert data.prediction_ids() == {"file": ["one.off"]}
+    everything = restored(tmp_path / "shapes", state, tmp_path)
+    assert everything.prediction_ids()["file"] == [
+        f"{name}/{i}.off" for name in ("cube", "tetra") for i in range(4)
+    ]
+
+
 def test_an_unwritable_cache_is_not_a_fault_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "operators").write_text("a file where the folder should be")
     data = MeshFolder(
@@ -275,9 +319,13 @@ def test_an_unwritable_cache_is_not_a_fault_of_the_files(tmp_path: Path) -> None
 
 
 FAULTS = {
-    "broken": ("OFF\nthree", "not a readable mesh"),
+    "broken": ("OFF\nthree", "line 2: expected an integer, got 'three'"),
     "empty": ("OFF\n4 0 0\n" + lines(VERTICES), "has no faces"),
-    "beyond": (off().replace("3 1 2 3", "3 1 2 7"), "not a readable mesh: .* outside the range"),
+    "beyond": (off().replace("3 1 2 3", "3 1 2 7"), "face 3 refers to vertex 7, but the vertices"),
+    "points": (
+        off(0.0),
+        "every face repeats a vertex, so the surface has no area",
+    ),
     "crowded": (
         f"OFF\n5 5 0\n{lines([*VERTICES, (5, 5, 5)])}{lines([*TETRAHEDRON, (0, 1, 4)], '3 ')}",
         r"non-manifold: the edge \[0, 1\] belongs to 3 faces",
@@ -320,7 +368,7 @@ def test_connected_components_are_reported(tmp_path: Path) -> None:
     for i in range(4):
         (folder / "tetra" / f"{i}.off").write_text(text)
     data = MeshFolder(str(folder), eigenpairs=2, root=str(tmp_path / "root"), train_per_class=2)
-    with pytest.warns(UserWarning, match="2 connected components, between which heat"):
+    with pytest.warns(UserWarning, match=r"2 parts apart from the first, .* \(2 files, first "):
         data.setup()
 
 

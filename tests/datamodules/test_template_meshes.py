@@ -55,14 +55,14 @@ def test_sequence_from_file_and_from_folder(tmp_path: Path) -> None:
     assert data.input_shape == (52, 3)
     folder = tmp_path / "frames"
     folder.mkdir()
-    vertices, faces = data.frames
+    vertices, faces = data.frames, data.faces
     for i, frame in enumerate(vertices):
         text = f"OFF\n52 {len(faces)} 0\n{lines(frame.tolist())}{lines(faces.tolist(), '3 ')}"
         (folder / f"{i:02}.off").write_text(text)
     again = MeshSequence(str(folder), test_every=4, val_size=2, batch_size=4)
     torch.testing.assert_close(again.load(True)[0], data.load(True)[0], rtol=0, atol=1e-4)
     rotated = MeshSequence(str(path), up="y")
-    torch.testing.assert_close(rotated.frames[0], vertices[:, :, (2, 0, 1)])
+    torch.testing.assert_close(rotated.frames, vertices[:, :, (2, 0, 1)])
 
 
 BAD = {
@@ -75,11 +75,16 @@ BAD = {
     "nan": ({"verts": np.full((12, 52, 3), np.nan)}, "frame 0 has a coordinate that is not finite"),
     "beyond": (
         {"faces": np.array([[0, 1, 52]])},
-        "faces refer to vertices 0 to 52, but the vertices are 0 to 51",
+        "face 0 refers to vertex 52, but the vertices are 0 to 51",
     ),
     "words": ({"faces": np.array([["a", "b", "c"]])}, "'faces' must contain numbers, got <U1"),
     "points": ({"faces": np.zeros((0, 3), int)}, "the meshes have no faces"),
-    "still": ({"verts": np.ones((12, 52, 3))}, "all 9 training meshes are the same"),
+    "one point": ({"verts": np.ones((12, 52, 3))}, "every face repeats a vertex in every frame"),
+    "still": (
+        {"verts": np.tile(np.random.default_rng(0).random((52, 3)), (12, 1, 1))},
+        "all 9 training meshes are the same",
+    ),
+    "large": ({"verts": np.full((12, 52, 3), 1e38)}, r"frame 0 has the coordinate 1e\+38"),
 }
 
 

@@ -166,7 +166,9 @@ class ZooCLI(LightningCLI):
 
     def _recipe_defaults(self) -> dict[str, Any]:
         recipe = dict(self.invocation.recipe)
-        trainer = recipe.pop("trainer", {})
+        trainer = dict(recipe.pop("trainer", {}))
+        if "--trainer.max_epochs" in self.invocation.given:  # replaces the recipe's length
+            trainer.pop("max_steps", None)
         checkpoint = recipe.pop("checkpoint", {})
         return {
             **recipe,

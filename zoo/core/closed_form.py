@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zoo.core.task import Task
 from zoo.errors import InputError, check_choice
-from zoo.functional.moments import Moments
+from zoo.functional.moments import FactoredMoments, Moments
 
 
 class ClosedFormTask(Task):
@@ -131,4 +131,6 @@ class MomentsTask(ClosedFormTask):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if "moments" in checkpoint:
-            self._moments = self.moments_class.from_state_dict(checkpoint["moments"])
+            state = checkpoint["moments"]
+            self.moments_class = FactoredMoments if "factor" in state else Moments
+            self._moments = self.moments_class.from_state_dict(state)

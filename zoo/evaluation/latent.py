@@ -19,7 +19,7 @@ from zoo.functional.distances import (
     precision_recall_density_coverage,
 )
 from zoo.functional.jacobians import squared_jacobian_norm
-from zoo.functional.moments import FactoredMoments, Moments
+from zoo.functional.moments import Moments
 from zoo.metrics.features import ClassifierFeatures, extract_features
 from zoo.metrics.latent import (
     active_units,
@@ -31,7 +31,7 @@ from zoo.metrics.samples import MixtureModeMetric
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.conditional import ClassConditional
 from zoo.models.latent.denoising_autoencoder import corrupt, psnr
-from zoo.models.latent.pca import PCA, principal_components
+from zoo.models.latent.pca import PCA, fit_components, projection_error
 from zoo.models.latent.samplers import fit_sampler
 
 BATCH_SIZE = 1_000  # images per forward pass
@@ -161,27 +161,14 @@ def measure_reconstruction(evaluation: LatentEvaluation) -> Iterator[Measurement
     dims = evaluation.code_dim
     if dims >= math.prod(model.input_shape) or isinstance(model, PCA):
         return
-    pca_mse = _pca_error(evaluation, dims)
+    pca = fit_components(evaluation.train[0], dims, BATCH_SIZE)
+    pca_mse = float(projection_error(test, *pca))
     yield Measurement(
         "pca_mse", pca_mse,
         f"squared error per pixel of {dims} principal components of {len(evaluation.train[0]):,} "
         f"training images; {images}",
     )  # fmt: skip
     yield Measurement("mse_over_pca", mse / pca_mse, "mse / pca_mse")
-
-
-def _pca_error(evaluation: LatentEvaluation, dims: int) -> float:
-    """Return the mean squared error of test images under PCA fitted to the training images."""
-    train, test = evaluation.train[0], evaluation.test[0]
-    # for few samples of many values, a triangular factor is smaller than the scatter matrix
-    kind = FactoredMoments if len(train) < test[0].numel() else Moments
-    moments = kind.from_samples(train[:BATCH_SIZE].flatten(1))
-    for batch in train[BATCH_SIZE:].split(BATCH_SIZE):
-        moments = moments.merge(kind.from_samples(batch.flatten(1)))
-    components = principal_components(moments, dims)[1]
-    centered = test.flatten(1).to(moments.mean) - moments.mean
-    residual = centered - centered @ components @ components.mT
-    return float(residual.square().mean())
 
 
 def measure_robustness(evaluation: LatentEvaluation) -> Iterator[Measurement]:

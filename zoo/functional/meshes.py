@@ -71,6 +71,40 @@ def sample_surface(
     return a + root * (1 - v) * (b - a) + root * v * (c - a)
 
 
+# -- repairs -------------------------------------------------------------------------------------
+
+
+def merge_duplicate_vertices(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """Merge vertices with the same coordinates, in the order of their first occurrence.
+
+    Args:
+        vertices: coordinates, (V, D), such as D = 3, or D = 3 T for T frames of a movement.
+        faces: vertex indices, (F, 3).
+
+    Returns:
+        The vertices that remain, (W, D), and the faces with their new indices, (F, 3).
+    """
+    positions, position_of = torch.unique(vertices, dim=0, return_inverse=True)
+    if len(positions) == len(vertices):
+        return vertices, faces
+    first = torch.full((len(positions),), len(vertices)).scatter_reduce(
+        0, position_of, torch.arange(len(vertices)), "amin"
+    )
+    order = first.argsort()
+    return vertices[first[order]], order.argsort()[position_of][faces]
+
+
+def repeated_faces(faces: Tensor) -> Tensor:
+    """Return whether each face has the same vertices as an earlier one, in any order, (F,)."""
+    if not len(faces):
+        return torch.zeros(0, dtype=torch.bool)
+    _, kind = torch.unique(faces.sort(1).values, dim=0, return_inverse=True)
+    first = torch.full((int(kind.max()) + 1,), len(faces)).scatter_reduce(
+        0, kind, torch.arange(len(faces)), "amin"
+    )
+    return first[kind] != torch.arange(len(faces))
+
+
 # -- edges ---------------------------------------------------------------------------------------
 
 

@@ -160,6 +160,57 @@ def test_figures_of_shapes(trainer: Trainer, tmp_path: Path) -> None:
         assert animation.n_frames == 9
 
 
+def test_the_error_of_pca_is_printed_beside_that_of_the_model(trainer: Trainer) -> None:
+    from sklearn.decomposition import PCA as Oracle
+
+    data = Articulated(num_samples=60, val_size=0)
+    train, test = (data.split(name)[0].flatten(1).double() for name in ("train", "test"))
+    oracle = Oracle(4).fit(train.numpy())
+    found = torch.from_numpy(oracle.inverse_transform(oracle.transform(test.numpy())))
+    model = make()
+    (metrics,) = trainer().test(model, data, verbose=False)
+    assert metrics["test/pca_mse"] == pytest.approx(float((found - test).square().mean()), rel=1e-5)
+    assert "pca_mse" in model.describe_metrics()
+    # without the training shapes there is nothing to fit
+    (metrics,) = trainer().test(model, data.test_dataloader(), verbose=False)
+    assert "test/pca_mse" not in metrics
+
+
+def test_any_latent_model_draws_meshes_with_their_template() -> None:
+    x = batch()[0][:2]
+    models = [
+        cls(DATA.input_shape, latent_dim=2, template=DATA.template) for cls in (PCA, Autoencoder)
+    ]
+    assert all(model.has_images for model in models)
+    for model in models:
+        assert torch.equal(model.to_images(x), make().to_images(x))
+    assert not PCA(DATA.input_shape, 2).has_images
+
+
+def test_few_frames_are_trained_for_as_many_steps(run: Callable[..., Path]) -> None:
+    """The recipe's length is in steps; a number of epochs replaces it."""
+    import yaml
+
+    def settings(*options: str) -> Any:
+        small = ("--data.num_samples=40", "--model.hidden_dims=[4,8]", "--trainer.callbacks=null")
+        folder = run("--model=mesh_autoencoder", *small, *options)
+        return yaml.safe_load((folder / "config.yaml").read_text())["trainer"]
+
+    full = settings("--trainer.fast_dev_run=false", "--trainer.max_time=00:00:00:01")
+    assert (full["max_epochs"], full["max_steps"]) == (None, 2040)
+    assert 60 * len(Articulated().train_dataloader()) == 2040  # the epochs of the default data
+    short = settings("--trainer.max_epochs=1")
+    assert (short["max_epochs"], short["max_steps"]) == (1, -1)
+
+
+def test_pixels_are_not_coordinates(trainer: Trainer) -> None:
+    model = Autoencoder(DATA.input_shape, 2, hidden_dims=(8,))
+    with pytest.raises(
+        InputError, match=r"output='sigmoid' needs pixels in \[0, 1\], the data has"
+    ):
+        trainer(max_epochs=1).fit(model, DATA)
+
+
 def test_callbacks_that_do_not_fit(trainer: Trainer) -> None:
     with pytest.raises(InputError, match=r"PCA cannot show samples of shape \(1046, 3\)"):
         PCA(DATA.input_shape, 2).to_images(batch()[0])

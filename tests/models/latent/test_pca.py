@@ -19,7 +19,7 @@ from zoo.errors import InputError
 from zoo.functional.moments import FactoredMoments, Moments
 
 Fit = Callable[..., PCA]
-SOLVERS = ["covariance", "svd"]
+SOLVERS = ["auto", "covariance", "svd"]
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_latent_dim_must_be_smaller_than_a_sample(dims: int) -> None:
 
 
 def test_invalid_arguments_and_data(fit: Fit) -> None:
-    with pytest.raises(ValueError, match="unknown solver 'qr'; choose from covariance, svd"):
+    with pytest.raises(ValueError, match="unknown solver 'qr'; choose from auto, covariance, svd"):
         PCA((6,), solver="qr")
     x = data()
     x[3, 5] = float("nan")
@@ -143,7 +143,7 @@ def test_few_samples_of_many_features(fit: Fit) -> None:
     torch.manual_seed(0)
     x = torch.randn(20, 3, dtype=torch.float64) @ torch.randn(3, 30_000, dtype=torch.float64)
     x = x + 0.1 * torch.randn(20, 30_000, dtype=torch.float64)
-    model = fit(x, 2, solver="svd")
+    model = fit(x, 2)
     exact = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     variance = exact.S.square() / 19
     torch.testing.assert_close(model.explained_variance, variance[:2])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import check_choice, check_non_negative
+from zoo.errors import InputError, check_choice, check_non_negative
 from zoo.models.latent.base import LatentModel
 from zoo.networks import RunningGaussian, make_activation
 
@@ -98,6 +98,26 @@ class Autoencoder(LatentModel):
         mse = F.mse_loss(self.decode(z), x)
         self.update_code_density(z)
         return self.penalize_codes({"loss": mse, "mse": mse}, x, z)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._check_pixels(batch, batch_idx)
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_pixels(batch, batch_idx)
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
+        self._check_pixels(batch, batch_idx)
+
+    def _check_pixels(self, batch: Any, batch_idx: int) -> None:
+        """Check the first batch of an epoch; checking each would synchronize the device."""
+        if batch_idx or self.hparams["output"] == "identity":
+            return
+        low, high = (float(v) for v in batch[0].aminmax())
+        if low < 0 or high > 1:
+            raise InputError(
+                f"output='sigmoid' needs pixels in [0, 1], the data has {low:.3g} to {high:.3g}: "
+                "rescale the data, or choose output='identity' (--model.output identity)"
+            )
 
     def update_code_density(self, z: Tensor) -> None:
         """Update the Gaussian over codes with a batch of codes; does nothing in evaluation."""

@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from zoo import plots
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least, check_choice
 from zoo.functional.paths import PATHS, interpolation_path
+from zoo.functional.templates import unpack_template
 from zoo.networks import (
     MLP,
     ConvDecoder,
@@ -54,6 +56,9 @@ class LatentModel(Task):
         hidden_dims: widths of the MLP's hidden layers, or numbers of channels after each halving of
             the image, from input to code; the decoder mirrors them. Default (256, 256).
         activation: activation function of the hidden layers, default ``relu``.
+        template: mean shape and its faces, as the text that
+            :func:`zoo.functional.templates.pack_template` returns, if samples are the vertices of
+            meshes, (V, 3); figures draw them as such. Default None.
         **task: see :class:`~zoo.core.task.Task`.
 
     Batch: (x, y) with x in [0, 1], (B, *input_shape); y is ignored.
@@ -78,6 +83,7 @@ class LatentModel(Task):
         network: str = "mlp",
         hidden_dims: tuple[int, ...] = (256, 256),
         activation: str = "relu",
+        template: str | None = None,
         **task: Any,
     ) -> None:
         super().__init__(**task)
@@ -199,14 +205,26 @@ class LatentModel(Task):
         codes = interpolation_path(kind, self.encode(x0), self.encode(x1), steps)
         return torch.stack([self.decode(z) for z in codes])
 
+    @property
+    def has_images(self) -> bool:
+        """Whether ``to_images`` converts the model's samples to images."""
+        overrides = type(self).to_images is not LatentModel.to_images
+        is_mesh = self.hparams["template"] is not None
+        return len(self.input_shape) == 3 or is_mesh or overrides
+
     def to_images(self, x: Tensor) -> Tensor:
         """Convert samples to images in [0, 1] for figures, (N, *input_shape) → (N, 1 or 3, H, W).
 
-        Images are returned unchanged; a model of other data overrides this method.
+        Images are returned unchanged, and meshes are rendered; a model of other data overrides this
+        method.
 
         Raises:
-            InputError: samples that are not images.
+            InputError: samples that are neither images nor meshes.
         """
+        if self.hparams["template"] is not None:
+            vertices, faces = unpack_template(self.hparams["template"])
+            radius = float(vertices.norm(dim=1).max())  # of the farthest vertex from the origin
+            return plots.render(x, faces, half_width=1.15 * radius)
         if x.ndim != 4:
             raise InputError(
                 f"{type(self).__name__} cannot show samples of shape {tuple(x.shape[1:])} as "

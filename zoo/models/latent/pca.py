@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -24,8 +25,8 @@ class PCA(MomentsTask, LatentModel):
 
     The rows of W are the orthonormal eigenvectors of the training data's covariance with the D
     largest eigenvalues λ_d. They are computed in one pass over the data, in batches and on any
-    number of processes, in the memory of one P × P matrix, where P is the number of values of a
-    sample.
+    number of processes, in the memory of one min(n, P) × P matrix, where n is the number of samples
+    and P the number of values of a sample.
 
     The density of the model is that of probabilistic PCA, p(x) = N(μ, Wᵀ(Λ − σ²I)W + σ²I), where
     σ² is the mean of the other P − D eigenvalues. ``log_prob`` is exact; ``sample_latent`` samples
@@ -34,8 +35,9 @@ class PCA(MomentsTask, LatentModel):
     Args:
         input_shape: shape of one sample; it is flattened to P values.
         latent_dim: number of components, D, default 2.
-        solver: ``covariance`` (default; eigenvectors of the covariance) or ``svd`` (singular
-            vectors of a triangular factor of the covariance, which is more precise for small λ).
+        solver: ``covariance`` (eigenvectors of the P × P covariance), ``svd`` (singular vectors of
+            a triangular factor of the covariance, which has at most n rows and is more precise for
+            small λ), or ``auto`` (default): ``svd`` if n < P, else ``covariance``.
         **latent: see :class:`~zoo.models.latent.base.LatentModel`. PCA has no network, so
             ``network``, ``hidden_dims`` and ``activation`` have no effect.
 
@@ -55,7 +57,7 @@ class PCA(MomentsTask, LatentModel):
     and Bishop, Probabilistic principal component analysis, 1999.
     """
 
-    solvers = ("covariance", "svd")
+    solvers = ("auto", "covariance", "svd")
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error per pixel of decode(encode(x))",
         "nll": "−log p(x) of probabilistic PCA, nats per sample",
@@ -68,7 +70,7 @@ class PCA(MomentsTask, LatentModel):
         self,
         input_shape: tuple[int, ...],
         latent_dim: int = 2,
-        solver: str = "covariance",
+        solver: str = "auto",
         **latent: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **latent)
@@ -123,6 +125,9 @@ class PCA(MomentsTask, LatentModel):
         return parts
 
     def accumulate(self, x: Tensor, y: Tensor) -> None:
+        if self.hparams["solver"] == "auto" and self._moments is None:
+            samples = self.trainer.num_training_batches * len(x) * self.trainer.world_size
+            self.moments_class = FactoredMoments if samples < len(self.mean) else Moments
         self.add_rows(x.flatten(1))
 
     def solve(self) -> tuple[dict[str, Tensor], int]:
@@ -150,6 +155,36 @@ class PCA(MomentsTask, LatentModel):
         self.trainer.should_stop = True  # another pass would give the same components
         mse = eigenvalues[dims:].sum() * (moments.n - 1) / (moments.n * features)
         return {"loss": mse, "mse": mse}, moments.n
+
+
+def fit_components(samples: Tensor, dims: int, batch_size: int = 512) -> tuple[Tensor, Tensor]:
+    """Fit principal components to samples, without a model.
+
+    Args:
+        samples: training samples, (N, *input_shape).
+        dims: number of components, D.
+        batch_size: samples that are merged at once, default 512.
+
+    Returns:
+        Mean (P,), and components as columns, (P, D), in float64.
+    """
+    # for few samples of many values, a triangular factor is smaller than the scatter matrix
+    kind = FactoredMoments if len(samples) < samples[0].numel() else Moments
+    first, *others = (kind.from_samples(batch.flatten(1)) for batch in samples.split(batch_size))
+    moments = reduce(lambda one, other: one.merge(other), others, first)
+    return moments.mean, principal_components(moments, dims)[1]
+
+
+def projection_error(samples: Tensor, mean: Tensor, components: Tensor) -> Tensor:
+    """Compute the mean squared error of samples projected onto components, a scalar.
+
+    Args:
+        samples: samples, (N, *input_shape).
+        mean: mean of the training samples, (P,).
+        components: orthonormal components as columns, (P, D).
+    """
+    centered = samples.flatten(1).to(mean) - mean
+    return (centered - centered @ components @ components.mT).square().mean()
 
 
 def principal_components(moments: Moments, dims: int) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo import plots
 from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.functional.meshes import edge_lengths, mesh_edges
 from zoo.functional.paths import PATHS, linear_path, minimize_path_energy
 from zoo.functional.templates import unpack_template
 from zoo.models.latent.base import LatentModel
+from zoo.models.latent.pca import fit_components, projection_error
 from zoo.networks.mesh_conv import MeshHierarchy, make_mesh_decoder, make_mesh_encoder
 
 NETWORK_TYPES = ("spiral", "cheb", "mlp")
@@ -62,11 +62,13 @@ class TemplateMeshModel(LatentModel):
     """
 
     network_types = NETWORK_TYPES
+    _principal_components: tuple[Tensor, Tensor] | None = None
     path_types = (*PATHS, "isometric")
     metric_notes: ClassVar[dict[str, str]] = {
         "mse": "squared error per coordinate of decode(encode(x)); 1 is the variance of the "
         "training shapes around their mean",
         "edge_error": "relative error of the edge lengths of reconstructions, Σ |ℓ′ − ℓ| / Σ ℓ",
+        "pca_mse": "squared error per coordinate of PCA with as many dimensions, on the same split",
         "isometry_error": "squared relative error of the edge lengths of shapes decoded between "
         "two codes, mean ((ℓ − ℓ̄) / ℓ̄)²",
     }
@@ -86,7 +88,7 @@ class TemplateMeshModel(LatentModel):
     ) -> None:
         super().__init__(
             input_shape, latent_dim, network=network, hidden_dims=hidden_dims,
-            activation=activation, **latent,
+            activation=activation, template=template, **latent,
         )  # fmt: skip
         vertices, _ = unpack_template(template)
         if tuple(input_shape) != tuple(vertices.shape):
@@ -155,7 +157,25 @@ class TemplateMeshModel(LatentModel):
             true = edge_lengths(x, self.edges)
             found = edge_lengths(self.reconstruct(x), self.edges)
             parts["edge_error"] = ((found - true).abs().sum(1) / true.sum(1)).mean()
+        if self._principal_components is not None and self.trainer.testing:
+            parts["pca_mse"] = projection_error(x, *self._principal_components).to(x)
         return parts
+
+    def on_test_epoch_start(self) -> None:
+        super().on_test_epoch_start()
+        self._principal_components = self._fit_principal_components()
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()
+        self._principal_components = None
+
+    def _fit_principal_components(self) -> tuple[Tensor, Tensor] | None:
+        """Return mean and components of the training shapes; None if the test data have none."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not getattr(data, "has_training_meshes", False):
+            return None
+        shapes = data.evaluation_samples("train")[0].to(self.device)
+        return fit_components(shapes, self.latent_dim)
 
     def isometry_error(self, x: Tensor) -> Tensor:
         """Compute the mean squared relative error of edge lengths between two codes, a scalar.
@@ -221,16 +241,6 @@ class TemplateMeshModel(LatentModel):
             change.square().mean((1, 2)).sum()
             + SMOOTHNESS * shapes.diff(dim=0).square().mean((1, 2, 3)).sum()
         )
-
-    # -- figures --------------------------------------------------------------------------------
-
-    def to_images(self, x: Tensor) -> Tensor:
-        """Render shapes, (N, V, 3) → (N, 3, H, W)."""
-        return plots.render(x, self.faces, half_width=1.15 * self._radius())
-
-    def _radius(self) -> float:
-        """Return the distance of the template's farthest vertex from the origin."""
-        return float(unpack_template(self.hparams["template"])[0].norm(dim=1).max())
 
 
 class Offset(nn.Module):
