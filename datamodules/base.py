@@ -75,7 +75,7 @@ class TensorDataModule(LearnedState, LightningDataModule):
         # LightningDataModule.__str__ would load all data to describe it
         return f"{type(self).__name__}()"
 
-    learned_settings = ("seed", "val_size")
+    learned_settings: tuple[str, ...] = ("seed", "val_size")
 
     # -- to be implemented by a subclass --------------------------------------------------------
 
