@@ -162,12 +162,13 @@ class _Reader:
         cells = self.cells[name]
         if len(cells) < 2:
             return False
-        numbers = parse_numbers(cells)
-        if cells.nunique() == 1 and (numbers.isna().all() or is_id(name)) and cells.iloc[0]:
-            self._say(f"left out column {name!r}, which is {cells.iloc[0]!r} in every row")
+        first = cells.iloc[:1]
+        if cells.nunique() == 1 and first[0] and (is_id(name) or parse_numbers(first).isna()[0]):
+            self._say(f"left out column {name!r}, which is {first[0]!r} in every row")
             return True
-        is_first = name == self.cells.columns[0] and self.column is not None
-        if is_first and bool((numbers.diff()[1:] == 1).all()):
+        if name != self.cells.columns[0] or self.column is None:
+            return False
+        if bool((parse_numbers(cells).diff()[1:] == 1).all()):
             self._say(f"left out column {name!r}, which counts the rows")
             return True
         return False

@@ -96,7 +96,12 @@ def find_time_column(
     """
     if options.column == NO_TIME:
         return None
-    found = _named(path, cells, options) if options.column else _recognized(cells, options, used)
+    if options.column:
+        found: Found | None = _named(path, cells, options)
+    elif options.format:
+        found = _of_format(path, cells, options.format)
+    else:
+        found = _recognized(cells, used)
     if found is None:
         return None
     names, text, notations = found
@@ -160,12 +165,19 @@ def _named(path: Path, cells: pd.DataFrame, options: TimeOptions) -> Found:
     return (name,), cells[name], [number_notation(numbers, name)]
 
 
-def _recognized(cells: pd.DataFrame, options: TimeOptions, used: list[str]) -> Found | None:
+def _of_format(path: Path, cells: pd.DataFrame, format_: str) -> Found:
     for name in cells.columns:
-        if options.format:
-            if np.mean(parse_times(cells[name], options.format).notna()) >= 0.5:
-                return (name,), cells[name], [options.format]
-        elif found := _date_column(cells, name, used):
+        if np.mean(parse_times(cells[name], format_).notna()) >= 0.5:
+            return (name,), cells[name], [format_]
+    raise DataError(
+        f"{path} has no column of times in --data.time_format {format_!r}; its first row is "
+        f"{', '.join(map(repr, cells.iloc[0]))}"
+    )
+
+
+def _recognized(cells: pd.DataFrame, used: list[str]) -> Found | None:
+    for name in cells.columns:
+        if found := _date_column(cells, name, used):
             return found
     names = [name for name in cells.columns if name not in used]
     sure = [name for name in names if _plain(name) in SURE_NAMES]

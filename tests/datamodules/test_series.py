@@ -164,6 +164,29 @@ def test_many_series_are_not_listed(tmp_path: Path, trainer: Callable[..., L.Tra
     assert set(metrics) == {f"test/{name}" for name in ("loss", "mse", "mae", "naive_mse")}
 
 
+@pytest.mark.parametrize("notation", ["iso", "unix", "compact", "index", "none"])
+@pytest.mark.filterwarnings("ignore:.*is read as the time")
+def test_the_time_does_not_enter_the_errors(
+    tmp_path: Path, trainer: Callable[..., L.Trainer], notation: str
+) -> None:
+    """Unix time as a series of its own would be easy to forecast: the mean error would fall."""
+    days = pd.date_range("2020-01-01", periods=400)
+    times = {
+        "iso": days, "unix": days.as_unit("s").asi8, "compact": days.strftime("%Y%m%d"),
+        "index": range(400), "none": None,
+    }  # fmt: skip
+    noise = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)).double()
+    table = pd.DataFrame(noise.numpy(), columns=["a", "b"])
+    if notation != "none":
+        table.insert(0, "when", times[notation])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    data = Series(str(tmp_path / "t.csv"), lookback=4, horizon=1)
+    (metrics,) = trainer().test(DLinear(2, 4, 1, kernel_size=1), data, verbose=False)
+    test = noise[319:]  # the last 80 targets, and the value before each
+    expected = ((test.diff(dim=0)) / noise[:280].std(0, correction=0)).square().mean()
+    assert metrics["test/naive_mse"] == pytest.approx(float(expected), rel=1e-5)
+
+
 # -- state -----------------------------------------------------------------------------------------
 
 

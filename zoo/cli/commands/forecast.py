@@ -125,7 +125,8 @@ def _make_data(checkpoint: Path, options: Any) -> Any:
             f"checkpoint {checkpoint} does not contain the names and the scaling of series, by "
             f"which to read {options.path}: train the model on --data series"
         )
-    data = series_class(options.path, fill=options.fill, **state["settings"])
+    known = {name: state["settings"][name] for name in series_class.learned_settings}
+    data = series_class(options.path, fill=options.fill, **known)
     data.load_state_dict(state)
     return data
 
