@@ -119,7 +119,12 @@ class Forecasts(FigureCallback):
         x, y = x[chosen], y[chosen]
         mean, variance = model.moments(x)
         shown = slice(self.max_series)
-        half_width = None if variance is None else Z90 * variance.sqrt()[..., shown]
+        half_width = None if variance is None else Z90 * variance.sqrt()
+        if hasattr(self.data, "to_original_units"):
+            if half_width is not None:
+                half_width = half_width * self.data.series_std.to(half_width)
+            x, y, mean = (self.data.to_original_units(values) for values in (x, y, mean))
+        half_width = None if half_width is None else half_width[..., shown]
         names = getattr(self.data, "series_names", [])
         title = f"{type(model).__name__}: forecasts of {y.shape[1]} steps"
         return plots.forecasts(

@@ -30,9 +30,9 @@ from .planetoid import Planetoid as Planetoid
 from .point_clouds import PointAugmentation as PointAugmentation
 from .point_clouds import PointDataModule as PointDataModule
 from .point_folder import PointFolder as PointFolder
+from .processes import Brownian as Brownian
 from .random_graphs import RandomGraphs as RandomGraphs
 from .sbm import SBM as SBM
-from .series import Brownian as Brownian
 from .series import ETTh1 as ETTh1
 from .series import Series as Series
 from .shapes import Shapes as Shapes

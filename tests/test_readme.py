@@ -49,6 +49,7 @@ SMALL = {
 #: model whose checkpoint a command takes, by a word in the command; default a VAE
 CHECKPOINT_OF = {
     "generate": "language_model",
+    "forecast": "dlinear",
     "translate": "translator",
     "attack": "cnn",
     "prbcd": "gcn",
@@ -115,6 +116,8 @@ def run_on_checkpoint(
     run = path.parent.parent
     if args[0] == "attack":
         assert (run / "figures/robustness.png").stat().st_size > 1_000
+    if args[0] == "forecast":
+        assert (run / "figures/forecast.png").stat().st_size > 1_000
     if model != "vae":
         return
     written = "checkpoints/evaluation.json" if args[0] == "evaluate" else f"figures/{args[0]}.png"

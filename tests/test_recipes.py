@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -53,8 +54,8 @@ def short_files() -> dict[str, bytes]:
     """Return small files in the formats of the data sets, by their paths below the root."""
     verse = "To be, or not to be: that is the question.\n" * 2_600
     hours = ["date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"]
-    hours += [",".join([str(i), *(f"{(i * k) % 97}" for k in range(1, 8))]) for i in range(14_400)]
-    hours[1:] = [f"hour {row}" for row in hours[1:]]
+    dates = pd.date_range("2016-07-01", periods=14_400, freq="h")
+    hours += [f"{d}," + ",".join(f"{i * k % 97}" for k in range(1, 8)) for i, d in enumerate(dates)]
     files = {"text/tinyshakespeare.txt": verse, "timeseries/ETTh1.csv": "\n".join(hours)}
     for split in ("train", "val", "test_2016_flickr"):
         for language, line in (("de", "Ein Hund läuft."), ("en", "A dog runs.")):

@@ -31,6 +31,22 @@ def add_model_option(parser: Parser) -> None:
     )
 
 
+def find_checkpoint(path: str) -> Path:
+    """Return the checkpoint at a path: a file, or the best or else the last one of a run folder.
+
+    Raises:
+        InputError: the folder has no checkpoint.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return folder
+    for name in ("best.ckpt", "last.ckpt"):
+        for found in (folder / "checkpoints" / name, folder / name):
+            if found.is_file():
+                return found
+    raise InputError(f"the folder {path} is not that of a run: it has no checkpoints/best.ckpt")
+
+
 def load_model(path: str, *classes: type[ModelT], own_class: str | None = None) -> ModelT:
     """Return the model in a checkpoint, in evaluation mode, on the GPU if there is one.
 

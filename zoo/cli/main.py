@@ -24,6 +24,7 @@ usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
        zoo attack CKPT [--attack NAME ...] [--eps E ...]
        zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
        zoo translate CKPT TEXT ... [--num_beams N]
+       zoo forecast CKPT [--steps N] [--data.path FILE]
        zoo study [NAME [--SETTING VALUE ...] | --all]
 
 Without a command: train, then test the best checkpoint. "python train.py" and "python -m zoo" do
@@ -57,6 +58,7 @@ COMMANDS = {
     "compare": "latent",
     "generate": "text",
     "translate": "text",
+    "forecast": "forecast",
     "study": "study",
 }
 

@@ -90,19 +90,21 @@ def _ids(data: Any, loader: Any, count: int) -> dict[str, Sequence[Any]]:
     """
     if not hasattr(data, "prediction_ids"):
         return {
-            "sample": _positions(loader)[:count] if hasattr(loader, "sampler") else range(count)
+            "sample": loader_positions(loader)[:count]
+            if hasattr(loader, "sampler")
+            else range(count)
         }
     ids: dict[str, Sequence[Any]] = data.prediction_ids()
     total = len(next(iter(ids.values())))
     if total == count:
         return ids
-    positions = _positions(loader)
+    positions = loader_positions(loader)
     if len(positions) < count:
         raise ValueError(f"{count} predictions were made, but the data names {total} samples")
     return {name: [values[i] for i in positions[:count]] for name, values in ids.items()}
 
 
-def _positions(loader: Any) -> list[int]:
+def loader_positions(loader: Any) -> list[int]:
     """Return the positions of the samples that a loader serves in this process."""
     batches = [torch.as_tensor(indices).reshape(-1) for indices in loader.sampler]
     return torch.cat(batches).tolist()

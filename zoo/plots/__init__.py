@@ -23,7 +23,13 @@ from zoo.plots.latent import (
 from zoo.plots.meshes import Mesh, draw_mesh, meshes, render, view_rotation, voxels, write_html
 from zoo.plots.points import point_clouds
 from zoo.plots.regression import fitted_curve, predicted_against_true
-from zoo.plots.sequences import AttentionMap, attention_maps, forecasts, position_similarity
+from zoo.plots.sequences import (
+    AttentionMap,
+    attention_maps,
+    forecasts,
+    future_forecast,
+    position_similarity,
+)
 from zoo.plots.weights import (
     attribution_maps,
     feature_maps,
@@ -52,6 +58,7 @@ __all__ = [
     "fitted_curve",
     "flipped_edges",
     "forecasts",
+    "future_forecast",
     "graph_classes",
     "image_equation",
     "image_grid",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch.nn.functional as F
@@ -147,4 +147,53 @@ def forecasts(
             size=TICK_SIZE,
         )  # fmt: skip
     add_figure_legend(figure, handles=panels[0, 0].get_legend_handles_labels()[0])
+    return figure
+
+
+def future_forecast(
+    past: Tensor,
+    mean: Tensor,
+    interval: tuple[Tensor, Tensor],
+    times: Sequence[Any] | np.ndarray[Any, Any],
+    series_names: Sequence[str],
+    level: float = 0.9,
+    title: str = "",
+    xlabel: str = "",
+) -> Figure:
+    """Draw the forecast of the steps after the last observation: a row for each series.
+
+    Args:
+        past: last observations, (L, C).
+        mean: forecast, (N, C).
+        interval: lower and upper ends of the prediction intervals, (N, C) each; NaN if unknown.
+        times: times of the L + N steps, dates (``numpy.datetime64``) or numbers.
+        series_names: names of the C series.
+        level: probability of the intervals, default 0.9.
+        title: figure title, default none.
+        xlabel: label of the times, default none.
+    """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    count = len(series_names)
+    figure = new_figure(8.0, 1.7 * count + 0.9, title)
+    panels = new_panels(figure, count, 1, sharex=True)[:, 0]
+    times = np.asarray(times)
+    before, after = times[: len(past)], times[len(past) :]
+    for i, axes in enumerate(panels):
+        axes.plot(before, past[:, i].cpu(), color=INK, lw=1, label="Observed")
+        axes.plot(after, mean[:, i].cpu(), color=COLORS[1], lw=1.5, label="Forecast",
+                  marker="." if len(after) == 1 else "")  # fmt: skip
+        axes.fill_between(
+            after, *(end[:, i].cpu().numpy() for end in interval), color=COLORS[1], alpha=0.2,
+            lw=0, label=f"{level:.0%} interval",
+        )  # fmt: skip
+        axes.spines[["top", "right"]].set_visible(False)
+        label_panel(
+            axes, xlabel=xlabel if i == count - 1 else "", ylabel=series_names[i], size=TICK_SIZE
+        )
+        if np.issubdtype(times.dtype, np.datetime64):
+            locator = AutoDateLocator()
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    add_figure_legend(figure, handles=panels[0].get_legend_handles_labels()[0])
     return figure
