@@ -57,8 +57,9 @@ class LearnedState:
         if self._learned is not None and _is_equal(state_dict, self.state_dict()):
             self._has_loaded_state = True
             return
-        for name, value in state_dict["settings"].items():
-            self._load_setting(name, value)
+        for name in self.learned_settings:  # whatever else a file may contain
+            if name in state_dict["settings"]:
+                self._load_setting(name, state_dict["settings"][name])
         self._learned = dict(state_dict["learned"])
         self._has_loaded_state = True
         self.forget()

@@ -7,7 +7,11 @@ import warnings
 
 
 def silence_libraries() -> None:
-    """Silence libraries' device listings, advertisements and known deprecation warnings."""
+    """Silence libraries' device listings, advertisements and known deprecation warnings.
+
+    Other warnings are printed as one line, without the code that gave them.
+    """
+    warnings.formatwarning = _format_warning
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
@@ -19,3 +23,7 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer`")
     warnings.filterwarnings("ignore", message="`weights_only` was not set")
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyG's import
+
+
+def _format_warning(message: Warning | str, *_: object, **__: object) -> str:
+    return f"warning: {' '.join(str(message).split())}\n"
