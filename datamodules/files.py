@@ -20,6 +20,8 @@ def read_text(path: Path) -> str:
     Raises:
         DataError: the file does not exist, is not UTF-8, or is named ``.gz`` but is not gzip.
     """
+    if path.exists() and not path.is_file():  # a device such as /dev/zero has no end
+        raise DataError(f"{path} is not a file")
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":

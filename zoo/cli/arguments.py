@@ -45,6 +45,18 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{self.command}: {message}")
 
 
+def seed(text: str) -> int:
+    """Return a random seed given on the command line.
+
+    Raises:
+        ValueError: not an integer from 0 to 2³² − 1, the range of NumPy.
+    """
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 2³², got {value}")
+    return value
+
+
 @dataclass
 class Invocation:
     """A parsed command line for LightningCLI.
@@ -89,6 +101,11 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
     for name in registry.PROPERTIES:
         if given & {f"--model.{name}", f"--model.init_args.{name}"}:
             raise InputError(f"--model.{name} comes from the data: choose other --data instead")
+    if given >= {"--init_from", "--ckpt_path"}:
+        raise InputError(
+            "--ckpt_path resumes a run, and --init_from starts a new one from its weights: choose "
+            "one of them"
+        )
     recipe = _recipe(model, data) if model else {}
     if data and "." in data and not model:
         import_class("--data", data)

@@ -27,6 +27,7 @@ from zoo.cli.run_folder import make_logger, make_run_folder
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
+from zoo.core.finetuning import initialize_from
 from zoo.core.migrations import migrate
 from zoo.core.predictions import prediction_table
 from zoo.core.quiet import silence_libraries
@@ -34,7 +35,7 @@ from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero,
 from zoo.core.signature import arguments_of
 from zoo.core.speed import NullProfiler, keep_freed_memory, skip_nvml_check
 from zoo.core.task import Task
-from zoo.errors import InputError
+from zoo.errors import InputError, check_choice
 
 
 @dataclass
@@ -138,6 +139,12 @@ class ZooCLI(LightningCLI):
             default=None,
             help="published value to reach: metric, value, source, budget",
         )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="checkpoint whose weights training starts from, in all layers that match",
+        )
         parser.add_class_arguments(CheckpointSettings, "checkpoint")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -199,7 +206,10 @@ class ZooCLI(LightningCLI):
                 model["init_args"][key] = value
 
     def _set_seed(self) -> None:
-        seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)
+        seed = self._get(self.config, "seed")
+        if not 0 <= seed < 2**32:  # the range of NumPy
+            raise InputError(f"--seed must be at least 0 and below 2³², got {seed}")
+        seed_everything(seed, workers=True, verbose=False)
 
     # -- objects --------------------------------------------------------------------------------
 
@@ -224,6 +234,14 @@ class ZooCLI(LightningCLI):
             path = self._get(self.config, "ckpt_path")
             checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
             self._checkpoint = {}
+
+        elif init_from := self._get(self.config, "init_from"):
+            if self.subcommand != "fit":
+                raise InputError(
+                    f"--init_from starts training from other weights; use --ckpt_path with "
+                    f"{self.subcommand}"
+                )
+            print_rank_zero(initialize_from(self.model, init_from))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
@@ -254,6 +272,7 @@ class ZooCLI(LightningCLI):
         if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
             return callbacks
         settings = self._get(self.config_init, "checkpoint")
+        check_choice("--checkpoint.mode", settings.mode, ("min", "max"))
         folder = str(self.run_folder / "checkpoints")
         # "best" comes first, so that "last" stores its latest score
         if settings.monitor and isinstance(self.model, Task):  # every Task logs val/loss

@@ -41,6 +41,7 @@ the same as "zoo".
   --seed N              random seed of the run and of its data, default 0
   --config FILE         settings from a YAML file, such as a run's config.yaml
   --ckpt_path FILE      resume from (fit) or evaluate (test) a checkpoint
+  --init_from FILE      start training from the weights of a checkpoint, in all layers that match
   --print_config        show every setting and stop
 
 "zoo fit --help" lists every option. ZOO_DEBUG=1 shows where an error came from.

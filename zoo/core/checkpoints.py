@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -14,6 +15,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 import zoo
 from zoo.core.migrations import is_current, migrate
 from zoo.core.trust import Source, check_values
+from zoo.core.weights import copy_matching
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,14 +85,23 @@ def read(path: str | Path) -> dict[str, Any]:
 
 @overload
 def load(
-    path: str | Path, model_class: type[ModelT], device: str | torch.device = "cpu"
+    path: str | Path,
+    model_class: type[ModelT],
+    device: str | torch.device = "cpu",
+    **overrides: Any,
 ) -> ModelT: ...
 @overload
 def load(
-    path: str | Path, model_class: None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    model_class: None = None,
+    device: str | torch.device = "cpu",
+    **overrides: Any,
 ) -> Task: ...
 def load(
-    path: str | Path, model_class: type[Task] | None = None, device: str | torch.device = "cpu"
+    path: str | Path,
+    model_class: type[Task] | None = None,
+    device: str | torch.device = "cpu",
+    **overrides: Any,
 ) -> Task:
     """Return the model in a checkpoint, in evaluation mode.
 
@@ -102,6 +113,8 @@ def load(
         model_class: class of the model, default the class that the checkpoint names; with it, type
             checkers know the class of the result.
         device: device of the model, default the CPU.
+        **overrides: arguments of the model that replace the checkpoint's, such as ``num_classes``;
+            layers of another shape keep their new weights, which a warning names.
 
     Raises:
         InputError: see :func:`read`; an unknown class; weights that do not fit the class.
@@ -109,8 +122,11 @@ def load(
     checkpoint = read(path)
     cls = model_class or find_class(checkpoint, path)
     checkpoint = migrate(checkpoint, cls)
-    settings = hyper_parameters(checkpoint, path)
+    settings = hyper_parameters(checkpoint, path) | overrides
     model = _construct(cls, settings, path)
+    if overrides:
+        warnings.warn(copy_matching(model, checkpoint["state_dict"], path), stacklevel=2)
+        return model.to(device).eval()
     check_fit(model, checkpoint["state_dict"], path)
     model.load_state_dict(checkpoint["state_dict"])
     return model.to(device).eval()

@@ -151,9 +151,11 @@ def import_class(path: str) -> Any:
     """Import the class at a dotted path.
 
     Raises:
-        InputError: no such module or class; not a class.
+        InputError: not a path of names and dots; no such module or class; not a class.
     """
     module, _, name = path.rpartition(".")
+    if not module or not all(part.isidentifier() for part in path.split(".")):
+        raise InputError(f"{path!r} is not the path of a class, such as package.module.Class")
     try:
         cls = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:

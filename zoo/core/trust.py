@@ -30,7 +30,8 @@ PACKAGES = ("zoo", "datamodules", "callbacks", "lightning")
 SECTIONS = frozenset(
     {
         "model", "data", "trainer", "checkpoint", "seed", "name", "logger", "reference",
-        "ckpt_path", "weights_only", "verbose", "return_predictions", "datamodule", "dataloaders",
+        "init_from", "ckpt_path", "weights_only", "verbose", "return_predictions", "datamodule",
+        "dataloaders",
     }
 )  # fmt: skip
 

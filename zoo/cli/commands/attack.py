@@ -11,7 +11,7 @@ import torch
 
 from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
-from zoo.cli.arguments import Parser
+from zoo.cli.arguments import Parser, seed
 from zoo.cli.checkpoint_data import add_model_option, load_model, make_data_module
 from zoo.cli.files import save_figure
 from zoo.core.classification import Classifier
@@ -93,7 +93,7 @@ def _parse(args: list[str]) -> Any:
     add("--data.root", dest="root", metavar="FOLDER", help="folder of the data")
     add("--out", type=Path, metavar="FOLDER",
         help="folder of the figures, default: figures in the run folder")  # fmt: skip
-    add("--seed", type=int, default=0, metavar="N", help="random seed, default 0")
+    add("--seed", type=seed, default=0, metavar="N", help="random seed, default 0")
     options = parser.parse_args(args)
     check_at_least(1, **{"--test_samples": options.test_samples, "--restarts": options.restarts})
     for eps in options.eps or []:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from zoo.cli.arguments import Parser
+from zoo.cli.arguments import Parser, seed
 from zoo.cli.checkpoint_data import add_model_option, load_model, load_samples, make_data_module
 from zoo.cli.files import write_text
 from zoo.core.quiet import silence_libraries
@@ -97,7 +97,7 @@ def parse_options(args: list[str]) -> Any:
                         "features are used, default: one that is trained on the data")  # fmt: skip
     parser.add_argument("--inception", metavar="FILE", help="weights of the Inception network, "
                         "which adds the standard FID")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="random seed of all noise, default 0")
+    parser.add_argument("--seed", type=seed, default=0, help="random seed of all noise, default 0")
     parser.add_argument("--num_beams", type=int, default=1, metavar="N",
                         help="width of the beam search of a translator, default 1")  # fmt: skip
     options = parser.parse_args(args)

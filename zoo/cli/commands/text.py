@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from zoo.cli.arguments import Parser
+from zoo.cli.arguments import Parser, seed
 from zoo.cli.checkpoint_data import add_model_option, load_model
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
@@ -34,7 +34,7 @@ def generate(args: list[str]) -> None:
                         "tokens with a total probability of P, default all")  # fmt: skip
     parser.add_argument("--num_samples", type=int, default=1, metavar="N",
                         help="number of texts to generate, default 1")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="random seed, default 0")
+    parser.add_argument("--seed", type=seed, default=0, help="random seed, default 0")
     options = parser.parse_args(args)
     check_at_least(1, **{f"--{name}": getattr(options, name) for name in ("tokens", "num_samples")})
     silence_libraries()

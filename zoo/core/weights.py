@@ -1,0 +1,51 @@
+"""Weights of a checkpoint in a model that differs from it in some layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.errors import InputError
+
+SHOWN = 3  # names of new tensors in the message
+
+
+def copy_matching(model: nn.Module, weights: dict[str, Any], path: str | Path) -> str:
+    """Copy the weights that have the names and shapes of a model's.
+
+    Args:
+        model: model that receives the weights.
+        weights: ``state_dict`` of the checkpoint.
+        path: path of the checkpoint, for messages.
+
+    Returns:
+        One line that says how many tensors were copied, and which ones are new.
+
+    Raises:
+        InputError: no tensor has the same name and shape.
+    """
+    own = model.state_dict()
+    matching = {
+        name: weights[name]
+        for name, value in own.items()
+        if name in weights and weights[name].shape == value.shape
+    }
+    new = [_describe(name, value, weights.get(name)) for name, value in own.items()
+           if name not in matching]  # fmt: skip
+    if not matching:
+        raise InputError(
+            f"no weight of {path} has the name and shape of one of {type(model).__name__}: choose "
+            "a checkpoint of this model or of one with the same layers"
+        )
+    model.load_state_dict(matching, strict=False)
+    more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+    rest = f"; new: {', '.join(new[:SHOWN])}{more}" if new else ""
+    return f"{len(matching)} of {len(own)} tensors are those of {path}{rest}"
+
+
+def _describe(name: str, value: torch.Tensor, other: torch.Tensor | None) -> str:
+    shape = tuple(value.shape)
+    return f"{name} {shape}" if other is None else f"{name} {shape} for {tuple(other.shape)}"
