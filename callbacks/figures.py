@@ -121,6 +121,9 @@ class FigureCallback(Callback):
 
     #: file name of the figure, without extension
     name: str
+    #: attributes of the models that the figure is for, and what such a model is called
+    needs: tuple[str, ...] = ()
+    made_for: str = "a model"
     #: whether the final figure is drawn by the test that follows ``fit``, not by ``fit``
     defer_to_test: bool = False
 
@@ -132,6 +135,19 @@ class FigureCallback(Callback):
         self._stage: str | None = None
         self._inputs: list[Any] = []
         self._labels: list[Tensor] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not all(hasattr(pl_module, name) for name in self.needs):
+            raise self.misfit(type(pl_module).__name__)
+
+    def misfit(self, found: str) -> InputError:
+        """Return the error for a model or data that the figure is not made for.
+
+        Args:
+            found: what was found instead.
+        """
+        name = type(self).__name__
+        return InputError(f"{name} needs {self.made_for}, got {found}: leave the callback out")
 
     def draw(self, model: Any, *inputs: Any) -> Figure | None:
         """Draw the figure.

@@ -120,11 +120,15 @@ class Voxels(FigureCallback):
     """
 
     name = "voxels"
+    needs = ("logits", "num_classes")
+    made_for = "a classifier of voxel grids"
 
     def __init__(self, num_samples: int = 5, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        if x.ndim != 5:
+            raise self.misfit(f"samples of shape {tuple(x.shape[1:])}")
         predicted = model.logits(x).argmax(1).cpu()
         names = self.class_names(model.num_classes)
         pairs = zip(predicted.tolist(), y.tolist(), strict=True)

@@ -22,11 +22,15 @@ class PointClouds(FigureCallback):
     """
 
     name = "point_clouds"
+    needs = ("logits", "num_classes")
+    made_for = "a classifier of point clouds"
 
     def __init__(self, num_samples: int = 10, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        if x.ndim != 3 or x.shape[-1] != 3:
+            raise self.misfit(f"samples of shape {tuple(x.shape[1:])}")
         predicted = model.logits(x).argmax(-1).cpu()
         names = self.class_names(model.num_classes)
         correct, clouds = predicted == y, x.cpu()

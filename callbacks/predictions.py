@@ -12,7 +12,6 @@ from zoo import plots
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
     from matplotlib.figure import Figure
 
 GRID_SIZE = 200  # points along each axis of a decision boundary's grid
@@ -27,19 +26,11 @@ class PredictionFigure(FigureCallback):
         every_n_epochs: see :class:`~callbacks.figures.FigureCallback`.
     """
 
+    needs = ("logits", "num_classes")
+    made_for = "a classifier"
+
     def __init__(self, num_samples: int = 10_000, every_n_epochs: int | None = None) -> None:
         super().__init__(num_samples, every_n_epochs)
-
-    #: method that the model must have, and the kind of model that has it
-    needs = ("logits", "classifier")
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        method, kind = self.needs
-        if not hasattr(pl_module, method):
-            raise InputError(
-                f"{type(self).__name__} needs a {kind}, got {type(pl_module).__name__}: leave the "
-                "callback out"
-            )
 
 
 class ConfusionMatrix(PredictionFigure):
@@ -116,7 +107,8 @@ class FittedCurve(PredictionFigure):
     """
 
     name = "fitted_curve"
-    needs = ("moments", "regressor")
+    needs = ("moments", "predict")
+    made_for = "a regressor"
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         features, target = x.flatten(1).cpu(), y.reshape(len(y), -1)[:, 0].cpu()

@@ -106,6 +106,8 @@ class Forecasts(FigureCallback):
     """
 
     name = "forecasts"
+    needs = ("moments", "forecast")
+    made_for = "a forecasting model"
 
     def __init__(
         self, num_samples: int = 200, max_series: int = 4, every_n_epochs: int | None = None
@@ -168,6 +170,13 @@ class TextSamples(Callback):
         self.sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         self._last_step = -1  # of the latest text
         self._prompt_tokens: Tensor | None = None  # (1, T)
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        if not hasattr(pl_module, "stream_text"):
+            raise InputError(
+                f"TextSamples needs a language model, got {type(pl_module).__name__}: leave the "
+                "callback out"
+            )
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int

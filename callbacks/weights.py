@@ -171,6 +171,8 @@ class ActivationMaximization(FigureCallback):
     """
 
     name = "activation_maximization"
+    needs = ("logits", "num_classes")
+    made_for = "a classifier of images"
 
     def __init__(
         self,
@@ -189,6 +191,8 @@ class ActivationMaximization(FigureCallback):
         self.smoothness = smoothness
 
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
+        if x.ndim != 4:
+            raise self.misfit(f"samples of shape {tuple(x.shape[1:])}")
         with torch.inference_mode(False), torch.enable_grad():
             images, activations, units = self.maximize(model, x[:1].clone())
         names = [str(unit) for unit in units]
@@ -266,6 +270,8 @@ class Attributions(FigureCallback):
     """
 
     name = "attributions"
+    needs = ("logits", "num_classes")
+    made_for = "a classifier of images"
 
     def __init__(
         self,
@@ -287,6 +293,8 @@ class Attributions(FigureCallback):
     def draw(self, model: Any, x: Tensor, y: Tensor) -> Figure:
         import captum.attr
 
+        if x.ndim != 4:
+            raise self.misfit(f"samples of shape {tuple(x.shape[1:])}")
         with torch.inference_mode(False), torch.enable_grad():
             images = x.clone()
             predicted = model(images).argmax(1).detach()
