@@ -382,11 +382,9 @@ class TRADES(AdversarialTraining):
         self, module: Classifier, step: Any, batch: Any, attack: Attack
     ) -> dict[str, Any]:
         x, y = unpack_batch(batch, type(self).__name__)
-        with frozen_eval(module):
-            with torch.no_grad():
-                clean = module.logits(x).log_softmax(1)
-            goal = Divergence(y, None, clean)
-            x_adv = attack.perturb(ScoreFunction(module, y), x, goal).detach()
+        with frozen_eval(module), torch.no_grad():
+            clean = ScoreFunction(module)(as_normal_tensor(x)).log_softmax(1)
+        x_adv = attack.run(module, x, Divergence(y, None, clean))
         scores = module.scores(x)
         if scores.ndim != 2:
             raise InputError(

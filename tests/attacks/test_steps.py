@@ -13,6 +13,7 @@ from torch import Tensor
 from tests.attacks.conftest import Case
 from zoo.attacks import APGD, BIM, FGSM, PGD, CarliniWagner, DeepFool, RandomFGSM, Square
 from zoo.attacks.apgd import APGDState, step_size_checkpoints, update_step_size
+from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import FeasibleSet
 from zoo.attacks.square import bump
@@ -174,7 +175,8 @@ def test_auto_pgd_returns_to_the_best_point_where_progress_has_stalled() -> None
         return torch.tensor(values, dtype=torch.float64)
 
     state = APGDState(
-        feasible=FeasibleSet(x, APGD(eps=1.0)), point=x + 1, previous=x + 2, gradient=x + 3,
+        feasible=FeasibleSet(x, APGD(eps=1.0), ScoreFunction(lambda x: x)),
+        point=x + 1, previous=x + 2, gradient=x + 3,
         loss=rows(0.1, 0.2, 0.3), best=x + 4, best_gradient=x + 5, best_loss=rows(1, 2, 3),
         step_size=rows(0.8, 0.8, 0.8), increases=rows(3, 2, 4),
         checkpoint_loss=rows(0.5, 0.5, 3), was_halved=torch.tensor([False, True, False]),

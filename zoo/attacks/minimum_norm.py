@@ -258,7 +258,7 @@ class DeepFool(MinimumNormAttack):
             result[active[~keep]], is_done[active[~keep]] = point[~keep], True
             if not bool(keep.any()):
                 break
-            step = self._step(inputs, scores, active_goal)[keep]
+            step = self._step(inputs, scores, active_goal, model.rounding_error)[keep]
             active, origin, total = active[keep], origin[keep], total[keep] + step
             active_goal = active_goal.select(keep)
             point = self.clip(origin + (1 + self.overshoot) * total)
@@ -266,7 +266,7 @@ class DeepFool(MinimumNormAttack):
             result = self.line_search(model, x, result, goal)
         return torch.where(broadcast_per_sample(is_done, x), result, x)
 
-    def _step(self, inputs: Tensor, scores: Tensor, goal: Goal) -> Tensor:
+    def _step(self, inputs: Tensor, scores: Tensor, goal: Goal, rounding_error: float) -> Tensor:
         """Return r of each sample, in the shape of the inputs."""
         excluded = (goal.y if goal.target is None else goal.target)[:, None]
         others = scores.detach().scatter(1, excluded, -torch.inf)
@@ -286,7 +286,8 @@ class DeepFool(MinimumNormAttack):
         p = 2 if self.norm == "l2" else 1
         dual_norms = gradients.flatten(2).norm(dim=2, p=p).clamp(min=1e-12)
         # a step of length 0 would never cross a boundary on which two scores are equal
-        distances = gaps.detach().abs() / dual_norms + 1e-6
+        error = rounding_error * scores.detach().abs().amax(1, keepdim=True)
+        distances = (gaps.detach().abs() + error) / dual_norms + 1e-6
         nearest = distances.argmin(1)
         rows = torch.arange(len(nearest), device=nearest.device)
         gradient = gradients[rows, nearest]

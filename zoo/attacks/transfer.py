@@ -34,8 +34,9 @@ class TransferAttack(AttackWrapper):
         self.substitute = substitute
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        substitute = ScoreFunction(self.substitute, goal.y, model.dtype)
         with frozen_eval(self.substitute):
-            return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
+            return self.attack.perturb(substitute, x, goal)
 
     def with_attack(self, attack: Attack) -> Attack:
         return TransferAttack(attack, self.substitute)

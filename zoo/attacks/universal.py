@@ -16,6 +16,7 @@ from zoo.attacks.base import (
     ScoreFunction,
     as_normal_tensor,
     frozen_eval,
+    has_several,
 )
 from zoo.attacks.goals import Goal
 from zoo.errors import InputError, check_positive
@@ -59,6 +60,8 @@ class UniversalPerturbation(EpsilonAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if has_several(self.eps):
+            raise InputError("UniversalPerturbation has one eps for all samples: give one number")
         check_positive(temperature=self.temperature)
 
     def fit(self, model: Any, loader: Iterable[Any]) -> FixedPerturbation:
@@ -145,7 +148,7 @@ class FixedPerturbation(Attack):
                 f"{tuple(x.shape[1:])}"
             )
         self._bounds.check_bounds(x)
-        return self._bounds.clip(x + self.delta.to(x))
+        return model.round(x, self._bounds.clip(x + self.delta.to(x)))
 
     @property
     def name(self) -> str:
