@@ -18,7 +18,13 @@ from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, RandomFGSM
 from zoo.attacks.wrappers import with_new_seed
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_count_or_fraction,
+    check_fraction,
+    check_non_negative,
+)
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
@@ -62,7 +68,7 @@ class AdversarialTraining(Callback):
         val_attack: Attack | None = None,
     ) -> None:
         check_fraction(adversarial_fraction=adversarial_fraction)
-        check_non_negative(eps_warmup=eps_warmup)
+        check_count_or_fraction(eps_warmup=eps_warmup)
         check_at_least(1, every_n_batches=every_n_batches)
         self.attack, self.val_attack = attack, val_attack or attack
         self.adversarial_fraction = adversarial_fraction
@@ -201,6 +207,8 @@ class FastAdversarialTraining(AdversarialTraining):
         attack = RandomFGSM(eps=eps, norm=norm, step_size=step_size, bounds=bounds)
         pgd = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
         super().__init__(attack, val_attack=val_attack or pgd, **training)
+        check_fraction(max_accuracy_drop=max_accuracy_drop)
+        check_at_least(1, guard_samples=guard_samples)
         self.max_accuracy_drop, self.guard_samples = max_accuracy_drop, guard_samples
         self._guard_attack = pgd
         self._guard_batches: list[tuple[Tensor, Tensor]] = []
@@ -376,6 +384,7 @@ class TRADES(AdversarialTraining):
             )
         if not isinstance(attack, PGD):
             raise InputError(f"TRADES needs a PGD attack, got {type(attack).__name__}")
+        check_non_negative(beta=beta)
         self.beta = beta
 
     def adversarial_step(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.attacks.goals import Goal
 from zoo.attacks.target import HALF, ScoreFunction, as_normal_tensor, frozen_eval
-from zoo.errors import InputError, check_choice, check_non_negative
+from zoo.errors import InputError, check_choice, check_interval, check_non_negative
 from zoo.functional.norm_balls import NORMS, project_to_ball
 
 TOLERANCE = 1e-6  # rounding error by which values may exceed the bounds
@@ -117,6 +117,9 @@ class BoundedAttack(Attack):
 
     bounds: tuple[float, float] | None = (0.0, 1.0)
 
+    def __post_init__(self) -> None:
+        check_interval(bounds=self.bounds)
+
     def check_bounds(self, x: Tensor) -> None:
         """Raise :class:`InputError` if a value is outside the bounds or not finite."""
         low, high = self.bounds or (-math.inf, math.inf)
@@ -151,6 +154,7 @@ class EpsilonAttack(BoundedAttack):
     norm: str = "linf"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, NORMS)
         check_non_negative(eps=self.eps.tolist() if isinstance(self.eps, Tensor) else self.eps)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.attacks.base import Attack, EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal, PerSample
-from zoo.errors import check_choice, check_non_negative
+from zoo.errors import check_at_least, check_choice, check_integer, check_non_negative
 from zoo.functional.norm_balls import per_sample, steepest_direction, uniform_in_ball
 from zoo.functional.rng import SampleRNG
 
@@ -88,7 +88,9 @@ class PGD(EpsilonAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("loss", self.loss, LOSSES)
-        check_non_negative(steps=self.steps)
+        check_at_least(0, steps=self.steps)
+        check_integer(seed=self.seed)
+        check_non_negative(step_size=self.step_size)
 
     @property
     def alpha(self) -> float | Tensor:

@@ -19,7 +19,7 @@ from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eva
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, FeasibleSet
 from zoo.attacks.wrappers import AttackWrapper
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least
 from zoo.functional.norm_balls import (
     MIN_NORM,
     broadcast_per_sample,
@@ -124,6 +124,7 @@ class SmoothPGD(PGD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_at_least(1, num_eigenfunctions=self.num_eigenfunctions)
         if self.norm != "point" or self.bounds is not None:
             raise InputError(
                 "SmoothPGD bounds the displacement of each vertex: leave norm and bounds out"

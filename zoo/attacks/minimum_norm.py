@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.attacks.base import BoundedAttack, ScoreFunction
 from zoo.attacks.goals import Goal, PerSample
-from zoo.errors import check_choice, check_non_negative, check_positive
+from zoo.errors import check_at_least, check_choice, check_non_negative, check_positive
 from zoo.functional.norm_balls import NORMS, broadcast_per_sample, delta_norm, steepest_direction
 
 BETAS = (0.9, 0.999)  # decay rates of Adam's moments
@@ -29,6 +29,10 @@ class MinimumNormAttack(BoundedAttack):
     """
 
     line_search_steps: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, line_search_steps=self.line_search_steps)
 
     def line_search(self, model: ScoreFunction, x: Tensor, x_adv: Tensor, goal: Goal) -> Tensor:
         """Return the adversarial point nearest to x on the line to x_adv, by bisection."""
@@ -97,7 +101,7 @@ class CarliniWagner(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: unknown norm; negative ``confidence``; ``initial_c`` that is not positive.
+        InputError: unknown norm; a number out of range.
 
     Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
     sections V and VI.
@@ -112,9 +116,12 @@ class CarliniWagner(MinimumNormAttack):
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, ("l1", *NORMS))
         check_non_negative(confidence=self.confidence)
-        check_positive(initial_c=self.initial_c)
+        check_positive(initial_c=self.initial_c, lr=self.lr)
+        check_at_least(0, search_steps=self.search_steps, steps=self.steps)
+        check_at_least(1, patience=self.patience)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
@@ -230,7 +237,7 @@ class DeepFool(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: unknown norm.
+        InputError: unknown norm; a number out of range.
 
     Source: Moosavi-Dezfooli et al., DeepFool, 2016, section 3.
     """
@@ -242,7 +249,11 @@ class DeepFool(MinimumNormAttack):
     line_search_steps: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, ("l2", "linf"))
+        check_at_least(0, steps=self.steps)
+        check_at_least(1, candidates=self.candidates)
+        check_non_negative(overshoot=self.overshoot)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)

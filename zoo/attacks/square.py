@@ -11,7 +11,14 @@ from torch import Tensor
 
 from zoo.attacks.base import EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal
-from zoo.errors import InputError, check_choice, check_fraction, check_positive
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_positive,
+)
 from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample, per_sample
 from zoo.functional.rng import SampleRNG
 
@@ -55,6 +62,8 @@ class Square(EpsilonAttack):
         check_choice("norm", self.norm, ("linf", "l2"))
         super().__post_init__()
         check_choice("loss", self.loss, LOSSES)
+        check_at_least(0, queries=self.queries)
+        check_integer(seed=self.seed)
         check_positive(initial_fraction=self.initial_fraction)
         check_fraction(initial_fraction=self.initial_fraction)
 

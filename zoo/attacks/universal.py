@@ -19,7 +19,13 @@ from zoo.attacks.base import (
     has_several,
 )
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_positive
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_non_negative,
+    check_positive,
+    check_probability,
+)
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
@@ -63,6 +69,10 @@ class UniversalPerturbation(EpsilonAttack):
         if has_several(self.eps):
             raise InputError("UniversalPerturbation has one eps for all samples: give one number")
         check_positive(temperature=self.temperature)
+        check_at_least(1, epochs=self.epochs)
+        check_at_least(0, target=self.target)
+        check_non_negative(step_size=self.step_size)
+        check_probability(momentum=self.momentum)
 
     def fit(self, model: Any, loader: Iterable[Any]) -> FixedPerturbation:
         """Learn δ.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.attacks.base import Attack, ScoreFunction
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_at_least, check_choice
+from zoo.errors import InputError, check_at_least, check_choice, check_integer
 from zoo.functional.rng import SampleRNG
 
 TARGETS = ("next", "random", "runner_up", "least_likely")
@@ -65,6 +65,9 @@ class Targeted(AttackWrapper):
     def __init__(self, attack: Attack, target: int | str | Tensor, seed: int = 0) -> None:
         if isinstance(target, str):
             check_choice("target", target, TARGETS)
+        elif not isinstance(target, Tensor):
+            check_at_least(0, target=target)
+        check_integer(seed=seed)
         super().__init__(attack)
         self.target, self.seed = target, seed
 

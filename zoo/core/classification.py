@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from zoo.core.predictions import class_columns
 from zoo.core.task import Task
-from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
+from zoo.errors import InputError, check_at_least, check_non_negative, check_probability
 
 
 class Classifier(Task):
@@ -54,7 +54,7 @@ class Classifier(Task):
     ) -> None:
         super().__init__(**task)
         check_at_least(2, num_classes=num_classes)
-        check_fraction(label_smoothing=label_smoothing)
+        check_probability(label_smoothing=label_smoothing)
         check_non_negative(mixup=mixup)
         if mixup and not self.supports_mixup:
             raise InputError(

@@ -28,7 +28,7 @@ from zoo.core.optim import (
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
 from zoo.core.speed import FastHookName
-from zoo.errors import DivergedError, check_non_negative, check_positive
+from zoo.errors import DivergedError, check_count_or_fraction, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         super().__init__()
         check_optimizer(optimizer, optimizer_options)
         check_schedule(schedule, schedule_options)
-        check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup, l1=l1, l2=l2, lp=lp)
+        check_non_negative(lr=lr, weight_decay=weight_decay, l1=l1, l2=l2, lp=lp)
+        check_count_or_fraction(warmup=warmup)
         check_positive(p=p, max_norm=max_norm)
         save_arguments(self, inspect.currentframe())
         self._train_means = RunningMeans()

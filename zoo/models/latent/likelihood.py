@@ -60,8 +60,7 @@ class LikelihoodModel(LatentModel):
             raise InputError(
                 f"binarization={binarization!r} needs likelihood='bernoulli', got {likelihood!r}"
             )
-        if likelihood == "categorical":
-            check_at_least(2, levels=levels)
+        check_at_least(2, levels=levels)
 
     def build(self) -> None:
         super().build()

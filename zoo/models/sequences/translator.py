@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from zoo.errors import InputError, check_at_least, check_fraction
+from zoo.errors import InputError, check_at_least, check_probability
 from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import (
@@ -78,7 +78,7 @@ class Translator(SequenceModel):
         super().__init__(**sequence)
         check_at_least(1, vocab_size=vocab_size, target_vocab_size=target_vocab_size)
         check_at_least(1, length=length, target_length=target_length)
-        check_fraction(label_smoothing=label_smoothing)
+        check_probability(label_smoothing=label_smoothing)
         self.length, self.target_length = length, target_length
 
     def build(self) -> None:

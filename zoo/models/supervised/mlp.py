@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.core.regression import Regressor
-from zoo.errors import InputError, check_at_least, check_positive, check_probability
+from zoo.errors import InputError, check_at_least, check_finite, check_positive, check_probability
 from zoo.networks import MLP
 
 
@@ -114,6 +114,7 @@ class MLPRegressor(Regressor):
         super().__init__(num_targets, **regressor)
         check_at_least(1, hidden_dims=hidden_dims)
         check_probability(dropout=dropout, input_dropout=input_dropout)
+        check_finite(target_mean=target_mean)
         check_positive(target_std=target_std)
         for name, value in (("target_mean", target_mean), ("target_std", target_std)):
             count = torch.tensor(value).numel()
