@@ -145,7 +145,7 @@ def test_settings_of_studies_out_of_range(
 @pytest.mark.parametrize(
     ("check", "good", "bad", "message"),
     [
-        (check_count_or_fraction, (0, 0.3, 1, 25, 3.0), (-0.1, 1.5, math.nan), "a fraction below"),
+        (check_count_or_fraction, (0, 0.3, 1, 25, 3.0), (1.5,), "a whole number"),
         (check_finite, (-1, 0.5, (1, 2)), (math.nan, (0.0, math.nan)), "must be a number"),
         (check_interval, ((0, 1), (-1.5, 2), None), ((1, 0), (0, 0), (0,), 3), "two ascending"),
     ],

@@ -118,9 +118,10 @@ def check_probability(**arguments: Numbers) -> None:
 
 def check_count_or_fraction(**arguments: Numbers) -> None:
     """Raise :class:`InputError` unless every argument is in [0, 1), or an integer."""
+    check_non_negative(**arguments)
     _check(
-        lambda number: 0 <= number < 1 or (number >= 1 and number == int(number)),
-        "a fraction below 1 or a whole number, not negative",
+        lambda number: number < 1 or number == int(number),
+        "a fraction below 1 or a whole number",
         arguments,
     )
 

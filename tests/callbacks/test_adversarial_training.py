@@ -19,10 +19,10 @@ from callbacks import (
     FastAdversarialTraining,
     FreeAdversarialTraining,
 )
-from callbacks.adversarial_training import Divergence, kl_divergence
 from datamodules import Digits
 from zoo import CNN, VAE, DeepEnsemble
 from zoo.attacks import BIM, FGSM, PGD, Attack, CarliniWagner, RandomFGSM
+from zoo.attacks.goals import Divergence, kl_divergence
 from zoo.errors import InputError
 
 EPS = 0.1

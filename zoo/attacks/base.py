@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from zoo.attacks.goals import Goal
-from zoo.attacks.target import HALF, ScoreFunction, as_normal_tensor, frozen_eval
+from zoo.attacks.target import ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.errors import InputError, check_choice, check_interval, check_non_negative
 from zoo.functional.norm_balls import NORMS, project_to_ball
+from zoo.functional.precision import widen
 
 TOLERANCE = 1e-6  # rounding error by which values may exceed the bounds
 
@@ -62,8 +63,7 @@ class Attack:
             x = as_normal_tensor(x)
             goal = goal.select(torch.arange(len(x), device=x.device))  # not inference tensors
             scores = ScoreFunction(model, goal.y, x.dtype)
-            precise = x.float() if x.dtype in HALF else x
-            return self.perturb(scores, precise, goal).detach().to(x.dtype)
+            return self.perturb(scores, widen(x), goal).detach().to(x.dtype)
 
     def perturb_batch(self, model: Any, batch: Any) -> Any:
         """Attack a batch from a data loader, (x, y) → (x_adv, y)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from inspect import getclosurevars, isfunction
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import InputError
+from zoo.functional.precision import HALF, without_autocast
 
-HALF = (torch.float16, torch.bfloat16)
 MAX_DEPTH = 3  # functions inside functions in which models are searched for
 
 
@@ -126,10 +126,11 @@ def frozen_eval(model: Any) -> Iterator[None]:
             module.training = False
         for p in trainable:
             p.requires_grad_(False)
+        # small gradients underflow in float16, which would look like robustness
         with (
             torch.inference_mode(False),
             torch.enable_grad(),
-            _full_precision({"cpu", "cuda", *devices}),
+            without_autocast({"cpu", "cuda", *devices}),
         ):
             yield
     finally:
@@ -183,13 +184,3 @@ def _score_tensor(output: Any) -> Tensor:
         f"attacks need a tensor of scores from the model, got {type(output).__name__}: pass a "
         "function that returns the scores, such as lambda x: model(x)[0]"
     )
-
-
-@contextmanager
-def _full_precision(devices: set[str]) -> Iterator[None]:
-    """Disable autocast: small gradients underflow in float16, which would look like robustness."""
-    with ExitStack() as stack:
-        for device in devices:
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        yield

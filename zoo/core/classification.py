@@ -14,6 +14,7 @@ from torchmetrics.classification import MulticlassCalibrationError
 from zoo.core.predictions import class_columns
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least, check_non_negative, check_probability
+from zoo.functional.precision import widen
 
 
 class Classifier(Task):
@@ -99,6 +100,7 @@ class Classifier(Task):
             x, y = batch
             return self._mixup_step(x, y, alpha)
         scores, y = self.scores_and_labels(batch)
+        scores = widen(scores)
         parts: dict[str, Any] = self.parts(scores, y)
         if not self.training:
             parts["outputs"] = (self.probabilities(scores.detach()), y)
@@ -107,7 +109,7 @@ class Classifier(Task):
     def _mixup_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
         weight = torch.distributions.Beta(alpha, alpha).sample().to(x)
         partner = torch.randperm(len(x), device=x.device)
-        scores = self.scores(torch.lerp(x[partner], x, weight))
+        scores = widen(self.scores(torch.lerp(x[partner], x, weight)))
         own, other = self.parts(scores, y), self.parts(scores, y[partner])
         return {name: torch.lerp(other[name], own[name], weight.to(own[name])) for name in own}
 
@@ -146,7 +148,7 @@ class Classifier(Task):
         return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        probabilities = self.probabilities(self.scores_and_labels(batch)[0])
+        probabilities = self.probabilities(widen(self.scores_and_labels(batch)[0]))
         return {"class": probabilities.argmax(1), "probabilities": probabilities}
 
     def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_choice, check_non_negative
+from zoo.functional.precision import widen
 from zoo.models.latent.base import LatentModel
 from zoo.networks import RunningGaussian, make_activation
 
@@ -95,7 +96,7 @@ class Autoencoder(LatentModel):
         x = batch[0]
         noise = self.hparams["input_noise"]
         z = self.encode(x + noise * torch.randn_like(x) if noise and self.training else x)
-        mse = F.mse_loss(self.decode(z), x)
+        mse = F.mse_loss(widen(self.decode(z)), widen(x))
         self.update_code_density(z)
         return self.penalize_codes({"loss": mse, "mse": mse}, x, z)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import InputError, check_count_or_fraction, check_non_negative
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.functional.precision import widen
 from zoo.models.latent.likelihood import LikelihoodModel
 
 
@@ -177,7 +178,7 @@ class VAE(LikelihoodModel):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(neg_elbo),
-                "mse": F.mse_loss(self.reconstruct(gray), gray),
+                "mse": F.mse_loss(widen(self.reconstruct(gray)), widen(gray)),
             }
         return parts
 

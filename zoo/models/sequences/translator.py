@@ -11,6 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zoo.errors import InputError, check_at_least, check_probability
+from zoo.functional.precision import widen
 from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import (
@@ -146,7 +147,7 @@ class Translator(SequenceModel):
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
         inputs, targets = y[:, :-1], y[:, 1:]  # (B, T − 1)
-        logits = self.logits(x, inputs)
+        logits = widen(self.logits(x, inputs))
         flat_logits, flat_targets = logits.flatten(0, 1), targets.flatten()
         is_token = targets != PAD_ID
         num_tokens = is_token.sum()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.core.classification import Classifier
 from zoo.core.regression import Regressor
 from zoo.errors import InputError, check_at_least, check_finite, check_positive, check_probability
+from zoo.functional.precision import HALF
 from zoo.networks import MLP
 
 
@@ -127,6 +128,14 @@ class MLPRegressor(Regressor):
             self.register_buffer(name, value, persistent=False)
         self.network = self.make_network()
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        if self.mean.dtype in HALF:  # a mean of 250,037 would become 249,856
+            for name in ("mean", "std"):
+                exact = torch.tensor(self.hparams[f"target_{name}"], dtype=torch.float32)
+                setattr(self, name, exact.to(self.mean.device))
+        return self
+
     def make_network(self) -> nn.Module:
         """Create the network that maps inputs to standardized targets, followed by variances."""
         count = 2 if self.hparams["predict_variance"] else 1
@@ -136,7 +145,7 @@ class MLPRegressor(Regressor):
         return self.moments(x)[..., 0]
 
     def moments(self, x: Tensor) -> Tensor:
-        outputs = self.network(x)
+        outputs = self.network(x).to(self.mean)
         mean = self.mean + self.std * outputs[:, : self.num_targets]
         if not self.hparams["predict_variance"]:
             return mean[..., None]
