@@ -156,3 +156,16 @@ def test_class_labels_are_no_targets_of_a_regression(trainer: Trainer) -> None:
         with pytest.raises(zoo.errors.InputError, match=r"integers.*choose a classifier"):
             getattr(run, loop)(MLPRegressor((4,), 1), Repeat((x, y)))
     assert math.isfinite(float(MLPRegressor((4,), 1).step((x, y.float()))["loss"].detach()))
+
+
+@pytest.mark.parametrize("loop", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize("name", ["cnn", "mlp", "vae", "autoencoder", "gan", "pca", "resnet"])
+def test_integer_images_are_refused(name: str, loop: str, trainer: Trainer) -> None:
+    """Images with values from 0 to 255 as uint8, as torchvision reads them."""
+    model = zoo.create_model(name)
+    shape = model.hparams["input_shape"]
+    x, y = torch.randint(0, 256, (8, *shape), dtype=torch.uint8), torch.arange(8) % 3
+    run = trainer(max_epochs=1, limit_val_batches=0 if loop == "fit" else 1)
+    message = r"of a floating-point type, the data has torch.uint8: .* x.float\(\) / 255"
+    with pytest.raises(zoo.errors.InputError, match=message):
+        getattr(run, loop)(model, Repeat((x, y)))

@@ -121,19 +121,8 @@ class Classifier(Task):
             return batch[1] if len(batch) > 1 else None
         return getattr(batch, "y", None)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def _check_labels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; each check makes the CPU wait for the GPU."""
-        if batch_idx:
-            return
+    def check_batch(self, batch: Any) -> None:
+        super().check_batch(batch)
         y = self.labels(batch)
         if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
             return

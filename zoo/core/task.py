@@ -19,6 +19,7 @@ from torch import Tensor
 import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
 from zoo.core.distributed import all_gather_objects, random_state, set_random_state
+from zoo.core.input_checks import InputChecks
 from zoo.core.optim import (
     check_optimizer,
     check_schedule,
@@ -38,7 +39,7 @@ FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging d
 RESUME_KEYS = ("train_means", "random_state", "loader")  # entries that a Task adds to a checkpoint
 
 
-class Task(FastHookName, LightningModule, metaclass=ModelMeta):
+class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
     """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
     A subclass overrides ``step``; optionally ``build``, ``batch_size``, ``forward_inputs``,

@@ -100,18 +100,9 @@ class Autoencoder(LatentModel):
         self.update_code_density(z)
         return self.penalize_codes({"loss": mse, "mse": mse}, x, z)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def _check_pixels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; checking each would synchronize the device."""
-        if batch_idx or self.hparams["output"] == "identity":
+    def check_batch(self, batch: Any) -> None:
+        super().check_batch(batch)
+        if self.hparams["output"] == "identity":
             return
         low, high = (float(v) for v in batch[0].aminmax())
         if low < 0 or high > 1:

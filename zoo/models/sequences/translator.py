@@ -58,6 +58,8 @@ class Translator(SequenceModel):
     Source: Vaswani et al., Attention is all you need, 2017.
     """
 
+    takes_tokens = True
+
     metric_notes: ClassVar[dict[str, str]] = {
         "loss": "smoothed cross-entropy, nats per token",
         "nll": "−log p of the next token, nats per token",
