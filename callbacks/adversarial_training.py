@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval, unpack_batch
-from zoo.attacks.goals import Goal
+from zoo.attacks.goals import Divergence, kl_divergence
 from zoo.attacks.gradient import PGD, RandomFGSM
 from zoo.attacks.wrappers import with_new_seed
 from zoo.core.classification import Classifier
-from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_count_or_fraction,
+    check_fraction,
+    check_non_negative,
+)
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
+from zoo.functional.precision import widen
 
 
 class AdversarialTraining(Callback):
@@ -62,7 +67,7 @@ class AdversarialTraining(Callback):
         val_attack: Attack | None = None,
     ) -> None:
         check_fraction(adversarial_fraction=adversarial_fraction)
-        check_non_negative(eps_warmup=eps_warmup)
+        check_count_or_fraction(eps_warmup=eps_warmup)
         check_at_least(1, every_n_batches=every_n_batches)
         self.attack, self.val_attack = attack, val_attack or attack
         self.adversarial_fraction = adversarial_fraction
@@ -201,6 +206,8 @@ class FastAdversarialTraining(AdversarialTraining):
         attack = RandomFGSM(eps=eps, norm=norm, step_size=step_size, bounds=bounds)
         pgd = PGD(eps=eps, norm=norm, steps=10, bounds=bounds)
         super().__init__(attack, val_attack=val_attack or pgd, **training)
+        check_fraction(max_accuracy_drop=max_accuracy_drop)
+        check_at_least(1, guard_samples=guard_samples)
         self.max_accuracy_drop, self.guard_samples = max_accuracy_drop, guard_samples
         self._guard_attack = pgd
         self._guard_batches: list[tuple[Tensor, Tensor]] = []
@@ -323,30 +330,6 @@ class FreeAdversarialTraining(AdversarialTraining):
         self._delta = project_to_ball(delta, ball.eps, ball.norm)
 
 
-@dataclass(frozen=True)
-class Divergence(Goal):
-    """Goal of TRADES: maximize KL(p(x) ‖ p(x′)), the divergence from the clean prediction.
-
-    It has no threshold, so it is never reached.
-
-    Args:
-        clean: log p(x), (B, K).
-    """
-
-    clean: Tensor | None = None
-
-    def is_reached(self, scores: Tensor) -> Tensor:
-        return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-
-    def loss(self, scores: Tensor, name: str) -> Tensor:
-        return kl_divergence(self.clean, scores)
-
-
-def kl_divergence(log_p: Any, scores: Tensor) -> Tensor:
-    """Compute KL(p ‖ softmax(scores)) of each sample in nats, (B, K), (B, K) → (B,)."""
-    return F.kl_div(scores.log_softmax(1), log_p, reduction="none", log_target=True).sum(1)
-
-
 class TRADES(AdversarialTraining):
     """TRADES: L(x, y) + β max_{‖x′−x‖ ≤ ε} KL(p(x) ‖ p(x′)), accuracy traded against smoothness.
 
@@ -376,24 +359,23 @@ class TRADES(AdversarialTraining):
             )
         if not isinstance(attack, PGD):
             raise InputError(f"TRADES needs a PGD attack, got {type(attack).__name__}")
+        check_non_negative(beta=beta)
         self.beta = beta
 
     def adversarial_step(
         self, module: Classifier, step: Any, batch: Any, attack: Attack
     ) -> dict[str, Any]:
         x, y = unpack_batch(batch, type(self).__name__)
-        with frozen_eval(module):
-            with torch.no_grad():
-                clean = module.logits(x).log_softmax(1)
-            goal = Divergence(y, None, clean)
-            x_adv = attack.perturb(ScoreFunction(module, y), x, goal).detach()
-        scores = module.scores(x)
+        with frozen_eval(module), torch.no_grad():
+            clean = ScoreFunction(module)(as_normal_tensor(x)).log_softmax(1)
+        x_adv = attack.run(module, x, Divergence(y, None, clean))
+        scores = widen(module.scores(x))
         if scores.ndim != 2:
             raise InputError(
                 f"TRADES needs one set of scores per sample, got scores of shape "
                 f"{tuple(scores.shape)} from {type(module).__name__}"
             )
         parts = module.parts(scores, y)
-        divergence = kl_divergence(scores.log_softmax(1), module.logits(x_adv.to(x))).mean()
+        divergence = kl_divergence(scores.log_softmax(1), widen(module.logits(x_adv.to(x)))).mean()
         loss = parts["loss"] + self.beta * divergence
         return parts | {"loss": loss, "divergence": divergence}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from callbacks.figures import save_figure, writes_files
 from zoo import plots
+from zoo.errors import check_at_least, check_non_negative
 
 
 class EarlyStopping(LightningEarlyStopping):
@@ -39,6 +40,8 @@ class EarlyStopping(LightningEarlyStopping):
         restore_best_weights: bool = True,
         **lightning: Any,
     ) -> None:
+        check_at_least(1, patience=patience)
+        check_non_negative(min_delta=min_delta)
         super().__init__(monitor, min_delta, patience, mode=mode, **lightning)
         self.restore_best_weights = restore_best_weights
         self.best_epoch = -1

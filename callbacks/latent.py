@@ -16,7 +16,7 @@ from callbacks.figures import (
     writes_files,
 )
 from zoo import plots
-from zoo.errors import InputError, check_at_least, check_choice
+from zoo.errors import InputError, check_at_least, check_choice, check_integer
 from zoo.functional.paths import interpolation_path
 from zoo.models.latent.base import LatentModel
 
@@ -105,6 +105,7 @@ class LatentManifold(LatentFigure):
     ) -> None:
         super().__init__(1, every_n_epochs)
         check_at_least(2, grid_size=grid_size)
+        check_at_least(0, axes=axes)
         self.grid_size = grid_size
         self.axes = axes
 
@@ -147,6 +148,7 @@ class LatentInterpolation(LatentFigure):
         every_n_epochs: int | None = None,
     ) -> None:
         check_at_least(1, num_pairs=num_pairs)
+        check_at_least(2, steps=steps)
         super().__init__(ENDS_PER_PATH * num_pairs, every_n_epochs)
         self.num_pairs = num_pairs
         self.steps = steps
@@ -291,6 +293,7 @@ class Samples(LatentFigure):
     ) -> None:
         super().__init__(NUM_POINTS, every_n_epochs)
         check_at_least(1, num_images=num_images)
+        check_integer(seed=seed)
         self.num_images = num_images
         self.seed = seed
 

@@ -8,6 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar as LightningProgressBar
 from tqdm.auto import tqdm
 
+from zoo.errors import check_non_negative
+
 LAYOUT = (
     "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} "
     "[{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -27,6 +29,7 @@ class ProgressBar(LightningProgressBar):
 
     def __init__(self, interval: float = 0.25) -> None:
         super().__init__()
+        check_non_negative(interval=interval)
         self.interval = interval
         self._enabled = True
         self._bar: tqdm[Any] | None = None

@@ -84,7 +84,7 @@ class SensitivityPruning(Callback):
         parameters: str = "*weight",
         metric: str = "val/accuracy",
     ) -> None:
-        if any(a >= b for a, b in pairwise([0.0, *sparsities, 1.0])):
+        if not all(a < b for a, b in pairwise([0.0, *sparsities, 1.0])):
             raise InputError(
                 f"sparsities must be ascending, above 0 and below 1, got {list(sparsities)}"
             )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from callbacks.figures import evaluation_mode, save_animation, save_figure, writes_files
 from zoo import plots
-from zoo.errors import InputError, check_at_least
+from zoo.errors import InputError, check_at_least, check_integer
 from zoo.models.latent.base import LatentModel
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class SamplesOverTime(Callback):
     def __init__(self, num_images: int = 48, num_snapshots: int = 32, seed: int = 0) -> None:
         check_at_least(1, num_images=num_images)
         check_at_least(2, num_snapshots=num_snapshots)
+        check_integer(seed=seed)
         self.num_images, self.num_snapshots, self.seed = num_images, num_snapshots, seed
         self.snapshots: list[Snapshot] = []
         self._due: list[int] = []  # numbers of training batches

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from callbacks.figures import FigureCallback, evaluation_mode, run_folder, writes_files
 from zoo import plots
-from zoo.errors import InputError, check_at_least
+from zoo.errors import InputError, check_at_least, check_fraction, check_integer, check_non_negative
 from zoo.functional.tokenization import UnknownTokenError
 from zoo.networks.attention import record_attention_weights
 from zoo.networks.position_encoding import position_embeddings
@@ -164,7 +164,10 @@ class TextSamples(Callback):
         top_p: float | None = None,
         seed: int = 0,
     ) -> None:
-        check_at_least(1, num_tokens=num_tokens, every_n_steps=every_n_steps)
+        check_at_least(1, num_tokens=num_tokens, every_n_steps=every_n_steps, top_k=top_k)
+        check_non_negative(temperature=temperature)
+        check_fraction(top_p=top_p)
+        check_integer(seed=seed)
         self.prompt, self.num_tokens = prompt, num_tokens
         self.every_n_steps, self.seed = every_n_steps, seed
         self.sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}

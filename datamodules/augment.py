@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo.errors import InputError, check_non_negative
+from zoo.errors import InputError, check_at_least, check_non_negative
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Augmentation:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("crop", "rotation", "zoom", "cutout", "noise"):
+        for name in ("rotation", "zoom", "noise"):
             check_non_negative(**{f"augment.{name}": getattr(self, name)})
+        for name in ("crop", "cutout"):
+            check_at_least(0, **{f"augment.{name}": getattr(self, name)})
         if self.zoom >= 1:
             raise InputError(f"augment.zoom must be below 1, got {self.zoom}")
 

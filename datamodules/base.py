@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader
 from datamodules.state import LearnedState
-from zoo.errors import DataError, check_at_least, check_non_negative
+from zoo.errors import DataError, check_at_least, check_count_or_fraction
 
 EVAL_BATCH_SIZE = 512  # large evaluation batches are faster; the metrics do not depend on the size
 
@@ -61,7 +61,8 @@ class TensorDataModule(LearnedState, LightningDataModule):
     ) -> None:
         super().__init__()
         check_at_least(1, batch_size=batch_size)
-        check_non_negative(val_size=val_size, num_workers=num_workers)
+        check_at_least(0, num_workers=num_workers, seed=seed)
+        check_count_or_fraction(val_size=val_size)
         self.batch_size = batch_size
         self.val_size = val_size
         self.seed = seed

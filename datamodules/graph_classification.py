@@ -45,6 +45,8 @@ class GraphClassificationDataModule(GraphListDataModule):
     ) -> None:
         super().__init__()
         check_at_least(3, folds=folds)
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, fold=fold, seed=seed)
         if not 0 <= fold < folds:
             raise InputError(
                 f"fold must be between 0 and {folds - 1} for {folds} folds, got {fold}"

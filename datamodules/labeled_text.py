@@ -14,7 +14,7 @@ from torch import Tensor
 from datamodules.files import read_text, split_rows
 from datamodules.token_sequences import TokenSequenceDataModule
 from datamodules.tokenized import Tokenized
-from zoo.errors import DataError, check_at_least, check_non_negative
+from zoo.errors import DataError, check_at_least, check_count_or_fraction
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 Examples = list[tuple[str, str]]  # text and label
@@ -71,8 +71,9 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        check_at_least(1, max_length=max_length, num_samples=num_samples)
-        check_non_negative(test_size=test_size)
+        check_at_least(1, max_length=max_length, num_samples=num_samples, min_count=min_count)
+        check_at_least(1, max_vocab_size=max_vocab_size)
+        check_count_or_fraction(test_size=test_size)
         self.paths = {"train": path, "val": val_path, "test": test_path}
         self._lines: dict[str, list[int]] = {}  # line numbers of the examples from each table
         self.header, self.lowercase = header, lowercase

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from datamodules.base import default_root, hold_out
 from datamodules.graph_lists import GraphListDataModule
 from datamodules.point_clouds import check_rotations, sample_rotations
-from zoo.errors import DataError, InputError, check_at_least, check_non_negative
+from zoo.errors import DataError, InputError, check_at_least, check_count_or_fraction
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, spectral_operators
 
@@ -63,8 +63,9 @@ class MeshDataModule(GraphListDataModule):
     ) -> None:
         super().__init__()
         check_rotations(rotate, rotate_training)
-        check_at_least(1, eigenpairs=eigenpairs)
-        check_non_negative(val_size=val_size)
+        check_at_least(1, batch_size=batch_size, eigenpairs=eigenpairs)
+        check_at_least(0, seed=seed)
+        check_count_or_fraction(val_size=val_size)
         self.batch_size, self.eigenpairs = batch_size, eigenpairs
         self.rotate, self.rotate_training = rotate, rotate_training or rotate
         self.val_size, self.seed = val_size, seed

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from datamodules.files import read_text, split_lines
 from datamodules.token_sequences import TokenSequenceDataModule
-from zoo.errors import DataError, check_at_least, check_non_negative
+from zoo.errors import DataError, check_at_least, check_count_or_fraction
 from zoo.functional.tokenization import BEGIN_ID, END_ID, Tokenizer, make_tokenizer
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation
@@ -81,8 +81,9 @@ class ParallelText(TokenSequenceDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        check_at_least(1, max_length=max_length, num_samples=num_samples)
-        check_non_negative(test_size=test_size)
+        check_at_least(1, max_length=max_length, num_samples=num_samples, min_count=min_count)
+        check_at_least(1, max_vocab_size=max_vocab_size)
+        check_count_or_fraction(test_size=test_size)
         self.paths = {
             "train": (path, target_path),
             "val": (val_path, val_target_path),

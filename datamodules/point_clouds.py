@@ -112,7 +112,7 @@ class PointDataModule(TensorDataModule):
         super().__init__(batch_size=batch_size, **data)
         check_choice("task", task, TASKS)
         check_rotations(rotate, rotate_training)
-        check_at_least(1, num_points=num_points)
+        check_at_least(1, num_points=num_points, stored_points=stored_points)
         if stored_points < num_points:
             raise InputError(
                 f"stored_points must be at least num_points={num_points}, got {stored_points}"

@@ -52,9 +52,11 @@ class SBM(GraphDataModule):
     ) -> None:
         super().__init__(**graph)
         check_at_least(2, communities=communities)
+        check_at_least(1, nodes=nodes)
+        check_at_least(0, val_nodes=val_nodes)
         check_at_least(1, features=features, train_per_class=train_per_class)
         check_fraction(p_in=p_in, p_out=p_out)
-        check_non_negative(feature_signal=feature_signal, val_nodes=val_nodes)
+        check_non_negative(feature_signal=feature_signal)
         self.communities, self.nodes, self.p_in, self.p_out = communities, nodes, p_in, p_out
         self.features, self.feature_signal = features, feature_signal
         self.train_per_class, self.val_nodes = train_per_class, val_nodes

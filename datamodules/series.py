@@ -21,7 +21,12 @@ from datamodules.processes import generate_sines
 from datamodules.series_table import SeriesOptions, SeriesTable, read_series
 from datamodules.time_axis import FILLS, TimeAxis, numbered_axis
 from datamodules.time_column import TimeOptions
-from zoo.errors import DataError, check_at_least, check_choice, check_non_negative
+from zoo.errors import (
+    DataError,
+    check_at_least,
+    check_choice,
+    check_count_or_fraction,
+)
 
 HOURS_PER_MONTH = 30 * 24  # in the standard splits of ETTh1
 
@@ -93,7 +98,7 @@ class Series(TensorDataModule):
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
         check_at_least(1, lookback=lookback, horizon=horizon, num_steps=num_steps)
-        check_non_negative(test_size=test_size)
+        check_count_or_fraction(test_size=test_size)
         if fill is not None:
             check_choice("fill", fill, FILLS)
         TimeOptions(zone=time_zone).check()

@@ -15,7 +15,7 @@ from torch_geometric.utils import index_to_mask, mask_to_index
 
 from datamodules.base import default_root
 from datamodules.loader import DistributedBatchSampler, ResumableLoader
-from zoo.errors import DataError, InputError, check_choice, check_fraction
+from zoo.errors import DataError, InputError, check_at_least, check_choice, check_fraction
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
 SPLITS = ("train", "val", "test")
@@ -70,7 +70,10 @@ class GraphDataModule(LightningDataModule):
         super().__init__()
         check_choice("task", task, TASKS)
         check_fraction(val_link_fraction=val_link_fraction, test_link_fraction=test_link_fraction)
+        check_at_least(1, batch_size=batch_size)
+        check_at_least(0, seed=seed)
         if num_neighbors is not None:
+            check_at_least(-1, num_neighbors=num_neighbors)
             _check_neighbor_sampling(task)
         self.task, self.num_neighbors, self.batch_size = task, num_neighbors, batch_size
         self.val_link_fraction, self.test_link_fraction = val_link_fraction, test_link_fraction

@@ -13,7 +13,7 @@ import torch
 
 from datamodules.base import TensorDataModule, split_count
 from datamodules.loader import Batch
-from zoo.errors import DataError, check_non_negative
+from zoo.errors import DataError, check_count_or_fraction
 
 Array = np.ndarray[Any, Any]
 
@@ -69,7 +69,7 @@ class TableDataModule(TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        check_non_negative(test_size=test_size)
+        check_count_or_fraction(test_size=test_size)
         self.test_size = test_size
         self.standardize = standardize
 

@@ -15,7 +15,7 @@ from datamodules.base import TensorDataModule, split_count, stage_splits
 from datamodules.files import download_file, read_text
 from datamodules.loader import Batch
 from datamodules.tokenized import Tokenized
-from zoo.errors import DataError, check_at_least, check_non_negative
+from zoo.errors import DataError, check_at_least, check_count_or_fraction
 from zoo.functional.tokenization import Tokenizer, make_tokenizer
 
 STDLIB_CHARACTERS = 1_000_000  # default limit for the text of the standard library
@@ -71,8 +71,10 @@ class Text(Tokenized, TensorDataModule):
         **data: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, val_size=val_size, **data)
-        check_at_least(1, length=length, max_characters=max_characters)
-        check_non_negative(test_size=test_size)
+        check_at_least(
+            1, length=length, max_characters=max_characters, max_vocab_size=max_vocab_size
+        )
+        check_count_or_fraction(test_size=test_size)
         self.path, self.pattern, self.length = path, pattern, length
         self.tokenizer_type, self.max_vocab_size = tokenizer_type, max_vocab_size
         self.lowercase = lowercase

@@ -23,7 +23,7 @@ from zoo import DLinear
 from zoo.core.closed_form import ClosedFormTask
 from zoo.core.constructor import creation_arguments
 from zoo.core.registry import import_class, read_recipe
-from zoo.core.signature import arguments_of
+from zoo.core.signature import arguments_of, defaults_of
 from zoo.core.task import Task
 from zoo.errors import InputError
 from zoo.models.latent.adversarial import AdversarialTask
@@ -259,15 +259,15 @@ def test_create_model_with_data_and_overrides() -> None:
 
 #: invalid values of arguments, for every class that has an argument of the name
 INVALID: dict[str, tuple[Any, ...]] = {
-    "attention_dropout": (-0.5, 1.5),
+    "attention_dropout": (-0.5, 1.0, 1.5),
     "blocks": (0, -1, 1.5),
     "channels": ((0,), (1.5,)),
     "code_dim": (0, 1.5),
-    "conv_dropout": (-1.0, 1.5),
+    "conv_dropout": (-1.0, 1.0, 1.5),
     "dim": (0, -1, 1.5, "x"),
     "discriminator_hidden_dims": ((0,), (-1,)),
     "discriminator_lr": (-1.0, math.nan),
-    "dropout": (-1.0, 1.5, math.nan, "x"),
+    "dropout": (-1.0, 1.0, 1.5, math.nan, "x"),
     "edge_dropout": (-0.5, 1.5),
     "head_dropout": (-0.5, 1.5),
     "heads": (0, 1.5),
@@ -275,32 +275,38 @@ INVALID: dict[str, tuple[Any, ...]] = {
     "hidden_dims": ((0,), (-1,), (1.5,)),
     "horizon": (0, 1.5),
     "init_std": (-0.5, math.nan),
-    "input_dropout": (-0.5, 1.5),
+    "input_dropout": (-0.5, 1.0, 1.5),
     "k": (0, 1.5),
     "kernel_size": (0, -1, 1.5),
+    "kl_warmup": (-1.0, 1.5),
     "l1": (-1.0, math.nan, {"*": -1.0}),
-    "l2": (-1.0,),
+    "l2": (-1.0, math.inf),
+    "label_smoothing": (-1.0, 1.0, math.nan),
     "latent_dim": (0, 1.5, "x"),
     "layers": (-1, 1.5),
     "lookback": (0, 1.5),
+    "levels": (1, -1, 2.5),
     "lp": (-1.0,),
-    "lr": (-1.0, math.nan, "x"),
-    "max_norm": (0.0, -1.0, {"*": 0.0}),
+    "lr": (-1.0, math.nan, math.inf, "x"),
+    "max_norm": (0.0, -1.0, math.inf, {"*": 0.0}),
     "mlp_dim": (0, 1.5),
     "num_classes": (0, 2.5),
     "num_codes": (1, 2.5),
     "num_features": (0, -1, 1.5),
     "num_members": (0, 1.5),
     "num_targets": (0, 1.5),
+    "p": (0.0, -1.0, math.nan, math.inf),
     "patch_size": (0, 1.5),
+    "pixel_mean": (math.nan, math.inf),
+    "pixel_std": (0.0, -1.0, math.nan),
     "prior_blocks": (-1, 1.5),
     "prior_width": (0, 1.5),
     "propagation_steps": (-1, 1.5),
     "stem_stride": (0, 1.5),
     "stride": (0, 1.5),
     "vocab_size": (0, -1, 1.5),
-    "warmup": (-1.0,),
-    "weight_decay": (-1.0,),
+    "warmup": (-1.0, 1.5, math.inf),
+    "weight_decay": (-1.0, math.inf),
     "width": (0, 1.5),
     "widths": ((0,), (), (1.5,)),
 }
@@ -314,3 +320,21 @@ def test_values_out_of_range_are_refused_at_construction(name: str) -> None:
         for value in INVALID[argument]:
             with pytest.raises(InputError, match=f"^{argument} |{argument}="):
                 cls(**{**arguments, argument: value})
+
+
+#: numeric arguments that may be negative
+MAY_BE_NEGATIVE = {"pixel_mean", "target_mean", "interval", "seed", "padding", "axes", "modes"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_number_is_negative_infinite_or_nan(name: str) -> None:
+    """Every numeric argument of every model, whether or not it is listed above."""
+    model = zoo.create_model(name)
+    cls, arguments = type(model), creation_arguments(model)
+    for argument, value in defaults_of(cls).items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        bad = [math.nan, math.inf] + ([] if argument in MAY_BE_NEGATIVE else [-1.0])
+        for number in [*bad, 1.5] if isinstance(value, int) else bad:
+            with pytest.raises(InputError, match=f"^{argument} |{argument}="):
+                cls(**{**arguments, argument: number})

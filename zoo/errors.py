@@ -13,6 +13,7 @@ Three kinds of error have three meanings:
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -82,11 +83,15 @@ def check_folder_name(argument: str, name: str) -> None:
 
 def check_at_least(minimum: int, **arguments: Numbers) -> None:
     """Raise :class:`InputError` unless every argument is an integer of at least ``minimum``."""
-    for name, value in arguments.items():
-        for item in _items(value):
-            if not isinstance(item, Integral):
-                raise InputError(f"{name} must be an integer, got {value!r}")
+    check_integer(**arguments)
     _check(lambda number: number >= minimum, f"at least {minimum}", arguments)
+
+
+def check_integer(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is an integer."""
+    for name, value in arguments.items():
+        if not all(isinstance(item, Integral) for item in _items(value)):
+            raise InputError(f"{name} must be an integer, got {value!r}")
 
 
 def check_non_negative(**arguments: Numbers) -> None:
@@ -111,6 +116,28 @@ def check_probability(**arguments: Numbers) -> None:
     _check(lambda number: 0 <= number < 1, "at least 0 and below 1", arguments)
 
 
+def check_count_or_fraction(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is in [0, 1), or an integer."""
+    check_non_negative(**arguments)
+    _check(
+        lambda number: number < 1 or number == int(number),
+        "a fraction below 1 or a whole number",
+        arguments,
+    )
+
+
+def check_finite(**arguments: Numbers) -> None:
+    """Raise :class:`InputError` unless every argument is a finite number."""
+    _check(lambda number: not math.isnan(number), "a number", arguments)
+
+
+def check_interval(**arguments: Sequence[float] | None) -> None:
+    """Raise :class:`InputError` unless every argument is two ascending numbers, or None."""
+    for name, value in arguments.items():
+        if value is not None and not (len(_numbers(name, value)) == 2 and value[0] < value[1]):
+            raise InputError(f"{name} must be two ascending numbers, got {value!r}")
+
+
 def _check(
     holds: Callable[[float], bool], requirement: str, arguments: Mapping[str, Numbers]
 ) -> None:
@@ -124,6 +151,8 @@ def _numbers(name: str, value: Numbers) -> list[float]:
     items = _items(value)
     if not all(isinstance(item, Real) for item in items):
         raise InputError(f"{name} must be a number, got {value!r}")
+    if any(math.isinf(item) for item in items):
+        raise InputError(f"{name} must be finite, got {value!r}")
     return items
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -335,3 +337,121 @@ def test_queries_are_counted(images: Case) -> None:
     scores = ScoreFunction(model)
     Square(eps=0.9, queries=500).perturb(scores, x, Goal(y))
     assert scores.queries < 100 * len(x)  # no queries for samples that are already adversarial
+
+
+# -- samples, labels and models of many forms ------------------------------------------------------
+
+
+def test_models_inside_functions_are_frozen(images: Case) -> None:
+    """Statistics of batch norm stay, and the result is that of evaluation mode."""
+    model, x, y = images
+    expected = PGD(eps=0.1, steps=3)(model, x, y)
+    model.train()
+    before = model[1].running_mean.clone()
+
+    class Wrapped:
+        def __init__(self) -> None:
+            self.networks = [model]
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return self.networks[0](x)
+
+    def scaled(factor: float, x: Tensor) -> Tensor:
+        return factor * model(x)
+
+    def outer(x: Tensor) -> Tensor:
+        return scaled(1.0, x)
+
+    forms = (lambda x: model(x), partial(scaled, 1.0), outer, Wrapped(), model.forward)
+    for function in forms:
+        x_adv = PGD(eps=0.1, steps=3)(function, x, y)
+        torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-12)
+        assert torch.equal(model[1].running_mean, before)
+        assert all(module.training for module in model.modules())
+
+
+def test_one_radius_per_sample(images: Case) -> None:
+    """Each sample is attacked as with its own radius, also where some leave the batch early."""
+    model, x, y = images
+    radii = torch.linspace(0, 0.3, 10)
+    attacks: dict[str, Callable[[Any], Attack]] = {
+        "pgd": lambda eps: PGD(eps=eps, steps=5),
+        "pgd_l2": lambda eps: PGD(eps=eps, norm="l2", steps=5),
+        "fgsm": lambda eps: FGSM(eps=eps),
+        "random_fgsm": lambda eps: RandomFGSM(eps=eps),
+        "apgd": lambda eps: APGD(eps=eps, steps=10),
+        "square": lambda eps: Square(eps=eps, queries=30),
+        "square_l2": lambda eps: Square(eps=eps, norm="l2", queries=30),
+        "restarts": lambda eps: Restarts(PGD(eps=eps, steps=2), 3),
+        "targeted": lambda eps: AttackEnsemble(
+            Targeted(PGD(eps=eps, steps=2), (y + 1) % 4), Targeted(FGSM(eps=eps), (y + 2) % 4)
+        ),
+    }
+    for name, make in attacks.items():
+        x_adv = make(radii)(model, x, y)
+        if name != "targeted":
+            for i in (0, 4, 9):
+                alone = make(float(radii[i]))(model, x[i : i + 1], y[i : i + 1])
+                torch.testing.assert_close(x_adv[i : i + 1], alone, rtol=0, atol=1e-6)
+        norm = "l2" if name.endswith("l2") else "linf"
+        assert (delta_norm(x_adv - x, norm) <= radii + 1e-6).all(), name
+    scalar = PGD(eps=torch.tensor(0.1), steps=3)(model, x, y)
+    torch.testing.assert_close(scalar, PGD(eps=0.1, steps=3)(model, x, y), rtol=0, atol=1e-7)
+    with pytest.raises(
+        InputError, match=r"one number or one per sample, got \(3,\) for 10 samples"
+    ):
+        PGD(eps=radii[:3])(model, x, y)
+    with pytest.raises(InputError, match="eps must not be negative"):
+        PGD(eps=-radii)
+    with pytest.raises(InputError, match="has one eps for all samples"):
+        UniversalPerturbation(eps=radii)
+
+
+def test_an_ensemble_selects_the_targets_of_the_remaining_samples(images: Case) -> None:
+    model, x, y = images
+    target = (y + 1) % 4
+    weak, strong = Targeted(PGD(eps=0.02, steps=2), target), Targeted(PGD(eps=0.9), target)
+    x_adv = AttackEnsemble(weak, strong)(model, x, y)
+    assert (model(x_adv).argmax(1) == target).double().mean() > 0.5
+
+
+def test_labels_of_many_forms(images: Case) -> None:
+    model, x, y = images
+    expected = PGD(eps=0.1, steps=2)(model, x, y)
+    for labels in (y.tolist(), y.numpy(), y.int(), y.to(torch.uint8), tuple(y.tolist())):
+        assert torch.equal(PGD(eps=0.1, steps=2)(model, x, labels), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y[:7]), r"one integer per sample, \(10,\), got torch.int64 \(7,\)"),
+        (lambda x, y: (x, y[:, None]), r"one integer per sample.*got torch.int64 \(10, 1\)"),
+        (lambda x, y: (x, y.double()), r"one integer per sample.*got torch.float64 \(10,\)"),
+        (lambda x, y: (x.numpy(), y), r"samples as a tensor, got ndarray.*torch.as_tensor"),
+        (lambda x, y: (x.tolist(), y), "samples as a tensor, got list"),
+        (
+            lambda x, y: ((255 * x).byte(), y),
+            r"floating-point type, got torch.uint8.*float\(\) / 255",
+        ),
+        (lambda x, y: (x.bool(), y), "floating-point type, got torch.bool"),
+    ],
+)
+def test_samples_and_labels_that_do_not_fit(
+    change: Callable[..., Any], message: str, images: Case
+) -> None:
+    model, x, y = images
+    for attack in (PGD(eps=0.1), Square(eps=8, bounds=(0, 255)), DeepFool()):
+        with pytest.raises(InputError, match=message):
+            attack(model, *change(x, y))
+
+
+def test_models_that_return_more_than_scores(images: Case) -> None:
+    model, x, y = images
+    expected = PGD(eps=0.1, steps=2)(model, x, y)
+    output = PGD(eps=0.1, steps=2)(lambda x: SimpleNamespace(logits=model(x)), x, y)
+    assert torch.equal(output, expected)
+    with pytest.raises(
+        InputError, match=r"got tuple: pass a function .* lambda x: model\(x\)\[0\]"
+    ):
+        PGD(eps=0.1)(lambda x: (model(x), x), x, y)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +21,8 @@ from callbacks import (
 )
 from datamodules import Digits
 from zoo import CNN, VAE, DeepEnsemble
-from zoo.attacks import BIM, FGSM, PGD, CarliniWagner, RandomFGSM
+from zoo.attacks import BIM, FGSM, PGD, Attack, CarliniWagner, RandomFGSM
+from zoo.attacks.goals import Divergence, kl_divergence
 from zoo.errors import InputError
 
 EPS = 0.1
@@ -173,22 +176,76 @@ def test_free_training_needs_one_pass_per_replay(trainer: Callable[..., L.Traine
         assert 0 < (second - first).abs().max() <= 0.2 + 1e-6
 
 
+def test_kl_divergence_by_hand() -> None:
+    """KL(p ‖ q) with p = (0.8, 0.2) and q = (½, ½), which is not KL(q ‖ p) = 0.223."""
+    p = torch.tensor([[0.8, 0.2]], dtype=torch.float64)
+    scores = torch.tensor([[3.0, 3.0]], dtype=torch.float64)
+    expected = 0.8 * math.log(0.8 / 0.5) + 0.2 * math.log(0.2 / 0.5)
+    assert expected == pytest.approx(0.1927, abs=1e-4)
+    assert kl_divergence(p.log(), scores).item() == pytest.approx(expected)
+    goal = Divergence(torch.tensor([0]), None, p.log())
+    assert goal.loss(scores, "margin").item() == pytest.approx(expected)
+    assert goal.is_reached(scores).tolist() == [False]
+
+
 def test_trades_loss_matches_its_formula(trainer: Callable[..., L.Trainer]) -> None:
-    model = small(normalization="none", conv_dropout=0.0)
+    """L(x, y) + β Σ_k p_k (log p_k − log p′_k) at the point that the attack reached, in float64."""
+    model = small(normalization="none", conv_dropout=0.0).double()
     x, y = (part[:32] for part in Digits().evaluation_samples("train"))
+    x = x.double()
+    inputs: list[Tensor] = []
+    logits = model.logits
+
+    def recorded(x: Tensor) -> Tensor:
+        inputs.append(x.detach().clone())
+        return logits(x)
+
+    model.logits = recorded  # type: ignore[method-assign]
     callback = TRADES(PGD(eps=0.1, steps=3, seed=5), beta=2.0)
     model.train()
     parts = callback.adversarial_step(model, model.step, (x, y), callback.attack)
-    clean = model.logits(x)
-    nll = nn.functional.cross_entropy(clean, y)
-    torch.testing.assert_close(parts["loss"], nll + 2.0 * parts["divergence"])
-    assert parts["divergence"] > 0
-    # the attack increases the divergence from that of the random start
-    noisy = PGD(eps=0.1, steps=3, seed=5).starting_point(x)
-    start = nn.functional.kl_div(
-        model.logits(noisy).log_softmax(1), clean.softmax(1), reduction="batchmean"
-    )
-    assert parts["divergence"] > 2 * start
+    log_p, log_q = logits(x).log_softmax(1), logits(inputs[-1]).log_softmax(1)
+    divergence = (log_p.exp() * (log_p - log_q)).sum(1).mean()
+    torch.testing.assert_close(parts["divergence"], divergence, rtol=1e-12, atol=0)
+    nll = -log_p.gather(1, y[:, None]).mean()
+    torch.testing.assert_close(parts["loss"], nll + 2.0 * divergence, rtol=1e-12, atol=0)
+    # the attack ascends KL(p(x) ‖ p(x′)) from a random point, whether or not a sample is fooled
+    point = PGD(eps=0.1, steps=3, seed=5).starting_point(x)
+    for _ in range(3):
+        point = point.requires_grad_()
+        log_q = logits(point).log_softmax(1)
+        kl = (log_p.detach().exp() * (log_p.detach() - log_q)).sum()
+        step = 2.5 * 0.1 / 3 * torch.autograd.grad(kl, point)[0].sign()
+        point = (x + (point.detach() + step - x).clamp(-0.1, 0.1)).clamp(0, 1)
+    torch.testing.assert_close(inputs[-1], point, rtol=0, atol=1e-12)
+
+
+@dataclass(frozen=True)
+class Replace(Attack):
+    """An attack that returns the same samples for every input."""
+
+    samples: Tensor
+
+    def perturb(self, model: Any, x: Tensor, goal: Any) -> Tensor:
+        return self.samples
+
+
+def test_robust_accuracy_needs_both_predictions_to_be_right() -> None:
+    """Right only without the attack, only under it, both times and never: one of four counts."""
+    model = small().eval()
+    classes = {"before": [1, 2, 3, 4], "after": [5, 6, 3, 7]}
+    inputs = {}
+    for name, values in classes.items():
+        inputs[name] = torch.zeros(4, 1, 8, 8)
+        inputs[name][:, 0, 0, 0] = torch.tensor(values) / 16
+
+    def predict(x: Tensor) -> Tensor:
+        return nn.functional.one_hot((16 * x[:, 0, 0, 0]).round().long(), 10).float()
+
+    model.logits = predict  # type: ignore[method-assign]
+    callback = AdversarialTraining(PGD(eps=0.1), val_attack=Replace(inputs["after"]))
+    y = torch.tensor([1, 6, 3, 9])
+    assert callback.robust_accuracy(model, (inputs["before"], y)) == 0.25
 
 
 def test_bad_input(trainer: Callable[..., L.Trainer]) -> None:

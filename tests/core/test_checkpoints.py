@@ -140,3 +140,19 @@ def test_weights_of_another_shape(checkpoint: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no checkpoint"):
         zoo.load(tmp_path / "no.ckpt")
+
+
+def test_checkpoints_of_runs_that_diverged_are_refused(tmp_path: Path) -> None:
+    """Weights that are nan would predict nan, or class 0, without a word."""
+    path = tmp_path / "nan.ckpt"
+    model = zoo.create_model("mlp")
+    trainer = L.Trainer(logger=False, enable_progress_bar=False)
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(path)
+    zoo.load(path)
+    checkpoint = torch.load(path, weights_only=True)
+    name = next(iter(checkpoint["state_dict"]))
+    checkpoint["state_dict"][name].view(-1)[3] = torch.nan
+    torch.save(checkpoint, path)
+    with pytest.raises(InputError, match=f"of a run that diverged: {name} contains nan; use an ea"):
+        zoo.load(path)

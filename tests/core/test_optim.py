@@ -2,40 +2,71 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from zoo.core.optim import DECAYS, OPTIMIZERS, Muon, make_optimizer, make_schedule, orthogonalize
+from zoo.core.optim import (
+    DECAYS,
+    OPTIMIZERS,
+    Muon,
+    decay_groups,
+    make_optimizer,
+    make_schedule,
+    orthogonalize,
+)
 from zoo.errors import InputError
 
 
-def rates(name: str, total: int = 100, warmup: float = 0, **options: float) -> list[float]:
+def rates(
+    name: str, total: int = 100, warmup: float = 0, steps: int | None = None, **options: float
+) -> list[float]:
+    """Return the learning rate of each step, of 2.0 at most."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=2.0)
     schedule = make_schedule(name, optimizer, total, warmup, options)
     assert schedule is not None
     seen = []
-    for _ in range(total):
+    for _ in range(steps or total):
         seen.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
     return seen
 
 
+FORMULAS: dict[str, Callable[[float], float]] = {
+    "linear": lambda t: 1 - t,
+    "inverse": lambda t: 1 / (1 + 9 * t),
+    "exponential": lambda t: 0.01**t,
+    "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_schedules_follow_their_formulas(name: str) -> None:
+    """At every step, and after the last one, where the factor stays at its final value."""
+    seen = rates(name, total=20, steps=25)
+    expected = [2.0 * FORMULAS[name](min(step / 20, 1)) for step in range(25)]
+    assert seen == pytest.approx(expected, abs=1e-15)
+
+
 @pytest.mark.parametrize(
-    ("name", "start", "middle"),
+    ("name", "options", "formula"),
     [
-        ("linear", 2.0, 1.0),
-        ("inverse", 2.0, 2 / 5.5),
-        ("exponential", 2.0, 0.2),
-        ("cosine", 2.0, 1.0),
+        ("linear", {"final": 0.2}, lambda t: 1 - 0.8 * t),
+        ("inverse", {"rate": 3.0}, lambda t: 1 / (1 + 3 * t)),
+        ("exponential", {"final": 0.5}, lambda t: 0.5**t),
+        ("cosine", {"final": 0.2}, lambda t: 0.2 + 0.4 * (1 + math.cos(math.pi * t))),
     ],
 )
-def test_schedules_follow_their_formulas(name: str, start: float, middle: float) -> None:
-    seen = rates(name)
-    assert seen[0] == pytest.approx(start)
-    assert seen[50] == pytest.approx(middle)
-    assert all(a >= b for a, b in zip(seen[:-1], seen[1:], strict=True))
+def test_options_of_schedules(
+    name: str, options: dict[str, float], formula: Callable[[float], float]
+) -> None:
+    seen = rates(name, total=10, **options)
+    assert seen == pytest.approx([2.0 * formula(step / 10) for step in range(10)])
 
 
 def test_one_cycle_peaks_at_the_full_rate() -> None:
@@ -54,12 +85,23 @@ def test_one_cycle_works_with_every_optimizer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*DECAYS, "constant"])
-@pytest.mark.parametrize("warmup", [10, 0.1])
+@pytest.mark.parametrize("warmup", [10, 0.1, 0.104])
 def test_warm_up_rises_linearly_to_the_full_rate(name: str, warmup: float) -> None:
+    """Step k of n has the rate (k + 1) / (n + 1), so the first one is not lost; the schedule then
+    covers the remaining steps."""
     seen = rates(name, warmup=warmup)
-    steps = [b - a for a, b in zip(seen[:9], seen[1:10], strict=True)]
-    assert steps == pytest.approx([steps[0]] * 9)
-    assert seen[10] == pytest.approx(2.0)
+    assert seen[:10] == pytest.approx([2.0 * (k + 1) / 11 for k in range(10)])
+    formula = FORMULAS.get(name, lambda t: 1.0)
+    assert seen[10:] == pytest.approx([2.0 * formula(k / 90) for k in range(90)])
+
+
+def test_warm_up_of_one_step() -> None:
+    assert rates("constant", warmup=1)[:3] == pytest.approx([1.0, 2.0, 2.0])
+    assert rates("constant", warmup=2.9)[:4] == pytest.approx([2 / 3, 4 / 3, 2.0, 2.0])
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    endless = make_schedule("constant", optimizer, math.inf, 4)
+    assert endless is not None
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.2)
 
 
 def test_a_constant_rate_needs_no_schedule() -> None:
@@ -187,3 +229,61 @@ def test_muon_of_several_matrices_equals_muon_of_each() -> None:
         optimizer.step()
     for matrix, twin in zip(matrices, twins, strict=True):
         torch.testing.assert_close(matrix, twin, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (10, 6), (4, 3, 2, 2)])
+def test_muon_follows_its_formula(shape: tuple[int, ...]) -> None:
+    """m ← μ m + g;  W ← (1 − ηλ) W − η √max(1, rows/columns) · orth(g + μ m), in float64."""
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(shape, dtype=torch.float64))
+    expected, momentum = weight.detach().clone(), torch.zeros(shape).double()
+    optimizer = Muon([weight], lr=0.1, momentum=0.9, weight_decay=0.2, steps=4)
+    scale = math.sqrt(max(1.0, shape[0] / (weight.numel() / shape[0])))
+    for _ in range(3):
+        grad = torch.randn(shape, dtype=torch.float64)
+        weight.grad = grad.clone()
+        optimizer.step()
+        momentum = 0.9 * momentum + grad
+        step = orthogonalize((grad + 0.9 * momentum).flatten(1), 4).view(shape)
+        expected = (1 - 0.1 * 0.2) * expected - 0.1 * scale * step
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_defaults_of_muon() -> None:
+    matrix, bias = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))
+    optimizer = Muon([matrix, bias])
+    assert [(g["lr"], g["weight_decay"], g["muon"]) for g in optimizer.param_groups] == [
+        (0.02, 0.0, True), (3e-4, 0.0, False),
+    ]  # fmt: skip
+    assert (optimizer.momentum, optimizer.betas, optimizer.eps) == (0.95, (0.9, 0.95), 1e-8)
+    assert optimizer.steps == 5
+    table = Muon([{"params": [matrix], "muon": False, "lr": 0.5}])
+    assert [(g["lr"], g["muon"]) for g in table.param_groups] == [(0.5, False)]
+
+
+def test_decay_groups_spare_vectors() -> None:
+    module = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2), nn.Conv1d(2, 2, 1))
+    module[2].bias.requires_grad_(False)
+    decayed, spared = decay_groups(module, 0.3)
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.3, 0)
+    assert [p.ndim for p in decayed["params"]] == [2, 3]
+    assert [p.ndim for p in spared["params"]] == [1, 1, 1]  # not the frozen bias
+    assert [len(group["params"]) for group in decay_groups(module, 0.0)] == [5]
+    assert [set(group) for group in decay_groups(module, 0.0)] == [{"params"}]
+    assert len(decay_groups(nn.Linear(3, 2, bias=False), 0.3)) == 1
+
+
+def test_defaults_of_optimizers() -> None:
+    """AdamW has no weight decay by default, and L-BFGS the strong-Wolfe line search."""
+
+    def group(name: str, **options: Any) -> dict[str, Any]:
+        groups = [{"params": [nn.Parameter(torch.zeros(1))]}]
+        return make_optimizer(name, groups, 0.1, options or None).param_groups[0]
+
+    assert [group(name)["weight_decay"] for name in ("sgd", "adam", "adamw", "muon")] == [0.0] * 4
+    assert group("lbfgs")["line_search_fn"] == "strong_wolfe"
+    assert group("lbfgs", line_search_fn=None)["line_search_fn"] is None
+    assert [group(name)["fused"] for name in ("sgd", "adam", "adamw")] == [False] * 3
+    fused = make_optimizer("adam", [{"params": [nn.Parameter(torch.zeros(1))]}], 0.1, fused=True)
+    assert fused.param_groups[0]["fused"] is True
+    assert all(group(name)["lr"] == 0.1 for name in ("sgd", "adam", "adamw", "lbfgs"))

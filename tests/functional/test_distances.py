@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_mmd
 
+from zoo.functional import distances
 from zoo.functional.distances import (
     frechet_distance,
     kernel_distance,
@@ -125,3 +126,43 @@ def test_knn_classify_is_that_of_scikit_learn() -> None:
 def test_k_must_be_below_the_sample_sizes(k: int) -> None:
     with pytest.raises(ValueError, match=f"got k={k} with 30 real and 20 generated samples"):
         precision_recall_density_coverage(torch.randn(30, 2), torch.randn(20, 2), k)
+
+
+def test_distances_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large sets are compared in parts of ``ROWS`` rows, with the same result."""
+    real, fake = random_sets(40, 30)
+    codes, labels, queries = real, (real[:, 0] > 0).long(), fake
+    whole = precision_recall_density_coverage(real, fake, 3)
+    kernel, votes = kernel_distance(real, fake), knn_classify(codes, labels, queries, 5)
+    assert 0 < float(whole["recall"]) < 1
+    assert 0 < float(whole["coverage"]) < 1
+    monkeypatch.setattr(distances, "ROWS", 7)
+    parts = precision_recall_density_coverage(real, fake, 3)
+    assert {k: float(v) for k, v in parts.items()} == {k: float(v) for k, v in whole.items()}
+    torch.testing.assert_close(kernel_distance(real, fake), kernel)
+    assert torch.equal(knn_classify(codes, labels, queries, 5), votes)
+
+
+def test_one_neighbor_and_points_on_the_edge_of_a_ball() -> None:
+    """The radii are 1 and 1; a sample at a distance of exactly 1 is not inside."""
+    real = torch.tensor([[0.0], [1.0]])
+    metrics = precision_recall_density_coverage(real, torch.tensor([[2.0], [3.0]]), 1)
+    assert {k: float(v) for k, v in metrics.items()} == dict.fromkeys(metrics, 0.0)
+    metrics = precision_recall_density_coverage(real, torch.tensor([[0.5], [9.0]]), 1)
+    assert float(metrics["precision"]) == 0.5
+    assert float(metrics["density"]) == 1.0  # two balls contain one of two samples
+    assert float(metrics["coverage"]) == 1.0
+
+
+def test_the_nearest_code_decides_a_tie_but_never_outweighs_a_vote() -> None:
+    codes = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])
+    labels = torch.tensor([2, 0, 0, 2, 1])
+    query = torch.zeros(1, 1)
+    # two votes each for classes 0 and 2, one for class 1: class 2 has the nearest code
+    assert knn_classify(codes, labels, query, 5).tolist() == [2]
+    # class 2 has the nearest code, but one vote against two
+    assert knn_classify(codes, labels, query, 3).tolist() == [0]
+    # the nearest code of class 1 is nearer than those of class 0
+    labels = torch.tensor([1, 0, 0, 1, 3])
+    assert knn_classify(codes, labels, query, 5).tolist() == [1]
+    assert knn_classify(codes, labels, query).tolist() == [1]  # five neighbors by default

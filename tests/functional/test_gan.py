@@ -163,3 +163,14 @@ def test_gradient_penalty_of_a_constant_discriminator_has_a_finite_gradient() ->
     value = gradient_penalty(lambda x: x @ w, torch.ones(3, 2, dtype=D), torch.zeros(3, 2, dtype=D))
     (gradient,) = torch.autograd.grad(value, w)
     assert gradient.isfinite().all()
+
+
+def test_gradient_penalty_at_the_positions_of_its_generator() -> None:
+    """E (‖∇D(x̂)‖ − 1)² of D(x) = Σ x³, whose gradient is 3 x²."""
+    real, fake = torch.rand(2, 6, 4, dtype=D)
+    found = gradient_penalty(
+        lambda x: x.pow(3).sum(1), real, fake, torch.Generator().manual_seed(2)
+    )
+    t = torch.rand(6, 1, dtype=D, generator=torch.Generator().manual_seed(2))
+    norms = (3 * ((1 - t) * real + t * fake).square()).norm(dim=1)
+    torch.testing.assert_close(found, (norms - 1).square().mean(), rtol=1e-9, atol=0)

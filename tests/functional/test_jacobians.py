@@ -31,3 +31,18 @@ def test_values_in_inference_mode() -> None:
         estimates = estimate_squared_jacobian_norm(network, x + 0, generator)
     torch.testing.assert_close(norms, expected.detach())
     assert float(estimates.min()) > 0
+
+
+def test_a_nonlinear_map_and_a_seeded_estimate() -> None:
+    """Against the Jacobians of torch.autograd, in float64; the signs come from the generator."""
+    network = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x = torch.randn(6, 5).double()
+    jacobians = [torch.autograd.functional.jacobian(network, row) for row in x]
+    exact = torch.stack([jacobian.square().sum() for jacobian in jacobians])
+    torch.testing.assert_close(squared_jacobian_norm(network, x), exact)
+    generator = torch.Generator().manual_seed(0)
+    found = estimate_squared_jacobian_norm(network, x, generator)
+    generator.manual_seed(0)
+    signs = torch.empty(6, 3).double().bernoulli_(0.5, generator=generator) * 2 - 1
+    expected = torch.stack([(s @ j).square().sum() for s, j in zip(signs, jacobians, strict=True)])
+    torch.testing.assert_close(found, expected)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,6 +13,8 @@ from zoo.functional.linear import (
     fista,
     legendre_features,
     logistic_loss_gradient_hessian,
+    monomial_features,
+    nonzero_eigenvalue_mask,
     solve_normal_equations,
 )
 
@@ -61,3 +66,88 @@ def test_gradient_and_hessian_of_the_multinomial_loss() -> None:
     torch.testing.assert_close(loss, total(w))
     torch.testing.assert_close(gradient, torch.func.grad(total)(w))
     torch.testing.assert_close(hessian, torch.func.hessian(total)(w))
+
+
+def test_the_numerical_rank_counts_eigenvalues_above_the_rounding_error() -> None:
+    """10 P ε times the largest eigenvalue: the error of forming a Gram matrix."""
+    limit = 10 * 4 * 2.0**-52 * 3.0
+    values = torch.tensor([3.0, 1.01 * limit, 0.99 * limit, -1.0], dtype=torch.float64)
+    assert nonzero_eigenvalue_mask(values).tolist() == [True, True, False, False]
+    assert nonzero_eigenvalue_mask(values[:2].float()).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.7, 50.0])
+def test_ridge_regression_is_that_of_numpy(ridge: float) -> None:
+    x, y = torch.randn(30, 4).double(), torch.randn(30, 2).double()
+    found, rank = solve_normal_equations(x.mT @ x, x.mT @ y, ridge)
+    matrix = x.numpy().T @ x.numpy() + ridge * np.eye(4)
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, x.numpy().T @ y.numpy()), rtol=1e-10)
+    assert rank == 4
+
+
+@pytest.mark.parametrize("column", ["duplicate", "zero"])
+def test_dependent_columns_have_the_solution_of_minimum_norm(column: str) -> None:
+    x, y = 0.01 * torch.randn(30, 3).double(), torch.randn(30, 2).double()
+    x = torch.cat([x, 2 * x[:, :1] if column == "duplicate" else torch.zeros(30, 1).double()], 1)
+    found, rank = solve_normal_equations(x.mT @ x, x.mT @ y)
+    assert rank == 3
+    np.testing.assert_allclose(found, np.linalg.pinv(x.numpy()) @ y.numpy(), rtol=1e-7, atol=1e-9)
+    assert solve_normal_equations(x.mT @ x, x.mT @ y, 0.1)[1] == 4
+
+
+def reference_fista(
+    gram: Tensor, cross: Tensor, l1: float, l2: float, iterations: int
+) -> tuple[Tensor, int]:
+    """Algorithm of Beck and Teboulle with gradient restarts; also return how many there were."""
+    lipschitz = 2 * (float(torch.linalg.eigvalsh(gram).max()) + l2)
+    w = v = torch.zeros_like(cross)
+    t, restarts = 1.0, 0
+    for _ in range(iterations):
+        z = v - 2 * ((gram + l2 * torch.eye(len(gram)).double()) @ v - cross) / lipschitz
+        new = z.sign() * torch.relu(z.abs() - l1 / lipschitz)
+        if float(((v - new) * (new - w)).sum()) > 0:
+            t, restarts = 1.0, restarts + 1
+        after = (1 + math.sqrt(1 + 4 * t * t)) / 2
+        w, v, t = new, new + (t - 1) / after * (new - w), after
+    return w, restarts
+
+
+def test_fista_follows_its_algorithm() -> None:
+    """Every iterate, with and without restarts, and the sign of convergence."""
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 6).double(), torch.randn(40, 2).double()
+    x[:, 1] = x[:, 0] + 0.03 * x[:, 1]
+    gram, cross = x.mT @ x, x.mT @ y
+    for iterations in (1, 2, 3, 10, 25):
+        found, converged = fista(gram, cross, 5.0, 0.5, 0.0, iterations)
+        expected, restarts = reference_fista(gram, cross, 5.0, 0.5, iterations)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        assert not converged
+    assert restarts > 0
+    found, converged = fista(gram, cross, 5.0, 0.5)
+    assert converged
+    # the optimality conditions: |2 (c − G w − λ₂ w)| ≤ λ₁, and equal to λ₁ sign(w) where w ≠ 0
+    slope = 2 * (cross - gram @ found - 0.5 * found)
+    torch.testing.assert_close(slope[found != 0], 5.0 * found[found != 0].sign(), rtol=1e-8, atol=0)
+    assert (slope.abs() <= 5.0 + 1e-8).all()
+    loose, converged = fista(gram, cross, 5.0, 0.5, tolerance=1e-3)
+    assert converged
+    assert 1e-8 < float((loose - found).abs().max()) < 0.05
+
+
+def test_fista_of_nothing() -> None:
+    w, converged = fista(torch.zeros(2, 2).double(), torch.ones(2, 1).double(), 1.0)
+    assert converged
+    assert (w == 0).all()
+    w, converged = fista(0.1 * torch.eye(2).double(), torch.tensor([[1.0], [0.2]]).double(), 1.0)
+    assert converged
+    torch.testing.assert_close(w, torch.tensor([[5.0], [0.0]]).double())
+
+
+def test_legendre_features_of_several_inputs() -> None:
+    x = torch.rand(4, 3).double()
+    assert legendre_features(x, 0).shape == (4, 3, 1)
+    assert legendre_features(x, 1).shape == (4, 3, 2)
+    p3 = (5 * x**3 - 3 * x) / 2
+    torch.testing.assert_close(legendre_features(x, 3)[..., 3], math.sqrt(7) * p3)
+    torch.testing.assert_close(monomial_features(x, 3)[..., 3], x**3)

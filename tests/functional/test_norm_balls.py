@@ -59,3 +59,23 @@ def test_random_points_are_uniform_in_the_ball(norm: str, dims: int) -> None:
         "point": (points.norm(dim=-1) < 2 * 0.5 ** (1 / dims)).double().mean(),
     }[norm]
     assert fraction == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_random_points_by_their_formulas(dtype: torch.dtype) -> None:
+    """In points (2, 5, 3): a coordinate is uniform, a direction Gaussian, a radius u^(1/d)."""
+    x = torch.rand(2, 5, 3, dtype=dtype)
+    uniform = SampleRNG(x, 3).uniform(5, 3, dtype=dtype)
+    expected = 0.7 * (2 * uniform - 1)
+    torch.testing.assert_close(uniform_in_ball(SampleRNG(x, 3), x, 0.7, "linf"), expected)
+    rng = SampleRNG(x, 3)
+    normal = rng.normal(5, 3, dtype=dtype)
+    radius = rng.uniform(dtype=dtype) ** (1 / 15)
+    direction = normal / normal.flatten(1).norm(dim=1).view(2, 1, 1)
+    expected = 0.7 * radius.view(2, 1, 1) * direction
+    torch.testing.assert_close(uniform_in_ball(SampleRNG(x, 3), x, 0.7, "l2"), expected)
+    rng = SampleRNG(x, 3)
+    normal = rng.normal(5, 3, dtype=dtype)
+    radius = rng.uniform(5, dtype=dtype) ** (1 / 3)
+    expected = 0.7 * radius[..., None] * normal / normal.norm(dim=2, keepdim=True)
+    torch.testing.assert_close(uniform_in_ball(SampleRNG(x, 3), x, 0.7, "point"), expected)

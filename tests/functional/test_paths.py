@@ -46,3 +46,16 @@ def test_without_an_arc_the_spherical_path_is_the_line() -> None:
 def test_unknown_path() -> None:
     with pytest.raises(InputError, match="unknown path 'curly'; choose from linear, spherical"):
         interpolation_path("curly", torch.zeros(1, 2), torch.ones(1, 2), 3)
+
+
+def test_codes_of_equal_direction_in_float32() -> None:
+    """The cosine of a code with itself is rounded to more than 1, whose arccosine is nan."""
+    torch.manual_seed(0)
+    z = torch.randn(500, 64)
+    for end in (z, -z):
+        path = spherical_path(z, end, 3)
+        assert path.isfinite().all()
+        torch.testing.assert_close(path, linear_path(z, end, 3))
+    tiny = torch.tensor([[1e-3, 0.0], [0.0, 1e-3]])
+    path = spherical_path(tiny[:1], tiny[1:], 3)  # short codes have an arc, too
+    assert float(path[1].norm()) == pytest.approx(1e-3)

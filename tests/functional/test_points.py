@@ -142,3 +142,35 @@ def test_random_rotations_are_orthogonal_and_uniform() -> None:
     about_z = random_z_rotations(100, generator)
     torch.testing.assert_close(about_z @ about_z.mT, torch.eye(3).expand(100, 3, 3))
     assert torch.equal(about_z[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(100, 3))
+
+
+def test_rotations_about_z_have_uniform_angles() -> None:
+    rotations = random_z_rotations(10_000, torch.Generator().manual_seed(0))
+    angle = torch.atan2(rotations[:, 1, 0], rotations[:, 0, 0]).sort().values
+    expected = torch.linspace(-math.pi, math.pi, 10_000)
+    torch.testing.assert_close(angle, expected, atol=0.1, rtol=0)
+    angles = 2 * math.pi * torch.rand(3, generator=torch.Generator().manual_seed(5))
+    found = random_z_rotations(3, torch.Generator().manual_seed(5))
+    for matrix, a in zip(found.tolist(), angles.tolist(), strict=True):
+        c, s = math.cos(a), math.sin(a)
+        assert matrix[0] == pytest.approx([c, -s, 0], abs=1e-6)
+        assert matrix[1] == pytest.approx([s, c, 0], abs=1e-6)
+
+
+def test_interpolation_weights_are_inverse_squared_distances() -> None:
+    known = torch.tensor([[[0.0, 0, 0], [3, 0, 0], [0, 4, 0], [9, 9, 9]]], dtype=torch.float64)
+    features = torch.tensor([[[1.0], [2.0], [4.0], [100.0]]], dtype=torch.float64)
+    query = torch.tensor([[[1.0, 0, 0]]], dtype=torch.float64)
+    weights = [1 / 1, 1 / 4, 1 / 17]
+    expected = (1 * weights[0] + 2 * weights[1] + 4 * weights[2]) / sum(weights)
+    assert interpolate_features(features, known, query).item() == pytest.approx(expected, rel=1e-6)
+    two = interpolate_features(features[:, :2], known[:, :2], query)  # fewer than three are known
+    assert two.item() == pytest.approx((1 + 2 / 4) / (1 + 1 / 4), rel=1e-6)
+
+
+def test_one_neighbor_and_a_ball_with_points_on_its_surface() -> None:
+    points = torch.tensor([[[0.0, 0, 0], [2, 0, 0], [5, 0, 0]]], dtype=torch.float64)
+    indices, squares = nearest_neighbors(points, points, 1)
+    assert indices[0, :, 0].tolist() == [0, 1, 2]
+    assert squares.abs().max() == 0
+    assert ball_query(points, points, 2.0, 2)[0].tolist() == [[0, 1], [1, 0], [2, 2]]

@@ -56,3 +56,40 @@ def test_splitmix64_matches_the_published_outputs() -> None:
     states = torch.tensor([1, 2, 3]) * golden
     expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
     assert [value % 2**64 for value in splitmix64(states).tolist()] == expected
+
+
+def test_numbers_of_a_known_key() -> None:
+    """Against the definition in Python's integers: SplitMix64 of a key, a call and a position."""
+    golden, mask = 0x9E3779B97F4A7C15, 2**64 - 1
+
+    def mix(z: int) -> int:
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & mask
+        return z ^ (z >> 31)
+
+    x = torch.tensor([[0.5, -2.0]], dtype=torch.float64)
+    bits = [value & mask for value in x.view(torch.int64)[0].tolist()]
+    content = sum(mix(b + golden * (i + 1) & mask) for i, b in enumerate(bits)) & mask
+    first = 0xBF58476D1CE4E5B9
+    key = mix(content + mix(7 * golden + first & mask) & mask)
+    rng = SampleRNG(x, 7)
+    for call in (1, 2):
+        of_call = mix(key + call * golden & mask)
+        expected = [mix(of_call + i * golden & mask) & (2**63 - 1) for i in range(3)]
+        assert rng.integers(3)[0].tolist() == expected
+    numbers = torch.tensor(expected)
+    twin = SampleRNG(x, 7)
+    twin.integers(1)
+    uniform = twin.uniform(3, dtype=torch.float64)[0]
+    assert uniform.tolist() == [(n >> 10) / 2**53 for n in expected]
+    twin = SampleRNG(x, 7)
+    twin.integers(1)
+    assert twin.uniform(3)[0].tolist() == [(n >> 39) / 2**24 for n in expected]
+    twin = SampleRNG(x, 7)
+    twin.integers(1)
+    assert twin.signs(3)[0].tolist() == (2 * (numbers & 1) - 1).tolist()
+    # Box–Muller of two calls
+    twin, other = SampleRNG(x, 7), SampleRNG(x, 7)
+    u, v = (other.uniform(4, dtype=torch.float64) for _ in range(2))
+    expected_normal = (-2 * (1 - u).log()).sqrt() * (2 * torch.pi * v).cos()
+    torch.testing.assert_close(twin.normal(4, dtype=torch.float64), expected_normal)

@@ -1,20 +1,19 @@
-"""Base classes of adversarial attacks, and the guarantee that the model is left unchanged."""
+"""Base classes of adversarial attacks."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_choice, check_non_negative
+from zoo.attacks.target import ScoreFunction, as_normal_tensor, frozen_eval
+from zoo.errors import InputError, check_choice, check_interval, check_non_negative
 from zoo.functional.norm_balls import NORMS, project_to_ball
+from zoo.functional.precision import widen
 
 TOLERANCE = 1e-6  # rounding error by which values may exceed the bounds
 
@@ -28,6 +27,9 @@ class Attack:
     buffers and flags are as before. Attacks also work in inference mode. The result for a sample
     does not depend on the other samples of the batch, up to rounding errors.
 
+    The search runs in float32 also on samples and models in half precision, whose scores are those
+    of the rounded samples.
+
     Subclasses implement :meth:`perturb`.
     """
 
@@ -37,23 +39,31 @@ class Attack:
         Args:
             model: a model with a ``logits`` method, or any function that maps samples (B, ...) to
                 scores before the softmax, (B, K).
-            x: samples, (B, ...).
-            y: true class indices, int64 (B,).
+            x: samples of a floating-point type, (B, ...).
+            y: true class indices, integers (B,).
 
         Returns:
-            Adversarial samples, in the shape of x.
+            Adversarial samples, in the shape and type of x.
 
         Raises:
-            InputError: labels are missing or are not classes of the model; samples are outside the
-                bounds; scores are not finite or not of shape (B, K).
+            InputError: labels are missing, of another number than the samples, or not classes of
+                the model; samples are integers or outside the bounds; scores are not finite or not
+                of shape (B, K).
         """
         if y is None:
             raise InputError(
                 f"{type(self).__name__} needs the true classes y: the data has no labels"
             )
+        check_samples(x, type(self).__name__)
+        return self.run(model, x, Goal(class_indices(y, x)))
+
+    def run(self, model: Any, x: Tensor, goal: Goal) -> Tensor:
+        """Attack a batch of samples with a goal of any kind; see :meth:`__call__`."""
         with frozen_eval(model):
-            x, y = as_normal_tensor(x), as_normal_tensor(y)
-            return self.perturb(ScoreFunction(model, y), x, Goal(y)).detach()
+            x = as_normal_tensor(x)
+            goal = goal.select(torch.arange(len(x), device=x.device))  # not inference tensors
+            scores = ScoreFunction(model, goal.y, x.dtype)
+            return self.perturb(scores, widen(x), goal).detach().to(x.dtype)
 
     def perturb_batch(self, model: Any, batch: Any) -> Any:
         """Attack a batch from a data loader, (x, y) → (x_adv, y)."""
@@ -64,7 +74,7 @@ class Attack:
         """Return adversarial samples; called with gradients enabled and the model frozen."""
         raise NotImplementedError(f"{type(self).__name__} has no perturb(model, x, goal)")
 
-    def with_eps(self, eps: float) -> Attack:
+    def with_eps(self, eps: Any) -> Attack:
         """Return the same attack with another radius ε.
 
         Raises:
@@ -73,6 +83,14 @@ class Attack:
         raise InputError(
             f"{type(self).__name__} has no eps: choose an attack with a bounded perturbation"
         )
+
+    def select(self, index: Tensor) -> Attack:
+        """Return the attack on a part of the batch, for settings with one value per sample.
+
+        Args:
+            index: a boolean mask, or indices of the samples.
+        """
+        return self
 
     def with_faces(self, faces: Tensor) -> Attack:
         """Return the same attack for shapes with these faces, (F, 3), if it uses faces."""
@@ -99,6 +117,9 @@ class BoundedAttack(Attack):
 
     bounds: tuple[float, float] | None = (0.0, 1.0)
 
+    def __post_init__(self) -> None:
+        check_interval(bounds=self.bounds)
+
     def check_bounds(self, x: Tensor) -> None:
         """Raise :class:`InputError` if a value is outside the bounds or not finite."""
         low, high = self.bounds or (-math.inf, math.inf)
@@ -124,23 +145,69 @@ class EpsilonAttack(BoundedAttack):
     """Base class of attacks within a norm ball around each sample.
 
     Args:
-        eps: radius ε of the ball, in the units of x.
+        eps: radius ε of the ball, in the units of x; one number, or a tensor with one radius per
+            sample, (B,).
         norm: norm of the ball, default ``linf``; see :mod:`zoo.functional.norm_balls`.
     """
 
-    eps: float
+    eps: float | Tensor
     norm: str = "linf"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, NORMS)
-        check_non_negative(eps=self.eps)
+        check_non_negative(eps=self.eps.tolist() if isinstance(self.eps, Tensor) else self.eps)
 
-    def with_eps(self, eps: float) -> Attack:
+    def with_eps(self, eps: float | Tensor) -> Attack:
         return replace(self, eps=eps)
+
+    def select(self, index: Tensor) -> Attack:
+        return replace(self, eps=self.eps[index]) if has_several(self.eps) else self
+
+    def check_bounds(self, x: Tensor) -> None:
+        super().check_bounds(x)
+        if has_several(self.eps) and self.eps.shape != x.shape[:1]:
+            raise InputError(
+                f"{type(self).__name__}: eps must be one number or one per sample, got "
+                f"{tuple(self.eps.shape)} for {len(x)} samples"
+            )
 
     def project(self, x: Tensor, point: Tensor) -> Tensor:
         """Project points onto the ball around x, then onto the bounds."""
         return self.clip(x + project_to_ball(point - x, self.eps, self.norm))
+
+
+def has_several(eps: Any) -> TypeGuard[Tensor]:
+    """Return whether ε is a tensor of several radii, one per sample."""
+    return isinstance(eps, Tensor) and eps.ndim > 0
+
+
+def check_samples(x: Any, owner: str) -> None:
+    """Raise :class:`InputError` unless x is a tensor of a floating-point type."""
+    if not isinstance(x, Tensor):
+        raise InputError(
+            f"{owner} needs samples as a tensor, got {type(x).__name__}: convert them with "
+            "torch.as_tensor(x)"
+        )
+    if not x.is_floating_point():
+        raise InputError(
+            f"{owner} needs samples of a floating-point type, got {x.dtype}: convert images with "
+            "x.float() / 255"
+        )
+
+
+def class_indices(y: Any, x: Tensor) -> Tensor:
+    """Return labels as int64 on the device of the samples, (B,).
+
+    Raises:
+        InputError: labels that are not integers, or not one per sample.
+    """
+    y = torch.as_tensor(y, device=x.device)
+    if y.is_floating_point() or y.is_complex() or y.shape != x.shape[:1]:
+        raise InputError(
+            f"labels must be one integer per sample, ({len(x)},), got {y.dtype} {tuple(y.shape)}"
+        )
+    return as_normal_tensor(y).long()
 
 
 def unpack_batch(batch: Any, owner: str) -> tuple[Tensor, Tensor]:
@@ -159,104 +226,3 @@ def unpack_batch(batch: Any, owner: str) -> tuple[Tensor, Tensor]:
         f"{owner} takes batches (x, y), got {type(batch).__name__}: use MeshAttack(attack) for "
         "meshes, or an attack of zoo.attacks.graphs for the nodes of a graph"
     )
-
-
-class ScoreFunction:
-    """Scores of a model, validated on the first call, with a count of the queries.
-
-    Args:
-        model: a model with a ``logits`` method, or any function.
-        y: true class indices, which must be classes of the model; None skips this check.
-
-    Attributes:
-        queries: number of samples that the model has been evaluated on.
-    """
-
-    def __init__(self, model: Any, y: Tensor | None = None) -> None:
-        self.function: Callable[[Tensor], Tensor] = getattr(model, "logits", model)
-        self.queries = 0
-        self._y = y
-        self._is_checked = False
-
-    def __call__(self, x: Tensor) -> Tensor:
-        scores = self.function(x)
-        self.queries += len(x)
-        if not self._is_checked and len(x):
-            self._is_checked = True
-            self._check(scores, len(x))
-        return scores
-
-    def _check(self, scores: Tensor, batch_size: int) -> None:
-        if scores.ndim != 2 or len(scores) != batch_size or scores.shape[1] < 2:
-            raise InputError(
-                f"attacks need scores of shape ({batch_size}, classes), got "
-                f"{tuple(scores.shape)} from the model"
-            )
-        scores = scores.detach()
-        if not bool(scores.isfinite().all()):
-            raise InputError("the model returns scores that are nan or infinite: check its weights")
-        if self._y is not None and self._y.numel():
-            _check_labels(self._y, scores.shape[1])
-        if bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-4).all()):
-            warnings.warn(
-                "the model returns probabilities instead of scores before the softmax: their "
-                "gradients vanish where the model is confident, so attacks appear weaker than they "
-                "are; remove the softmax, or return its logarithm",
-                stacklevel=2,
-            )
-
-
-def _check_labels(y: Tensor, num_classes: int) -> None:
-    if y.ndim != 1 or y.is_floating_point():
-        raise InputError(f"labels must be int64 (B,), got {y.dtype} {tuple(y.shape)}")
-    low, high = (int(v) for v in y.aminmax())
-    if low < 0 or high >= num_classes:
-        raise InputError(
-            f"labels range from {low} to {high}, the model has classes 0 to {num_classes - 1}"
-        )
-
-
-def as_normal_tensor(x: Tensor) -> Tensor:
-    """Return a detached tensor that can require gradients; inference tensors are copied."""
-    x = x.detach()
-    return x.clone() if x.is_inference() else x
-
-
-@contextmanager
-def frozen_eval(model: Any) -> Iterator[None]:
-    """Hold a model in evaluation mode with frozen parameters and full precision, then restore it.
-
-    Gradients with respect to inputs stay available. The mode and parameters of a model inside a
-    function, such as a lambda, are not changed: pass the module itself, or one of its methods.
-    """
-    owner = getattr(model, "__self__", model)  # a bound method's model
-    modules = list(owner.modules()) if isinstance(owner, nn.Module) else []
-    training = [module for module in modules if module.training]
-    trainable = [p for module in modules for p in module.parameters(False) if p.requires_grad]
-    devices = {p.device.type for module in modules for p in module.parameters(False)}
-    try:
-        for module in training:  # set directly, as a module may override eval()
-            module.training = False
-        for p in trainable:
-            p.requires_grad_(False)
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            _full_precision({"cpu", "cuda", *devices}),
-        ):
-            yield
-    finally:
-        for module in training:
-            module.training = True
-        for p in trainable:
-            p.requires_grad_(True)
-
-
-@contextmanager
-def _full_precision(devices: set[str]) -> Iterator[None]:
-    """Disable autocast: small gradients underflow in float16, which would look like robustness."""
-    with ExitStack() as stack:
-        for device in devices:
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        yield

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import InputError
@@ -95,6 +96,30 @@ class Goal(PerSample):
             return (best - own) / (ordered[:, 0] - ordered[:, 2] + 1e-12)
         gap = ordered[:, 0] - (ordered[:, 2] + ordered[:, 3]) / 2
         return (_take(scores, self.target) - own) / (gap + 1e-12)
+
+
+@dataclass(frozen=True)
+class Divergence(Goal):
+    """Goal of TRADES: maximize KL(p(x) ‖ p(x′)), the divergence from the clean prediction.
+
+    It has no threshold, so it is never reached.
+
+    Args:
+        clean: log p(x), (B, K).
+    """
+
+    clean: Tensor | None = None
+
+    def is_reached(self, scores: Tensor) -> Tensor:
+        return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+
+    def loss(self, scores: Tensor, name: str) -> Tensor:
+        return kl_divergence(self.clean, scores)
+
+
+def kl_divergence(log_p: Any, scores: Tensor) -> Tensor:
+    """Compute KL(p ‖ softmax(scores)) of each sample in nats, (B, K), (B, K) → (B,)."""
+    return F.kl_div(scores.log_softmax(1), log_p, reduction="none", log_target=True).sum(1)
 
 
 def _take(scores: Tensor, classes: Tensor) -> Tensor:

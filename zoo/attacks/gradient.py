@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from zoo.attacks.base import Attack, EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal, PerSample
-from zoo.errors import check_choice, check_non_negative
-from zoo.functional.norm_balls import steepest_direction, uniform_in_ball
+from zoo.errors import check_at_least, check_choice, check_integer, check_non_negative
+from zoo.functional.norm_balls import per_sample, steepest_direction, uniform_in_ball
 from zoo.functional.rng import SampleRNG
+
+Feasible = TypeVar("Feasible", bound="FeasibleSet")
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,20 @@ class FeasibleSet(PerSample):
     Args:
         x: samples, (B, ...).
         attack: attack whose ε, norm and bounds define the set.
+        model: model under attack, which determines the type of the samples.
     """
 
     x: Tensor
-    attack: EpsilonAttack
+    attack: Any
+    model: ScoreFunction
+
+    def select(self: Feasible, index: Tensor) -> Feasible:
+        selected = super().select(index)
+        return replace(selected, attack=self.attack.select(index))
 
     def to_samples(self, point: Tensor) -> Tensor:
-        """Return the samples that the points represent."""
-        return point
+        """Return the samples that the points represent, in the type of the samples."""
+        return self.model.round(self.x, point)
 
     def ascent_direction(self, gradient: Tensor) -> Tensor:
         """Return the direction of steepest ascent, of norm 1."""
@@ -50,7 +59,7 @@ class PGD(EpsilonAttack):
     ``Restarts(PGD(...), n)``.
 
     Args:
-        eps: radius ε of the ball, in the units of x.
+        eps: radius ε of the ball, in the units of x; one number, or one per sample, (B,).
         norm: ``linf`` (default), ``l2`` or ``point``; see :mod:`zoo.functional.norm_balls`.
         steps: number of gradient steps, default 40.
         step_size: α, default 2.5 ε / steps.
@@ -79,11 +88,13 @@ class PGD(EpsilonAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("loss", self.loss, LOSSES)
-        check_non_negative(steps=self.steps)
+        check_at_least(0, steps=self.steps)
+        check_integer(seed=self.seed)
+        check_non_negative(step_size=self.step_size)
 
     @property
-    def alpha(self) -> float:
-        """Step size α."""
+    def alpha(self) -> float | Tensor:
+        """Step size α, one number or one per sample."""
         if self.step_size is not None:
             return self.step_size
         return 2.5 * self.eps / max(1, self.steps)
@@ -94,7 +105,8 @@ class PGD(EpsilonAttack):
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
         start = self.starting_point(x) if self.random_start and self.steps else x
-        return self.ascend(model, FeasibleSet(x, self), start, goal)
+        feasible = FeasibleSet(x, self, model)
+        return feasible.to_samples(self.ascend(model, feasible, start, goal))
 
     def starting_point(self, x: Tensor) -> Tensor:
         """Sample a random point of the ball, clipped to the bounds."""
@@ -116,7 +128,8 @@ class PGD(EpsilonAttack):
                 result[active[~keep]] = point[~keep]
                 active, point, gradient = active[keep], point[keep], gradient[keep]
                 feasible, goal = feasible.select(keep), goal.select(keep)
-            point = feasible.project(point + self.alpha * feasible.ascent_direction(gradient))
+            step = per_sample(feasible.attack.alpha, point) * feasible.ascent_direction(gradient)
+            point = feasible.project(point + step)
         result[active] = point
         return result
 
@@ -167,7 +180,7 @@ class FGSM(PGD):
     random_start: bool = False
 
     @property
-    def alpha(self) -> float:
+    def alpha(self) -> float | Tensor:
         return self.eps if self.step_size is None else self.step_size
 
 
@@ -192,7 +205,7 @@ class RandomFGSM(PGD):
     early_stop: bool = False
 
     @property
-    def alpha(self) -> float:
+    def alpha(self) -> float | Tensor:
         return 1.25 * self.eps if self.step_size is None else self.step_size
 
     def starting_point(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from zoo.attacks.base import Attack, frozen_eval
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_at_least, check_non_negative
+from zoo.errors import InputError, check_at_least, check_integer, check_non_negative, check_positive
 from zoo.functional.graphs import (
     flip_edges,
     sample_absent_edges,
@@ -51,6 +51,7 @@ class GraphAttack(Attack):
 
     def __post_init__(self) -> None:
         check_non_negative(eps=self.eps)
+        check_integer(seed=self.seed)
 
     def __call__(self, model: Any, x: Any, y: Tensor | None = None) -> Any:
         """Return a graph with flipped edges.
@@ -215,6 +216,11 @@ class PRBCD(GraphAttack):
     block_size: int = 250_000
     lr: float = 1_000.0
     loss: str = "tanh_margin"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(1, epochs=self.epochs, block_size=self.block_size)
+        check_positive(lr=self.lr)
 
     def select_pairs(self, model: Any, data: Any, y: Tensor, num_flips: int) -> Tensor:
         attack = self._make_attack(EdgeWeightedModel(model, data), num_flips, data.num_nodes)

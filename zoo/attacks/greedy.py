@@ -135,13 +135,16 @@ class PointDropping(GreedyAttack):
     Source: Zheng et al., PointCloud saliency maps, 2019, equation 5 and algorithm 1 (α = 1).
     """
 
-    def max_changes(self, x: Tensor) -> Tensor:
-        if x.ndim != 3 or x.shape[2] != 3:
-            raise InputError(f"PointDropping needs point clouds (B, N, 3), got {tuple(x.shape)}")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.eps >= 1:
             raise InputError(
                 f"PointDropping: eps must be below 1, to keep at least one point, got {self.eps}"
             )
+
+    def max_changes(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[2] != 3:
+            raise InputError(f"PointDropping needs point clouds (B, N, 3), got {tuple(x.shape)}")
         return torch.full((len(x),), int(self.eps * x.shape[1]), device=x.device)
 
     def gains(self, x: Tensor, gradient: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ class LatentFeasibleSet(FeasibleSet):
     Args:
         x: latent codes of the samples, (B, D).
         attack: see :class:`~zoo.attacks.gradient.FeasibleSet`.
+        model: see :class:`~zoo.attacks.gradient.FeasibleSet`.
         residual: reconstruction residual of each sample, x − decode(encode(x)), (B, ...).
         autoencoder: model with ``encode`` and ``decode``.
     """
@@ -60,7 +61,7 @@ class LatentPGD(PGD):
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
-        if not self.steps or not self.eps or not len(x):
+        if not self.steps or not bool(torch.as_tensor(self.eps).any()) or not len(x):
             return x
         with frozen_eval(self.autoencoder):
             with torch.no_grad():
@@ -69,5 +70,5 @@ class LatentPGD(PGD):
             start = z
             if self.random_start:
                 start = z + uniform_in_ball(SampleRNG(x, self.seed), z, self.eps, self.norm)
-            feasible = LatentFeasibleSet(z, self, residual, self.autoencoder)
+            feasible = LatentFeasibleSet(z, self, model, residual, self.autoencoder)
             return feasible.to_samples(self.ascend(model, feasible, start, goal)).detach()

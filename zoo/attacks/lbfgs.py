@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
 from zoo.attacks.minimum_norm import MinimumNormAttack
-from zoo.errors import check_positive
+from zoo.errors import check_at_least, check_positive
 from zoo.functional.lbfgs import minimize_in_box
 
 
@@ -33,7 +33,7 @@ class LBFGSAttack(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: ``initial_c`` that is not positive.
+        InputError: a number out of range.
 
     Source: Szegedy et al., Intriguing properties of neural networks, 2014, section 4.1.
     """
@@ -43,7 +43,9 @@ class LBFGSAttack(MinimumNormAttack):
     initial_c: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(initial_c=self.initial_c)
+        check_at_least(0, search_steps=self.search_steps, steps=self.steps)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)

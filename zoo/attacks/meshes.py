@@ -19,8 +19,13 @@ from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eva
 from zoo.attacks.goals import Goal
 from zoo.attacks.gradient import PGD, FeasibleSet
 from zoo.attacks.wrappers import AttackWrapper
-from zoo.errors import InputError
-from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample, delta_norm
+from zoo.errors import InputError, check_at_least
+from zoo.functional.norm_balls import (
+    MIN_NORM,
+    broadcast_per_sample,
+    delta_norm,
+    per_sample,
+)
 from zoo.functional.rng import SampleRNG
 from zoo.functional.spectral import (
     cotangent_laplacian,
@@ -74,6 +79,7 @@ class SmoothFeasibleSet(FeasibleSet):
     Args:
         x: vertices, (B, V, 3).
         attack: see :class:`~zoo.attacks.gradient.FeasibleSet`.
+        model: see :class:`~zoo.attacks.gradient.FeasibleSet`.
         basis: Φ, (B, V, b).
     """
 
@@ -84,8 +90,8 @@ class SmoothFeasibleSet(FeasibleSet):
 
     def project(self, point: Tensor) -> Tensor:
         delta = point - self.x
-        factor = self.attack.eps / delta_norm(delta, "point").clamp(min=MIN_NORM)
-        return self.x + broadcast_per_sample(factor.clamp(max=1), delta) * delta
+        norms = broadcast_per_sample(delta_norm(delta, "point").clamp(min=MIN_NORM), delta)
+        return self.x + (per_sample(self.attack.eps, delta) / norms).clamp(max=1) * delta
 
     @staticmethod
     def normalize(delta: Tensor) -> Tensor:
@@ -118,6 +124,7 @@ class SmoothPGD(PGD):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_at_least(1, num_eigenfunctions=self.num_eigenfunctions)
         if self.norm != "point" or self.bounds is not None:
             raise InputError(
                 "SmoothPGD bounds the displacement of each vertex: leave norm and bounds out"
@@ -128,14 +135,15 @@ class SmoothPGD(PGD):
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         basis = smooth_bases(x, check_faces(self, x), self.num_eigenfunctions)
-        feasible = SmoothFeasibleSet(x, self, basis)
+        feasible = SmoothFeasibleSet(x, self, model, basis)
         start = x
         if self.random_start and self.steps:
             rng = SampleRNG(x, self.seed)
             coefficients = rng.normal(self.num_eigenfunctions, 3, dtype=x.dtype)
             direction = feasible.normalize(basis @ coefficients)
-            start = x + broadcast_per_sample(self.eps * rng.uniform(dtype=x.dtype), x) * direction
-        return self.ascend(model, feasible, start, goal)
+            fraction = broadcast_per_sample(rng.uniform(dtype=x.dtype), x)
+            start = x + per_sample(self.eps, x) * fraction * direction
+        return feasible.to_samples(self.ascend(model, feasible, start, goal))
 
 
 class MeshAttack(AttackWrapper):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.attacks.base import BoundedAttack, ScoreFunction
 from zoo.attacks.goals import Goal, PerSample
-from zoo.errors import check_choice, check_non_negative, check_positive
+from zoo.errors import check_at_least, check_choice, check_non_negative, check_positive
 from zoo.functional.norm_balls import NORMS, broadcast_per_sample, delta_norm, steepest_direction
 
 BETAS = (0.9, 0.999)  # decay rates of Adam's moments
@@ -29,6 +29,10 @@ class MinimumNormAttack(BoundedAttack):
     """
 
     line_search_steps: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(0, line_search_steps=self.line_search_steps)
 
     def line_search(self, model: ScoreFunction, x: Tensor, x_adv: Tensor, goal: Goal) -> Tensor:
         """Return the adversarial point nearest to x on the line to x_adv, by bisection."""
@@ -97,7 +101,7 @@ class CarliniWagner(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: unknown norm; negative ``confidence``; ``initial_c`` that is not positive.
+        InputError: unknown norm; a number out of range.
 
     Source: Carlini and Wagner, Towards evaluating the robustness of neural networks, 2017,
     sections V and VI.
@@ -112,9 +116,12 @@ class CarliniWagner(MinimumNormAttack):
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, ("l1", *NORMS))
         check_non_negative(confidence=self.confidence)
-        check_positive(initial_c=self.initial_c)
+        check_positive(initial_c=self.initial_c, lr=self.lr)
+        check_at_least(0, search_steps=self.search_steps, steps=self.steps)
+        check_at_least(1, patience=self.patience)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
@@ -230,7 +237,7 @@ class DeepFool(MinimumNormAttack):
         bounds: see :class:`~zoo.attacks.base.BoundedAttack`.
 
     Raises:
-        InputError: unknown norm.
+        InputError: unknown norm; a number out of range.
 
     Source: Moosavi-Dezfooli et al., DeepFool, 2016, section 3.
     """
@@ -242,7 +249,11 @@ class DeepFool(MinimumNormAttack):
     line_search_steps: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("norm", self.norm, ("l2", "linf"))
+        check_at_least(0, steps=self.steps)
+        check_at_least(1, candidates=self.candidates)
+        check_non_negative(overshoot=self.overshoot)
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
         self.check_bounds(x)
@@ -258,7 +269,7 @@ class DeepFool(MinimumNormAttack):
             result[active[~keep]], is_done[active[~keep]] = point[~keep], True
             if not bool(keep.any()):
                 break
-            step = self._step(inputs, scores, active_goal)[keep]
+            step = self._step(inputs, scores, active_goal, model.rounding_error)[keep]
             active, origin, total = active[keep], origin[keep], total[keep] + step
             active_goal = active_goal.select(keep)
             point = self.clip(origin + (1 + self.overshoot) * total)
@@ -266,7 +277,7 @@ class DeepFool(MinimumNormAttack):
             result = self.line_search(model, x, result, goal)
         return torch.where(broadcast_per_sample(is_done, x), result, x)
 
-    def _step(self, inputs: Tensor, scores: Tensor, goal: Goal) -> Tensor:
+    def _step(self, inputs: Tensor, scores: Tensor, goal: Goal, rounding_error: float) -> Tensor:
         """Return r of each sample, in the shape of the inputs."""
         excluded = (goal.y if goal.target is None else goal.target)[:, None]
         others = scores.detach().scatter(1, excluded, -torch.inf)
@@ -286,7 +297,8 @@ class DeepFool(MinimumNormAttack):
         p = 2 if self.norm == "l2" else 1
         dual_norms = gradients.flatten(2).norm(dim=2, p=p).clamp(min=1e-12)
         # a step of length 0 would never cross a boundary on which two scores are equal
-        distances = gaps.detach().abs() / dual_norms + 1e-6
+        error = rounding_error * scores.detach().abs().amax(1, keepdim=True)
+        distances = (gaps.detach().abs() + error) / dual_norms + 1e-6
         nearest = distances.argmin(1)
         rows = torch.arange(len(nearest), device=nearest.device)
         gradient = gradients[rows, nearest]

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.attacks.base import Attack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.attacks.meshes import check_faces, smooth_bases
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.functional.meshes import face_areas
 from zoo.functional.norm_balls import broadcast_per_sample
 from zoo.functional.spectral import mesh_eigenvalues
@@ -36,6 +36,13 @@ class SpectralAttack(Attack):
     num_eigenfunctions: int = 24
     steps: int = 150
     lr: float = 0.002
+
+    def __post_init__(self) -> None:
+        check_at_least(
+            1, num_eigenvalues=self.num_eigenvalues, num_eigenfunctions=self.num_eigenfunctions
+        )
+        check_at_least(0, steps=self.steps)
+        check_non_negative(lr=self.lr)
 
     def with_faces(self, faces: Tensor) -> Attack:
         return replace(self, faces=faces)
@@ -85,6 +92,13 @@ class UniversalSpectralAttack(SpectralAttack):
     c: float = 1.0
     confidence: float = 1.0
     shift_lr: float = 0.02
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_non_negative(
+            spectrum_weight=self.spectrum_weight, c=self.c, confidence=self.confidence,
+            shift_lr=self.shift_lr,
+        )  # fmt: skip
 
     def fit(self, model: Any, x: Tensor, y: Tensor) -> SpectralShiftAttack:
         """Learn ε.

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.attacks.base import EpsilonAttack, ScoreFunction
 from zoo.attacks.goals import LOSSES, Goal
-from zoo.errors import InputError, check_choice, check_fraction, check_positive
-from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_choice,
+    check_fraction,
+    check_integer,
+    check_positive,
+)
+from zoo.functional.norm_balls import MIN_NORM, broadcast_per_sample, per_sample
 from zoo.functional.rng import SampleRNG
 
 # fractions of the query budget after which the area of the squares is halved
@@ -54,6 +62,8 @@ class Square(EpsilonAttack):
         check_choice("norm", self.norm, ("linf", "l2"))
         super().__post_init__()
         check_choice("loss", self.loss, LOSSES)
+        check_at_least(0, queries=self.queries)
+        check_integer(seed=self.seed)
         check_positive(initial_fraction=self.initial_fraction)
         check_fraction(initial_fraction=self.initial_fraction)
 
@@ -67,9 +77,10 @@ class Square(EpsilonAttack):
             return self._search(model, x, goal)
 
     def _search(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        attack: Any = self  # with the radii of the active samples
         rng = SampleRNG(x, self.seed)
         result = x.clone()
-        best = self.project(x, self._starting_point(x, rng))
+        best = model.round(x, self.project(x, self._starting_point(x, rng)))
         loss, is_reached = self._evaluate(model, best, goal)
         active = torch.arange(len(x), device=x.device)
         for query in range(1, self.queries):
@@ -77,10 +88,11 @@ class Square(EpsilonAttack):
                 keep = ~is_reached
                 result[active[is_reached]] = best[is_reached]
                 active, x, best, loss = active[keep], x[keep], best[keep], loss[keep]
-                goal, rng = goal.select(keep), rng.select(keep)
+                goal, rng, attack = goal.select(keep), rng.select(keep), attack.select(keep)
             if not len(active):
                 return result
-            candidate = self.project(x, self._propose(x, best, rng, self._side(x, query)))
+            proposal = attack._propose(x, best, rng, self._side(x, query))
+            candidate = model.round(x, attack.project(x, proposal))
             candidate_loss, is_reached = self._evaluate(model, candidate, goal)
             accept = (candidate_loss > loss) | is_reached
             best = torch.where(broadcast_per_sample(accept, x), candidate, best)
@@ -106,20 +118,21 @@ class Square(EpsilonAttack):
         """Return x with stripes (``linf``) or a grid of bumps (``l2``)."""
         channels, height, width = x.shape[1:]
         if self.norm == "linf":
-            return x + self.eps * rng.signs(channels, 1, width, dtype=x.dtype)
+            return x + per_sample(self.eps, x) * rng.signs(channels, 1, width, dtype=x.dtype)
         side = max(3, min(height, width) // 5)
         signs = rng.signs(channels, height // side, width // side, dtype=x.dtype)
         delta = torch.zeros_like(x)
         grid = torch.einsum("bcij,hw->bcihjw", signs, bump(side, x)).flatten(4).flatten(2, 3)
         delta[..., : grid.shape[2], : grid.shape[3]] = grid
-        return x + self.eps * delta / broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
+        norms = broadcast_per_sample(delta.flatten(1).norm(dim=1), delta)
+        return x + per_sample(self.eps, x) * delta / norms
 
     def _propose(self, x: Tensor, best: Tensor, rng: SampleRNG, side: int) -> Tensor:
         """Return the best points with one square changed at random."""
         target = random_square(x, rng, side)
         signs = rng.signs(x.shape[1], 1, 1, dtype=x.dtype)
         if self.norm == "linf":
-            return torch.where(target, x + self.eps * signs, best)
+            return torch.where(target, x + per_sample(self.eps, x) * signs, best)
         return self._move_energy(x, best, rng, side, target, signs)
 
     def _move_energy(
@@ -128,7 +141,8 @@ class Square(EpsilonAttack):
         """Empty a second square, and add its energy and the unused budget to the target square."""
         source = random_square(x, rng, side)
         delta = best - x
-        unused = self.eps**2 - delta.flatten(1).square().sum(1)
+        energies = delta.flatten(1).square().sum(1)
+        unused = per_sample(self.eps, energies) ** 2 - energies
         either = (target | source).to(x)
         energy = (delta.square() * either).sum((2, 3), keepdim=True)  # of each channel
         energy = energy + (unused.clamp(min=0) / x.shape[1]).view(-1, 1, 1, 1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zoo.attacks.base import Attack, BoundedAttack, ScoreFunction, as_normal_tensor, frozen_eval
 from zoo.attacks.goals import Goal
 from zoo.attacks.wrappers import AttackWrapper
-from zoo.errors import InputError
+from zoo.errors import InputError, check_at_least, check_integer, check_interval, check_non_negative
 from zoo.networks.conv_stack import ConvStack
 
 
@@ -34,8 +34,9 @@ class TransferAttack(AttackWrapper):
         self.substitute = substitute
 
     def perturb(self, model: ScoreFunction, x: Tensor, goal: Goal) -> Tensor:
+        substitute = ScoreFunction(self.substitute, goal.y, model.dtype)
         with frozen_eval(self.substitute):
-            return self.attack.perturb(ScoreFunction(self.substitute, goal.y), x, goal)
+            return self.attack.perturb(substitute, x, goal)
 
     def with_attack(self, attack: Attack) -> Attack:
         return TransferAttack(attack, self.substitute)
@@ -82,6 +83,13 @@ class SubstituteAttack:
     make_network: Callable[[torch.Size, int], nn.Module] | None = None
     bounds: tuple[float, float] | None = (0.0, 1.0)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least(1, queries=self.queries)
+        check_at_least(0, rounds=self.rounds, epochs=self.epochs)
+        check_non_negative(augmentation_step=self.augmentation_step)
+        check_interval(bounds=self.bounds)
+        check_integer(seed=self.seed)
 
     def fit(self, model: Any, x: Tensor) -> TransferAttack:
         """Train the substitute on the predictions for samples like x.

@@ -16,9 +16,16 @@ from zoo.attacks.base import (
     ScoreFunction,
     as_normal_tensor,
     frozen_eval,
+    has_several,
 )
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_positive
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_non_negative,
+    check_positive,
+    check_probability,
+)
 from zoo.functional.norm_balls import project_to_ball, steepest_direction
 
 
@@ -59,7 +66,13 @@ class UniversalPerturbation(EpsilonAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if has_several(self.eps):
+            raise InputError("UniversalPerturbation has one eps for all samples: give one number")
         check_positive(temperature=self.temperature)
+        check_at_least(1, epochs=self.epochs)
+        check_at_least(0, target=self.target)
+        check_non_negative(step_size=self.step_size)
+        check_probability(momentum=self.momentum)
 
     def fit(self, model: Any, loader: Iterable[Any]) -> FixedPerturbation:
         """Learn δ.
@@ -145,7 +158,7 @@ class FixedPerturbation(Attack):
                 f"{tuple(x.shape[1:])}"
             )
         self._bounds.check_bounds(x)
-        return self._bounds.clip(x + self.delta.to(x))
+        return model.round(x, self._bounds.clip(x + self.delta.to(x)))
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zoo.attacks.base import Attack, ScoreFunction
 from zoo.attacks.goals import Goal
-from zoo.errors import InputError, check_at_least, check_choice
+from zoo.errors import InputError, check_at_least, check_choice, check_integer
 from zoo.functional.rng import SampleRNG
 
 TARGETS = ("next", "random", "runner_up", "least_likely")
@@ -30,8 +30,11 @@ class AttackWrapper(Attack):
         """Return the same wrapper around another attack."""
         raise NotImplementedError(f"{type(self).__name__} has no with_attack(attack)")
 
-    def with_eps(self, eps: float) -> Attack:
+    def with_eps(self, eps: float | Tensor) -> Attack:
         return self.with_attack(self.attack.with_eps(eps))
+
+    def select(self, index: Tensor) -> Attack:
+        return self.with_attack(self.attack.select(index))
 
     def with_faces(self, faces: Tensor) -> Attack:
         return self.with_attack(self.attack.with_faces(faces))
@@ -62,6 +65,9 @@ class Targeted(AttackWrapper):
     def __init__(self, attack: Attack, target: int | str | Tensor, seed: int = 0) -> None:
         if isinstance(target, str):
             check_choice("target", target, TARGETS)
+        elif not isinstance(target, Tensor):
+            check_at_least(0, target=target)
+        check_integer(seed=seed)
         super().__init__(attack)
         self.target, self.seed = target, seed
 
@@ -112,6 +118,10 @@ class Targeted(AttackWrapper):
     def with_attack(self, attack: Attack) -> Attack:
         return Targeted(attack, self.target, self.seed)
 
+    def select(self, index: Tensor) -> Attack:
+        target = self.target[index] if isinstance(self.target, Tensor) else self.target
+        return Targeted(self.attack.select(index), target, self.seed)
+
     @property
     def name(self) -> str:
         return f"{self.attack.name}→{self.target if not isinstance(self.target, Tensor) else 't'}"
@@ -141,14 +151,18 @@ class AttackEnsemble(Attack):
         for attack in self.attacks:
             if not len(active):
                 break
-            x_adv = attack.perturb(model, x[active], goal.select(active)).detach()
+            part = attack.select(active)
+            x_adv = part.perturb(model, x[active], goal.select(active)).detach()
             result[active] = x_adv
             with torch.no_grad():
                 active = active[~goal.select(active).is_reached(model(x_adv))]
         return result
 
-    def with_eps(self, eps: float) -> Attack:
+    def with_eps(self, eps: float | Tensor) -> Attack:
         return AttackEnsemble(*(attack.with_eps(eps) for attack in self.attacks))
+
+    def select(self, index: Tensor) -> Attack:
+        return AttackEnsemble(*(attack.select(index) for attack in self.attacks))
 
     def with_faces(self, faces: Tensor) -> Attack:
         return AttackEnsemble(*(attack.with_faces(faces) for attack in self.attacks))
@@ -180,7 +194,7 @@ class Restarts(AttackEnsemble):
         super().__init__(*(with_new_seed(attack, offset) for offset in range(restarts)))
         self.attack, self.restarts = attack, restarts
 
-    def with_eps(self, eps: float) -> Attack:
+    def with_eps(self, eps: float | Tensor) -> Attack:
         return Restarts(self.attack.with_eps(eps), self.restarts)
 
     def with_faces(self, faces: Tensor) -> Attack:

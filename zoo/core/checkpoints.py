@@ -80,6 +80,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InputError(f"checkpoint {path} is corrupt or truncated: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a Lightning checkpoint: it has no state_dict")
+    _check_weights(checkpoint["state_dict"], path)
     return checkpoint
 
 
@@ -196,6 +197,16 @@ def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, 
     settings = dict(checkpoint.get("hyper_parameters", {}))
     check_values(settings, "hyper_parameters", Source(Path(path), "import the class first"))
     return settings
+
+
+def _check_weights(weights: dict[str, Any], path: str | Path) -> None:
+    """Raise :class:`InputError` if a weight of a checkpoint is not a number."""
+    for name, value in weights.items():
+        if isinstance(value, torch.Tensor) and bool(value.isnan().any()):
+            raise InputError(
+                f"checkpoint {path} is of a run that diverged: {name} contains nan; use an earlier "
+                "checkpoint, or train again with a lower lr or trainer.gradient_clip_val"
+            )
 
 
 def _construct(cls: type[Task], hparams: dict[str, Any], path: str | Path) -> Task:

@@ -13,7 +13,8 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from zoo.core.predictions import class_columns
 from zoo.core.task import Task
-from zoo.errors import InputError, check_at_least, check_fraction, check_non_negative
+from zoo.errors import InputError, check_at_least, check_non_negative, check_probability
+from zoo.functional.precision import widen
 
 
 class Classifier(Task):
@@ -54,7 +55,7 @@ class Classifier(Task):
     ) -> None:
         super().__init__(**task)
         check_at_least(2, num_classes=num_classes)
-        check_fraction(label_smoothing=label_smoothing)
+        check_probability(label_smoothing=label_smoothing)
         check_non_negative(mixup=mixup)
         if mixup and not self.supports_mixup:
             raise InputError(
@@ -99,6 +100,7 @@ class Classifier(Task):
             x, y = batch
             return self._mixup_step(x, y, alpha)
         scores, y = self.scores_and_labels(batch)
+        scores = widen(scores)
         parts: dict[str, Any] = self.parts(scores, y)
         if not self.training:
             parts["outputs"] = (self.probabilities(scores.detach()), y)
@@ -107,7 +109,7 @@ class Classifier(Task):
     def _mixup_step(self, x: Tensor, y: Tensor, alpha: float) -> dict[str, Any]:
         weight = torch.distributions.Beta(alpha, alpha).sample().to(x)
         partner = torch.randperm(len(x), device=x.device)
-        scores = self.scores(torch.lerp(x[partner], x, weight))
+        scores = widen(self.scores(torch.lerp(x[partner], x, weight)))
         own, other = self.parts(scores, y), self.parts(scores, y[partner])
         return {name: torch.lerp(other[name], own[name], weight.to(own[name])) for name in own}
 
@@ -119,19 +121,8 @@ class Classifier(Task):
             return batch[1] if len(batch) > 1 else None
         return getattr(batch, "y", None)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_labels(batch, batch_idx)
-
-    def _check_labels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; each check makes the CPU wait for the GPU."""
-        if batch_idx:
-            return
+    def check_batch(self, batch: Any) -> None:
+        super().check_batch(batch)
         y = self.labels(batch)
         if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
             return
@@ -146,7 +137,7 @@ class Classifier(Task):
         return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
-        probabilities = self.probabilities(self.scores_and_labels(batch)[0])
+        probabilities = self.probabilities(widen(self.scores_and_labels(batch)[0]))
         return {"class": probabilities.argmax(1), "probabilities": probabilities}
 
     def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:

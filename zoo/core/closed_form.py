@@ -15,13 +15,15 @@ from torch import Tensor
 from zoo.core.task import Task
 from zoo.errors import InputError, check_choice
 from zoo.functional.moments import FactoredMoments, Moments
+from zoo.functional.precision import without_autocast
 
 
 class ClosedFormTask(Task):
     """A task that can be solved from sufficient statistics instead of by an optimizer.
 
     With ``solver="gradient"`` it trains like any task. Otherwise ``accumulate`` takes each batch,
-    and ``solve`` runs after the last one of an epoch; each solution counts as one step.
+    and ``solve`` runs after the last one of an epoch; each solution counts as one step. Solutions
+    and their evaluation are computed without autocast, also in mixed precision.
     """
 
     #: choices of the ``solver`` argument
@@ -65,13 +67,35 @@ class ClosedFormTask(Task):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         if self.automatic_optimization:
             return super().training_step(batch, batch_idx)
-        with torch.no_grad():
+        with torch.no_grad(), without_autocast([self.device.type]):
             self.accumulate(*batch)
             if self.trainer.is_last_batch:
                 parts, samples = self.solve()
                 self.record(parts | {"weight": torch.tensor(float(samples))}, batch)
-                self.optimizers().step()
+                self._count_step()
         return None
+
+    def _count_step(self) -> None:
+        """Take an optimizer step that changes nothing, so that the Trainer counts the solution."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:  # it needs a loss to scale, and gradients to inspect
+            scaler.scale(torch.zeros((), device=self.device))
+            for p in self.parameters():
+                p.grad = torch.zeros_like(p)
+        self.optimizers().step()
+        self.zero_grad()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        with without_autocast([self.device.type]):
+            super().validation_step(batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        with without_autocast([self.device.type]):
+            super().test_step(batch, batch_idx)
+
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> Any:
+        with without_autocast([self.device.type]):
+            return super().predict_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
         if self.automatic_optimization:

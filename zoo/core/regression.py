@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from zoo.core.precision import keep_targets
 from zoo.core.task import Task
-from zoo.errors import check_at_least
+from zoo.errors import InputError, check_at_least
 from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.functional.precision import widen
 from zoo.metrics.regression import R2
 
 
@@ -30,6 +32,7 @@ class Regressor(Task):
     Batch: (x, y) with y float, (B, T), or (B,) for one target.
 
     Raises:
+        InputError: targets that are integers.
         ValueError: targets whose shape differs from that of the predictions.
     """
 
@@ -73,7 +76,7 @@ class Regressor(Task):
         return parts | ({"nll": gaussian_nll(moments, y)} if _has_variance(moments) else {})
 
     def step(self, batch: Any) -> dict[str, Any]:
-        moments = self.moments(batch[0])
+        moments = widen(self.moments(batch[0]))
         prediction = moments[..., 0]
         y = self._targets(batch[1], prediction)
         return {**self.parts(moments, y), "outputs": (prediction.detach(), y)}
@@ -86,7 +89,16 @@ class Regressor(Task):
             raise ValueError(
                 f"targets have shape {tuple(y.shape)}, predictions {tuple(prediction.shape)}"
             )
+        if not y.is_floating_point():
+            raise InputError(
+                "the targets are integers, like the class labels of a classification: choose a "
+                "classifier, or convert targets to floating-point numbers"
+            )
         return y.to(prediction)
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        keep_targets(self.trainer.precision_plugin)
 
     def make_metrics(self) -> dict[str, Metric]:
         return {"r2": R2()}

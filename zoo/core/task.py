@@ -19,6 +19,7 @@ from torch import Tensor
 import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
 from zoo.core.distributed import all_gather_objects, random_state, set_random_state
+from zoo.core.input_checks import InputChecks
 from zoo.core.optim import (
     check_optimizer,
     check_schedule,
@@ -28,7 +29,7 @@ from zoo.core.optim import (
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
 from zoo.core.speed import FastHookName
-from zoo.errors import DivergedError, check_non_negative, check_positive
+from zoo.errors import DivergedError, check_count_or_fraction, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging d
 RESUME_KEYS = ("train_means", "random_state", "loader")  # entries that a Task adds to a checkpoint
 
 
-class Task(FastHookName, LightningModule, metaclass=ModelMeta):
+class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
     """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
     A subclass overrides ``step``; optionally ``build``, ``batch_size``, ``forward_inputs``,
@@ -99,7 +100,8 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         super().__init__()
         check_optimizer(optimizer, optimizer_options)
         check_schedule(schedule, schedule_options)
-        check_non_negative(lr=lr, weight_decay=weight_decay, warmup=warmup, l1=l1, l2=l2, lp=lp)
+        check_non_negative(lr=lr, weight_decay=weight_decay, l1=l1, l2=l2, lp=lp)
+        check_count_or_fraction(warmup=warmup)
         check_positive(p=p, max_norm=max_norm)
         save_arguments(self, inspect.currentframe())
         self._train_means = RunningMeans()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.core.constructor import creation_arguments
 from zoo.core.distributed import temporary_seed
+from zoo.errors import InputError
 from zoo.evaluation.measurement import Measurement
 from zoo.functional.distances import (
     frechet_distance,
@@ -102,6 +104,11 @@ class LatentEvaluation:
         return replace(self, model=untrained.to(self.model.device).eval())
 
 
+def has_classes(y: Tensor) -> bool:
+    """Return whether labels are of two or more classes, and not targets of a regression."""
+    return not y.is_floating_point() and len(y.unique()) > 1
+
+
 # -- groups of metrics ---------------------------------------------------------------------------
 
 
@@ -136,8 +143,18 @@ def measure_representation(evaluation: LatentEvaluation) -> Iterator[Measurement
         f"code dimensions (of {test[0].shape[1]}) with a variance above 0.01; "
         f"{len(test_x):,} test images",
     )  # fmt: skip
-    if y.is_floating_point():  # targets of a regression, not classes
+    if not has_classes(y):
+        warnings.warn(
+            "the training images have no labels of two or more classes: knn_accuracy and "
+            "probe_accuracy are left out",
+            stacklevel=2,
+        )
         return
+    if evaluation.neighbors > fitted:
+        raise InputError(
+            f"{evaluation.neighbors} neighbors need as many training codes, got {fitted}: lower "
+            "--neighbors"
+        )
     sizes = f"{fitted:,} training and {len(test_x):,} test codes"
     yield Measurement(
         "knn_accuracy", knn_accuracy(train, test, evaluation.neighbors),
@@ -206,7 +223,17 @@ def measure_samples(
         count: number of generated images, compared with the same number of test images, or with
             all of them if there are fewer.
         networks: feature extractors by name; the name is part of the names of the metrics.
+
+    Raises:
+        InputError: not more images than neighbors.
     """
+    smallest = min(count, len(evaluation.test[0]), len(evaluation.train[0]))
+    if smallest <= max(1, evaluation.neighbors):
+        raise InputError(
+            f"distances between samples and data, with {evaluation.neighbors} neighbors, need more "
+            f"than {max(1, evaluation.neighbors)} images of each kind, got {smallest}: raise "
+            "--images and --num_samples, lower --neighbors, or set --num_samples 0"
+        )
     for name, network in networks.items():
         yield from _measure_in_features(evaluation, count, name, network)
 

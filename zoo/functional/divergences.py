@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from zoo.functional.precision import widen
+
 
 def kl_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     """Compute KL(N(μ, σ²) ‖ N(0, 1)) = ½ (μ² + σ² − 1 − log σ²) for each dimension.
@@ -20,6 +22,7 @@ def kl_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
 
     Source: Kingma and Welling, Auto-encoding variational Bayes, 2014, appendix B.
     """
+    mean, log_var = widen(mean), widen(log_var)
     return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
 
 
@@ -35,6 +38,7 @@ def kl_bernoulli(p: float, q: Tensor) -> Tensor:
     """
     # a unit that never fires (q = 0) has a large divergence, not an infinite one
     q = q.clamp(1e-7, 1 - 1e-7)
+    q = widen(q)
     return p * (math.log(p) - q.log()) + (1 - p) * (math.log1p(-p) - (-q).log1p())
 
 

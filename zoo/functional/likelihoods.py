@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo.functional.precision import widen, without_autocast
+
 
 def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     """Compute log p(x) = Σ x log σ(l) + (1−x) log(1−σ(l)) = Σ x l − log(1 + eˡ), for x in [0, 1].
@@ -26,12 +28,15 @@ def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     Returns:
         (..., B) in nats.
     """
+    logits, x = widen(logits), widen(x)
     if logits.ndim == x.ndim:
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
     # einsum does not copy the images for each latent sample. Above the threshold, log(1 + eˡ)
     # equals l in float64; softplus's default of 20 would lose digits.
     logits, x = logits.flatten(1 - x.ndim), x.flatten(1)
-    return torch.einsum("...bp,bp->...b", logits, x) - F.softplus(logits, threshold=50).sum(-1)
+    with without_autocast([x.device.type]):
+        product = torch.einsum("...bp,bp->...b", logits, x)
+    return product - F.softplus(logits, threshold=50).sum(-1)
 
 
 def gaussian_log_prob(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tensor:
@@ -45,6 +50,7 @@ def gaussian_log_prob(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tensor:
     Returns:
         (..., B) in nats; a log-density, which may be positive.
     """
+    mean, log_sigma, x = widen(mean), widen(log_sigma), widen(x)
     squared = ((x - mean) * torch.exp(-log_sigma)).square()
     terms = squared + 2 * log_sigma + math.log(2 * math.pi)
     return -0.5 * terms.flatten(1 - min(mean.ndim, x.ndim)).sum(-1)
@@ -60,6 +66,7 @@ def categorical_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     Returns:
         (..., B) in nats.
     """
+    logits, x = widen(logits), widen(x)
     event_dims = x.ndim - 1
     level_dim = -event_dims - 1
     level = (x * (logits.shape[level_dim] - 1)).round().long().unsqueeze(1)  # (B, 1, *shape)

@@ -41,8 +41,7 @@ def project_to_ball(delta: Tensor, eps: Tensor | float, norm: str) -> Tensor:
         eps: radius, one for all samples or one per sample (B,).
         norm: ``linf``, ``l2`` or ``point``.
     """
-    radius = torch.as_tensor(eps, dtype=delta.dtype, device=delta.device)
-    radius = broadcast_per_sample(radius, delta) if radius.ndim else radius
+    radius = per_sample(eps, delta)
     if norm == "linf":
         return torch.minimum(torch.maximum(delta, -radius), radius)
     return delta * (radius / _divisor(delta, norm)).clamp(max=1)
@@ -59,19 +58,19 @@ def steepest_direction(gradient: Tensor, norm: str) -> Tensor:
     return gradient.sign() if norm == "linf" else gradient / _divisor(gradient, norm)
 
 
-def uniform_in_ball(rng: SampleRNG, like: Tensor, eps: float, norm: str) -> Tensor:
+def uniform_in_ball(rng: SampleRNG, like: Tensor, eps: Tensor | float, norm: str) -> Tensor:
     """Sample one point uniformly from the ball of each sample.
 
     Args:
         rng: random generator with one stream per sample.
         like: tensor with the shape and dtype of the result, (B, ...).
-        eps: radius of the balls.
+        eps: radius, one for all samples or one per sample (B,).
         norm: ``linf``, ``l2`` or ``point``.
 
     Returns:
         points around zero, (B, ...).
     """
-    shape = like.shape[1:]
+    shape, eps = like.shape[1:], per_sample(eps, like)
     if norm == "linf":
         return (2 * rng.uniform(*shape, dtype=like.dtype) - 1) * eps
     direction = steepest_direction(rng.normal(*shape, dtype=like.dtype), norm)
@@ -85,6 +84,12 @@ def uniform_in_ball(rng: SampleRNG, like: Tensor, eps: float, norm: str) -> Tens
 def broadcast_per_sample(values: Tensor, like: Tensor) -> Tensor:
     """Reshape one value per sample, (B,), to broadcast with ``like``, (B, 1, …)."""
     return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def per_sample(value: Tensor | float, like: Tensor) -> Tensor:
+    """Return one value, or one per sample, (B,), as a tensor that broadcasts with ``like``."""
+    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return broadcast_per_sample(value, like) if value.ndim else value
 
 
 def _divisor(delta: Tensor, norm: str) -> Tensor:

@@ -66,7 +66,9 @@ def active_units(codes: Tensor, threshold: float = 0.01) -> int:
 
     Source: Burda et al., Importance weighted autoencoders, 2016, section 5.1.
     """
-    return int((codes.double().var(0) > threshold).sum())
+    # the correction n − 1 of a single code would be 0
+    correction = min(1, len(codes) - 1)
+    return int((codes.double().var(0, correction=correction) > threshold).sum())
 
 
 def knn_accuracy(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: int = 5) -> float:

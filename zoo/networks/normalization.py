@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InputError, check_choice, check_positive
+from zoo.errors import InputError, check_choice, check_finite, check_positive
 
 NORMALIZATIONS = ("none", "batch", "layer", "instance", "group")
 MAX_GROUPS = 32  # largest number of groups in group normalization
@@ -129,10 +129,11 @@ class Normalize(nn.Module):
         self, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0
     ) -> None:
         super().__init__()
+        check_finite(pixel_mean=mean)
+        check_positive(pixel_std=std)
         for name, value in (("mean", mean), ("std", std)):
             values = torch.atleast_1d(torch.tensor(value, dtype=torch.float32))
             self.register_buffer(name, values.view(1, -1, 1, 1), persistent=False)
-        check_positive(std=float(self.std.min()))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo.errors import InputError, check_at_least
+from zoo.errors import InputError, check_at_least, check_finite
 from zoo.plots.style import COLORS, INK, add_grid_and_legend, new_figure, subfigures
 from zoo.studies.autodiff_tape import Node, Tape, evaluate_with_torch, parse
 from zoo.studies.base import Row, Table, check_each_at_least, make_generator, track
@@ -68,6 +68,7 @@ def run(
     """
     if not 1 <= len(at) <= 3:
         raise InputError(f"at must have one to three values (x, y, z), got {len(at)}")
+    check_finite(at=at)
     check_each_at_least(1, sizes=sizes)
     check_at_least(1, repeats=repeats)
     inputs = dict(zip("xyz", at, strict=False))

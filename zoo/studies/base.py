@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.errors import InputError
+from zoo.errors import InputError, check_integer
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningDataModule
@@ -88,12 +88,13 @@ def check_range(
             raise InputError(f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {value}")
 
 
-def check_each_at_least(minimum: float, **arguments: Sequence[float]) -> None:
-    """Check that arguments are sequences of one or more values, each at least ``minimum``.
+def check_each_at_least(minimum: int, **arguments: Sequence[int]) -> None:
+    """Check that arguments are sequences of one or more integers, each at least ``minimum``.
 
     Raises:
         InputError: an empty sequence, or a value below the minimum.
     """
+    check_integer(**arguments)
     for name, values in arguments.items():
         if not values or not min(values) >= minimum:
             raise InputError(

@@ -104,8 +104,8 @@ def run(kappa: float = 20.0, trials: int = 2000, seed: int = 0) -> Result:
         trials: number of noisy descents whose losses are averaged.
         seed: random seed of the noise, the mini-batches and the points on level sets.
     """
-    if not kappa > 1:
-        raise InputError(f"kappa must be above 1, got {kappa:g}")
+    if not 1 < kappa < math.inf:
+        raise InputError(f"kappa must be above 1 and finite, got {kappa:g}")
     check_at_least(1, trials=trials)
     torch.manual_seed(seed)
     paths: dict[str, dict[str, Tensor]] = {}

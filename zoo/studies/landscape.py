@@ -23,7 +23,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from datamodules import Digits
-from zoo.errors import InputError, check_at_least, check_positive
+from zoo.errors import InputError, check_at_least, check_integer, check_positive
 from zoo.plots.style import COLORS, INK, new_figure, subfigures
 from zoo.studies.base import Row, Table, fit, make_generator
 from zoo.studies.loss_surface import (
@@ -99,6 +99,7 @@ def run(
         radius: half the side of the grids around the network, relative to the norm of its weights.
         seed: random seed of the training and of the directions.
     """
+    check_integer(grid_size=grid_size)
     if grid_size < 5 or grid_size % 2 == 0:
         raise InputError(f"grid_size must be odd and at least 5, got {grid_size}")
     check_positive(scale=scale, radius=radius)

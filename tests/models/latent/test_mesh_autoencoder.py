@@ -78,6 +78,36 @@ def test_the_isometry_error() -> None:
     assert "isometry_error" not in make().eval().step((x, None))
 
 
+def test_the_isometry_error_of_training_is_at_random_points() -> None:
+    """In training, t is uniform for each pair; in evaluation it is ½ (the test above)."""
+    model = make().double().train()
+    x = batch()[0].double()
+    z, lengths = model.encode(x), edge_lengths(x, model.edges)
+    torch.manual_seed(3)
+    found = model.isometry_error(x)
+    torch.manual_seed(3)
+    t = torch.rand(len(x), 1).double()
+    assert t.min() < 0.3
+    assert t.max() > 0.7
+    shapes = model.decode((1 - t) * z + t * z.roll(1, 0))
+    target = (1 - t) * lengths + t * lengths.roll(1, 0)
+    expected = ((edge_lengths(shapes, model.edges) - target) / target).square().mean()
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_the_energy_of_a_path_by_its_formula() -> None:
+    """Σ_k [mean ((ℓ_{k+1} − ℓ_k) / ℓ̄)² + 0.01 mean (v_{k+1} − v_k)²]."""
+    model = make().double()
+    shapes = torch.stack([batch()[0][k : k + 2].double() for k in (0, 2, 4, 6)])  # (4, 2, V, 3)
+    lengths = edge_lengths(shapes, model.edges)
+    total = 0.0
+    for k in range(3):
+        change = (lengths[k + 1] - lengths[k]) / lengths.mean(0)
+        total += float(change.square().mean())
+        total += 0.01 * float((shapes[k + 1] - shapes[k]).square().mean())
+    assert model.path_energy(shapes).item() == pytest.approx(total, rel=1e-12)
+
+
 def test_the_path_of_least_energy_for_a_known_energy() -> None:
     """The sum of squared steps is least on a straight line with equal steps; the ends stay."""
     torch.manual_seed(0)

@@ -140,7 +140,7 @@ def _feature_networks(model: LatentModel, data: Any, options: Any) -> dict[str, 
     networks: dict[str, nn.Module] = {}
     if options.features:
         networks["cnn"] = load_classifier_features(options.features, model.input_shape)
-    elif len(model.input_shape) == 3 and hasattr(data, "num_classes"):
+    elif len(model.input_shape) == 3 and getattr(data, "num_classes", 1) > 1:
         path = CLASSIFIERS / f"{type(data).__name__.lower()}-{hash_data(data)}.ckpt"
         train_reference_classifier(data, path)
         networks["cnn"] = load_classifier_features(path, model.input_shape)

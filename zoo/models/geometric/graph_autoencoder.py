@@ -15,6 +15,7 @@ from zoo.core.predictions import tensor_columns
 from zoo.errors import InputError, check_at_least
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.graphs import sample_absent_edges, unique_undirected_edges
+from zoo.functional.precision import widen
 from zoo.models.geometric.graph_model import GraphModel
 
 
@@ -122,9 +123,9 @@ class GraphAutoencoder(GraphModel):
             if self.training:
                 z = mean + (0.5 * log_var).exp() * torch.randn_like(mean)
         pairs, labels = self._labeled_pairs(batch)
-        logits = self.decode(z, pairs)
+        logits = widen(self.decode(z, pairs))
         # half of the pairs are edges: twice the mean is the sum of the means over the two halves
-        nll = 2 * F.binary_cross_entropy_with_logits(logits, labels)
+        nll = 2 * F.binary_cross_entropy_with_logits(logits, labels.to(logits))
         loss = nll if kl is None else nll + kl
         parts: dict[str, Any] = {"loss": loss, "nll": nll, "weight": len(labels)}
         if kl is not None:

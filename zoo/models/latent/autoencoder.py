@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_choice, check_non_negative
+from zoo.functional.precision import widen
 from zoo.models.latent.base import LatentModel
 from zoo.networks import RunningGaussian, make_activation
 
@@ -95,22 +96,13 @@ class Autoencoder(LatentModel):
         x = batch[0]
         noise = self.hparams["input_noise"]
         z = self.encode(x + noise * torch.randn_like(x) if noise and self.training else x)
-        mse = F.mse_loss(self.decode(z), x)
+        mse = F.mse_loss(widen(self.decode(z)), widen(x))
         self.update_code_density(z)
         return self.penalize_codes({"loss": mse, "mse": mse}, x, z)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def _check_pixels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; checking each would synchronize the device."""
-        if batch_idx or self.hparams["output"] == "identity":
+    def check_batch(self, batch: Any) -> None:
+        super().check_batch(batch)
+        if self.hparams["output"] == "identity":
             return
         low, high = (float(v) for v in batch[0].aminmax())
         if low < 0 or high > 1:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo.errors import InputError, check_choice, check_fraction, check_non_negative
+from zoo.functional.precision import widen
 from zoo.models.latent.autoencoder import Autoencoder
 
 CORRUPTIONS = ("masking", "gaussian", "salt_and_pepper")
@@ -73,7 +74,7 @@ class DenoisingAutoencoder(Autoencoder):
         z = self.encode(noisy)
         self.update_code_density(z)
         denoised = self.decode(z)
-        mse = F.mse_loss(denoised, x)
+        mse = F.mse_loss(widen(denoised), widen(x))
         parts = {"loss": mse, "mse": mse}
         if not self.training:
             parts |= {"psnr": psnr(denoised, x).mean(), "noisy_psnr": psnr(noisy, x).mean()}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo.errors import InputError, check_at_least
 from zoo.functional.likelihoods import log_mean_exp
+from zoo.functional.precision import widen
 from zoo.models.latent.vae import VAE
 
 
@@ -53,7 +54,7 @@ class IWAE(VAE):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(loss),
-                "mse": F.mse_loss(self.reconstruct(gray), gray),
+                "mse": F.mse_loss(widen(self.reconstruct(gray)), widen(gray)),
             }
         return parts
 

@@ -60,8 +60,7 @@ class LikelihoodModel(LatentModel):
             raise InputError(
                 f"binarization={binarization!r} needs likelihood='bernoulli', got {likelihood!r}"
             )
-        if likelihood == "categorical":
-            check_at_least(2, levels=levels)
+        check_at_least(2, levels=levels)
 
     def build(self) -> None:
         super().build()
@@ -118,19 +117,10 @@ class LikelihoodModel(LatentModel):
         """
         return self.binarize(x) if self.hparams["binarization"] == "threshold" else x
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def on_test_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
-        self._check_pixels(batch, batch_idx)
-
-    def _check_pixels(self, batch: Any, batch_idx: int) -> None:
-        """Check the first batch of an epoch; checking each would synchronize the device."""
+    def check_batch(self, batch: Any) -> None:
+        super().check_batch(batch)
         likelihood = self.hparams["likelihood"]
-        if batch_idx or likelihood == "gaussian":
+        if likelihood == "gaussian":
             return
         low, high = (float(v) for v in batch[0].aminmax())
         if low < 0 or high > 1:

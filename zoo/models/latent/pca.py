@@ -15,6 +15,7 @@ from zoo.core.closed_form import MomentsTask
 from zoo.errors import InputError
 from zoo.functional.linear import nonzero_eigenvalue_mask
 from zoo.functional.moments import FactoredMoments, Moments
+from zoo.functional.precision import widen
 from zoo.models.latent.base import LatentModel
 
 
@@ -101,13 +102,13 @@ class PCA(MomentsTask, LatentModel):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Compute log p(x) of probabilistic PCA in nats, (B,)."""
-        z = self.encode(x)
-        residual = (x.flatten(1) - self.mean).square().sum(1) - z.square().sum(1)
+        z = widen(self.encode(x))
+        centered = widen(x.flatten(1)) - widen(self.mean)
+        variance, noise = widen(self.explained_variance), widen(self.noise_variance)
+        residual = centered.square().sum(1) - z.square().sum(1)
         features, dims = len(self.mean), self.latent_dim
-        log_det = self.explained_variance.log().sum()
-        log_det = log_det + (features - dims) * self.noise_variance.log()
-        mahalanobis = (z.square() / self.explained_variance).sum(1)
-        mahalanobis = mahalanobis + residual / self.noise_variance
+        log_det = variance.log().sum() + (features - dims) * noise.log()
+        mahalanobis = (z.square() / variance).sum(1) + residual / noise
         return -0.5 * (features * math.log(2 * math.pi) + log_det + mahalanobis)
 
     @property
@@ -118,7 +119,7 @@ class PCA(MomentsTask, LatentModel):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         x = batch[0]
-        mse = F.mse_loss(self.reconstruct(x), x)
+        mse = F.mse_loss(widen(self.reconstruct(x)), widen(x))
         parts = {"loss": mse, "mse": mse}
         if not self.training:
             parts["nll"] = -self.log_prob(x).mean()

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo.errors import InputError, check_non_negative
+from zoo.errors import InputError, check_count_or_fraction, check_non_negative
 from zoo.functional.divergences import kl_standard_normal
 from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.functional.precision import widen
 from zoo.models.latent.likelihood import LikelihoodModel
 
 
@@ -59,7 +60,8 @@ class VAE(LikelihoodModel):
         **likelihood: Any,
     ) -> None:
         super().__init__(input_shape, latent_dim, **likelihood)
-        check_non_negative(kl_warmup=kl_warmup, free_bits=free_bits)
+        check_non_negative(free_bits=free_bits)
+        check_count_or_fraction(kl_warmup=kl_warmup)
         self._warmup_steps = 0.0  # set when training starts
 
     # -- networks -------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ class VAE(LikelihoodModel):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(neg_elbo),
-                "mse": F.mse_loss(self.reconstruct(gray), gray),
+                "mse": F.mse_loss(widen(self.reconstruct(gray)), widen(gray)),
             }
         return parts
 

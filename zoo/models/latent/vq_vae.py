@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo.errors import check_at_least, check_fraction, check_non_negative
+from zoo.functional.precision import widen
 from zoo.models.latent.likelihood import LikelihoodModel
 from zoo.networks.conv_autoencoder import check_encoder_depth
 from zoo.networks.mlp import make_activation
@@ -172,7 +173,7 @@ class VQVAE(LikelihoodModel):
         if not self.training:
             parts |= {
                 "bits_per_dim": self.bits_per_dim(neg_elbo),
-                "mse": F.mse_loss(self.reconstruct(gray), gray),
+                "mse": F.mse_loss(widen(self.reconstruct(gray)), widen(gray)),
             }
         return parts
 

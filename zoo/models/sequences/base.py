@@ -127,6 +127,8 @@ class TextModel(SequenceModel):
         **sequence: see :class:`SequenceModel`.
     """
 
+    takes_tokens = True
+
     def __init__(self, tokenizer: str | None = None, **sequence: Any) -> None:
         super().__init__(**sequence)
 

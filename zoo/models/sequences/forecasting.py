@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from zoo.core.precision import keep_targets
 from zoo.core.predictions import loader_positions
 from zoo.core.task import Task
 from zoo.functional.likelihoods import gaussian_log_prob
+from zoo.functional.precision import widen
 from zoo.metrics.forecasting import SeriesMAE
 
 Z90 = 1.6448536269514722  # 90% of a normal distribution lies within ±Z90 standard deviations
@@ -94,6 +96,7 @@ class ForecastingTask(Task):
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
         mean, variance = self.moments(x)
+        x, y, mean = widen(x), widen(y), widen(mean)
         if mean.shape != y.shape:
             raise ValueError(
                 "forecasts and targets must have the same shape, got forecasts "
@@ -102,11 +105,16 @@ class ForecastingTask(Task):
         mse = F.mse_loss(mean, y)
         parts = {"loss": mse, "mse": mse, "mae": F.l1_loss(mean, y)}
         if variance is not None:
+            variance = widen(variance)
             nll = -gaussian_log_prob(mean, 0.5 * variance.log(), y).mean() / y[0].numel()
             is_covered = (y - mean).abs() <= Z90 * variance.sqrt()
             parts |= {"loss": nll, "nll": nll, "coverage_90": is_covered.to(y).mean()}
         naive = F.mse_loss(x[:, -1:].expand_as(y), y)
         return parts | {"naive_mse": naive, "outputs": (mean.detach(), y)}
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        keep_targets(self.trainer.precision_plugin)
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         mean, variance = self.moments(batch[0])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from zoo.errors import InputError, check_at_least
+from zoo.functional.precision import widen
 from zoo.metrics.text import BitsPerCharacter, Perplexity
 from zoo.models.sequences.base import IGNORE_INDEX, TextModel, make_embedding
 from zoo.models.sequences.generation import generate_tokens
@@ -89,7 +90,7 @@ class LanguageModel(TextModel):
 
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
-        logits = self.logits(x)  # (B, T, V)
+        logits = widen(self.logits(x))  # (B, T, V)
         is_target = y != IGNORE_INDEX
         nll = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
         num_tokens = is_target.sum()

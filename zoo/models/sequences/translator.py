@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
-from zoo.errors import InputError, check_at_least, check_fraction
+from zoo.errors import InputError, check_at_least, check_probability
+from zoo.functional.precision import widen
 from zoo.functional.tokenization import BEGIN_ID, END_ID, PAD_ID, Tokenizer, load_tokenizer
 from zoo.metrics.text import Perplexity
 from zoo.models.sequences.base import (
@@ -57,6 +58,8 @@ class Translator(SequenceModel):
     Source: Vaswani et al., Attention is all you need, 2017.
     """
 
+    takes_tokens = True
+
     metric_notes: ClassVar[dict[str, str]] = {
         "loss": "smoothed cross-entropy, nats per token",
         "nll": "−log p of the next token, nats per token",
@@ -78,7 +81,7 @@ class Translator(SequenceModel):
         super().__init__(**sequence)
         check_at_least(1, vocab_size=vocab_size, target_vocab_size=target_vocab_size)
         check_at_least(1, length=length, target_length=target_length)
-        check_fraction(label_smoothing=label_smoothing)
+        check_probability(label_smoothing=label_smoothing)
         self.length, self.target_length = length, target_length
 
     def build(self) -> None:
@@ -146,7 +149,7 @@ class Translator(SequenceModel):
     def step(self, batch: Any) -> dict[str, Any]:
         x, y = batch
         inputs, targets = y[:, :-1], y[:, 1:]  # (B, T − 1)
-        logits = self.logits(x, inputs)
+        logits = widen(self.logits(x, inputs))
         flat_logits, flat_targets = logits.flatten(0, 1), targets.flatten()
         is_token = targets != PAD_ID
         num_tokens = is_token.sum()

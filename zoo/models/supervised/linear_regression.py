@@ -19,6 +19,7 @@ from zoo.functional.linear import (
     monomial_features,
     solve_normal_equations,
 )
+from zoo.functional.precision import widen
 
 BASES = ("orthogonal", "raw")
 
@@ -84,7 +85,7 @@ class LinearRegression(MomentsTask, Regressor):
         return self.network(self.features(x))
 
     def accumulate(self, x: Tensor, y: Tensor) -> None:
-        features = self.features(x)
+        features = widen(self.features(x))
         targets = self._targets(y, features.new_empty(len(x), self.num_targets))
         self.add_rows(torch.cat([features, targets], dim=1))
 

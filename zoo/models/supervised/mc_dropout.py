@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from zoo.core.regression import Regressor
 from zoo.core.task import Task
-from zoo.errors import InputError, check_at_least
+from zoo.errors import InputError, check_at_least, check_integer
 from zoo.models.supervised.ensemble import EnsembleClassifier, EnsembleRegressor
 from zoo.networks.ensemble import forward_with_dropout
 
@@ -69,6 +69,7 @@ class MCDropout(_DropoutSampled, EnsembleClassifier):
     ) -> None:
         super().__init__(input_shape, num_classes, **ensemble)
         check_at_least(1, num_passes=num_passes)
+        check_integer(seed=seed)
 
 
 class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
@@ -100,6 +101,7 @@ class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
     ) -> None:
         super().__init__(input_shape, num_targets, **ensemble)
         check_at_least(1, num_passes=num_passes)
+        check_integer(seed=seed)
 
     def member_loss(self, moments: Tensor, y: Tensor) -> Tensor:
         return self.model.loss(moments, y)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
 from zoo.core.regression import Regressor
-from zoo.errors import InputError, check_at_least, check_positive, check_probability
+from zoo.errors import InputError, check_at_least, check_finite, check_positive, check_probability
+from zoo.functional.precision import HALF
 from zoo.networks import MLP
 
 
@@ -114,6 +115,7 @@ class MLPRegressor(Regressor):
         super().__init__(num_targets, **regressor)
         check_at_least(1, hidden_dims=hidden_dims)
         check_probability(dropout=dropout, input_dropout=input_dropout)
+        check_finite(target_mean=target_mean)
         check_positive(target_std=target_std)
         for name, value in (("target_mean", target_mean), ("target_std", target_std)):
             count = torch.tensor(value).numel()
@@ -126,6 +128,14 @@ class MLPRegressor(Regressor):
             self.register_buffer(name, value, persistent=False)
         self.network = self.make_network()
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        if self.mean.dtype in HALF:  # a mean of 250,037 would become 249,856
+            for name in ("mean", "std"):
+                exact = torch.tensor(self.hparams[f"target_{name}"], dtype=torch.float32)
+                setattr(self, name, exact.to(self.mean.device))
+        return self
+
     def make_network(self) -> nn.Module:
         """Create the network that maps inputs to standardized targets, followed by variances."""
         count = 2 if self.hparams["predict_variance"] else 1
@@ -135,7 +145,7 @@ class MLPRegressor(Regressor):
         return self.moments(x)[..., 0]
 
     def moments(self, x: Tensor) -> Tensor:
-        outputs = self.network(x)
+        outputs = self.network(x).to(self.mean)
         mean = self.mean + self.std * outputs[:, : self.num_targets]
         if not self.hparams["predict_variance"]:
             return mean[..., None]
