@@ -319,4 +319,7 @@ def make_schedule(
         t = (step - rise) / max(1, total_steps - rise)
         return decay(min(t, 1.0), **options)
 
-    return LambdaLR(optimizer, factor)
+    schedule = LambdaLR(optimizer, factor)
+    if math.isfinite(total_steps):
+        schedule.total_steps = int(total_steps)  # in checkpoints, as that of OneCycleLR
+    return schedule

@@ -18,7 +18,6 @@ from torch import Tensor
 
 import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
-from zoo.core.distributed import all_gather_objects, random_state, set_random_state
 from zoo.core.optim import (
     check_optimizer,
     check_schedule,
@@ -27,6 +26,7 @@ from zoo.core.optim import (
     make_schedule,
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
+from zoo.core.resume import Resumption
 from zoo.core.speed import FastHookName
 from zoo.errors import DivergedError, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging does it earlier
-RESUME_KEYS = ("train_means", "random_state", "loader")  # entries that a Task adds to a checkpoint
 
 
 class Task(FastHookName, LightningModule, metaclass=ModelMeta):
     """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
-    A subclass overrides ``step``; optionally ``build``, ``batch_size``, ``forward_inputs``,
+    A subclass overrides ``step``; optionally ``build``, ``count_samples``, ``forward_inputs``,
     ``parameter_groups``, and the ``make_*`` methods of its family. Every argument of ``__init__``,
     a subclass's own included, is saved as a hyper-parameter. Hyper-parameters are numbers, strings,
     tuples and dictionaries of them, so that a checkpoint can be read without running code.
@@ -108,7 +107,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._window_start = 0
         self._last_logged = -1
         self._rng: torch.Generator | None = None
-        self._resume: dict[str, Any] = {}
+        self._resumption = Resumption(self)
 
     if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
 
@@ -138,7 +137,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         Returns:
             ``loss`` and other scalars, each a mean over the batch, or None for a part that was not
             computed for this batch. Two keys are special: ``weight``, the number of elements that
-            the means were taken over (tokens, nodes), by default ``batch_size(batch)``; and
+            the means were taken over (tokens, nodes), by default ``count_samples(batch)``; and
             ``outputs``, a pair (prediction, target) for the metrics of ``make_metrics``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no step(batch)")
@@ -147,7 +146,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         """Create the evaluation metrics that are not means over samples, by name."""
         return {}
 
-    def batch_size(self, batch: Any) -> int:
+    def count_samples(self, batch: Any) -> int:
         """Return the number of samples in a batch: graphs of a PyG batch, rows of dense data."""
         if hasattr(batch, "num_graphs"):
             return int(batch.num_graphs)
@@ -221,7 +220,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         ``log_every_n_steps`` steps."""
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
-        self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
+        self._train_means.update(parts, self.count_samples(batch) if weight is None else weight)
         step = self.logged_step()
         due = (step + 1) % (self.trainer.log_every_n_steps or FLUSH_EVERY) == 0
         if not due or step == self._last_logged:
@@ -236,6 +235,10 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         """Return the number of steps before this batch, as the Trainer counts them for logging."""
         return self.global_step
 
+    def schedule_positions(self, global_step: int) -> list[int]:
+        """Return the number of steps of each schedule once the Trainer has counted so many."""
+        return [global_step]
+
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
         with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
             parts = self._penalized(self.step(batch))
@@ -243,23 +246,17 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         for metric in self._metrics.values():
             metric.update(*outputs)
         weight = parts.pop("weight", None)
-        self._eval_means.update(parts, self.batch_size(batch) if weight is None else weight)
-        if len(self._eval_means._values) >= FLUSH_EVERY:
+        self._eval_means.update(parts, self.count_samples(batch) if weight is None else weight)
+        if len(self._eval_means) >= FLUSH_EVERY:
             self._eval_means.flush()
 
     def on_train_start(self) -> None:
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
         self._train_means.reset()  # an earlier run may have been interrupted
-        if "train_means" in self._resume:
-            self._train_means.load_state_dict(self._resume["train_means"], self.device)
-        # Lightning loses the loader's state if the length of training was asked for before
-        # (Lightning #20550), so the position is stored with the model
-        if "loader" in self._resume and hasattr(self.trainer.train_dataloader, "load_state_dict"):
-            self.trainer.train_dataloader.load_state_dict(self._resume["loader"])
-        states = self._resume.get("random_state", [])
-        if len(states) == self.trainer.world_size:
-            set_random_state(states[self.global_rank])
-        self._resume = {}
+        self._resumption.on_train_start()
+
+    def on_fit_start(self) -> None:
+        self._resumption.on_fit_start()
 
     def on_train_epoch_end(self) -> None:
         self._flush()
@@ -306,13 +303,17 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
 
     def _flush(self) -> dict[str, Tensor]:
         """Return the means since the last flush, after checking that every loss was finite."""
+        self._check_losses()
+        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
+        return self._train_means.flush()
+
+    def _check_losses(self) -> None:
+        """Raise :class:`DivergedError` if a loss since the last flush was not finite."""
         bad = self._train_means.first_nonfinite("loss") if self._train_means.names else None
         strategy = self.trainer.strategy
         if strategy.reduce_boolean_decision(bad is not None, all=False):
             position = f"batch {self._window_start + bad}" if bad is not None else "a recent batch"
             raise self._diverged(f"the loss became nan or infinite at {position} of training")
-        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
-        return self._train_means.flush()
 
     def _diverged(self, what: str) -> DivergedError:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -334,18 +335,15 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         checkpoint["hyper_parameters"] = storable_arguments(self)
         if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
             return
-        self._flush()
+        self._check_losses()
         batch = self.trainer.fit_loop.total_batch_idx
         for name, p in self.named_parameters():
             if not bool(p.isfinite().all()):
                 raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
-        checkpoint["train_means"] = self._train_means.state_dict()
-        checkpoint["random_state"] = all_gather_objects(random_state(), self.trainer.world_size)
-        if hasattr(self.trainer.train_dataloader, "state_dict"):
-            checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
+        self._resumption.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._resume = {key: checkpoint[key] for key in RESUME_KEYS if key in checkpoint}
+        self._resumption.load(checkpoint)
 
     # -- optimization ---------------------------------------------------------------------------
 
