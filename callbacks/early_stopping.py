@@ -98,7 +98,8 @@ class EarlyStopping(LightningEarlyStopping):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        # a resumed run may have another patience
+        super().load_state_dict(state_dict | {"patience": self.patience})
         self._saved_score = float(self.best_score)
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]

@@ -23,6 +23,7 @@ from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
 from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
+from zoo.cli.resume import ResumedRun, resumed_run
 from zoo.cli.run_folder import make_logger, make_run_folder
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
@@ -97,6 +98,7 @@ class ZooCLI(LightningCLI):
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.run_folder = Path()
+        self.resumed: ResumedRun | None = None
         self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
         self._restored: Any = None  # the data module that has loaded its state from ckpt_path
         ZooParser.arguments = {
@@ -184,6 +186,12 @@ class ZooCLI(LightningCLI):
                     f"{cls.__name__}: choose the model that the checkpoint contains"
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
+        if self.config["subcommand"] == "fit":
+            given = self.invocation.given
+            name = config["name"] if "--name" in given else None
+            trainer = config["trainer"]
+            root = trainer["default_root_dir"] if "--trainer.default_root_dir" in given else None
+            self.resumed = resumed_run(Path(path), checkpoint, trainer, name, root)
         for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
@@ -221,14 +229,16 @@ class ZooCLI(LightningCLI):
         if not self.model.automatic_optimization:
             refuse_trainer_flags(config, type(self.model))
         if not config.get("fast_dev_run"):
+            own = self.resumed.folder if self.resumed else None
             root = config.get("default_root_dir") or "runs"
             name = self._get(self.config, "name")
             name = type(self.model).__name__ if name is None else name
-            self.run_folder = make_run_folder(root, name)
+            self.run_folder = own or make_run_folder(root, name)
             kwargs["default_root_dir"] = str(self.run_folder)
             if config.get("logger") is None:
                 kinds = self._get(self.config, "logger")
-                kwargs["logger"] = [make_logger(kind, self.run_folder) for kind in kinds]
+                resumed = self.resumed if own else None
+                kwargs["logger"] = [make_logger(k, self.run_folder, resumed) for k in kinds]
         # before_fit prints the size; --trainer.enable_model_summary true shows every layer
         kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
         kwargs["callbacks"] = [*self._make_callbacks(), *_as_list(config.get("callbacks"))]
@@ -262,6 +272,11 @@ class ZooCLI(LightningCLI):
     # -- runs -----------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
+        if self.resumed:
+            print_rank_zero(self.resumed.describe())
+            if self.resumed.finished:
+                self._test_finished_run(self.resumed.checkpoint)
+                return
         if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
             self._save_config()
         try:
@@ -273,7 +288,9 @@ class ZooCLI(LightningCLI):
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""
-        parser, config = self._parser(self.subcommand), self.config[self.subcommand]
+        parser, config = self._parser(self.subcommand), self.config[self.subcommand].clone()
+        if self.resumed and self.resumed.folder:
+            config["ckpt_path"] = None  # the file describes the whole run
         text = parser.dump(config, skip_unset=False)
         (self.run_folder / "config.yaml").write_text(text, encoding="utf-8")
         for logger in self.trainer.loggers:
@@ -304,6 +321,14 @@ class ZooCLI(LightningCLI):
             self._print_results("test")
         else:
             self._print_results("val")
+
+    def _test_finished_run(self, checkpoint: Path) -> None:
+        """Test the best checkpoint beside the last one of a run that has nothing left to train."""
+        if self.invocation.test_after_fit and is_overridden("test_step", self.model):
+            best = checkpoint.with_name("best.ckpt")
+            path = best if best.is_file() else checkpoint
+            self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
+            self._print_results("test")
 
     def _announce_new_model(self) -> None:
         """Say that the metrics or predictions below are those of a model without training."""

@@ -48,6 +48,7 @@ class Resumption:
         self._new_schedules: list[dict[str, Any]] = []
         self._global_step = 0
         self._max_steps: int | None = None  # of the Trainer, while the last epoch is completed
+        self._is_at_epoch_end = False
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -175,8 +176,6 @@ class Resumption:
         """Continue where the checkpoint was written; the Trainer has restored its part."""
         task, trainer = self._task, self._task.trainer
         state, self._state = self._state, {}
-        if self._max_steps is not None:
-            trainer.fit_loop.epoch_loop.max_steps, self._max_steps = self._max_steps, None
         if "train_means" in state:
             task._train_means.load_state_dict(state["train_means"], task.device)
             task._window_start -= len(task._train_means)
@@ -204,14 +203,30 @@ class Resumption:
         """Validate if the checkpoint was written before or in a validation."""
         trainer = self._task.trainer
         fit_loop, loop = trainer.fit_loop, trainer.fit_loop.epoch_loop
-        is_last = loop.batch_progress.is_last_batch or loop._is_training_done
+        is_last = loop.batch_progress.is_last_batch or self._max_steps is not None
         if loop._should_check_val_fx(fit_loop._data_fetcher):
             loop.val_loop._restarting = False  # from its first batch
             loop.val_loop._restart_stage = _stage().RESTARTED_MID_EVALUATION
             return
         loop._batches_that_stepped += not loop._should_accumulate()
-        if is_last:
-            loop.val_loop._has_run = True  # nothing is left but the end of the epoch
+        if is_last:  # nothing is left but the end of the epoch
+            self._is_at_epoch_end = True
+            loop.val_loop._has_run = loop.batch_progress.is_last_batch = True
+
+    def on_validation_start(self) -> None:
+        """Restore the limit on steps that the validation due was allowed to ignore."""
+        if self._max_steps is not None:
+            loop = self._task.trainer.fit_loop.epoch_loop
+            loop.max_steps, self._max_steps = self._max_steps, None
+
+    def on_train_epoch_end(self) -> None:
+        """End the restart of an epoch of which only the end was left."""
+        self.on_validation_start()
+        if self._is_at_epoch_end:
+            self._is_at_epoch_end = False
+            loop = self._task.trainer.fit_loop.epoch_loop
+            loop.on_iteration_done()
+            loop.val_loop.on_iteration_done()
 
     def _check_epoch_length(self, progress: dict[str, Any], state: dict[str, Any]) -> None:
         """Say that an epoch has another number of batches now.

@@ -259,6 +259,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._resumption.on_fit_start()
 
     def on_train_epoch_end(self) -> None:
+        self._resumption.on_train_epoch_end()
         self._flush()
         self._log_means("train", self._train_means)
 
@@ -277,6 +278,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._metrics = {name: m.to(self.device) for name, m in self.make_metrics().items()}
 
     def on_validation_epoch_start(self) -> None:
+        self._resumption.on_validation_start()
         self._begin_evaluation()
 
     def on_validation_epoch_end(self) -> None:
