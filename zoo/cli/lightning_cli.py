@@ -23,7 +23,7 @@ from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
 from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
-from zoo.cli.resume import ResumedRun, resumed_run
+from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run
 from zoo.cli.run_folder import make_logger, make_run_folder
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
@@ -69,7 +69,7 @@ def run(invocation: Invocation) -> None:
     except TrainingInterrupted as stop:
         print_rank_zero(str(stop))
         destroy_process_group()
-        sys.exit(130)
+        sys.exit(stop.exit_code)
 
 
 class ZooParser(LightningArgumentParser):
@@ -172,6 +172,8 @@ class ZooCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take hyper-parameters from the checkpoint unless the command line sets them."""
         config = self.config[self.config["subcommand"]]
+        if self.config["subcommand"] == "fit" and not config.get("ckpt_path"):
+            config["ckpt_path"] = self._requeued_checkpoint(config)
         path = config.get("ckpt_path")
         if not path or path in CHECKPOINT_WORDS:
             return
@@ -196,6 +198,14 @@ class ZooCLI(LightningCLI):
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
                 model["init_args"][key] = value
+
+    @staticmethod
+    def _requeued_checkpoint(config: Any) -> str | None:
+        """Return the latest checkpoint of this SLURM job, if it has been requeued."""
+        root = config["trainer"]["default_root_dir"] or "runs"
+        name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
+        path = requeued_checkpoint(Path(root) / name)
+        return path and str(path)
 
     def _set_seed(self) -> None:
         seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)

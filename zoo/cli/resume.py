@@ -117,6 +117,30 @@ def _finished(checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> str
     return ""
 
 
+def slurm_suffix() -> str:
+    """Return the end of the names of this SLURM job's run folders; empty outside of jobs."""
+    from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+    return f"-slurm-{os.environ['SLURM_JOB_ID']}" if SLURMEnvironment.detect() else ""
+
+
+def requeued_checkpoint(runs: Path) -> Path | None:
+    """Return the latest checkpoint of this SLURM job if it has been requeued, else None.
+
+    Args:
+        runs: folder ``ROOT/NAME`` of the runs of the same name.
+    """
+    suffix = slurm_suffix()
+    if not suffix or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
+        return None
+    found = [
+        path
+        for name in ("interrupted.ckpt", "last.ckpt")
+        for path in runs.glob(f"*{suffix}/checkpoints/{name}")
+    ]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
 def read_rows(folder: Path) -> list[dict[str, str]]:
     """Return the rows of ``metrics.csv``, without empty cells."""
     path = folder / "metrics.csv"

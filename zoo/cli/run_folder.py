@@ -13,7 +13,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zoo.cli.arguments import LOGGERS
-from zoo.cli.resume import ResumedRun
+from zoo.cli.resume import ResumedRun, slurm_suffix
 from zoo.errors import InputError, check_choice, check_folder_name
 
 
@@ -57,12 +57,15 @@ class MetricsFile(CSVLogger):
 def make_run_folder(root: str | Path, name: str) -> Path:
     """Create a new folder ``root/name/TIME``; only the first process writes to the disk.
 
+    In a SLURM job the name of the folder ends in the job's number, by which the job finds it again
+    after it has been requeued.
+
     Raises:
         InputError: the name is not that of a folder; the folder cannot be written.
     """
     check_folder_name("--name", name)
     parent = Path(root) / name
-    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + slurm_suffix()
     if rank_zero_only.rank:
         return parent / time
     try:
