@@ -90,6 +90,7 @@ class Checkpoint(ModelCheckpoint):
             return
         # the parent discards the best score if the folder has changed
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})
+        self.current_score = state_dict.get("current_score")
 
     def _is_outdated(self, path: str) -> bool:
         """Return whether a best checkpoint is from later than the checkpoint that is resumed."""

@@ -24,7 +24,7 @@ from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
 from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run
-from zoo.cli.run_folder import make_logger, make_run_folder
+from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
@@ -173,7 +173,7 @@ class ZooCLI(LightningCLI):
         """Take hyper-parameters from the checkpoint unless the command line sets them."""
         config = self.config[self.config["subcommand"]]
         if self.config["subcommand"] == "fit" and not config.get("ckpt_path"):
-            config["ckpt_path"] = self._requeued_checkpoint(config)
+            config["ckpt_path"] = requeued_checkpoint(config)
         path = config.get("ckpt_path")
         if not path or path in CHECKPOINT_WORDS:
             return
@@ -189,23 +189,11 @@ class ZooCLI(LightningCLI):
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
         if self.config["subcommand"] == "fit":
-            given = self.invocation.given
-            name = config["name"] if "--name" in given else None
-            trainer = config["trainer"]
-            root = trainer["default_root_dir"] if "--trainer.default_root_dir" in given else None
-            self.resumed = resumed_run(Path(path), checkpoint, trainer, name, root)
+            self.resumed = resumed_run(Path(path), checkpoint, config, self.invocation.given)
         for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
                 model["init_args"][key] = value
-
-    @staticmethod
-    def _requeued_checkpoint(config: Any) -> str | None:
-        """Return the latest checkpoint of this SLURM job, if it has been requeued."""
-        root = config["trainer"]["default_root_dir"] or "runs"
-        name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
-        path = requeued_checkpoint(Path(root) / name)
-        return path and str(path)
 
     def _set_seed(self) -> None:
         seed_everything(self._get(self.config, "seed"), workers=True, verbose=False)
@@ -284,13 +272,14 @@ class ZooCLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         if self.resumed:
             print_rank_zero(self.resumed.describe())
-            if self.resumed.finished:
-                self._test_finished_run(self.resumed.checkpoint)
-                return
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+        is_finished = bool(self.resumed and self.resumed.finished)
+        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not is_finished:
             self._save_config()
         try:
-            super()._run_subcommand(subcommand)
+            if is_finished:
+                self._test_finished_run(self.resumed.checkpoint)
+            else:
+                super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
@@ -324,7 +313,8 @@ class ZooCLI(LightningCLI):
 
     def after_fit(self) -> None:
         if self._get(self.config_init, "checkpoint").upload:
-            self._upload_checkpoints()
+            if self.trainer.is_global_zero:
+                upload_checkpoints(self.run_folder, self.trainer.loggers)
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):
             best = None if self.trainer.fast_dev_run else self._best_checkpoint()
             self.trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
@@ -370,18 +360,6 @@ class ZooCLI(LightningCLI):
         found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, Checkpoint)]
         paths = {c.filename: c.best_model_path for c in found}
         return paths.get("best") or paths.get("last")
-
-    def _upload_checkpoints(self) -> None:
-        """Upload ``best.ckpt`` and ``last.ckpt`` to Weights & Biases as one artifact."""
-        for logger in self.trainer.loggers if self.trainer.is_global_zero else []:
-            if isinstance(logger, WandbLogger):
-                import wandb
-
-                name = f"{self.run_folder.parent.name}-checkpoints"
-                artifact = wandb.Artifact(name, type="model")
-                for path in sorted((self.run_folder / "checkpoints").glob("*.ckpt")):
-                    artifact.add_file(str(path))
-                logger.experiment.log_artifact(artifact)
 
     def _print_results(self, stage: str) -> None:
         """Print the metrics of a stage, then the paths of the run's files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,21 +64,22 @@ class ResumedRun:
 
 
 def resumed_run(
-    path: Path,
-    checkpoint: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    name: str | None = None,
-    root: str | None = None,
+    path: Path, checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]
 ) -> ResumedRun:
     """Return how a run continues from a checkpoint.
+
+    It continues in the folder of the run that wrote the checkpoint, unless the user chose another
+    name or another folder of runs.
 
     Args:
         path: the checkpoint file.
         checkpoint: its contents.
-        settings: settings of the Trainer, by name.
-        name: name that the user chose for the run; one that differs starts a new folder.
-        root: folder of all runs that the user chose.
+        config: settings of the run.
+        given: options on the command line.
     """
+    settings = config["trainer"]
+    name = config["name"] if "--name" in given else None
+    root = settings["default_root_dir"] if "--trainer.default_root_dir" in given else None
     folder = path.absolute().parent.parent
     is_run = path.parent.name == "checkpoints" and (folder / "config.yaml").is_file()
     is_own = name in (None, folder.parent.name) and (
@@ -114,7 +115,27 @@ def _finished(checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> str
             f"the checkpoint is at step {steps:,} of {max_steps:,}; raise --trainer.max_steps to "
             "train longer"
         )
+    patience = _patience(settings)
+    waits = [
+        state.get("wait_count", 0)
+        for key, state in checkpoint.get("callbacks", {}).items()
+        if key.startswith("EarlyStopping")
+    ]
+    if patience is not None and waits and max(waits) >= patience:
+        return (
+            f"early stopping ended this run after epoch {epochs}; raise patience={patience} of the "
+            "callback EarlyStopping to train longer"
+        )
     return ""
+
+
+def _patience(settings: Mapping[str, Any]) -> int | None:
+    """Return the patience of early stopping in the settings of the Trainer; None without it."""
+    callbacks = settings.get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        if str(callback.get("class_path")).endswith("EarlyStopping"):
+            return callback.get("init_args", {}).get("patience")
+    return None
 
 
 def slurm_suffix() -> str:
@@ -124,12 +145,14 @@ def slurm_suffix() -> str:
     return f"-slurm-{os.environ['SLURM_JOB_ID']}" if SLURMEnvironment.detect() else ""
 
 
-def requeued_checkpoint(runs: Path) -> Path | None:
+def requeued_checkpoint(config: Mapping[str, Any]) -> str | None:
     """Return the latest checkpoint of this SLURM job if it has been requeued, else None.
 
     Args:
-        runs: folder ``ROOT/NAME`` of the runs of the same name.
+        config: settings of the run.
     """
+    name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
+    runs = Path(config["trainer"]["default_root_dir"] or "runs") / name
     suffix = slurm_suffix()
     if not suffix or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
         return None
@@ -138,7 +161,8 @@ def requeued_checkpoint(runs: Path) -> Path | None:
         for name in ("interrupted.ckpt", "last.ckpt")
         for path in runs.glob(f"*{suffix}/checkpoints/{name}")
     ]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return None if newest is None else str(newest)
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:

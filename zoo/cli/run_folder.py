@@ -113,3 +113,15 @@ def make_logger(kind: str, run_folder: Path, resumed: ResumedRun | None = None) 
         raise InputError(
             f'--logger {kind} needs the package {kind}: pip install "lightning-model-zoo[{kind}]"'
         ) from error
+
+
+def upload_checkpoints(run_folder: Path, loggers: Sequence[Logger]) -> None:
+    """Upload a run's checkpoints to Weights & Biases as one artifact."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            artifact = wandb.Artifact(f"{run_folder.parent.name}-checkpoints", type="model")
+            for path in sorted((run_folder / "checkpoints").glob("*.ckpt")):
+                artifact.add_file(str(path))
+            logger.experiment.log_artifact(artifact)

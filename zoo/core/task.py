@@ -228,8 +228,15 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._last_logged = step
         means = self._flush()
         if not self.trainer.barebones:
+            self._forget_logged(set(self._train_means.names) - set(means))
             self.log_dict({f"train/{k}_step": v for k, v in means.items()}, batch_size=1)
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
+
+    def _forget_logged(self, names: set[str]) -> None:
+        """Keep Lightning from logging the latest values again of parts without new ones."""
+        results = self.trainer._results
+        for name in names:
+            results.pop(f"training_step.train/{name}_step", None)
 
     def logged_step(self) -> int:
         """Return the number of steps before this batch, as the Trainer counts them for logging."""
