@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from zoo.core.checkpoints import read
+from zoo.errors import check_at_least
 
 
 class Checkpoint(ModelCheckpoint):
@@ -28,6 +29,9 @@ class Checkpoint(ModelCheckpoint):
         every_n_train_steps: save after every n optimizer steps and at the end of training; by
             default after every epoch.
         dirpath: folder of the file, default ``checkpoints`` in the run folder.
+
+    Raises:
+        InputError: ``every_n_train_steps`` is below 1.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Checkpoint(ModelCheckpoint):
         every_n_train_steps: int | None = None,
         dirpath: str | None = None,
     ) -> None:
+        check_at_least(1, every_n_train_steps=every_n_train_steps)
         super().__init__(
             dirpath=dirpath,
             filename=filename,

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
+from callbacks.averaging import averaging_callback, evaluated_weights
 from callbacks.figures import save_figure, writes_files
 from zoo import plots
 
@@ -74,7 +75,7 @@ class EarlyStopping(LightningEarlyStopping):
         if self.restore_best_weights:
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True)
-                for name, value in pl_module.state_dict().items()
+                for name, value in evaluated_weights(trainer, pl_module).items()
             }
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,6 +83,8 @@ class EarlyStopping(LightningEarlyStopping):
             pl_module.load_state_dict(self.best_weights)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.best_weights and averaging_callback(trainer):  # it has put its last average there
+            pl_module.load_state_dict(self.best_weights)
         if not self.history or not writes_files(trainer):
             return
         epochs, train, val = map(list, zip(*self.history, strict=True))

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
+from callbacks.averaging import averaging_callback
 from callbacks.figures import run_folder
 
 
@@ -87,9 +87,8 @@ class Interrupt(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, *_: Any
     ) -> None:
-        # validation sees the average in place of the weights
-        is_averaged = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and not is_averaged:
+        is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if is_fit and averaging_callback(trainer) is None:  # the average is in place of the weights
             self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:

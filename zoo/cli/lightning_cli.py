@@ -20,11 +20,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary import summarize
 
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
+from callbacks.averaging import ends_with_average, stop_averaging
 from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.error_text import one_line
-from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run
+from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run, runs_of
 from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
+from zoo.cli.trainer_settings import check_trainer_settings, is_from_lightning, refuse_word
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
@@ -66,6 +68,10 @@ def run(invocation: Invocation) -> None:
         destroy_process_group()
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
+    except ValueError as error:
+        if isinstance(error, InputError) or not is_from_lightning(error.__traceback__):
+            raise
+        raise InputError(str(error).replace("`", "")) from error
     except TrainingInterrupted as stop:
         print_rank_zero(str(stop))
         destroy_process_group()
@@ -99,6 +105,7 @@ class ZooCLI(LightningCLI):
         self.invocation = invocation
         self.run_folder = Path()
         self.resumed: ResumedRun | None = None
+        self._averaged = ""  # checkpoint of stochastic weight averaging
         self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
         self._restored: Any = None  # the data module that has loaded its state from ckpt_path
         ZooParser.arguments = {
@@ -175,8 +182,10 @@ class ZooCLI(LightningCLI):
         if self.config["subcommand"] == "fit" and not config.get("ckpt_path"):
             config["ckpt_path"] = requeued_checkpoint(config)
         path = config.get("ckpt_path")
-        if not path or path in CHECKPOINT_WORDS:
+        if not path:
             return
+        if path in CHECKPOINT_WORDS:
+            raise refuse_word(path, runs_of(config))
         checkpoint = checkpoints.read(path)
         model = config["model"]
         cls = registry.import_class(model["class_path"])
@@ -219,11 +228,13 @@ class ZooCLI(LightningCLI):
         if self._checkpoint:
             self._restore_data(self.datamodule)
             path = self._get(self.config, "ckpt_path")
-            checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
+            weights = checkpoints.match_compiled(self._checkpoint["state_dict"], self.model)
+            checkpoints.check_fit(self.model, weights, path)
             self._checkpoint = {}
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
+        check_trainer_settings(config, self.subcommand)
         if not self.model.automatic_optimization:
             refuse_trainer_flags(config, type(self.model))
         if not config.get("fast_dev_run"):
@@ -239,7 +250,9 @@ class ZooCLI(LightningCLI):
                 kwargs["logger"] = [make_logger(k, self.run_folder, resumed) for k in kinds]
         # before_fit prints the size; --trainer.enable_model_summary true shows every layer
         kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
-        kwargs["callbacks"] = [*self._make_callbacks(), *_as_list(config.get("callbacks"))]
+        own, others = self._make_callbacks(), _as_list(config.get("callbacks"))
+        # the last one: a checkpoint of an interruption contains what the others did in that step
+        kwargs["callbacks"] = [*own, *others, Interrupt()]
         kwargs["profiler"] = config.get("profiler") or NullProfiler()
         plugins = _as_list(config.get("plugins"))
         kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
@@ -247,7 +260,7 @@ class ZooCLI(LightningCLI):
 
     def _make_callbacks(self) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = [Interrupt()]
+        callbacks: list[Callback] = []
         if config.get("enable_progress_bar") is not False:
             callbacks.append(ProgressBar())
         if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
@@ -270,16 +283,15 @@ class ZooCLI(LightningCLI):
     # -- runs -----------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if self.resumed:
-            print_rank_zero(self.resumed.describe())
-        is_finished = bool(self.resumed and self.resumed.finished)
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run and not is_finished:
-            self._save_config()
         try:
-            if is_finished:
+            if self.resumed:
+                print_rank_zero(self.resumed.describe())
+            if self.resumed and self.resumed.finished:
                 self._test_finished_run(self.resumed.checkpoint)
-            else:
-                super()._run_subcommand(subcommand)
+                return
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+                self._save_config()
+            super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
@@ -312,6 +324,10 @@ class ZooCLI(LightningCLI):
         )
 
     def after_fit(self) -> None:
+        stop_averaging(self.trainer)
+        if ends_with_average(self.trainer) and not self.trainer.fast_dev_run:
+            self._averaged = str(self.run_folder / "checkpoints" / "averaged.ckpt")
+            self.trainer.save_checkpoint(self._averaged, weights_only=True)
         if self._get(self.config_init, "checkpoint").upload:
             if self.trainer.is_global_zero:
                 upload_checkpoints(self.run_folder, self.trainer.loggers)
@@ -356,7 +372,9 @@ class ZooCLI(LightningCLI):
         print_rank_zero(f"predictions {path}")
 
     def _best_checkpoint(self) -> str | None:
-        """Return the path of the best checkpoint, else of the last one."""
+        """Return the path of the averaged or the best checkpoint, else of the last one."""
+        if self._averaged:
+            return self._averaged
         found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, Checkpoint)]
         paths = {c.filename: c.best_model_path for c in found}
         return paths.get("best") or paths.get("last")

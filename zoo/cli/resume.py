@@ -138,6 +138,12 @@ def _patience(settings: Mapping[str, Any]) -> int | None:
     return None
 
 
+def runs_of(config: Mapping[str, Any]) -> Path:
+    """Return the folder ``ROOT/NAME`` of the runs with the name in a configuration."""
+    name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
+    return Path(config["trainer"]["default_root_dir"] or "runs") / name
+
+
 def slurm_suffix() -> str:
     """Return the end of the names of this SLURM job's run folders; empty outside of jobs."""
     from lightning.pytorch.plugins.environments import SLURMEnvironment
@@ -151,15 +157,13 @@ def requeued_checkpoint(config: Mapping[str, Any]) -> str | None:
     Args:
         config: settings of the run.
     """
-    name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
-    runs = Path(config["trainer"]["default_root_dir"] or "runs") / name
     suffix = slurm_suffix()
     if not suffix or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
         return None
     found = [
         path
         for name in ("interrupted.ckpt", "last.ckpt")
-        for path in runs.glob(f"*{suffix}/checkpoints/{name}")
+        for path in runs_of(config).glob(f"*{suffix}/checkpoints/{name}")
     ]
     newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
     return None if newest is None else str(newest)

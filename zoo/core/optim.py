@@ -302,7 +302,7 @@ def make_schedule(
                 )
             rates = [group["lr"] for group in optimizer.param_groups]
             cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}
-            return OneCycleLR(optimizer, rates, int(total_steps), **(cycles | options))
+            return OneCycleLR(optimizer, rates, max(1, int(total_steps)), **(cycles | options))
         decay = DECAYS.get(name, lambda t: 1.0)
         decay(0.0, **options)
     except TypeError as error:

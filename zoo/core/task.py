@@ -17,6 +17,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 import zoo
+from zoo.core.checkpoints import match_compiled
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
 from zoo.core.optim import (
     check_optimizer,
@@ -352,6 +353,7 @@ class Task(FastHookName, LightningModule, metaclass=ModelMeta):
         self._resumption.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = match_compiled(checkpoint["state_dict"], self)
         self._resumption.load(checkpoint)
 
     # -- optimization ---------------------------------------------------------------------------
