@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from zoo.core.checkpoints import read
+from zoo.errors import check_at_least
+
 
 class Checkpoint(ModelCheckpoint):
     """Lightning's ``ModelCheckpoint`` with a single file, overwritten in place.
 
-    A resumed run remembers the best score of the run that it continues, although it writes to a
-    folder of its own.
+    A resumed run remembers the best score of the run that it continues, even if it writes to a
+    folder of its own. The score is forgotten if the file is from later than the checkpoint that
+    is resumed, since then it is not of that score.
+
+    The latest checkpoint (``monitor=None``) is also written at the end of training, before any
+    callback restores or averages weights.
 
     Args:
         filename: file name without ``.ckpt``, such as ``best`` or ``last``.
@@ -21,6 +29,9 @@ class Checkpoint(ModelCheckpoint):
         every_n_train_steps: save after every n optimizer steps and at the end of training; by
             default after every epoch.
         dirpath: folder of the file, default ``checkpoints`` in the run folder.
+
+    Raises:
+        InputError: ``every_n_train_steps`` is below 1.
     """
 
     def __init__(
@@ -31,6 +42,7 @@ class Checkpoint(ModelCheckpoint):
         every_n_train_steps: int | None = None,
         dirpath: str | None = None,
     ) -> None:
+        check_at_least(1, every_n_train_steps=every_n_train_steps)
         super().__init__(
             dirpath=dirpath,
             filename=filename,
@@ -40,16 +52,61 @@ class Checkpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+        self._resumed_step = 0
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *batch: Any) -> None:
-        if self._every_n_train_steps:  # skips the parent's slower checks on every batch
-            super().on_train_batch_end(trainer, pl_module, *batch)
+        if self.monitor is not None:
+            if self._every_n_train_steps:  # skips the parent's slower checks on every batch
+                super().on_train_batch_end(trainer, pl_module, *batch)
+            return
+        every = self._every_n_train_steps
+        is_due = every and trainer.global_step % every == 0
+        # accumulated gradients are not part of a checkpoint
+        if is_due and not trainer.fit_loop._should_accumulate():
+            self._save_latest(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor is not None:
+            super().on_validation_end(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor is not None:
+            super().on_train_epoch_end(trainer, pl_module)
+            return
+        if is_last_epoch(trainer):
+            self._last_global_step_saved = -1  # a checkpoint of this step lacks the epoch's end
+            self._save_latest(trainer)
+        elif not self._every_n_train_steps:
+            self._save_latest(trainer)
+
+    def _save_latest(self, trainer: Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    # -- resumed runs ---------------------------------------------------------------------------
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._resumed_step = checkpoint["global_step"]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.monitor is not None and self._is_outdated(state_dict["best_model_path"]):
+            return
         # the parent discards the best score if the folder has changed
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})
+        self.current_score = state_dict.get("current_score")
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        is_saved = self._last_global_step_saved == trainer.global_step
-        if self.monitor is None and not is_saved and not trainer.fast_dev_run:
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
+    def _is_outdated(self, path: str) -> bool:
+        """Return whether a best checkpoint is from later than the checkpoint that is resumed."""
+        return Path(path).is_file() and read(path)["global_step"] > self._resumed_step
+
+
+def is_last_epoch(trainer: Trainer) -> bool:
+    """Return whether training ends after the current epoch; for ``on_train_epoch_end``."""
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    return (
+        trainer.should_stop
+        or (epochs not in (None, -1) and trainer.current_epoch + 1 >= epochs)
+        or (steps != -1 and trainer.global_step >= steps)
+    )

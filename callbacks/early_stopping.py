@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
+from callbacks.averaging import averaging_callback, evaluated_weights
 from callbacks.figures import save_figure, writes_files
 from zoo import plots
 from zoo.errors import check_at_least, check_non_negative
@@ -77,7 +78,7 @@ class EarlyStopping(LightningEarlyStopping):
         if self.restore_best_weights:
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True)
-                for name, value in pl_module.state_dict().items()
+                for name, value in evaluated_weights(trainer, pl_module).items()
             }
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,6 +86,8 @@ class EarlyStopping(LightningEarlyStopping):
             pl_module.load_state_dict(self.best_weights)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.best_weights and averaging_callback(trainer):  # it has put its last average there
+            pl_module.load_state_dict(self.best_weights)
         if not self.history or not writes_files(trainer):
             return
         epochs, train, val = map(list, zip(*self.history, strict=True))
@@ -101,7 +104,8 @@ class EarlyStopping(LightningEarlyStopping):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        # a resumed run may have another patience
+        super().load_state_dict(state_dict | {"patience": self.patience})
         self._saved_score = float(self.best_score)
         self.best_epoch = state_dict["best_epoch"]
         self.best_weights = state_dict["best_weights"]

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader
+from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader, process_settings
 from datamodules.state import LearnedState
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
 
@@ -196,8 +196,7 @@ class TensorDataModule(LearnedState, LightningDataModule):
             shuffle=is_training,
             seed=self.seed,
             drop_last=self.drop_last,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            **process_settings(trainer),
         )
         return TensorLoader(
             tensors,

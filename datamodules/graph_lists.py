@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from datamodules.loader import DistributedBatchSampler, ResumableLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader, process_settings
 
 
 class GraphListDataModule(LightningDataModule):
@@ -64,8 +64,7 @@ class GraphListDataModule(LightningDataModule):
             self.batch_size if training else max(self.batch_size, self.eval_batch_size),
             shuffle=training,
             seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            **process_settings(trainer),
         )
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         prepare = self.prepare_training if training else self.prepare_evaluation

@@ -41,6 +41,8 @@ class DistributedBatchSampler:
         drop_last: whether to drop the last training batch if it is not full, default False.
         rank: index of this process, default 0.
         world_size: number of processes, default 1.
+        repeats: whether every epoch has the order and the random preparation of the first one, as
+            the Trainer's ``overfit_batches`` needs; default False.
 
     Raises:
         InputError: ``batch_size`` is below 1.
@@ -56,6 +58,7 @@ class DistributedBatchSampler:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        repeats: bool = False,
     ) -> None:
         check_at_least(1, batch_size=batch_size)
         if num_samples == 0:
@@ -68,6 +71,7 @@ class DistributedBatchSampler:
         self.num_samples, self.batch_size = num_samples, batch_size
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.rank, self.world_size = rank, world_size
+        self.repeats = repeats
         self.epoch = 0
         if len(self) == 0:
             raise DataError(
@@ -88,12 +92,17 @@ class DistributedBatchSampler:
         """Set the number of the epoch; Lightning calls this before each epoch."""
         self.epoch = epoch
 
+    @property
+    def seeded_epoch(self) -> int:
+        """The epoch that random numbers depend on."""
+        return 0 if self.repeats else self.epoch
+
     def make_order(self, generator: torch.Generator) -> Tensor:
         """Return the sample indices of a training epoch, in the order that batches are cut from."""
         return torch.randperm(self.num_samples, generator=generator)
 
     def _training_batches(self) -> list[Tensor]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.seeded_epoch))
         order = self.make_order(generator)
         batches = []
         for batch in order.split(self.batch_size * self.world_size)[: len(self)]:
@@ -156,7 +165,7 @@ class ResumableLoader:
         for batch in self.load_batches(list(sampler)[self._next :]):
             position, self._next = self._next, self._next + 1
             if self.is_random:
-                seed = derive_seed(sampler.seed, sampler.epoch, position, sampler.rank)
+                seed = derive_seed(sampler.seed, sampler.seeded_epoch, position, sampler.rank)
                 generator.manual_seed(seed)
             yield batch if self.prepare is None else self.prepare(batch, generator)
         sampler.epoch += 1
@@ -271,6 +280,17 @@ class _RemainingBatches:
 
 def _identity(batch: Any) -> Any:
     return batch
+
+
+def process_settings(trainer: Any) -> dict[str, Any]:
+    """Return the arguments of a sampler that the Trainer decides; none without a Trainer."""
+    if trainer is None:
+        return {}
+    return {
+        "rank": trainer.global_rank,
+        "world_size": trainer.world_size,
+        "repeats": bool(trainer.overfit_batches),
+    }
 
 
 def derive_seed(*numbers: int) -> int:

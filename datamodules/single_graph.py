@@ -14,7 +14,7 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 from torch_geometric.utils import index_to_mask, mask_to_index
 
 from datamodules.base import default_root
-from datamodules.loader import DistributedBatchSampler, ResumableLoader
+from datamodules.loader import DistributedBatchSampler, ResumableLoader, process_settings
 from zoo.errors import DataError, InputError, check_at_least, check_choice, check_fraction
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
@@ -184,8 +184,7 @@ class GraphDataModule(LightningDataModule):
             self.batch_size,
             shuffle=name == "train",
             seed=self.seed,
-            rank=rank,
-            world_size=world_size,
+            **process_settings(trainer),
         )
         return NeighborSamplingLoader(batch, nodes, self.num_neighbors, sampler, device)
 

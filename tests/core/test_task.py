@@ -96,8 +96,8 @@ def test_barebones_run_without_validation() -> None:
 
 def test_batch_size_of_graphs_and_of_tensors() -> None:
     task = Counting()
-    assert task.batch_size((torch.zeros(7, 3), None)) == 7
-    assert task.batch_size(SimpleNamespace(num_graphs=4)) == 4
+    assert task.count_samples((torch.zeros(7, 3), None)) == 7
+    assert task.count_samples(SimpleNamespace(num_graphs=4)) == 4
 
 
 def test_weight_decay_applies_to_matrices() -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import yaml
@@ -20,40 +19,26 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.model_summary import summarize
 
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
+from callbacks.averaging import ends_with_average, stop_averaging
 from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
-from zoo.cli.error_text import one_line
-from zoo.cli.run_folder import make_logger, make_run_folder
+from zoo.cli.outputs import print_files, print_metrics, write_predictions
+from zoo.cli.parser import CheckpointSettings, ZooParser
+from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run, runs_of
+from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
+from zoo.cli.trainer_settings import check_trainer_settings, is_from_lightning, refuse_word
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
 from zoo.core.finetuning import initialize_from
 from zoo.core.migrations import migrate
-from zoo.core.predictions import prediction_table
 from zoo.core.quiet import silence_libraries
-from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
+from zoo.core.report import print_rank_zero
 from zoo.core.signature import arguments_of
 from zoo.core.speed import NullProfiler, keep_freed_memory, skip_nvml_check
 from zoo.core.task import Task
+from zoo.core.weights import match_compiled
 from zoo.errors import InputError, check_choice
-
-
-@dataclass
-class CheckpointSettings:
-    """Checkpoints of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
-
-    Args:
-        monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
-        mode: ``min`` or ``max``.
-        every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
-            after every epoch.
-        upload: whether to upload the checkpoints to Weights & Biases as an artifact.
-    """
-
-    monitor: str | None = "val/loss"
-    mode: str = "min"
-    every_n_train_steps: int | None = None
-    upload: bool = False
 
 
 def run(invocation: Invocation) -> None:
@@ -67,26 +52,14 @@ def run(invocation: Invocation) -> None:
         destroy_process_group()
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
+    except ValueError as error:
+        if isinstance(error, InputError) or not is_from_lightning(error.__traceback__):
+            raise
+        raise InputError(str(error).replace("`", "")) from error
     except TrainingInterrupted as stop:
         print_rank_zero(str(stop))
         destroy_process_group()
-        sys.exit(130)
-
-
-class ZooParser(LightningArgumentParser):
-    """Parser whose errors are one line and suggest similar names."""
-
-    arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        if not self.exit_on_error:  # a nested parser; the outer one names the option
-            super().error(message, ex)
-        raise InputError(self.explain(message, ex)) from ex
-
-    def explain(self, message: str, ex: Exception | None = None) -> str:
-        """Return the message as one line."""
-        parser = getattr(ex, "subcommand_parser", None) or self
-        return one_line(message, parser._option_string_actions, self.arguments)
+        sys.exit(stop.exit_code)
 
 
 class ZooCLI(LightningCLI):
@@ -99,6 +72,8 @@ class ZooCLI(LightningCLI):
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.run_folder = Path()
+        self.resumed: ResumedRun | None = None
+        self._averaged = ""  # checkpoint of stochastic weight averaging
         self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
         self._restored: Any = None  # the data module that has loaded its state from ckpt_path
         ZooParser.arguments = {
@@ -186,9 +161,13 @@ class ZooCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take hyper-parameters from the checkpoint unless the command line sets them."""
         config = self.config[self.config["subcommand"]]
+        if self.config["subcommand"] == "fit" and not config.get("ckpt_path"):
+            config["ckpt_path"] = requeued_checkpoint(config)
         path = config.get("ckpt_path")
-        if not path or path in CHECKPOINT_WORDS:
+        if not path:
             return
+        if path in CHECKPOINT_WORDS:
+            raise refuse_word(path, runs_of(config))
         checkpoint = checkpoints.read(path)
         model = config["model"]
         cls = registry.import_class(model["class_path"])
@@ -200,6 +179,8 @@ class ZooCLI(LightningCLI):
                     f"{cls.__name__}: choose the model that the checkpoint contains"
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
+        if self.config["subcommand"] == "fit":
+            self.resumed = resumed_run(Path(path), checkpoint, config, self.invocation.given)
         for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
@@ -232,9 +213,9 @@ class ZooCLI(LightningCLI):
         if self._checkpoint:
             self._restore_data(self.datamodule)
             path = self._get(self.config, "ckpt_path")
-            checkpoints.check_fit(self.model, self._checkpoint["state_dict"], path)
+            weights = match_compiled(self._checkpoint["state_dict"], self.model)
+            checkpoints.check_fit(self.model, weights, path)
             self._checkpoint = {}
-
         elif init_from := self._get(self.config, "init_from"):
             if self.subcommand != "fit":
                 raise InputError(
@@ -245,20 +226,25 @@ class ZooCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
+        check_trainer_settings(config, self.subcommand)
         if not self.model.automatic_optimization:
             refuse_trainer_flags(config, type(self.model))
         if not config.get("fast_dev_run"):
+            own = self.resumed.folder if self.resumed else None
             root = config.get("default_root_dir") or "runs"
             name = self._get(self.config, "name")
             name = type(self.model).__name__ if name is None else name
-            self.run_folder = make_run_folder(root, name)
+            self.run_folder = own or make_run_folder(root, name)
             kwargs["default_root_dir"] = str(self.run_folder)
             if config.get("logger") is None:
                 kinds = self._get(self.config, "logger")
-                kwargs["logger"] = [make_logger(kind, self.run_folder) for kind in kinds]
+                resumed = self.resumed if own else None
+                kwargs["logger"] = [make_logger(k, self.run_folder, resumed) for k in kinds]
         # before_fit prints the size; --trainer.enable_model_summary true shows every layer
         kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
-        kwargs["callbacks"] = [*self._make_callbacks(), *_as_list(config.get("callbacks"))]
+        others = _as_list(config.get("callbacks"))
+        # the last one: a checkpoint of an interruption contains what the others did in that step
+        kwargs["callbacks"] = [*self._make_callbacks(), *others, Interrupt()]
         kwargs["profiler"] = config.get("profiler") or NullProfiler()
         plugins = _as_list(config.get("plugins"))
         kwargs["plugins"] = [*plugins, checkpoints.AtomicCheckpointIO()]
@@ -266,7 +252,7 @@ class ZooCLI(LightningCLI):
 
     def _make_callbacks(self) -> list[Callback]:
         config = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = [Interrupt()]
+        callbacks: list[Callback] = []
         if config.get("enable_progress_bar") is not False:
             callbacks.append(ProgressBar())
         if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
@@ -290,9 +276,14 @@ class ZooCLI(LightningCLI):
     # -- runs -----------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-            self._save_config()
         try:
+            if self.resumed:
+                print_rank_zero(self.resumed.describe())
+            if self.resumed and self.resumed.finished:
+                self._test_finished_run(self.resumed.checkpoint)
+                return
+            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
+                self._save_config()
             super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:
@@ -301,7 +292,9 @@ class ZooCLI(LightningCLI):
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""
-        parser, config = self._parser(self.subcommand), self.config[self.subcommand]
+        parser, config = self._parser(self.subcommand), self.config[self.subcommand].clone()
+        if self.resumed and self.resumed.folder:
+            config["ckpt_path"] = None  # the file describes the whole run
         text = parser.dump(config, skip_unset=False)
         (self.run_folder / "config.yaml").write_text(text, encoding="utf-8")
         for logger in self.trainer.loggers:
@@ -324,14 +317,26 @@ class ZooCLI(LightningCLI):
         )
 
     def after_fit(self) -> None:
-        if self._get(self.config_init, "checkpoint").upload:
-            self._upload_checkpoints()
+        stop_averaging(self.trainer)
+        if ends_with_average(self.trainer) and not self.trainer.fast_dev_run:
+            self._averaged = str(self.run_folder / "checkpoints" / "averaged.ckpt")
+            self.trainer.save_checkpoint(self._averaged, weights_only=True)
+        if self._get(self.config_init, "checkpoint").upload and self.trainer.is_global_zero:
+            upload_checkpoints(self.run_folder, self.trainer.loggers)
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):
             best = None if self.trainer.fast_dev_run else self._best_checkpoint()
             self.trainer.test(self.model, self.datamodule, ckpt_path=best, verbose=False)
             self._print_results("test")
         else:
             self._print_results("val")
+
+    def _test_finished_run(self, checkpoint: Path) -> None:
+        """Test the best checkpoint beside the last one of a run that has nothing left to train."""
+        if self.invocation.test_after_fit and is_overridden("test_step", self.model):
+            best = checkpoint.with_name("best.ckpt")
+            path = best if best.is_file() else checkpoint
+            self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
+            self._print_results("test")
 
     def _announce_new_model(self) -> None:
         """Say that the metrics or predictions below are those of a model without training."""
@@ -353,61 +358,22 @@ class ZooCLI(LightningCLI):
         Each process writes the samples that it has predicted.
         """
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
-        if self.trainer.fast_dev_run:
-            return
-        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        # other processes start later, and would name another folder
-        folder = Path(self.trainer.strategy.broadcast(str(self.run_folder)))
-        outputs = concatenate_batches(batches)
-        torch.save(outputs, folder / f"predictions{rank}.pt")
-        print_rank_zero(f"predictions {folder / f'predictions{rank}.pt'}")
-        if not isinstance(outputs, dict):  # of a model that is not the zoo's
-            return
-        loader = self.trainer.predict_dataloaders
-        table = prediction_table(self.model, outputs, self.datamodule, loader)
-        if table is None:
-            return
-        table.to_csv(folder / f"predictions{rank}.csv", index=False)
-        print_rank_zero(f"table       {folder / f'predictions{rank}.csv'}  ({len(table):,} rows)")
+        if not self.trainer.fast_dev_run:
+            write_predictions(self.trainer, batches, self.run_folder)
 
     def _best_checkpoint(self) -> str | None:
-        """Return the path of the best checkpoint, else of the last one."""
+        """Return the path of the averaged or the best checkpoint, else of the last one."""
+        if self._averaged:
+            return self._averaged
         found = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, Checkpoint)]
         paths = {c.filename: c.best_model_path for c in found}
         return paths.get("best") or paths.get("last")
 
-    def _upload_checkpoints(self) -> None:
-        """Upload ``best.ckpt`` and ``last.ckpt`` to Weights & Biases as one artifact."""
-        for logger in self.trainer.loggers if self.trainer.is_global_zero else []:
-            if isinstance(logger, WandbLogger):
-                import wandb
-
-                name = f"{self.run_folder.parent.name}-checkpoints"
-                artifact = wandb.Artifact(name, type="model")
-                for path in sorted((self.run_folder / "checkpoints").glob("*.ckpt")):
-                    artifact.add_file(str(path))
-                logger.experiment.log_artifact(artifact)
-
     def _print_results(self, stage: str) -> None:
         """Print the metrics of a stage, then the paths of the run's files."""
-        metrics = {
-            name.split("/", 1)[1]: float(value)
-            for name, value in self.trainer.callback_metrics.items()
-            if name.startswith(f"{stage}/")
-        }
-        task = self.model if isinstance(self.model, Task) else None
-        notes, remarks = (task.describe_metrics(), task.remarks(metrics)) if task else ({}, [])
-        print_rank_zero(metrics_table(stage, metrics, notes, remarks))
-        if self.trainer.fast_dev_run:
-            return
-        if best := self._best_checkpoint():
-            print_rank_zero(f"checkpoint  {short_path(best)}")
-        if count := len(list((self.run_folder / "figures").glob("*.*"))):
-            files = "1 file" if count == 1 else f"{count} files"
-            print_rank_zero(f"figures     {self.run_folder / 'figures'}  ({files})")
-        if (texts := self.run_folder / "samples.txt").is_file():
-            print_rank_zero(f"texts       {texts}")
-        print_rank_zero(f"run         {self.run_folder}")
+        print_metrics(self.trainer, stage)
+        if not self.trainer.fast_dev_run:
+            print_files(self.run_folder, self._best_checkpoint())
 
 
 def _as_list(value: Any) -> list[Any]:

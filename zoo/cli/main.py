@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from zoo.cli.arguments import SUBCOMMANDS, expand
 from zoo.core import registry
@@ -64,15 +68,22 @@ COMMANDS = {
 }
 
 
+class _Terminated(SystemExit):
+    """SIGTERM was received."""
+
+
 def main(args: list[str] | None = None) -> None:
     """Run a command line; on invalid input, print one line and exit with code 2.
+
+    Ctrl-C ends it with one line and code 130, SIGTERM with code 143.
 
     Args:
         args: default ``sys.argv[1:]``.
     """
     args = sys.argv[1:] if args is None else args
     try:
-        _dispatch(args)
+        with _ended_by_sigterm():
+            _dispatch(args)
         sys.stdout.flush()  # raises here if the pipe is closed, not when the interpreter exits
     except BrokenPipeError:
         _exit_if_output_is_closed()
@@ -83,6 +94,31 @@ def main(args: list[str] | None = None) -> None:
         _fail(str(error), 2)
     except DivergedError as error:
         _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except _Terminated:
+        _end("ended by SIGTERM", 143)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # the Trainer exits with code 1
+            _end("interrupted", 130)
+        raise
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as an exception does, so that files and processes are closed."""
+    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> NoReturn:
+        raise _Terminated(128 + signum)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _dispatch(args: list[str]) -> None:
@@ -137,7 +173,11 @@ def _exit_if_output_is_closed() -> None:
         sys.exit(1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
+    _end(f"error: {' '.join(message.split())}", code)
+
+
+def _end(line: str, code: int) -> NoReturn:
     if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0:
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(line, file=sys.stderr)
     sys.exit(code)

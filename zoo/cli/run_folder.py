@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zoo.cli.arguments import LOGGERS
+from zoo.cli.resume import ResumedRun, slurm_suffix
 from zoo.errors import InputError, check_choice, check_folder_name
 
 
 class MetricsFile(CSVLogger):
-    """CSV logger that writes ``metrics.csv`` only; the settings are in ``config.yaml``."""
+    """CSV logger that writes ``metrics.csv`` only; the settings are in ``config.yaml``.
+
+    Args:
+        root: folder of all runs.
+        name: name of the run.
+        version: time of the run; the file is ``ROOT/NAME/VERSION/metrics.csv``.
+        rows: rows that the file starts with, default none; those of a resumed run.
+    """
+
+    def __init__(
+        self, root: Path, name: str, version: str, rows: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        super().__init__(root, name, version)
+        self._first_rows = rows
+        #: number of rows so far
+        self.num_rows = len(rows)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        is_new = self._experiment is None
+        writer = super().experiment
+        if is_new and self._first_rows:
+            writer.metrics = [dict(row) for row in self._first_rows]
+            writer.save()
+        return writer
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        self.num_rows += 1
 
     def log_hyperparams(self, params: Any = None) -> None:
         pass
@@ -24,12 +57,15 @@ class MetricsFile(CSVLogger):
 def make_run_folder(root: str | Path, name: str) -> Path:
     """Create a new folder ``root/name/TIME``; only the first process writes to the disk.
 
+    In a SLURM job the name of the folder ends in the job's number, by which the job finds it again
+    after it has been requeued.
+
     Raises:
         InputError: the name is not that of a folder; the folder cannot be written.
     """
     check_folder_name("--name", name)
     parent = Path(root) / name
-    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S") + slurm_suffix()
     if rank_zero_only.rank:
         return parent / time
     try:
@@ -49,12 +85,13 @@ def make_run_folder(root: str | Path, name: str) -> Path:
     raise InputError(f"cannot find a free name for a run in {parent}")
 
 
-def make_logger(kind: str, run_folder: Path) -> Logger:
+def make_logger(kind: str, run_folder: Path, resumed: ResumedRun | None = None) -> Logger:
     """Create a logger that writes into the run folder.
 
     Args:
         kind: ``csv``, ``tensorboard`` or ``wandb``.
         run_folder: ``ROOT/NAME/TIME``.
+        resumed: the run that is continued in this folder, default none.
 
     Raises:
         InputError: an unknown logger; its package is not installed.
@@ -64,13 +101,27 @@ def make_logger(kind: str, run_folder: Path) -> Logger:
     root = run_folder.parent.parent
     try:
         if kind == "csv":
-            return MetricsFile(root, name, time)
+            return MetricsFile(root, name, time, resumed.rows if resumed else ())
         if kind == "tensorboard":
-            return TensorBoardLogger(root, name, time)
+            return TensorBoardLogger(root, name, time, purge_step=resumed and resumed.step)
         project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
         # absolute: the service process of wandb may have started in another folder
-        return WandbLogger(f"{name}/{time}", run_folder.absolute(), project=project)
+        run_id = resumed.wandb_id if resumed else None
+        options = {"id": run_id, "resume": "allow"} if run_id else {}
+        return WandbLogger(f"{name}/{time}", run_folder.absolute(), project=project, **options)
     except ModuleNotFoundError as error:
         raise InputError(
             f'--logger {kind} needs the package {kind}: pip install "lightning-model-zoo[{kind}]"'
         ) from error
+
+
+def upload_checkpoints(run_folder: Path, loggers: Sequence[Logger]) -> None:
+    """Upload a run's checkpoints to Weights & Biases as one artifact."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            artifact = wandb.Artifact(f"{run_folder.parent.name}-checkpoints", type="model")
+            for path in sorted((run_folder / "checkpoints").glob("*.ckpt")):
+                artifact.add_file(str(path))
+            logger.experiment.log_artifact(artifact)

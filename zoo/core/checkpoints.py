@@ -6,6 +6,7 @@ import os
 import pickle
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -15,21 +16,22 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 import zoo
 from zoo.core.migrations import is_current, migrate
 from zoo.core.trust import Source, check_values
-from zoo.core.weights import copy_matching
+from zoo.core.weights import copy_matching, match_compiled
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
     from zoo.core.task import Task
 
 ModelT = TypeVar("ModelT", bound="Task")
+COMMENT = b"crc32:%08x"  # at the end of a checkpoint, over all bytes before it
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoint plugin for the Trainer that writes whole files and runs no code when reading.
 
     The bytes are written to a temporary file in the same folder, flushed to disk, and renamed: a
-    process killed in between leaves the previous checkpoint intact. Files are read with
-    ``weights_only=True``.
+    process killed in between leaves the previous checkpoint intact. A checksum of the file is its
+    zip comment, which ``torch.load`` ignores. Files are read with ``weights_only=True``.
     """
 
     def save_checkpoint(
@@ -39,8 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
-            with open(partial, "wb") as file:
+            with open(partial, "wb+") as file:
                 torch.save(checkpoint, file)
+                _append_checksum(file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)
@@ -59,14 +62,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def read(path: str | Path) -> dict[str, Any]:
     """Return the contents of a checkpoint, tensors on the CPU, without running code from the file.
 
+    The checksums that ``torch.save`` writes are compared, which ``torch.load`` does not do.
+
     Raises:
         InputError: no such file, a corrupt file, or one that contains more than tensors and plain
             values.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}")
+        raise InputError(f"there is no checkpoint {path}{_hint(path)}")
     try:
+        _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):  # intact, but it contains more than tensors
@@ -74,14 +80,59 @@ def read(path: str | Path) -> dict[str, Any]:
                 f"checkpoint {path} contains Python objects, which could run code when read, and "
                 "was not opened: the zoo's own checkpoints contain only tensors and plain values"
             ) from error
-        raise InputError(f"checkpoint {path} is corrupt, or not a checkpoint") from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"checkpoint {path} is corrupt, or not a checkpoint{_hint(path)}"
+        ) from error
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"checkpoint {path} is corrupt or truncated: {reason}") from error
+        raise InputError(
+            f"checkpoint {path} is corrupt or truncated: {reason}{_hint(path)}"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a Lightning checkpoint: it has no state_dict")
     _check_weights(checkpoint["state_dict"], path)
     return checkpoint
+
+
+def _append_checksum(file: Any) -> None:
+    """Append the CRC-32 of a zip file to it, as the comment at the end of the archive."""
+    file.seek(-2, os.SEEK_END)
+    file.write(len(COMMENT % 0).to_bytes(2, "little"))  # length of the comment, 0 so far
+    file.write(COMMENT % _crc32(file, file.tell()))
+
+
+def _check_sums(path: Path) -> None:
+    """Raise ``BadZipFile`` if the bytes of a file are not those that were written.
+
+    A file without a checksum of its own, as ``torch.save`` writes it, has one for each record.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # torch.save's format before torch 1.6 has no checksums
+            return
+        end = file.seek(0, os.SEEK_END) - len(COMMENT % 0)
+        with zipfile.ZipFile(file) as archive:
+            comment = archive.comment
+            damaged = None if comment else archive.testzip()
+        if damaged or (comment and comment != COMMENT % _crc32(file, end)):
+            raise zipfile.BadZipFile("its checksum is wrong")
+
+
+def _crc32(file: Any, end: int) -> int:
+    """Return the CRC-32 of the first ``end`` bytes of a file."""
+    file.seek(0)
+    value = 0
+    while block := file.read(min(1 << 20, end - file.tell())):
+        value = zlib.crc32(block, value)
+    return value
+
+
+def _hint(path: Path) -> str:
+    """Return what to use in place of an unusable checkpoint, if the run has another one."""
+    for name in ("best.ckpt", "last.ckpt"):
+        other = path.with_name(name)
+        if name != path.name and other.is_file():
+            return f"; the run's {other} may be intact"
+    return ""
 
 
 @overload
@@ -125,11 +176,12 @@ def load(
     checkpoint = migrate(checkpoint, cls)
     settings = hyper_parameters(checkpoint, path) | overrides
     model = _construct(cls, settings, path)
+    weights = match_compiled(checkpoint["state_dict"], model)
     if overrides:
-        warnings.warn(copy_matching(model, checkpoint["state_dict"], path), stacklevel=2)
+        warnings.warn(copy_matching(model, weights, path), stacklevel=2)
         return model.to(device).eval()
-    check_fit(model, checkpoint["state_dict"], path)
-    model.load_state_dict(checkpoint["state_dict"])
+    check_fit(model, weights, path)
+    model.load_state_dict(weights)
     return model.to(device).eval()
 
 

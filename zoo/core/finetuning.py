@@ -9,7 +9,7 @@ from torch import nn
 
 from zoo.core import checkpoints
 from zoo.core.migrations import migrate
-from zoo.core.weights import copy_matching
+from zoo.core.weights import copy_matching, match_compiled
 from zoo.errors import InputError
 
 VOCABULARIES = ("tokenizer", "target_tokenizer")
@@ -36,7 +36,7 @@ def initialize_from(model: nn.Module, path: str | Path) -> str:
     if "class_path" in checkpoint:
         checkpoint = migrate(checkpoint, type(model))
     _check_vocabulary(model, checkpoint, path)
-    return copy_matching(model, checkpoint["state_dict"], path)
+    return copy_matching(model, match_compiled(checkpoint["state_dict"], model), path)
 
 
 def _check_vocabulary(model: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:

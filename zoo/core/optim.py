@@ -302,7 +302,7 @@ def make_schedule(
                 )
             rates = [group["lr"] for group in optimizer.param_groups]
             cycles = {"cycle_momentum": bool({"momentum", "betas"} & set(optimizer.defaults))}
-            return OneCycleLR(optimizer, rates, int(total_steps), **(cycles | options))
+            return OneCycleLR(optimizer, rates, max(1, int(total_steps)), **(cycles | options))
         decay = DECAYS.get(name, lambda t: 1.0)
         decay(0.0, **options)
     except TypeError as error:
@@ -319,4 +319,8 @@ def make_schedule(
         t = (step - rise) / max(1, total_steps - rise)
         return decay(min(t, 1.0), **options)
 
-    return LambdaLR(optimizer, factor)
+    schedule = LambdaLR(optimizer, factor)
+    if math.isfinite(total_steps):
+        # in checkpoints, as that of OneCycleLR
+        schedule.total_steps = int(total_steps)  # type: ignore[attr-defined]
+    return schedule

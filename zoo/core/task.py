@@ -18,7 +18,6 @@ from torch import Tensor
 
 import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
-from zoo.core.distributed import all_gather_objects, random_state, set_random_state
 from zoo.core.input_checks import InputChecks
 from zoo.core.optim import (
     check_optimizer,
@@ -28,7 +27,9 @@ from zoo.core.optim import (
     make_schedule,
 )
 from zoo.core.regularization import Strength, apply_max_norm, penalty
+from zoo.core.resume import Resumption
 from zoo.core.speed import FastHookName
+from zoo.core.weights import match_compiled
 from zoo.errors import DivergedError, check_count_or_fraction, check_non_negative, check_positive
 from zoo.metrics import RunningMeans
 
@@ -36,13 +37,12 @@ if TYPE_CHECKING:
     from torchmetrics import Metric
 
 FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging does it earlier
-RESUME_KEYS = ("train_means", "random_state", "loader")  # entries that a Task adds to a checkpoint
 
 
 class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
     """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
-    A subclass overrides ``step``; optionally ``build``, ``batch_size``, ``forward_inputs``,
+    A subclass overrides ``step``; optionally ``build``, ``count_samples``, ``forward_inputs``,
     ``parameter_groups``, and the ``make_*`` methods of its family. Every argument of ``__init__``,
     a subclass's own included, is saved as a hyper-parameter. Hyper-parameters are numbers, strings,
     tuples and dictionaries of them, so that a checkpoint can be read without running code.
@@ -110,7 +110,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         self._window_start = 0
         self._last_logged = -1
         self._rng: torch.Generator | None = None
-        self._resume: dict[str, Any] = {}
+        self._resumption = Resumption(self)
 
     if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
 
@@ -140,7 +140,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         Returns:
             ``loss`` and other scalars, each a mean over the batch, or None for a part that was not
             computed for this batch. Two keys are special: ``weight``, the number of elements that
-            the means were taken over (tokens, nodes), by default ``batch_size(batch)``; and
+            the means were taken over (tokens, nodes), by default ``count_samples(batch)``; and
             ``outputs``, a pair (prediction, target) for the metrics of ``make_metrics``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no step(batch)")
@@ -149,7 +149,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         """Create the evaluation metrics that are not means over samples, by name."""
         return {}
 
-    def batch_size(self, batch: Any) -> int:
+    def count_samples(self, batch: Any) -> int:
         """Return the number of samples in a batch: graphs of a PyG batch, rows of dense data."""
         if hasattr(batch, "num_graphs"):
             return int(batch.num_graphs)
@@ -165,7 +165,11 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
 
     def describe_metrics(self) -> dict[str, str]:
         """Return the meaning and unit of each metric in the table at the end of a run."""
-        return {k: v for base in reversed(type(self).__mro__) for k, v in _notes(base).items()}
+        return {
+            k: v
+            for base in reversed(type(self).__mro__)
+            for k, v in base.__dict__.get("metric_notes", {}).items()
+        }
 
     def remarks(self, metrics: dict[str, float]) -> list[str]:
         """Return conclusions from the metrics of an evaluation, printed below them, one per line.
@@ -223,7 +227,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         ``log_every_n_steps`` steps."""
         parts.pop("outputs", None)
         weight = parts.pop("weight", None)
-        self._train_means.update(parts, self.batch_size(batch) if weight is None else weight)
+        self._train_means.update(parts, self.count_samples(batch) if weight is None else weight)
         step = self.logged_step()
         due = (step + 1) % (self.trainer.log_every_n_steps or FLUSH_EVERY) == 0
         if not due or step == self._last_logged:
@@ -231,12 +235,23 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         self._last_logged = step
         means = self._flush()
         if not self.trainer.barebones:
+            self._forget_logged(set(self._train_means.names) - set(means))
             self.log_dict({f"train/{k}_step": v for k, v in means.items()}, batch_size=1)
             self.log("loss", means["loss"], prog_bar=True, logger=False, batch_size=1)
+
+    def _forget_logged(self, names: set[str]) -> None:
+        """Keep Lightning from logging the latest values again of parts without new ones."""
+        results = self.trainer._results
+        for name in names:
+            results.pop(f"training_step.train/{name}_step", None)
 
     def logged_step(self) -> int:
         """Return the number of steps before this batch, as the Trainer counts them for logging."""
         return self.global_step
+
+    def schedule_positions(self, global_step: int) -> list[int]:
+        """Return the number of steps of each schedule once the Trainer has counted so many."""
+        return [global_step]
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
         with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
@@ -245,25 +260,20 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         for metric in self._metrics.values():
             metric.update(*outputs)
         weight = parts.pop("weight", None)
-        self._eval_means.update(parts, self.batch_size(batch) if weight is None else weight)
-        if len(self._eval_means._values) >= FLUSH_EVERY:
+        self._eval_means.update(parts, self.count_samples(batch) if weight is None else weight)
+        if len(self._eval_means) >= FLUSH_EVERY:
             self._eval_means.flush()
 
     def on_train_start(self) -> None:
         self._window_start = self.trainer.fit_loop.total_batch_idx + 1
         self._train_means.reset()  # an earlier run may have been interrupted
-        if "train_means" in self._resume:
-            self._train_means.load_state_dict(self._resume["train_means"], self.device)
-        # Lightning loses the loader's state if the length of training was asked for before
-        # (Lightning #20550), so the position is stored with the model
-        if "loader" in self._resume and hasattr(self.trainer.train_dataloader, "load_state_dict"):
-            self.trainer.train_dataloader.load_state_dict(self._resume["loader"])
-        states = self._resume.get("random_state", [])
-        if len(states) == self.trainer.world_size:
-            set_random_state(states[self.global_rank])
-        self._resume = {}
+        self._resumption.on_train_start()
+
+    def on_fit_start(self) -> None:
+        self._resumption.on_fit_start()
 
     def on_train_epoch_end(self) -> None:
+        self._resumption.on_train_epoch_end()
         self._flush()
         self._log_means("train", self._train_means)
 
@@ -282,6 +292,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         self._metrics = {name: m.to(self.device) for name, m in self.make_metrics().items()}
 
     def on_validation_epoch_start(self) -> None:
+        self._resumption.on_validation_start()
         self._begin_evaluation()
 
     def on_validation_epoch_end(self) -> None:
@@ -308,13 +319,17 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
 
     def _flush(self) -> dict[str, Tensor]:
         """Return the means since the last flush, after checking that every loss was finite."""
+        self._check_losses()
+        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
+        return self._train_means.flush()
+
+    def _check_losses(self) -> None:
+        """Raise :class:`DivergedError` if a loss since the last flush was not finite."""
         bad = self._train_means.first_nonfinite("loss") if self._train_means.names else None
         strategy = self.trainer.strategy
         if strategy.reduce_boolean_decision(bad is not None, all=False):
             position = f"batch {self._window_start + bad}" if bad is not None else "a recent batch"
             raise self._diverged(f"the loss became nan or infinite at {position} of training")
-        self._window_start = self.trainer.fit_loop.total_batch_idx + 1
-        return self._train_means.flush()
 
     def _diverged(self, what: str) -> DivergedError:
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -336,18 +351,16 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         checkpoint["hyper_parameters"] = storable_arguments(self)
         if self._trainer is None or self.trainer.state.fn != "fit" or not self.trainer.optimizers:
             return
-        self._flush()
+        self._check_losses()
         batch = self.trainer.fit_loop.total_batch_idx
         for name, p in self.named_parameters():
             if not bool(p.isfinite().all()):
                 raise self._diverged(f"weight {name} became nan or infinite by batch {batch}")
-        checkpoint["train_means"] = self._train_means.state_dict()
-        checkpoint["random_state"] = all_gather_objects(random_state(), self.trainer.world_size)
-        if hasattr(self.trainer.train_dataloader, "state_dict"):
-            checkpoint["loader"] = self.trainer.train_dataloader.state_dict()
+        self._resumption.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._resume = {key: checkpoint[key] for key in RESUME_KEYS if key in checkpoint}
+        checkpoint["state_dict"] = match_compiled(checkpoint["state_dict"], self)
+        self._resumption.load(checkpoint)
 
     # -- optimization ---------------------------------------------------------------------------
 
@@ -387,7 +400,3 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         kinds = {p.device.type for p in self.parameters()}
         floats = all(p.is_floating_point() for p in self.parameters())
         return floats and kinds <= {"cpu", "cuda"} and not clips_scaled
-
-
-def _notes(cls: type) -> dict[str, str]:
-    return cls.__dict__.get("metric_notes", {})

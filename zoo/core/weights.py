@@ -1,4 +1,4 @@
-"""Weights of a checkpoint in a model that differs from it in some layers."""
+"""Weights of a checkpoint in a model that differs from it: other layers, or compiled ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from zoo.errors import InputError
 
+COMPILED = "_orig_mod."  # in the names of weights of a compiled module
 SHOWN = 3  # names of new tensors in the message
 
 
@@ -49,3 +50,16 @@ def copy_matching(model: nn.Module, weights: dict[str, Any], path: str | Path) -
 def _describe(name: str, value: torch.Tensor, other: torch.Tensor | None) -> str:
     shape = tuple(value.shape)
     return f"{name} {shape}" if other is None else f"{name} {shape} for {tuple(other.shape)}"
+
+
+def match_compiled(weights: dict[str, Any], model: torch.nn.Module) -> dict[str, Any]:
+    """Rename the weights of submodules that only one of checkpoint and model has compiled.
+
+    ``torch.compile`` puts ``_orig_mod.`` into the names of a module's weights.
+
+    Args:
+        weights: ``state_dict`` of a checkpoint.
+        model: model that will receive the weights.
+    """
+    names = {name.replace(COMPILED, ""): name for name in model.state_dict()}
+    return {names.get(n.replace(COMPILED, ""), n): value for n, value in weights.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,10 @@ class RunningMeans:
 
     def __init__(self) -> None:
         self.reset()
+
+    def __len__(self) -> int:
+        """Return the number of steps since the last flush."""
+        return len(self._values)
 
     def reset(self) -> None:
         """Delete all values and names."""
@@ -99,13 +104,26 @@ class RunningMeans:
         return {name: mean for name, mean, measured in named if measured}
 
     def state_dict(self) -> dict[str, object]:
-        """Return the totals, for a checkpoint in the middle of an epoch."""
-        self.flush()
-        return {"names": list(self.names), "sums": None if self._sums is None else self._sums.cpu()}
+        """Return the totals and the values stored since the last flush, for a checkpoint.
 
-    def load_state_dict(self, state: Mapping[str, object], device: torch.device) -> None:
-        """Replace all values with the totals of a checkpoint."""
+        Nothing is flushed: a run that saves a checkpoint has the same means as one that does not.
+        """
+        return {
+            "names": list(self.names),
+            "sums": None if self._sums is None else self._sums.cpu(),
+            "values": [[None if v is None else v.cpu() for v in row] for row in self._values],
+            "weights": [w.cpu() if isinstance(w, Tensor) else w for w in self._weights],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Replace everything with the state of a checkpoint."""
         self.reset()
         sums = state["sums"]
-        if isinstance(sums, Tensor):
-            self.names, self._sums = list(state["names"]), sums.to(device)  # type: ignore[call-overload]
+        self.names = list(state["names"])
+        self._sums = None if sums is None else sums.to(device)
+        self._values = [
+            [None if v is None else v.to(device) for v in row] for row in state.get("values", [])
+        ]
+        self._weights = [
+            w.to(device) if isinstance(w, Tensor) else w for w in state.get("weights", [])
+        ]

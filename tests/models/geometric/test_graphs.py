@@ -95,7 +95,7 @@ def test_only_nodes_in_the_mask_count() -> None:
     logits = model.logits(batch)
     expected = F.cross_entropy(logits[batch.mask], batch.y[batch.mask])
     torch.testing.assert_close(parts["loss"], expected)
-    assert int(parts["weight"]) == int(batch.mask.sum()) == model.batch_size(batch) == 20
+    assert int(parts["weight"]) == int(batch.mask.sum()) == model.count_samples(batch) == 20
     changed = batch.clone()
     changed.y = torch.where(batch.mask, batch.y, 0)
     torch.testing.assert_close(model.step(changed)["loss"], parts["loss"], atol=0, rtol=0)

@@ -65,7 +65,7 @@ def test_every_vertex_of_a_segmentation_counts_once() -> None:
     logits = model.logits(batch)
     assert logits.shape == (batch.num_nodes, 6)
     torch.testing.assert_close(parts["loss"], F.cross_entropy(logits, batch.y))
-    assert model.batch_size(batch) == batch.num_nodes
+    assert model.count_samples(batch) == batch.num_nodes
     probabilities, labels = parts["outputs"]
     assert (len(probabilities), len(labels)) == (batch.num_nodes, batch.num_nodes)
 

@@ -104,7 +104,7 @@ class GraphAutoencoder(GraphModel):
         # in every run; index_select has a fixed order
         return (z.index_select(0, pairs[0]) * z.index_select(0, pairs[1])).sum(-1)
 
-    def batch_size(self, batch: Any) -> int:
+    def count_samples(self, batch: Any) -> int:
         return batch.edge_label_index.shape[1]
 
     def output_shape(self, batch: Any) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ class MeshSegmenter(MeshModel):
         """Compute the logits of the parts at every vertex, (V, K)."""
         return self.vertex_logits(x, self.surfaces(x))
 
-    def batch_size(self, batch: Any) -> int:
+    def count_samples(self, batch: Any) -> int:
         return int(batch.num_nodes)
 
     def scores_and_labels(self, batch: Any) -> tuple[Tensor, Tensor]:

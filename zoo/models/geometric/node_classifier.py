@@ -42,7 +42,7 @@ class NodeClassifier(GraphModel, Classifier):
         """Compute the logits of all nodes of a graph, (N, K)."""
         return self.network(x.x, x.edge_index, x.get("edge_weight"))
 
-    def batch_size(self, batch: Any) -> int:
+    def count_samples(self, batch: Any) -> int:
         return int(batch.mask.sum())
 
     def output_shape(self, batch: Any) -> tuple[int, ...]:

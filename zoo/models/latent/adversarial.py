@@ -128,6 +128,9 @@ class AdversarialTask(LatentModel):
     def logged_step(self) -> int:
         return self.trainer.fit_loop.total_batch_idx
 
+    def schedule_positions(self, global_step: int) -> list[int]:
+        return [global_step, global_step // self.hparams["discriminator_steps"]]
+
     # -- optimizers -----------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:

@@ -1,0 +1,66 @@
+"""Output of a run: its metrics, the paths of its files, and the files of its predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from zoo.core.predictions import prediction_table
+from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
+from zoo.core.task import Task
+
+
+def print_metrics(trainer: Trainer, stage: str) -> None:
+    """Print the metrics of a stage, ``val`` or ``test``, with their meanings."""
+    metrics = {
+        name.split("/", 1)[1]: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(f"{stage}/")
+    }
+    model = trainer.lightning_module
+    task = model if isinstance(model, Task) else None
+    notes, remarks = (task.describe_metrics(), task.remarks(metrics)) if task else ({}, [])
+    print_rank_zero(metrics_table(stage, metrics, notes, remarks))
+
+
+def print_files(run_folder: Path, checkpoint: str | None) -> None:
+    """Print the paths of a run's files.
+
+    Args:
+        run_folder: folder of the run.
+        checkpoint: checkpoint to use, if there is one.
+    """
+    if checkpoint:
+        print_rank_zero(f"checkpoint  {short_path(checkpoint)}")
+    if count := len(list((run_folder / "figures").glob("*.*"))):
+        files = "1 file" if count == 1 else f"{count} files"
+        print_rank_zero(f"figures     {run_folder / 'figures'}  ({files})")
+    if (texts := run_folder / "samples.txt").is_file():
+        print_rank_zero(f"texts       {texts}")
+    print_rank_zero(f"run         {run_folder}")
+
+
+def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
+    """Write the predictions of this process as tensors, and as a table if they fit into one.
+
+    Args:
+        trainer: trainer that has predicted.
+        batches: outputs of ``predict_step`` for each batch.
+        run_folder: folder of the run; other processes take that of the first one.
+    """
+    rank = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
+    # other processes start later, and would name another folder
+    folder = Path(trainer.strategy.broadcast(str(run_folder)))
+    outputs = concatenate_batches(batches)
+    torch.save(outputs, folder / f"predictions{rank}.pt")
+    print_rank_zero(f"predictions {folder / f'predictions{rank}.pt'}")
+    if not isinstance(outputs, dict):  # of a model that is not the zoo's
+        return
+    data, loader = getattr(trainer, "datamodule", None), trainer.predict_dataloaders
+    table = prediction_table(trainer.lightning_module, outputs, data, loader)
+    if table is not None:
+        table.to_csv(folder / f"predictions{rank}.csv", index=False)
+        print_rank_zero(f"table       {folder / f'predictions{rank}.csv'}  ({len(table):,} rows)")

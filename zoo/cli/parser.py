@@ -1,0 +1,45 @@
+"""Parser of the command line for LightningCLI, and the settings of checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from zoo.cli.error_text import one_line
+from zoo.errors import InputError
+
+
+@dataclass
+class CheckpointSettings:
+    """Checkpoints of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
+
+    Args:
+        monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
+        mode: ``min`` or ``max``.
+        every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
+            after every epoch.
+        upload: whether to upload the checkpoints to Weights & Biases as an artifact.
+    """
+
+    monitor: str | None = "val/loss"
+    mode: str = "min"
+    every_n_train_steps: int | None = None
+    upload: bool = False
+
+
+class ZooParser(LightningArgumentParser):
+    """Parser whose errors are one line and suggest similar names."""
+
+    arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        if not self.exit_on_error:  # a nested parser; the outer one names the option
+            super().error(message, ex)
+        raise InputError(self.explain(message, ex)) from ex
+
+    def explain(self, message: str, ex: Exception | None = None) -> str:
+        """Return the message as one line."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        return one_line(message, parser._option_string_actions, self.arguments)

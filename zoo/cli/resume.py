@@ -1,0 +1,178 @@
+"""Resumed runs: the folder, the metrics and the tracked run that they continue."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WANDB_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)")
+
+
+@dataclass(frozen=True)
+class ResumedRun:
+    """A run that continues from a checkpoint.
+
+    Args:
+        checkpoint: the checkpoint file.
+        folder: folder of the run that wrote it, if this run continues there.
+        step: number of optimizer steps until the checkpoint.
+        num_rows: number of rows in ``metrics.csv`` until the checkpoint, if it is known.
+        finished: reason why there is nothing left to train, or an empty string.
+    """
+
+    checkpoint: Path
+    folder: Path | None
+    step: int
+    num_rows: int | None
+    finished: str
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """Rows of ``metrics.csv`` until the checkpoint; of a finished run all but its tests."""
+        rows = read_rows(self.folder) if self.folder else []
+        if self.finished:
+            return [row for row in rows if not any(name.startswith("test/") for name in row)]
+        if self.num_rows is not None:
+            return rows[: self.num_rows]
+        return [row for row in rows if int(row.get("step", 0)) < self.step]
+
+    @property
+    def wandb_id(self) -> str | None:
+        """Identifier of the folder's run in Weights & Biases."""
+        if self.folder is None:
+            return None
+        found = [
+            (path.stat().st_mtime, match[1])
+            for path in (self.folder / "wandb").glob("*run-*")
+            if path.is_dir() and (match := WANDB_FOLDER.fullmatch(path.name))
+        ]
+        return max(found)[1] if found else None
+
+    def describe(self) -> str:
+        """Return the line that is printed before training."""
+        if self.finished:
+            return f"nothing to train: {self.finished}"
+        where = f" in {self.folder}" if self.folder else ""
+        dropped = len(read_rows(self.folder)) - len(self.rows) if self.folder else 0
+        rows = f"; {dropped} rows of metrics.csv after it are replaced" if dropped else ""
+        return f"resuming {self.checkpoint.name} after step {self.step:,}{where}{rows}"
+
+
+def resumed_run(
+    path: Path, checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]
+) -> ResumedRun:
+    """Return how a run continues from a checkpoint.
+
+    It continues in the folder of the run that wrote the checkpoint, unless the user chose another
+    name or another folder of runs.
+
+    Args:
+        path: the checkpoint file.
+        checkpoint: its contents.
+        config: settings of the run.
+        given: options on the command line.
+    """
+    settings = config["trainer"]
+    name = config["name"] if "--name" in given else None
+    root = settings["default_root_dir"] if "--trainer.default_root_dir" in given else None
+    folder = path.absolute().parent.parent
+    is_run = path.parent.name == "checkpoints" and (folder / "config.yaml").is_file()
+    is_own = name in (None, folder.parent.name) and (
+        root is None or Path(root).resolve() == folder.parent.parent.resolve()
+    )
+    own = None
+    if is_run and is_own:
+        own = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    return ResumedRun(
+        checkpoint=path,
+        folder=own,
+        step=int(checkpoint.get("global_step", 0)),
+        num_rows=checkpoint.get("progress", {}).get("rows"),
+        finished=_finished(checkpoint, settings),
+    )
+
+
+def _finished(checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return why a checkpoint is at the end of its training, or an empty string."""
+    progress = checkpoint.get("loops", {}).get("fit_loop", {})
+    epochs = progress.get("epoch_progress", {}).get("current", {}).get("processed", 0)
+    steps, max_epochs = checkpoint.get("global_step", 0), settings.get("max_epochs")
+    max_steps = settings.get("max_steps", -1)
+    if max_epochs not in (None, -1) and epochs >= max_epochs:
+        return (
+            f"the checkpoint is at the end of epoch {epochs} of {max_epochs}; raise "
+            "--trainer.max_epochs to train longer"
+        )
+    batches = progress.get("epoch_loop.batch_progress", {}).get("total", {})
+    is_complete = batches.get("completed") == batches.get("processed")
+    if max_steps not in (None, -1) and steps >= max_steps and is_complete:
+        return (
+            f"the checkpoint is at step {steps:,} of {max_steps:,}; raise --trainer.max_steps to "
+            "train longer"
+        )
+    patience = _patience(settings)
+    waits = [
+        state.get("wait_count", 0)
+        for key, state in checkpoint.get("callbacks", {}).items()
+        if key.startswith("EarlyStopping")
+    ]
+    if patience is not None and waits and max(waits) >= patience:
+        return (
+            f"early stopping ended this run after epoch {epochs}; raise patience={patience} of the "
+            "callback EarlyStopping to train longer"
+        )
+    return ""
+
+
+def _patience(settings: Mapping[str, Any]) -> int | None:
+    """Return the patience of early stopping in the settings of the Trainer; None without it."""
+    callbacks = settings.get("callbacks") or []
+    for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+        if str(callback.get("class_path")).endswith("EarlyStopping"):
+            return callback.get("init_args", {}).get("patience")
+    return None
+
+
+def runs_of(config: Mapping[str, Any]) -> Path:
+    """Return the folder ``ROOT/NAME`` of the runs with the name in a configuration."""
+    name = config["name"] or config["model"]["class_path"].rpartition(".")[2]
+    return Path(config["trainer"]["default_root_dir"] or "runs") / name
+
+
+def slurm_suffix() -> str:
+    """Return the end of the names of this SLURM job's run folders; empty outside of jobs."""
+    from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+    return f"-slurm-{os.environ['SLURM_JOB_ID']}" if SLURMEnvironment.detect() else ""
+
+
+def requeued_checkpoint(config: Mapping[str, Any]) -> str | None:
+    """Return the latest checkpoint of this SLURM job if it has been requeued, else None.
+
+    Args:
+        config: settings of the run.
+    """
+    suffix = slurm_suffix()
+    if not suffix or int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
+        return None
+    found = [
+        path
+        for name in ("interrupted.ckpt", "last.ckpt")
+        for path in runs_of(config).glob(f"*{suffix}/checkpoints/{name}")
+    ]
+    newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    return None if newest is None else str(newest)
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of ``metrics.csv``, without empty cells."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
