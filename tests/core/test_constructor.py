@@ -132,7 +132,7 @@ def test_signature_of_a_vae() -> None:
     parameters = inspect.signature(VAE).parameters
     assert list(parameters)[:4] == ["input_shape", "latent_dim", "kl_warmup", "free_bits"]
     assert {"likelihood", "hidden_dims", "activation", "lr", "l1", "max_norm"} <= set(parameters)
-    assert len(parameters) == 22
+    assert len(parameters) == 23
     assert parameters["latent_dim"].default == 2
     assert parameters["lr"].default == 1e-3
     assert parameters["input_shape"].default is inspect.Parameter.empty

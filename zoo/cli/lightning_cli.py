@@ -26,7 +26,12 @@ from zoo.cli.outputs import print_files, print_metrics, write_predictions
 from zoo.cli.parser import CheckpointSettings, ZooParser
 from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run, runs_of
 from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
-from zoo.cli.trainer_settings import check_trainer_settings, is_from_lightning, refuse_word
+from zoo.cli.trainer_settings import (
+    check_trainer_settings,
+    is_from_lightning,
+    refuse_null,
+    refuse_word,
+)
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
@@ -52,7 +57,7 @@ def run(invocation: Invocation) -> None:
         destroy_process_group()
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         if isinstance(error, InputError) or not is_from_lightning(error.__traceback__):
             raise
         raise InputError(str(error).replace("`", "")) from error
@@ -145,6 +150,9 @@ class ZooCLI(LightningCLI):
         """Parse the command line; the recipe's settings are the defaults."""
         self._subcommand_parsers[self.invocation.subcommand].set_defaults(self._recipe_defaults())
         super().parse_arguments(parser, args)
+        config = self.config[self.invocation.subcommand]
+        for section in ("model", "data"):
+            refuse_null(section, config.get(section))
 
     def _recipe_defaults(self) -> dict[str, Any]:
         recipe = dict(self.invocation.recipe)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
+from zoo.core import registry
+from zoo.core.signature import full_signature
 from zoo.errors import InputError, check_at_least, check_non_negative
 
 NO_TRAINING = ("max_epochs", "max_steps", "limit_train_batches")  # at 0
@@ -57,3 +59,31 @@ def is_from_lightning(traceback: TracebackType | None) -> bool:
         traceback = traceback.tb_next
     name = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
     return str(name).startswith(("lightning.pytorch", "lightning.fabric"))
+
+
+def refuse_null(section: str, settings: Any) -> None:
+    """Refuse null for an argument that has another default and no type that contains it.
+
+    The parser lets null pass for every argument of a class.
+
+    Args:
+        section: ``model`` or ``data``.
+        settings: its class path and arguments; None if there are none.
+
+    Raises:
+        InputError: an argument is null.
+    """
+    if not settings or not settings.get("init_args"):
+        return
+    parameters = full_signature(registry.import_class(settings["class_path"])).parameters
+    for name, value in settings["init_args"].items():
+        parameter = parameters.get(name)
+        if value is not None or parameter is None or name in registry.PROPERTIES:
+            continue
+        takes_null = parameter.default is None or parameter.annotation is parameter.empty
+        if not takes_null and not {None, type(None), Any} & set(_members(parameter.annotation)):
+            raise InputError(f"--{section}.{name} must not be null")
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *get_args(annotation))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.functional.meshes import edge_lengths, mesh_edges
 from zoo.functional.paths import PATHS, linear_path, minimize_path_energy
+from zoo.functional.precision import widen
 from zoo.functional.templates import unpack_template
 from zoo.models.latent.base import LatentModel
 from zoo.models.latent.pca import fit_components, projection_error
@@ -185,7 +186,7 @@ class TemplateMeshModel(LatentModel):
         Args:
             x: a batch of shapes, (B, V, 3); each is paired with the one before it.
         """
-        z, lengths = self.encode(x), edge_lengths(x, self.edges)
+        z, lengths = widen(self.encode(x)), edge_lengths(x, self.edges)
         t = torch.rand(len(x), 1).to(x) if self.training else x.new_full((len(x), 1), 0.5)
         expected = torch.lerp(lengths, lengths.roll(1, 0), t)
         found = edge_lengths(self.decode(torch.lerp(z, z.roll(1, 0), t)), self.edges)
