@@ -268,7 +268,7 @@ def test_bad_input(images: Case) -> None:
         PGD(eps=-0.1)
     with pytest.raises(InputError, match="eps must not be negative, got nan"):
         PGD(eps=float("nan"))
-    with pytest.raises(InputError, match="steps must not be negative"):
+    with pytest.raises(InputError, match="steps must be at least 0"):
         PGD(eps=0.1, steps=-1)
     with pytest.raises(InputError, match="target of sample 0 is its true class"):
         Targeted(attack, y.clone())(model, x, y)

@@ -13,7 +13,10 @@ from torch import nn
 from zoo.core.optim import (
     DECAYS,
     OPTIMIZERS,
+    SCHEDULES,
     Muon,
+    check_optimizer,
+    check_schedule,
     decay_groups,
     make_optimizer,
     make_schedule,
@@ -288,3 +291,50 @@ def test_defaults_of_optimizers() -> None:
     fused = make_optimizer("adam", [{"params": [nn.Parameter(torch.zeros(1))]}], 0.1, fused=True)
     assert fused.param_groups[0]["fused"] is True
     assert all(group(name)["lr"] == 0.1 for name in ("sgd", "adam", "adamw", "lbfgs"))
+
+
+def test_muon_skips_parameters_without_a_gradient() -> None:
+    first, second = (nn.Parameter(torch.ones(2, 2)) for _ in range(2))
+    third, fourth = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    optimizer = Muon([first, second, third, fourth])
+    second.grad, fourth.grad = torch.ones(2, 2), torch.ones(2)
+    optimizer.step()
+    assert torch.equal(first, torch.ones(2, 2))
+    assert torch.equal(third, torch.ones(2))
+    assert (second != 1).all()
+    assert (fourth != 1).all()
+
+
+def test_a_warm_up_of_one_step_needs_no_end_of_training() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert make_schedule("constant", optimizer, math.inf, 1) is not None
+    with pytest.raises(InputError, match="needs the length of training"):
+        make_schedule("constant", optimizer, math.inf, 0.5)
+    with pytest.raises(InputError, match="needs the length of training"):
+        make_schedule("linear", optimizer, math.inf, 3)
+
+
+def test_a_schedule_of_one_step_after_the_warm_up() -> None:
+    assert rates("linear", total=3, warmup=2, steps=4) == pytest.approx([2 / 3, 4 / 3, 2.0, 0.0])
+
+
+def test_one_cycle_moves_the_momentum_of_optimizers_that_have_one() -> None:
+    """OneCycleLR lowers momentum to 0.85 at the peak, from 0.95; L-BFGS and Muon have none."""
+    for name, key in (("sgd", "momentum"), ("adam", "betas")):
+        optimizer = make_optimizer(name, [{"params": [nn.Parameter(torch.zeros(2, 2))]}], 0.1)
+        make_schedule("one_cycle", optimizer, 10)
+        value = optimizer.param_groups[0][key]
+        assert (value[0] if key == "betas" else value) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_checks_before_training(name: str) -> None:
+    check_optimizer(name)
+    with pytest.raises(InputError, match=rf"optimizer '{name}'.*argument 'speed'"):
+        check_optimizer(name, {"speed": 3})
+    with pytest.raises(InputError, match=r"schedule 'cosine'.*unexpected keyword argument 'rate'"):
+        check_schedule("cosine", {"rate": 1})
+    with pytest.raises(InputError, match=r"unknown schedule 'cosin'; did you mean 'cosine'"):
+        check_schedule("cosin")
+    for schedule in SCHEDULES:
+        check_schedule(schedule)

@@ -123,3 +123,17 @@ def test_inception_weights(tmp_path: Path) -> None:
     torch.save(made.state_dict(), tmp_path / "inception.pth")
     network = InceptionFeatures(tmp_path / "inception.pth")
     assert network(torch.rand(2, 1, 28, 28)).shape == (2, 2048)
+
+
+def test_the_probe_standardizes_codes() -> None:
+    """A dimension that separates the classes at a scale of 10⁻⁶ counts like any other."""
+    torch.manual_seed(0)
+    y = torch.arange(200) % 2
+    codes = torch.stack([1e-6 * (y + 0.1 * torch.randn(200)), 100 * torch.randn(200)], 1)
+    assert linear_probe_accuracy((codes[:100], y[:100]), (codes[100:], y[100:])) == 1.0
+
+
+def test_a_variance_at_the_threshold_is_not_active() -> None:
+    codes = torch.tensor([[0.0, 0.0], [2.0, 1.0]], dtype=torch.float64)  # variances 2 and ½
+    assert active_units(codes, threshold=0.5) == 1
+    assert active_units(codes, threshold=0.49) == 2

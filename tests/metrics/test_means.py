@@ -68,3 +68,20 @@ def test_a_value_may_be_missing_in_some_steps() -> None:
     restored = RunningMeans()
     restored.load_state_dict(means.state_dict(), torch.device("cpu"))
     assert restored.compute()["part"].item() == pytest.approx(14 / 6)
+
+
+def test_sums_are_in_float64() -> None:
+    """In float32, a million of small values added to a large one would be lost."""
+    means = RunningMeans()
+    means.update({"loss": torch.tensor(1e8)}, 1.0)
+    means.flush()
+    for _ in range(50):
+        means.update({"loss": torch.tensor(1.0)}, 1.0)
+        means.flush()
+    assert float(means._sums[0, 0]) == 1e8 + 50  # type: ignore[index]
+
+
+def test_weights_below_one_count() -> None:
+    means = RunningMeans()
+    means.update({"loss": torch.tensor(3.0), "rare": None}, 0.25)
+    assert {name: float(value) for name, value in means.compute().items()} == {"loss": 3.0}

@@ -57,3 +57,23 @@ def test_unknown_names() -> None:
         MixtureModeMetric("found", MODES, 0.1)
     with pytest.raises(InputError, match="unknown metric 'fid'; choose from precision, recall"):
         PrecisionRecallDensityCoverage("fid")
+
+
+def test_the_edge_of_a_mode_and_the_largest_k() -> None:
+    """A sample at exactly three standard deviations belongs to the mode."""
+    metric = MixtureModeMetric("high_quality", [[0.0, 0.0]], 0.5)
+    metric.update(torch.tensor([[1.5, 0.0], [1.5001, 0.0]]))
+    assert float(metric.compute()) == 0.5
+    # two samples have one neighbor each: k is lowered to 1
+    pair = torch.tensor([[0.0], [1.0]])
+    precision = PrecisionRecallDensityCoverage("precision", k=5)
+    precision.update(torch.tensor([[0.5], [5.0]]), pair)
+    assert float(precision.compute()) == 0.5
+    single = PrecisionRecallDensityCoverage("precision")
+    single.update(pair[:1], pair[:1])
+    assert single.compute().isnan()
+    last = PrecisionRecallDensityCoverage("precision", max_samples=3)
+    last.update(pair, pair)
+    last.update(pair, pair)
+    last.update(pair, pair)
+    assert [len(part) for part in last.samples] == [2, 1]
