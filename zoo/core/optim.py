@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from zoo.errors import InputError, check_choice
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule
 
 # Newton-Schulz coefficients that bring singular values into about [0.7, 1.2] in five steps; Jordan
 # et al., "Muon: an optimizer for hidden layers", 2024
@@ -324,3 +327,15 @@ def make_schedule(
         # in checkpoints, as that of OneCycleLR
         schedule.total_steps = int(total_steps)  # type: ignore[attr-defined]
     return schedule
+
+
+def can_fuse(module: LightningModule) -> bool:
+    """Return whether fused optimizer kernels can be used for all parameters of a model.
+
+    They unscale gradients themselves, too late for clipping in mixed precision.
+    """
+    trainer = module.trainer
+    clips_scaled = trainer.gradient_clip_val and "mixed" in str(trainer.precision)
+    kinds = {p.device.type for p in module.parameters()}
+    floats = all(p.is_floating_point() for p in module.parameters())
+    return floats and kinds <= {"cpu", "cuda"} and not clips_scaled

@@ -20,6 +20,7 @@ import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
 from zoo.core.input_checks import InputChecks
 from zoo.core.optim import (
+    can_fuse,
     check_optimizer,
     check_schedule,
     decay_groups,
@@ -392,11 +393,4 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
             apply_max_norm(self, self.hparams["max_norm"])
 
     def _fused(self) -> bool:
-        """Return whether fused optimizer kernels can be used.
-
-        They unscale gradients themselves, too late for clipping in mixed precision.
-        """
-        clips_scaled = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
-        kinds = {p.device.type for p in self.parameters()}
-        floats = all(p.is_floating_point() for p in self.parameters())
-        return floats and kinds <= {"cpu", "cuda"} and not clips_scaled
+        return can_fuse(self)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zoo.core.classification import Classifier
-from zoo.errors import check_at_least, check_probability
+from zoo.errors import InputError, check_at_least, check_probability
 from zoo.networks import MLP, Normalize
 from zoo.networks.conv_stack import ConvStack, GlobalPool
 
@@ -45,6 +46,12 @@ class ConvClassifier(Classifier):
     ) -> None:
         super().__init__(num_classes, **classifier)
         self.input_shape = tuple(input_shape)
+        for name, value in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
+            if isinstance(value, Sequence) and len(value) != self.input_shape[0]:
+                raise InputError(
+                    f"{name} must be one number or one per channel ({self.input_shape[0]}), got "
+                    f"{len(value)}"
+                )
 
     def build(self) -> None:
         self.network = self.make_network()
