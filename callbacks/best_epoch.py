@@ -34,10 +34,12 @@ def metric_mode(monitor: str, model: Any = None) -> str:
     return "max" if higher else "min"
 
 
-def standard_error(mean: float, count: float) -> float:
-    """Return the largest standard error of a mean of values between 0 and 1, √(m (1 − m) / n).
+def insignificant_difference(mean: float, count: float) -> float:
+    """Return a difference of two means of n values in [0, 1] that is due to chance.
 
-    For accuracies, whose values are 0 or 1, it is the standard error itself.
+    It is √(m (1 − m) / n) / 2 + 1 / n, where the root is the standard error of an accuracy m. Half
+    of it is taken, since two epochs are evaluated on the same samples and their difference varies
+    less than either; 1 / n is one sample, a continuity correction.
 
     Args:
         mean: the mean, m; the result is 0 if it is not between 0 and 1.
@@ -45,7 +47,7 @@ def standard_error(mean: float, count: float) -> float:
     """
     if not (0 <= mean <= 1 and count > 0):
         return 0.0
-    return math.sqrt(mean * (1 - mean) / count)
+    return 0.5 * math.sqrt(mean * (1 - mean) / count) + 1 / count
 
 
 class EpochScore(NamedTuple):
@@ -69,7 +71,7 @@ def replaces(new: EpochScore, kept: EpochScore, peak: float, mode: str, toleranc
         tolerance: largest difference that is not significant.
     """
     sign = 1.0 if mode == "max" else -1.0
-    limit = sign * peak - tolerance
+    limit = sign * peak - (1 + 1e-4) * tolerance  # metrics are rounded to float32
     if math.isnan(new.metric) or sign * new.metric < limit:
         return False
     if math.isnan(kept.metric) or sign * kept.metric < limit:
@@ -82,11 +84,12 @@ def replaces(new: EpochScore, kept: EpochScore, peak: float, mode: str, toleranc
 class BestEpochCheckpoint(ModelCheckpoint):
     """Lightning's ``ModelCheckpoint`` that keeps one epoch and is not misled by small samples.
 
-    The accuracy of a few hundred validation samples is uncertain by one or two percent, and on
-    graphs it often peaks by chance while the network is nearly untrained. Metrics between 0 and 1
-    that are to be maximized are therefore compared as in the one-standard-error rule: of the epochs
-    within one standard error of the best accuracy, the one with the lowest loss is kept. Other
-    metrics are compared exactly. Between equals, the later epoch is kept.
+    The accuracy on a few hundred samples is uncertain by one or two percent. On graphs its peak is
+    often a chance event while the network is nearly untrained and its loss is that of guessing.
+    Metrics between 0 and 1 that are to be maximized are therefore compared by a variant of the
+    one-standard-error rule: of the epochs whose difference from the best is insignificant, see
+    :func:`insignificant_difference`, the one with the lowest loss is kept. Other metrics are
+    compared exactly. Between equals, the later epoch is kept.
 
     The loss has the same prefix as the metric: ``val/loss`` for ``val/accuracy``. The number of
     samples is the model's ``evaluation_counts``; a model without it is compared exactly.
@@ -138,7 +141,7 @@ class BestEpochCheckpoint(ModelCheckpoint):
             return 0.0
         counts = getattr(trainer.lightning_module, "evaluation_counts", {})
         name = str(self.monitor).rsplit("/", 1)[-1]
-        return standard_error(self._peak, counts.get(name, counts.get("loss", 0)))
+        return insignificant_difference(self._peak, counts.get(name, counts.get("loss", 0)))
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"kept": tuple(self._kept), "peak": self._peak}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from callbacks import Checkpoint
-from callbacks.best_epoch import EpochScore, metric_mode, standard_error
+from callbacks.best_epoch import EpochScore, insignificant_difference, metric_mode
 from tests.callbacks.test_early_stopping import Data, Scripted
 from zoo import GraphAutoencoder, NodeClassifier
 from zoo.core.checkpoints import AtomicCheckpointIO
@@ -106,24 +106,26 @@ def kept_epoch(
 @pytest.mark.parametrize(
     ("script", "count", "kept"),
     [
-        # one standard error of 0.80 from 100 samples is 0.04
-        ([(0.8, 1.7), (0.77, 1.0), (0.75, 0.5)], 100, 1),
-        # and from 10,000 samples 0.004
-        ([(0.8, 1.7), (0.77, 1.0), (0.75, 0.5)], 10_000, 0),
+        # half a standard error of 0.80 from 100 samples is 0.02, and one sample 0.01
+        ([(0.8, 1.7), (0.77, 1.0), (0.76, 0.5)], 100, 1),
+        # from 10,000 samples 0.002 and 0.0001
+        ([(0.8, 1.7), (0.79, 1.0), (0.797, 0.5)], 10_000, 0),
+        ([(0.8, 1.7), (0.79, 1.0), (0.798, 0.5)], 10_000, 2),
         # equal accuracies: the lower loss, then the later epoch
         ([(0.8, 1.7), (0.8, 1.0), (0.8, 1.2)], 100, 1),
         ([(0.8, 1.0), (0.8, 1.0), (0.1, 1.0)], 100, 1),
-        ([(1.0, 1.7), (1.0, 0.2), (0.99, 0.1)], 100, 1),
+        ([(1.0, 1.7), (1.0, 0.2), (0.98, 0.1)], 100, 1),
+        ([(1.0, 1.7), (1.0, 0.2), (0.99, 0.1)], 100, 2),
         # a significantly better accuracy, whatever its loss
         ([(0.5, 0.7), (0.8, 1.0)], 100, 1),
         # an epoch within the error of the first peak, but not of the second one
-        ([(0.8, 1.7), (0.77, 1.0), (0.86, 1.2)], 100, 2),
+        ([(0.8, 1.7), (0.78, 1.0), (0.83, 1.2)], 100, 2),
         # accuracies near chance, and undefined ones
         ([(0.0, 1.7), (0.0, 1.0), (0.0, 1.2)], 100, 1),
         ([(math.nan, 0.1), (0.8, 1.0), (math.nan, 0.1)], 100, 1),
     ],
 )
-def test_accuracies_within_one_standard_error_are_decided_by_the_loss(
+def test_accuracies_that_differ_insignificantly_are_decided_by_the_loss(
     trainer: Callable[..., L.Trainer],
     tmp_path: Path,
     script: list[tuple[float, float]],
@@ -174,8 +176,10 @@ def test_the_direction_of_a_metric(monitor: str, model: Any, mode: str) -> None:
     assert metric_mode(monitor, model) == mode
 
 
-def test_the_standard_error_of_an_accuracy() -> None:
+def test_the_insignificant_difference_of_accuracies() -> None:
     correct = torch.tensor([1.0] * 80 + [0.0] * 20, dtype=torch.float64)
-    expected = float(correct.std(correction=0)) / math.sqrt(100)
-    assert standard_error(0.8, 100) == pytest.approx(expected, rel=1e-12)
-    assert standard_error(0.8, 0) == standard_error(-3.0, 100) == standard_error(24.0, 100) == 0
+    standard_error = float(correct.std(correction=0)) / math.sqrt(100)
+    expected = standard_error / 2 + 0.01
+    assert insignificant_difference(0.8, 100) == pytest.approx(expected, rel=1e-12)
+    for mean, count in [(0.8, 0), (-3.0, 100), (24.0, 100)]:
+        assert insignificant_difference(mean, count) == 0
