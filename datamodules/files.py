@@ -75,35 +75,13 @@ def split_rows(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[st
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the column names of a table with a header, and its rows with their line numbers.
 
-    The separator, a comma, semicolon, tab or vertical bar, is detected. Cells are stripped of
-    spaces.
-
-    Raises:
-        DataError: the table has no rows, no header, a repeated column name, or a row with more or
-            fewer values than the header.
+    See :func:`~datamodules.table_files.read_text_table`.
     """
-    text = read_text(path)
-    try:
-        dialect: Any = csv.Sniffer().sniff(text[:65536], delimiters=",;\t|")
-        dialect.doublequote = True  # the sniffer sees only the beginning of the text
-    except csv.Error:
-        dialect = csv.excel  # one column, or too little text to detect the separator
-    numbered = [
-        (line, [cell.strip() for cell in row])
-        for line, row in split_rows(path, text, dialect=dialect)
-    ]
-    if len(numbered) < 2:
-        raise DataError(f"{path} has no rows below its header")
-    (_, names), *rows = numbered
-    if all(parse_number(name) is not None for name in names):
-        raise DataError(f"{path} starts with numbers: its first line must name the columns")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path} has more than one column {repeated[0]!r}: rename all but one")
-    for line, row in rows:
-        if len(row) != len(names):
-            raise DataError(f"{path}, line {line}: expected {len(names)} values, got {len(row)}")
-    return names, rows
+    from datamodules.table_files import read_text_table
+
+    cells = read_text_table(path).cells
+    rows = cells.to_numpy().tolist()
+    return list(cells.columns), list(zip(cells.index.tolist(), rows, strict=True))
 
 
 def parse_number(cell: str) -> float | None:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
-from datamodules.files import read_table
 from datamodules.stacked_series import is_id, refuse_ids, refuse_repeated, unstack
-from datamodules.table_numbers import parse_numbers
+from datamodules.table_files import TextTable, read_text_table
+from datamodules.table_numbers import PLAIN, detect_formats, parse_numbers
 from datamodules.time_axis import Rows, TimeAxis, align, numbered_axis
 from datamodules.time_column import TimeColumn, TimeOptions, find_time_column
 from zoo.errors import DataError, suggest
@@ -76,9 +75,10 @@ class _Reader:
 
     def __init__(self, path: Path, options: SeriesOptions) -> None:
         self.path, self.options = path, options
-        header, rows = read_table(path)
-        self.cells = pd.DataFrame([row for _, row in rows], columns=pd.Index(header), dtype=str)
-        self.lines = np.array([line for line, _ in rows])
+        table = read_text_table(path)
+        self.cells = table.cells.reset_index(drop=True)
+        self.lines = table.cells.index.to_numpy()
+        self.separator = table.separator
 
     def read(self) -> SeriesTable:
         if self.options.id_column is not None:
@@ -182,9 +182,11 @@ class _Reader:
         """Return the values, float64 (rows, C); missing ones are NaN if they are to be filled."""
         values = np.empty((len(self.cells), len(names)))
         fills = self.options.fill in ("interpolate", "previous")
+        table = TextTable(self.path, self.cells.set_axis(self.lines), self.separator)
+        formats = detect_formats(table, names)
         for j, name in enumerate(names):
             cells = self.cells[name]
-            values[:, j] = parse_numbers(cells)
+            values[:, j] = parse_numbers(cells, formats.get(name, PLAIN))
             bad = np.isnan(values[:, j]) & ~(fills & (cells == "").to_numpy())
             if bad.any():
                 raise self._bad_value(name, int(np.flatnonzero(bad)[0]))
