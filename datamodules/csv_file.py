@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datamodules.files import parse_number, read_table
-from datamodules.tables import Array, Table, TableDataModule
-from zoo.errors import DataError, InputError, check_choice, suggest
+from datamodules.column_types import learn_schema, too_many_classes
+from datamodules.files import parse_number
+from datamodules.table_columns import Array, Column
+from datamodules.table_files import TextTable, read_text_table
+from datamodules.table_numbers import detect_formats
+from datamodules.table_schema import Schema, TableOptions, check_columns, column_label
+from datamodules.tables import Table, TableDataModule
+from zoo.errors import DataError, InputError, check_choice
 
-MISSING = {"", "na", "n/a", "nan", "null", "none", "?"}
 ON_MISSING = ("impute", "drop", "stop")
 TASKS = ("auto", "regression", "classification")
-TYPO_FRACTION = 0.05  # a column with at most this fraction of words is numeric with typos
-MAX_CATEGORIES = 100
+Gaps = dict[str, Array]  # name of a column → whether each row is missing there
 
 
 class CSV(TableDataModule):
     """A table from a text file with a header: ``--data csv --data.path t.csv --data.target price``.
 
-    A column is numeric if all its values are numbers. Any other column is categorical and is
-    encoded as one indicator (0 or 1) for each of its categories but the first. Empty cells, ``?``,
-    ``NA``, ``N/A``, ``nan``, ``null`` and ``none``, in upper or lower case, are missing values.
+    A column is numeric if its values are numbers: with a decimal point or comma, thousands
+    separators, a currency or a percent sign. Dates become days since 1970. Any other column is
+    categorical and is encoded as one indicator (0 or 1) for each of its categories but the first.
+    Empty cells, ``?``, ``NA``, ``N/A``, ``nan``, ``null`` and ``none``, in upper or lower case, are
+    missing values, and so is a dash among numbers. Columns without a name, with one value only, or
+    that identify the rows are left out. A warning tells what is left out, filled or assumed.
+
+    The columns, their types and categories travel in checkpoints. Another file is matched with them
+    by the names of the columns, in any order; a category or class that the model was not trained on
+    is refused. ``predict`` takes any number of rows, with or without the target.
 
     Args:
         path: UTF-8 file whose values are separated by commas, semicolons, tabs or vertical bars.
@@ -33,6 +45,10 @@ class CSV(TableDataModule):
         task: ``regression``, ``classification`` or ``auto`` (default): regression if the target
             is numeric, otherwise classification.
         ignore: names of columns to leave out, default none.
+        keep: names of columns to use as they are, although they look like identifiers, have one
+            value only, or contain numbers such as −999 that may stand for gaps; default none.
+        missing: other text or numbers that stand for missing values, such as −999; default none.
+        decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         on_missing: handling of missing values: ``impute`` (default) the training mean and add an
             indicator of missing values, or an extra category in categorical columns; ``drop`` the
             row; ``stop`` with an error. A missing target is an error unless its row is dropped.
@@ -43,175 +59,212 @@ class CSV(TableDataModule):
         DataError: the table cannot be used; the message names the file, line and column.
     """
 
+    learned_settings = (
+        *TableDataModule.learned_settings, "targets", "task", "ignore", "keep", "missing",
+    )  # fmt: skip
+
     def __init__(
         self,
         path: str,
         target: str | list[str],
         task: str = "auto",
         ignore: list[str] | None = None,
+        keep: list[str] | None = None,
+        missing: list[str | float] | None = None,
+        decimal: str | None = None,
         on_missing: str = "impute",
         **table: Any,
     ) -> None:
         super().__init__(**table)
         check_choice("on_missing", on_missing, ON_MISSING)
         check_choice("task", task, TASKS)
+        if decimal is not None:
+            check_choice("decimal", decimal, (".", ","))
         self.path = Path(path)
         self.targets = [target] if isinstance(target, str) else list(target)
-        self.task = task
-        self.ignore = list(ignore or [])
-        self.on_missing = on_missing
+        self.task, self.decimal, self.on_missing = task, decimal, on_missing
+        self.ignore, self.keep = list(ignore or []), list(keep or [])
+        self.missing = [str(text) for text in missing or []]
+        if not self.targets:
+            raise InputError("target must name at least one column")
         both = [name for name in self.targets if name in self.ignore]
         if both:
             raise InputError(f"ignore contains the target {both[0]!r}: remove it from the list")
 
-    def load_table(self) -> Table:
-        names, lines, rows = self._read()
-        for name in [*self.targets, *self.ignore]:
-            if name not in names:
-                hint = suggest(name, names) or f"; its columns are {', '.join(names)}"
-                raise DataError(f"{self.path} has no column {name!r}{hint}")
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
-        used = [name for name in names if name not in self.ignore]
-        keep = self._rows_to_keep({name: columns[name] for name in used}, lines)
-        columns = {name: [columns[name][i] for i in keep] for name in used}
-        lines = [lines[i] for i in keep]
-        y, class_names = self._encode_targets(columns, lines)
-        features = [
-            self._encode_feature(name, columns[name], lines)
-            for name in used
-            if name not in self.targets
-        ]
-        if not features:
-            raise DataError(
-                f"{self.path} has no columns other than the target: add a feature column"
-            )
-        x = np.concatenate([values for values, _ in features], axis=1)
-        feature_names = [name for _, encoded in features for name in encoded]
-        return Table(x, y, feature_names, class_names, self.targets)
+    @property
+    def source(self) -> str:
+        return str(self.path)
 
-    def _regression_hint(self) -> str:
-        return f"{super()._regression_hint()}, or set --data.task classification"
+    # -- what is learned ------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        return super().learn() | {
+            "columns": list(self._text.cells.columns),
+            "schema": self._schema.to_state(),
+            "on_missing": self.on_missing,
+        }
+
+    @cached_property
+    def _schema(self) -> Schema:
+        if self.has_loaded_state:
+            return Schema.from_state(self.learned["schema"])
+        options = TableOptions(self.targets, self.task, self.ignore, self.keep, self.decimal)
+        return learn_schema(self._text, options, self.on_missing == "drop")
+
+    def fingerprint(self) -> str:
+        cells = self._text.cells
+        rows = [list(cells.columns), *cells.to_numpy().tolist()]
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+    def forget(self) -> None:
+        super().forget()
+        for name in ("_text", "_schema"):
+            self.__dict__.pop(name, None)
+
+    @property
+    def _missing_policy(self) -> str:
+        """Handling of missing values: that of the checkpoint for the training data."""
+        if not self.has_training_data or not self.has_loaded_state:
+            return self.on_missing
+        learned: str = self.learned["on_missing"]
+        if learned != self.on_missing:
+            self._say(f"is the training data, so on_missing={learned} of the checkpoint is used")
+        return learned
 
     # -- reading --------------------------------------------------------------------------------
 
-    def _read(self) -> tuple[list[str], list[int], list[list[str]]]:
-        """Return the header, and the line numbers and cells of all rows that are not empty."""
-        names, rows = read_table(self.path)
-        rows = [(line, row) for line, row in rows if any(row)]
-        if not rows:
-            raise DataError(f"{self.path} has no rows below its header")
-        return names, [line for line, _ in rows], [row for _, row in rows]
+    @cached_property
+    def _text(self) -> TextTable:
+        """The text of the table; cells that the user named as missing are empty."""
+        table = read_text_table(self.path)
+        if not self.missing:
+            return table
+        numbers = {n for text in self.missing if (n := parse_number(text)) is not None}
+        missing = table.cells.isin(self.missing)
+        if numbers:
+            missing |= table.cells.map(lambda cell: parse_number(cell) in numbers)
+        return replace(table, cells=table.cells.mask(missing, ""))
 
-    def _rows_to_keep(self, columns: dict[str, list[str]], lines: list[int]) -> list[int]:
-        """Return the indices of the rows that remain, depending on ``on_missing``."""
-        keep = []
-        for row, line in enumerate(lines):
-            gaps = [name for name, cells in columns.items() if _is_missing(cells[row])]
-            if not gaps:
-                keep.append(row)
-                continue
-            lacks_target = any(name in self.targets for name in gaps)
-            if self.on_missing == "stop" or (lacks_target and self.on_missing == "impute"):
-                raise DataError(
-                    f"{self._location(gaps[0], line)}: the value is missing; fill it in, or leave "
-                    "out such rows with --data.on_missing drop"
-                )
-            if self.on_missing == "impute":
-                keep.append(row)
-        if not keep:
+    def load_table(self) -> Table:
+        text, schema = self._text, self._schema
+        self._match_columns()
+        check_columns(text, [c.name for c in schema.targets], ", the target, which is needed here")
+        gaps = {c.name: c.gaps(text) for c in (*schema.features, *schema.targets)}
+        keep = self._rows_to_keep(gaps)
+        text = replace(text, cells=text.cells[keep])
+        return self._encode(text, {name: rows[keep] for name, rows in gaps.items()})
+
+    def load_prediction_table(self) -> Table:
+        self._match_columns()
+        text, schema = self._text, self._schema
+        columns = [*schema.features, *(c for c in schema.targets if c.name in text.cells)]
+        return self._encode(text, {c.name: c.gaps(text) for c in columns}, predicts=True)
+
+    def _match_columns(self) -> None:
+        """Check that the table has the columns of the training, and say which ones are not used."""
+        if not self.has_loaded_state:
+            return
+        schema, columns = self._schema, self._text.cells.columns
+        check_columns(
+            self._text, [c.name for c in schema.features], ", which the model was trained on"
+        )
+        if new := [name for name in columns if name not in self.learned["columns"]]:
+            listed = ", ".join(column_label(name, columns) for name in new)
+            self._say(f"has columns that the model was not trained on, left out: {listed}")
+
+    def _rows_to_keep(self, gaps: Gaps) -> Array:
+        """Return which rows remain, bool (N,), depending on ``on_missing``."""
+        policy = self._missing_policy
+        missing = np.any(list(gaps.values()), axis=0)
+        lacks_target = np.any([gaps[name] for name in self._target_columns], axis=0)
+        refused = missing if policy == "stop" else lacks_target & (policy == "impute")
+        if refused.any():
+            row = int(np.flatnonzero(refused)[0])
+            names = [name for name, rows in gaps.items() if rows[row]]
+            wrong = [name for name in names if name in self._target_columns] or names
+            count = int(refused.sum())
+            more = f" (and in {count - 1} more rows)" if count > 1 else ""
+            raise DataError(
+                f"{self._text.location(int(self._text.cells.index[row]), wrong[0])}: the value is "
+                f"missing{more}; fill it in, or leave out such rows with --data.on_missing drop"
+            )
+        if policy == "impute":
+            return np.ones(len(missing), bool)
+        if missing.all():
             raise DataError(
                 f"{self.path}: every row has a missing value; leave out columns with "
                 "--data.ignore, or set --data.on_missing impute"
             )
-        return keep
+        if missing.any():
+            counts = f"{missing.sum():,} of {len(missing):,} rows"
+            self._say(f"has missing values in {counts}, which are left out")
+        return ~missing
 
-    def _location(self, column: str, line: int | None = None) -> str:
-        where = "" if line is None else f", line {line}"
-        return f"{self.path}{where}, column {column!r}"
+    @property
+    def _target_columns(self) -> list[str]:
+        return [column.name for column in self._schema.targets]
 
-    # -- columns --------------------------------------------------------------------------------
+    # -- encoding -------------------------------------------------------------------------------
 
-    def _parse_numbers(self, name: str, cells: Sequence[str], lines: Sequence[int]) -> Array | None:
-        """Return a column as float64 with NaN for missing values, or None if it is categorical."""
-        values = [math.nan if _is_missing(cell) else parse_number(cell) for cell in cells]
-        words = [i for i, value in enumerate(values) if value is None]
-        present = sum(not _is_missing(cell) for cell in cells)
-        if not present:
-            raise DataError(f"{self._location(name)}: all values are missing; {_ignore_hint(name)}")
-        if len(words) > TYPO_FRACTION * present:
-            return None
-        if words:
-            raise DataError(
-                f"{self._location(name, lines[words[0]])}: {cells[words[0]]!r} is not a number, "
-                f"but nearly all other values are; correct it, or {_ignore_hint(name)}"
-            )
-        array = np.array(values, dtype=np.float64)
-        infinite = np.flatnonzero(np.isinf(array))
-        if len(infinite):
-            raise DataError(
-                f"{self._location(name, lines[infinite[0]])}: the value is infinite; correct it, "
-                f"or {_ignore_hint(name)}"
-            )
-        return array
+    def _encode(self, text: TextTable, gaps: Gaps, predicts: bool = False) -> Table:
+        """Return the features and targets of rows; targets may be missing only for prediction."""
+        schema = self._schema
+        known = {c.name: c.number_format for c in (*schema.features, *schema.targets)}
+        formats = detect_formats(text, list(gaps), self.decimal, known) if gaps else {}
+        values = {
+            c.name: c.read(text, formats.get(c.name))
+            for c in (*schema.features, *schema.targets)
+            if c.name in gaps
+        }
+        self._say_what_is_filled(gaps)
+        x = [c.encode(text, values[c.name], gaps[c.name]) for c in schema.features]
+        y = [self._encode_target(c, text, values, gaps) for c in schema.targets]
+        is_class = bool(schema.class_names)
+        return Table(
+            np.concatenate(x, axis=1),
+            y[0] if is_class else np.stack(y, axis=1),
+            schema.feature_names,
+            schema.class_names,
+            self._target_columns,
+            self._row_names(text),
+        )
 
-    def _encode_feature(
-        self, name: str, cells: Sequence[str], lines: Sequence[int]
-    ) -> tuple[Array, list[str]]:
-        """Return the encoding of a column, (N, features), and the names of the features."""
-        numbers = self._parse_numbers(name, cells, lines)
-        if numbers is not None:
-            gaps = np.isnan(numbers)
-            if not gaps.any():
-                return numbers[:, None], [name]
-            return np.stack([numbers, gaps.astype(float)], axis=1), [name, f"{name} missing"]
-        words = ["(missing)" if _is_missing(cell) else cell for cell in cells]
-        categories = sorted(set(words))
-        if len(categories) > MAX_CATEGORIES:
-            raise DataError(
-                f"{self._location(name)}: {len(categories)} categories in {len(words)} rows are "
-                f"too many (at most {MAX_CATEGORIES}); {_ignore_hint(name)}"
-            )
-        indicators = np.array([[float(word == k) for k in categories[1:]] for word in words])
-        return indicators.reshape(len(words), -1), [f"{name}={k}" for k in categories[1:]]
+    def _encode_target(
+        self, column: Column, text: TextTable, values: dict[str, Array], gaps: Gaps
+    ) -> Array:
+        """Return class indices, −1 for gaps, or numbers, NaN for gaps, (N,)."""
+        is_class = column.kind == "category"
+        if column.name not in values:
+            return np.full(len(text.cells), -1 if is_class else np.nan)
+        own = values[column.name]
+        return column.codes(text, own, gaps[column.name]) if is_class else own
 
-    def _encode_targets(
-        self, columns: dict[str, list[str]], lines: Sequence[int]
-    ) -> tuple[Array, list[str]]:
-        """Return numbers (N, T) and no class names, or class indices (N,) and class names."""
-        numbers = [self._parse_numbers(name, columns[name], lines) for name in self.targets]
-        if self.task == "classification" or (self.task == "auto" and numbers[0] is None):
-            return self._encode_classes(columns[self.targets[0]])
-        for name, values in zip(self.targets, numbers, strict=True):
-            if values is None:
-                raise DataError(
-                    f"{self._location(name)}: a regression target must contain numbers, not words"
-                )
-        return np.stack([values for values in numbers if values is not None], axis=1), []
+    def _row_names(self, text: TextTable) -> dict[str, Sequence[Any]]:
+        """Return the line of each row, and its identifier if the table has one."""
+        names: dict[str, Sequence[Any]] = {"row": text.cells.index.tolist()}
+        id_column = self._schema.id_column
+        if id_column is not None and id_column in text.cells:
+            names[id_column or "index"] = text.cells[id_column].tolist()
+        return names
 
-    def _encode_classes(self, words: Sequence[str]) -> tuple[Array, list[str]]:
-        """Return class indices (N,) and the names of the classes, sorted as numbers or words."""
+    def _say_what_is_filled(self, gaps: Gaps) -> None:
+        filled = []
+        for column in self._schema.features:
+            if count := int(gaps[column.name].sum()):
+                rule = "the training mean"
+                if column.kind == "category":
+                    rule = "a category of their own" if column.has_gaps else repr(column.fill)
+                filled.append(f"{count:,} in {column.name!r} by {rule}")
+        if filled:
+            self._say(f"has missing values, which are replaced: {', '.join(filled)}")
+
+    # -- hints ----------------------------------------------------------------------------------
+
+    def _regression_hint(self) -> str:
+        hint = super()._regression_hint()
         if len(self.targets) > 1:
-            raise DataError(
-                f"{self.path}: several targets ({', '.join(self.targets)}) must all be numeric; "
-                "classification takes one target"
-            )
-        location = self._location(self.targets[0])
-        classes = sorted(set(words), key=lambda word: (parse_number(word) or 0.0, word))
-        if len(classes) == 1:
-            raise DataError(
-                f"{location}: the target has only one class, {classes[0]!r}; at least 2 are needed"
-            )
-        if len(classes) > max(MAX_CATEGORIES, len(words) // 10):
-            raise DataError(
-                f"{location}: {len(classes)} different values in {len(words)} rows are too many "
-                "for classes; choose another target"
-            )
-        return np.array([classes.index(word) for word in words]), classes
-
-
-def _is_missing(cell: str) -> bool:
-    return cell.lower() in MISSING
-
-
-def _ignore_hint(name: str) -> str:
-    return f"leave the column out with --data.ignore '[{name}]'"
+            return hint
+        values = self._table.y[:, 0]
+        if too_many_classes(len(np.unique(values)), len(values)):
+            return hint
+        return f"{hint}, or set --data.task classification"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from datamodules.base import TensorDataModule, split_count
-from datamodules.loader import Batch
+from datamodules.loader import Batch, TensorLoader
 from zoo.errors import DataError, check_count_or_fraction
 
 Array = np.ndarray[Any, Any]
@@ -24,10 +25,12 @@ class Table:
 
     Args:
         x: features, (N, F) float64; NaN marks a missing value.
-        y: targets: class indices int64 (N,), or numbers float64 (N, T).
+        y: targets: class indices int64 (N,), or numbers float64 (N, T). Rows that are only for
+            prediction may have the class −1, or NaN.
         feature_names: names of the F features.
         class_names: names of the classes; empty (default) for numeric targets.
         target_names: names of the T targets, default ``target``.
+        row_names: columns of N values that name the rows, default ``row`` with 0 to N − 1.
     """
 
     x: Array
@@ -35,6 +38,13 @@ class Table:
     feature_names: Sequence[str]
     class_names: Sequence[str] = ()
     target_names: Sequence[str] = ("target",)
+    row_names: Mapping[str, Sequence[Any]] | None = None
+
+    def take(self, rows: Array) -> Table:
+        """Return some of the rows, by index."""
+        names = self.row_names or {"row": range(len(self.x))}
+        chosen = {name: [values[i] for i in rows.tolist()] for name, values in names.items()}
+        return replace(self, x=self.x[rows], y=self.y[rows], row_names=chosen)
 
 
 class TableDataModule(TensorDataModule):
@@ -43,6 +53,9 @@ class TableDataModule(TensorDataModule):
     A subclass implements ``load_table()``. Batches are (x, y) with x float32 (B, F), and y int64
     (B,) for classes or float32 (B, T) for numeric targets. A missing value is replaced by the mean
     of its feature over the training rows.
+
+    Names, classes and scaling are learned from the training rows, and travel in checkpoints with
+    the settings of the split. Rows that are not those of the training are tested as a whole.
 
     Properties for models: ``input_shape``; for classes ``num_classes``; for numeric targets
     ``num_targets``, ``target_mean`` and ``target_std``, the last two over the training rows.
@@ -59,6 +72,8 @@ class TableDataModule(TensorDataModule):
         InputError: an argument is out of range.
         DataError: there are too few rows, only one class, or a target is constant.
     """
+
+    learned_settings = (*TensorDataModule.learned_settings, "test_size", "standardize")
 
     def __init__(
         self,
@@ -77,70 +92,132 @@ class TableDataModule(TensorDataModule):
         """Return the whole table."""
         raise NotImplementedError(f"{type(self).__name__} does not implement load_table()")
 
+    def load_prediction_table(self) -> Table:
+        """Return the rows that ``predict`` serves, by default those of the test split."""
+        return self._table.take(self._row_indices["test"])
+
+    @property
+    def source(self) -> str:
+        """Name of the data in messages."""
+        return type(self).__name__
+
+    # -- what is learned ------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Return names, classes, and the scaling of features and targets by the training rows."""
+        table, train = self._table, self._row_indices["train"]
+        with warnings.catch_warnings():
+            # NumPy warns about a feature without any training value, whose mean becomes 0 below
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean, std = np.nanmean(table.x[train], axis=0), np.nanstd(table.x[train], axis=0)
+        targets = [] if table.class_names else [table.y[train].mean(0), table.y[train].std(0)]
+        return {
+            "feature_names": list(table.feature_names),
+            "class_names": list(table.class_names),
+            "target_names": list(table.target_names),
+            "mean": torch.from_numpy(np.nan_to_num(mean)),
+            "std": torch.from_numpy(std),
+            "target_mean_std": [values.tolist() for values in targets],
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        """Return a hash of the data, by which those of the training are recognized."""
+        content = self._table.x.tobytes() + self._table.y.tobytes()
+        return hashlib.sha256(content).hexdigest()
+
+    @property
+    def has_training_data(self) -> bool:
+        """Whether the rows are those of the training."""
+        return not self.has_loaded_state or self.fingerprint() == self.learned["fingerprint"]
+
+    def forget(self) -> None:
+        super().forget()
+        for name in ("_table", "_row_indices", "_prediction_table"):
+            self.__dict__.pop(name, None)
+
     # -- properties for models ------------------------------------------------------------------
 
     @cached_property
     def _table(self) -> Table:
         table = self.load_table()
+        if self.has_loaded_state:
+            self._check_features(table)
+            return table
         if len(table.x) < 3:
-            raise DataError(f"{type(self).__name__} has {len(table.x)} rows; at least 3 are needed")
+            raise DataError(f"{self.source} has {len(table.x)} rows; at least 3 are needed")
         if table.class_names and len(np.unique(table.y)) < 2:
             only = table.class_names[int(table.y[0])]
             raise DataError(f"the target has only one class, {only!r}; at least 2 are needed")
         return table
 
+    def _check_features(self, table: Table) -> None:
+        """Refuse a table whose features, classes or targets are not those of the training."""
+        for kind in ("feature_names", "class_names", "target_names"):
+            own, learned = list(getattr(table, kind)), self.learned[kind]
+            if own != learned:
+                raise DataError(
+                    f"{self.source} has the {kind.replace('_', ' ')} {', '.join(own) or 'none'}, "
+                    f"but the model was trained on {', '.join(learned) or 'none'}"
+                )
+
     @property
     def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        return (self._table.x.shape[1],)
+        return (len(self.learned["feature_names"]),)
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        if not self._table.class_names:
+        if not self.class_names:
             raise AttributeError(self._regression_hint())
-        return len(self._table.class_names)
+        return len(self.class_names)
 
     @property
     def class_names(self) -> list[str]:
         """Names of the classes; empty for numeric targets."""
-        return list(self._table.class_names)
+        return list(self.learned["class_names"])
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.learned["target_names"])
 
     @property
     def num_targets(self) -> int:
         """T, the number of numeric targets."""
         self._require_numbers()
-        return self._table.y.shape[1]
+        return len(self.target_names)
 
     @property
     def target_mean(self) -> tuple[float, ...]:
         """Mean of each target over the training rows."""
         self._require_numbers()
-        return tuple(self._table.y[self._row_indices["train"]].mean(0).tolist())
+        return tuple(self.learned["target_mean_std"][0])
 
     @property
     def target_std(self) -> tuple[float, ...]:
         """Standard deviation of each target over the training rows."""
         self._require_numbers()
-        std = self._table.y[self._row_indices["train"]].std(0)
-        for name, value in zip(self._table.target_names, std, strict=True):
+        std = self.learned["target_mean_std"][1]
+        for name, value in zip(self.target_names, std, strict=True):
             if value == 0:
                 raise DataError(
                     f"target {name!r} is constant in the training rows: choose another target"
                 )
-        return tuple(std.tolist())
+        return tuple(std)
 
     @property
     def feature_names(self) -> list[str]:
         """Names of the features."""
-        return list(self._table.feature_names)
+        return list(self.learned["feature_names"])
 
     def _require_numbers(self) -> None:
-        if self._table.class_names:
+        if self.class_names:
             raise AttributeError(
-                f"the target has {len(self._table.class_names)} classes: choose a classifier"
+                f"the target has {len(self.class_names)} classes: choose a classifier"
             )
 
     def _regression_hint(self) -> str:
-        names = ", ".join(map(repr, self._table.target_names))
+        names = ", ".join(map(repr, self.target_names))
         return (
             f"the target {names} is numeric: choose a regression model, such as linear_regression "
             "or mlp_regressor"
@@ -150,7 +227,10 @@ class TableDataModule(TensorDataModule):
 
     @cached_property
     def _row_indices(self) -> dict[str, Array]:
-        return self.split_rows(len(self._table.x))
+        count = len(self._table.x)
+        if self.has_training_data:
+            return self.split_rows(count)
+        return {"train": np.arange(0), "val": np.arange(count), "test": np.arange(count)}
 
     def split_rows(self, num_rows: int) -> dict[str, Array]:
         """Return the row indices of ``train``, ``val`` and ``test``."""
@@ -170,39 +250,73 @@ class TableDataModule(TensorDataModule):
         return {name: np.sort(rows) for name, rows in splits.items()}
 
     def setup(self, stage: str | None = None) -> None:
-        if self._splits:
+        if stage == "predict":
+            self._setup_prediction()
             return
-        tensors = self._tensors()
-        self._splits = {
-            name: (tensors, torch.from_numpy(rows)) for name, rows in self._row_indices.items()
-        }
+        if stage == "fit" and not self.has_training_data:
+            self._train_on_new_rows()
+        if "test" in self._splits:
+            return
+        if stage in ("validate", "test") and not self.has_training_data:
+            count = len(self._table.x)
+            self._say(f"is not the training data: all {count:,} rows are tested")
+        tensors = self._tensors(self._table)
+        for name, rows in self._row_indices.items():
+            self._splits[name] = tensors, torch.from_numpy(rows)
 
-    def _tensors(self) -> Batch:
-        x, train = self._table.x, self._row_indices["train"]
-        with warnings.catch_warnings():
-            # NumPy warns about a feature without any training value, whose mean becomes 0 below
-            warnings.simplefilter("ignore", RuntimeWarning)
-            mean, std = np.nanmean(x[train], axis=0), np.nanstd(x[train], axis=0)
-        mean = np.nan_to_num(mean)
-        x = np.where(np.isnan(x), mean, x)
+    def _train_on_new_rows(self) -> None:
+        """Split rows that a trained model is trained on further, and remember them."""
+        self._say("is not the training data: it is split anew, and scaled as they were")
+        self._learned = {**self.learned, "fingerprint": self.fingerprint()}
+        self.__dict__.pop("_row_indices", None)
+        self._splits.clear()
+
+    def _setup_prediction(self) -> None:
+        if "predict" in self._splits:
+            return
+        table = self._prediction_table
+        if not len(table.x):
+            raise DataError(f"{self.source} has no rows to predict: raise test_size")
+        y = table.y if table.y.dtype.kind == "f" else np.maximum(table.y, 0)
+        tensors = self._tensors(replace(table, y=y))
+        self._splits["predict"] = tensors, torch.arange(len(table.x))
+
+    @cached_property
+    def _prediction_table(self) -> Table:
+        return self.load_prediction_table()
+
+    def _tensors(self, table: Table) -> Batch:
+        mean, std = self.learned["mean"].numpy(), self.learned["std"].numpy()
+        x = np.where(np.isnan(table.x), mean, table.x)
         if self.standardize:
             constant = ~(std > 1e-12 * np.maximum(1, np.abs(mean)))
             self._warn_of_constant_features(constant)
             x = np.where(constant, 0, (x - mean) / np.where(constant, 1, std))
-        y = torch.from_numpy(self._table.y)
-        return torch.from_numpy(x).float(), y if self._table.class_names else y.float()
+        y = torch.from_numpy(table.y)
+        return torch.from_numpy(x).float(), y if table.class_names else y.float()
 
     def _warn_of_constant_features(self, constant: Array) -> None:
-        names = [self._table.feature_names[i] for i in np.flatnonzero(constant).tolist()]
-        if names:
+        names = [self.feature_names[i] for i in np.flatnonzero(constant).tolist()]
+        if names and not self.has_loaded_state:
             warnings.warn(
                 f"feature(s) {', '.join(map(repr, names))} are constant in the training rows and "
                 "set to 0",
                 stacklevel=2,
             )
 
+    def _say(self, text: str) -> None:
+        warnings.warn(f"{self.source} {text}", stacklevel=3)
+
     def test_dataloader(self) -> Any:
         return self._loader("test") if len(self._stored("test")[1]) else []
+
+    def predict_dataloader(self) -> TensorLoader:
+        self.setup("predict")
+        return self._loader("predict")
+
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        table = self._prediction_table
+        return dict(table.row_names or {"row": range(len(table.x))})
 
 
 class _SklearnTable(TableDataModule):

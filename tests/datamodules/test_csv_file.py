@@ -137,7 +137,12 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
         (
             HOUSES.replace("180", "a lot"),
             {"task": "regression"},
-            "column 'price': a regression target must contain numbers, not words",
+            "line 3, column 'price': 'a lot' is not a number, but the column looks like numbers",
+        ),
+        (
+            HOUSES,
+            {"target": "town", "task": "regression"},
+            "column 'town': a regression target must contain numbers, not words",
         ),
         (HOUSES + "1,2\n", {}, "line 7: expected 4 values, got 2"),
         (
@@ -153,7 +158,7 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
         (
             "a,price\n,1\n,2\n,3\n",
             {},
-            "column 'a': all values are missing; leave the column out with",
+            "no columns other than the target: left out 'a' \\(no values\\)$",
         ),
         (
             "a,b,price\n1,,3\n,2,4\n",
@@ -163,9 +168,14 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
         ("price\n1\n2\n3\n", {}, "no columns other than the target"),
         ("a,price\n1,x\n2,x\n3,x\n", {}, "column 'price': the target has only one class, 'x'"),
         (
+            "a,price\n" + "".join(f"w{i // 2},{i}\n" for i in range(240)),
+            {},
+            "column 'a': 120 categories in 240 rows are too many .*--data.ignore '\\[a\\]'",
+        ),
+        (
             "a,price\n" + "".join(f"w{i},{i}\n" for i in range(200)),
             {},
-            "column 'a': 200 categories in 200 rows are too many",
+            r"left out 'a' \(200 different texts in 200 rows\); add --data.keep '\[a\]'",
         ),
         (
             "a,price\n" + "".join(f"{i},w{i}\n" for i in range(200)),
