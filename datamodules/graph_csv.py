@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -16,6 +17,8 @@ from torch_geometric.data import Data
 from datamodules.graph_edges import read_edges
 from datamodules.node_table import NodeTable, read_nodes
 from datamodules.single_graph import SPLITS, GraphDataModule, split_masks
+from datamodules.table_columns import Array
+from datamodules.table_schema import Schema, TableOptions
 from zoo.errors import DataError, InputError, check_fraction, unknown
 
 
@@ -43,6 +46,10 @@ class GraphCSV(GraphDataModule):
         standardize: whether to scale features to mean 0 and variance 1 over all nodes, default
             True. Features that contain only 0 and 1 are left as they are.
         ignore: names of columns of the node table to leave out, default none.
+        keep: names of columns to use as they are, although they look like identifiers, have one
+            value only, or contain numbers such as −999 that may stand for gaps; default none.
+        missing: other text or numbers that stand for missing features, such as −999; default none.
+        decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         val_size: fraction of the labeled nodes for validation, default 0.2; ignored if there is a
             column ``split``.
         test_size: fraction of the labeled nodes for testing, default 0.2; ignored if there is a
@@ -67,6 +74,9 @@ class GraphCSV(GraphDataModule):
         weighted: bool = True,
         standardize: bool = True,
         ignore: list[str] | None = None,
+        keep: list[str] | None = None,
+        missing: list[str | float] | None = None,
+        decimal: str | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
         **graph: Any,
@@ -80,7 +90,8 @@ class GraphCSV(GraphDataModule):
             )
         self.path, self.edges, self.directed = Path(path), Path(edges), directed
         self.weighted, self.standardize = weighted, standardize
-        self.ignore = list(ignore or [])
+        self.ignore, self.keep = list(ignore or []), list(keep or [])
+        self.missing, self.decimal = [str(text) for text in missing or []], decimal
         self.val_size, self.test_size = val_size, test_size
         self._is_training_graph = True
 
@@ -88,32 +99,34 @@ class GraphCSV(GraphDataModule):
 
     def learn(self) -> dict[str, Any]:
         nodes = self._nodes
-        if nodes.labels is None and self.task == "nodes":
+        if nodes.label is None and self.task == "nodes":
             raise DataError(
                 f"{self.path} has no column 'label', which is required; its other columns are "
-                f"{', '.join(nodes.features)}"
+                f"{', '.join(nodes.feature_columns)}"
             )
-        classes = nodes.class_names()
-        if len(classes) < 2 and self.task == "nodes":
-            raise DataError(
-                f"{self.path}: the column 'label' must contain at least 2 classes, found "
-                f"{len(classes)}; -1, NA, NaN, None and an empty cell mean that a label is unknown"
-            )
-        names = list(nodes.features)
-        mean, std = self._scaling(names)
+        targets = [nodes.label] if nodes.label is not None and self.task == "nodes" else []
+        ignore = [*self.ignore, *(name for name in [nodes.label] if name and not targets)]
+        options = TableOptions(targets, "classification", ignore, self.keep, self.decimal)
+        schema = nodes.learn(options)
+        mean, std = self._scaling(nodes.encode_features(schema, self.decimal), schema)
         return {
-            "feature_names": names,
-            "mean": mean,
-            "std": std,
-            "node_ids": [] if names else list(nodes.ids),  # of the one-hot features
-            "class_names": classes,
+            "schema": schema.to_state(),
+            "columns": nodes.feature_columns,
+            "mean": torch.from_numpy(mean),
+            "std": torch.from_numpy(std),
+            "node_ids": [] if schema.features else list(nodes.ids),  # of the one-hot features
+            "class_names": schema.class_names,
             "is_weighted": self._edges[1] is not None,
             "fingerprint": self._fingerprint(),
         }
 
+    @cached_property
+    def _schema(self) -> Schema:
+        return Schema.from_state(self.learned["schema"])
+
     def forget(self) -> None:
         super().forget()
-        for name in ("_nodes", "_edges"):
+        for name in ("_nodes", "_edges", "_schema"):
             self.__dict__.pop(name, None)
 
     def _fingerprint(self) -> str:
@@ -128,7 +141,7 @@ class GraphCSV(GraphDataModule):
 
     @cached_property
     def _nodes(self) -> NodeTable:
-        return read_nodes(self.path, self.ignore)
+        return read_nodes(self.path, self.missing)
 
     @cached_property
     def _edges(self) -> tuple[Tensor, Tensor | None]:
@@ -149,7 +162,7 @@ class GraphCSV(GraphDataModule):
         return self._nodes.ids
 
     def load(self) -> Data:
-        x, y = self._read_features(), self._read_labels()
+        x, y = self._read_features(), self._nodes.encode_labels(self._schema)
         edge_index, weights = self._edges
         graph = Data(x=x, y=y, edge_index=edge_index)
         graph.predict_mask = torch.ones(len(y), dtype=torch.bool)
@@ -198,45 +211,44 @@ class GraphCSV(GraphDataModule):
 
     # -- features -------------------------------------------------------------------------------
 
-    def _scaling(self, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _scaling(self, x: Array, schema: Schema) -> tuple[Array, Array]:
         """Return what is subtracted from each feature, and by what it is divided."""
-        zeros, ones = torch.zeros(len(names)), torch.ones(len(names))
-        if not names or not self.standardize:
-            return zeros.double(), ones.double()
-        x = self._nodes.read_features(names)
-        mean, std = x.mean(0), x.std(0, correction=0)
-        constant = ~(std > 1e-12 * mean.abs().clamp(min=1))
-        if bool(constant.any()):
-            listed = ", ".join(repr(n) for n, c in zip(names, constant, strict=True) if c)
-            self._say(f"{self.path}: feature(s) {listed} are constant and set to 0")
-        is_binary = ((x == 0) | (x == 1)).all(0) & ~constant
-        if not bool((is_binary | constant).all()):
+        with warnings.catch_warnings():
+            # NumPy warns about a feature without any value, whose mean becomes 0
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean, std = np.nan_to_num(np.nanmean(x, axis=0)), np.nanstd(x, axis=0)
+        known = np.nan_to_num(x)
+        is_binary = ((known == 0) | (known == 1)).all(axis=0)
+        is_scaled = ~is_binary & (std > 1e-12 * np.maximum(1, np.abs(mean)))
+        if self.standardize and is_scaled.any():
             self._say(
                 f"{self.path}: features are standardized by the mean and standard deviation of all "
                 f"{len(x)} nodes; --data.standardize false leaves them as they are"
             )
-        std = torch.where(is_binary | constant, 1.0, std)
-        return torch.where(is_binary, 0.0, mean), std
+        gaps = int(np.isnan(x).sum())
+        if gaps:
+            self._say(
+                f"{self.path}: {gaps} missing value(s) are replaced by the mean of their column"
+            )
+        if not self.standardize:
+            is_scaled[:] = False
+        return mean, np.where(is_scaled, std, np.nan)
 
     def _read_features(self) -> Tensor:
         """Return the node features, (N, F); one-hot vectors if there are no feature columns."""
-        learned, nodes = self.learned, self._nodes
+        learned, nodes, schema = self.learned, self._nodes, self._schema
         if learned["node_ids"]:
             return self._identity_features(learned["node_ids"])
-        names = learned["feature_names"]
-        missing = [name for name in names if name not in nodes.features]
-        if missing:
-            raise DataError(
-                f"{self.path} has no column {missing[0]!r}, which the model was trained on; its "
-                f"features are {', '.join(nodes.features) or 'none'}"
-            )
-        extra = [name for name in nodes.features if name not in names]
+        extra = [name for name in nodes.feature_columns if name not in learned["columns"]]
         if extra:
             self._say(
-                f"{self.path}: the model was not trained on {', '.join(map(repr, extra))}, left out"
+                f"{self.path} has columns that the model was not trained on, left out: "
+                f"{', '.join(map(repr, extra))}"
             )
-        x = (nodes.read_features(names) - learned["mean"]) / learned["std"]
-        return x.float()
+        x = nodes.encode_features(schema, self.decimal)
+        mean, std = learned["mean"].numpy(), learned["std"].numpy()
+        x = np.where(np.isnan(x), mean, x)
+        return torch.from_numpy(np.where(np.isnan(std), x, (x - mean) / std)).float()
 
     def _identity_features(self, known: Sequence[str]) -> Tensor:
         positions = {node: i for i, node in enumerate(known)}
@@ -248,21 +260,7 @@ class GraphCSV(GraphDataModule):
                 )
         return torch.eye(len(known))[[positions[node] for node in self._nodes.ids]]
 
-    # -- labels and splits ----------------------------------------------------------------------
-
-    def _read_labels(self) -> Tensor:
-        """Return the class index of each node, −1 where it is unknown."""
-        nodes = self._nodes
-        if nodes.labels is None:
-            return torch.full((len(nodes.ids),), -1)
-        indices = {name: k for k, name in enumerate(self.class_names)} | {"": -1}
-        for line, label in zip(nodes.lines, nodes.labels, strict=True):
-            if label not in indices:
-                raise DataError(
-                    f"{self.path}, line {line}: class {label!r} was not in the training data, "
-                    f"whose classes are {', '.join(self.class_names)}; leave its label empty"
-                )
-        return torch.tensor([indices[label] for label in nodes.labels])
+    # -- splits ---------------------------------------------------------------------------------
 
     def _set_masks(self, graph: Data) -> None:
         """Add the masks of the splits; other graphs than that of training are evaluated whole."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from datamodules.files import parse_number
-from datamodules.graph_tables import Rows, check_widths, normalize_id, read_rows
+from datamodules.node_table import normalize_id
+from datamodules.table_files import TextTable, read_text_table
+from datamodules.table_numbers import PLAIN, detect_formats, parse_numbers
 from zoo.errors import DataError
 from zoo.functional.graphs import symmetrize_edges
 
@@ -29,13 +28,11 @@ WEIGHTS = ("weight", "weights", "edgeweight", "w")
 
 @dataclass(frozen=True)
 class EdgeColumns:
-    """Positions of the columns of an edge table; ``weight`` is None if it has none."""
+    """Names of the columns of an edge table; ``weight`` is None if it has none."""
 
-    source: int
-    target: int
-    weight: int | None
-    names: Sequence[str]
-    rows: Rows
+    source: str
+    target: str
+    weight: str | None
 
 
 def read_edges(
@@ -60,12 +57,13 @@ def read_edges(
         DataError: the columns cannot be told apart; an unknown node; a weight that is not a number
             or is negative; no edges.
     """
-    columns = find_columns(path, read_rows(path), nodes)
-    pairs = torch.tensor(_node_indices(path, columns, nodes, node_table)).T
+    table = _read_table(path, nodes)
+    columns = find_columns(table, nodes)
+    pairs = _read_pairs(table, columns, nodes, node_table)
     weights = torch.ones(pairs.shape[1], dtype=torch.float64)
     is_weighted = use_weights and columns.weight is not None
     if is_weighted:
-        weights = torch.tensor(_read_weights(path, columns), dtype=torch.float64)
+        weights = _read_weights(table, str(columns.weight))
     loops = pairs[0] == pairs[1]
     if bool(loops.any()):
         _say(f"{path}: {_count(loops.sum(), 'self-loop')} left out, as models add their own")
@@ -79,67 +77,81 @@ def read_edges(
 # -- columns ---------------------------------------------------------------------------------------
 
 
-def find_columns(path: Path, rows: Rows, nodes: Mapping[str, int]) -> EdgeColumns:
-    """Return the columns of an edge table, and its rows without the header.
+def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
+    """Return the table; cells may also be separated by spaces, and columns be without names."""
+    table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#")
+    names = [str(name) for name in table.cells.columns]
+    if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).all():
+        return table
+    cells = table.cells[names[0]].str.split(expand=True)
+    if cells.isna().to_numpy().any():
+        line = int(cells.index[cells.isna().any(axis=1)][0])
+        raise DataError(
+            f"{table.location(line)}: expected {cells.shape[1]} values, as in other lines"
+        )
+    header = names[0].split() if len(names[0].split()) == cells.shape[1] else range(1, 99)
+    header = [str(name) for name in header][: cells.shape[1]]
+    return replace(table, cells=cells.set_axis(header, axis=1))
 
-    Columns are recognized by name. A first row that contains node ids in place of names is an edge,
-    and the first two columns are the nodes; a third and last column of numbers the weights.
-    """
-    if not rows:
-        raise DataError(f"{path} is empty: a line per edge with two node ids is needed")
-    check_widths(path, rows)
-    (_, first), *rest = rows
-    if len(first) < 2:
-        raise DataError(f"{path} has 1 column; two columns of node ids are needed")
-    is_node = [normalize_id(cell) in nodes for cell in first]
-    names = [_normalize(name) for name in first]
-    ends = next(([names.index(a), names.index(b)] for a, b in ENDS if {a, b} <= {*names}), None)
-    if ends is None and any(is_node[:2]):
-        return _without_header(path, rows)
+
+def _has_header(first: list[str], nodes: Mapping[str, int]) -> bool:
+    """Return whether the first row of an edge table names the columns, and is not an edge."""
+    if len(first) == 1:
+        first = first[0].split()
+    ends = _find_ends(first)
     if ends is None:
-        return _with_unknown_names(path, first, rest, nodes)
-    if all(is_node[i] for i in ends):  # nodes that are called a and b
-        return _without_header(path, rows)
-    return EdgeColumns(*ends, _weight_column(names), first, rest)
+        return not any(normalize_id(cell) in nodes for cell in first[:2])
+    return not all(normalize_id(cell) in nodes for cell in ends)  # nodes may be called a and b
 
 
-def _without_header(path: Path, rows: Rows) -> EdgeColumns:
-    width = len(rows[0][1])
-    numeric = width == 3 and all(parse_number(cells[2]) is not None for _, cells in rows)
-    text = ", the third one the weights" if numeric else ""
-    rest = f"; {width - 2} other columns are left out" if width > 2 and not numeric else ""
-    _say(f"{path} has no header: the first two columns are taken as source and target{text}{rest}")
-    return EdgeColumns(0, 1, 2 if numeric else None, ["1", "2", "3"], rows)
+def _find_ends(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return the names of the columns with the nodes of an edge, or None."""
+    found = {_normalize(name): name for name in reversed(names)}
+    return next(((found[a], found[b]) for a, b in ENDS if a in found and b in found), None)
 
 
-def _with_unknown_names(
-    path: Path, names: Sequence[str], rows: Rows, nodes: Mapping[str, int]
-) -> EdgeColumns:
-    """Find the two columns that contain node ids only."""
-    found = [
-        i
-        for i in range(len(names))
-        if rows and all(normalize_id(cells[i]) in nodes for _, cells in rows)
-    ]
-    if len(names) == 2:
-        found = [0, 1]
+def find_columns(table: TextTable, nodes: Mapping[str, int]) -> EdgeColumns:
+    """Return the columns of an edge table.
+
+    They are recognized by name. In a table without a header the first two columns are the nodes,
+    and a third and last column of numbers contains the weights. Under other names, the two columns
+    that consist of node ids are the nodes.
+
+    Raises:
+        DataError: there are not two columns of node ids.
+    """
+    names = [str(name) for name in table.cells.columns]
+    if len(names) < 2:
+        raise DataError(f"{table.path} has 1 column; two columns of node ids are needed")
+    if names == [str(i + 1) for i in range(len(names))]:
+        return _without_header(table)
+    weight = next((name for name in names if _normalize(name) in WEIGHTS), None)
+    if ends := _find_ends(names):
+        return EdgeColumns(*ends, weight)
+    is_node = table.cells.map(lambda cell: normalize_id(cell) in nodes).all()
+    found = names if len(names) == 2 else [name for name in names if is_node[name]]
     if len(found) != 2:
         raise DataError(
-            f"{path}: which columns contain the nodes of an edge? Name them source and target; the "
-            f"columns are {', '.join(names)}"
+            f"{table.path}: which columns contain the nodes of an edge? Name them source and "
+            f"target; the columns are {', '.join(names)}"
         )
     source, target = found
-    _say(f"{path}: columns {names[source]!r} and {names[target]!r} are taken as source and target")
-    weight = _weight_column([_normalize(name) for name in names])
-    return EdgeColumns(source, target, weight, names, rows)
+    _say(f"{table.path}: columns {source!r} and {target!r} are taken as source and target")
+    return EdgeColumns(source, target, weight)
 
 
-def _weight_column(names: Sequence[str]) -> int | None:
-    return next((i for i, name in enumerate(names) if name in WEIGHTS), None)
+def _without_header(table: TextTable) -> EdgeColumns:
+    width = table.cells.shape[1]
+    is_weight = width == 3 and bool(parse_numbers(table.cells["3"]).notna().all())
+    others = f"; {_count(width - 2, 'other column')} left out" if width > 2 else ""
+    if is_weight:
+        others = ", and the third one as weights"
+    _say(f"{table.path} has no header: the first two columns are source and target{others}")
+    return EdgeColumns("1", "2", "3" if is_weight else None)
 
 
 def _normalize(name: str) -> str:
-    """Return a column name without case, signs and the words node and id."""
+    """Return a column name without case, signs and the words node and id at its end."""
     name = re.sub(r"[^a-z0-9]", "", name.lower())
     return re.sub(r"(node)?(id)?$", "", name) or name
 
@@ -147,41 +159,36 @@ def _normalize(name: str) -> str:
 # -- cells -----------------------------------------------------------------------------------------
 
 
-def _node_indices(
-    path: Path, columns: EdgeColumns, nodes: Mapping[str, int], node_table: Path
-) -> list[list[int]]:
-    pairs, unknown = [], []
-    for line, cells in columns.rows:
-        ends = [normalize_id(cells[i]) for i in (columns.source, columns.target)]
-        unknown += [(line, node) for node in ends if node not in nodes]
-        pairs.append([nodes.get(node, -1) for node in ends])
-    if unknown:
-        (line, node), count = unknown[0], len({node for _, node in unknown})
+def _read_pairs(
+    table: TextTable, columns: EdgeColumns, nodes: Mapping[str, int], node_table: Path
+) -> Tensor:
+    """Return the node indices of the rows, (2, E)."""
+    ids = table.cells[[columns.source, columns.target]].map(normalize_id)
+    indices = ids.map(lambda node: nodes.get(node, -1))
+    unknown = ids.mask(indices >= 0).stack().dropna()
+    if len(unknown):
+        line, node, count = int(unknown.index[0][0]), unknown.iloc[0], unknown.nunique()
         others = f" ({count} unknown ids in all)" if count > 1 else ""
         raise DataError(
-            f"{path}, line {line}: unknown node id {node!r}{others}; every node needs a row in "
+            f"{table.location(line)}: unknown node id {node!r}{others}; every node needs a row in "
             f"{node_table}"
         )
-    if not pairs:
-        raise DataError(f"{path} has no rows below its header")
-    return pairs
+    return torch.from_numpy(indices.to_numpy(dtype="int64")).T
 
 
-def _read_weights(path: Path, columns: EdgeColumns) -> list[float]:
-    assert columns.weight is not None
-    values = []
-    for line, cells in columns.rows:
-        cell = cells[columns.weight]
-        value = parse_number(cell)
-        if value is None or not math.isfinite(value) or value < 0:
-            found = repr(cell) if cell else "an empty cell"
-            raise DataError(
-                f"{path}, line {line}, column {columns.names[columns.weight]!r}: expected a weight "
-                f"that is a number of at least 0, found {found}; correct it, or leave the weights "
-                "out with --data.weighted false"
-            )
-        values.append(value)
-    return values
+def _read_weights(table: TextTable, column: str) -> Tensor:
+    formats = detect_formats(table, [column])
+    values = parse_numbers(table.cells[column], formats.get(column, PLAIN))
+    wrong = values.isna() | (values < 0)
+    if wrong.any():
+        line = int(values.index[wrong][0])
+        cell = table.cells[column][wrong].iloc[0]
+        found = repr(cell) if cell else "an empty cell"
+        raise DataError(
+            f"{table.location(line, column)}: expected a weight that is a number of at least 0, "
+            f"found {found}; correct it, or leave the weights out with --data.weighted false"
+        )
+    return torch.from_numpy(values.to_numpy())
 
 
 def _merge(
@@ -196,18 +203,13 @@ def _merge(
     differing = int(((weights - mean[inverse]).abs() > 1e-9 * mean[inverse].abs()).sum())
     if is_weighted and differing:
         _say(f"{path}: weights of {_count(repeated, 'repeated edge')} are averaged")
-    elif repeated and not _lists_both_directions(counts):
+    elif repeated and not bool((counts == 2).all()):  # as in tables of both directions
         _say(f"{path}: {_count(repeated, 'repeated edge')} left out")
     if directed:
         return unique, mean
     edges = symmetrize_edges(unique)
     order = (edges[0] * (int(edges.max()) + 1) + edges[1]).argsort()
     return edges[:, order], mean.repeat(2)[order]
-
-
-def _lists_both_directions(counts: Tensor) -> bool:
-    """Return whether each edge was listed twice, as in tables of directed pairs."""
-    return Counter(counts.tolist()).keys() == {2}
 
 
 def _count(number: Tensor | int, noun: str) -> str:

@@ -2,161 +2,163 @@
 
 from __future__ import annotations
 
-import math
+import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from datamodules.files import parse_number
-from datamodules.graph_tables import check_widths, find_column, normalize_id, read_rows
+from datamodules.column_types import learn_schema
+from datamodules.table_columns import Array
+from datamodules.table_files import TextTable, read_text_table
+from datamodules.table_numbers import detect_formats, is_gap, mask_missing
+from datamodules.table_schema import Schema, TableOptions, check_columns
 from zoo.errors import DataError
 
-IDS = ("id", "node", "node_id", "nodeid", "")  # the column without a name is an index
+IDS = ("id", "node", "node_id", "nodeid", "")  # a column without a name is an index
 LABELS = ("label", "labels", "class", "y")
-NO_LABEL = {"", "-1", "na", "n/a", "<na>", "nan", "none", "null", "?"}
+SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val"}
 
 
 @dataclass(frozen=True)
 class NodeTable:
-    """Cells of a node table, column by column.
+    """Cells of a node table.
 
     Args:
-        path: path of the table, for error messages.
-        lines: line number of each node.
+        table: labels and features; the index contains the line of each node.
         ids: id of each node.
-        labels: label of each node, empty where it is unknown; None without such a column.
+        label: name of the column of labels; None without one.
         splits: split of each node, empty for none; None without such a column.
-        features: cells of each feature, by its name.
     """
 
-    path: Path
-    lines: Sequence[int]
+    table: TextTable
     ids: Sequence[str]
-    labels: Sequence[str] | None
+    label: str | None
     splits: Sequence[str] | None
-    features: dict[str, Sequence[str]]
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """Line of each node in the file."""
+        return self.table.cells.index.tolist()
 
     @property
     def indices(self) -> dict[str, int]:
         """Index of each node, by its id."""
         return {node: i for i, node in enumerate(self.ids)}
 
-    def class_names(self) -> list[str]:
-        """Return the distinct labels; numbers are sorted as numbers and precede words."""
-        return sorted({*(self.labels or ())} - {""}, key=_number_then_word)
+    @property
+    def feature_columns(self) -> list[str]:
+        """Names of all columns except the ids, labels and splits."""
+        return [name for name in self.table.cells.columns if name != self.label]
 
-    def read_features(self, names: Sequence[str]) -> Tensor:
-        """Return numeric columns as float64, (N, F)."""
-        columns = []
-        for name in names:
-            values = [parse_number(cell) for cell in self.features[name]]
-            for line, value, cell in zip(self.lines, values, self.features[name], strict=True):
-                if value is None or not math.isfinite(value):
-                    found = repr(cell) if cell else "an empty cell"
-                    raise DataError(
-                        f"{self.path}, line {line}, column {name!r}: expected a number, found "
-                        f"{found}; correct it, or leave the column out with "
-                        f"--data.ignore '[{name}]'"
-                    )
-            columns.append(torch.tensor(values, dtype=torch.float64))
-        return torch.stack(columns, 1)
+    def learn(self, options: TableOptions) -> Schema:
+        """Return what the columns contain; see :func:`~datamodules.column_types.learn_schema`."""
+        return learn_schema(self.table, options, drops_gaps=False, needs_features=False)
+
+    def encode_features(self, schema: Schema, decimal: str | None) -> Array:
+        """Return the features by a schema, float64 (N, F); NaN marks a missing number.
+
+        Args:
+            schema: columns of the training graph.
+            decimal: decimal sign, default detected.
+
+        Raises:
+            DataError: a column is missing, or a cell does not fit it.
+        """
+        names = [column.name for column in schema.features]
+        check_columns(self.table, names, ", which the model was trained on")
+        known = {column.name: column.number_format for column in schema.features}
+        formats = detect_formats(self.table, names, decimal, known)
+        encoded = [np.zeros((len(self.ids), 0))]
+        for column in schema.features:
+            values = column.read(self.table, formats.get(column.name))
+            encoded.append(column.encode(self.table, values, column.gaps(self.table)))
+        return np.concatenate(encoded, axis=1)
+
+    def encode_labels(self, schema: Schema) -> Tensor:
+        """Return the class index of each node, int64 (N,); −1 where it is unknown.
+
+        Raises:
+            DataError: a class that the schema does not have.
+        """
+        if self.label is None or not schema.targets:
+            return torch.full((len(self.ids),), -1)
+        column = replace(schema.targets[0], name=self.label)
+        words, gaps = column.read(self.table), column.gaps(self.table)
+        return torch.from_numpy(column.codes(self.table, words, gaps))
 
 
-def read_nodes(path: Path, ignore: Sequence[str]) -> NodeTable:
-    """Read a node table.
+def read_nodes(path: Path, missing: Sequence[str]) -> NodeTable:
+    """Read a node table, with a header.
 
     Args:
-        path: table with a header.
-        ignore: names of columns to leave out.
+        path: path of the table.
+        missing: texts of features that stand for missing values.
 
     Raises:
-        DataError: the table has no rows or no column of ids; a column of ``ignore`` is not there;
-            two columns have the same name; an id is missing or occurs twice.
+        DataError: there is no column of ids; an id is missing or occurs twice; see also
+            :func:`~datamodules.table_files.read_text_table`.
     """
-    rows = read_rows(path)
-    if len(rows) < 2:
-        raise DataError(f"{path} has no rows below its header")
-    check_widths(path, rows)
-    (_, names), *rows = rows
-    _check_names(path, names, ignore)
-    id_column = find_column(names, IDS)
+    table = read_text_table(path)
+    names = [str(name) for name in table.cells.columns]
+    id_column, label = _find_column(names, IDS), _find_column(names, LABELS)
     if id_column is None:
         raise DataError(
             f"{path} has no column 'id', which is required; its columns are {', '.join(names)}"
         )
-    label_column, split_column = find_column(names, LABELS), find_column(names, ("split",))
-    lines = [line for line, _ in rows]
-    columns = [[cells[i] for _, cells in rows] for i in range(len(names))]
-    special = {id_column, label_column, split_column}
-    unnamed = [i for i, name in enumerate(names) if not name and i != id_column]
-    if unnamed:
-        _say(f"{path}: column {unnamed[0] + 1} has no name and is left out")
-    features = {
-        name: columns[i]
-        for i, name in enumerate(names)
-        if i not in special and name and name not in ignore
-    }
-    return NodeTable(
-        path,
-        lines,
-        _read_ids(path, columns[id_column], lines),
-        None if label_column is None else _read_labels(path, columns[label_column]),
-        None if split_column is None else [_read_split(cell) for cell in columns[split_column]],
-        features,
-    )
+    split_column = _find_column(names, ("split",))
+    ids = _read_ids(table, id_column)
+    splits = None if split_column is None else _read_splits(table.cells[split_column])
+    cells = table.cells.drop(columns=[c for c in (id_column, split_column) if c is not None])
+    if label is not None:
+        cells[label] = _mask_unknown(path, cells[label])
+    return NodeTable(mask_missing(replace(table, cells=cells), missing), ids, label, splits)
 
 
-def _check_names(path: Path, names: Sequence[str], ignore: Sequence[str]) -> None:
-    if all(parse_number(name) is not None for name in names):
-        raise DataError(f"{path} starts with numbers: its first line must name the columns")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path} has more than one column {repeated[0]!r}: rename all but one")
-    for name in ignore:
-        if name not in names:
-            raise DataError(
-                f"{path} has no column {name!r} to ignore; its columns are {', '.join(names)}"
-            )
+def normalize_id(cell: str) -> str:
+    """Return a node id; 7.0, as spreadsheets write whole numbers, is the same id as 7."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", cell)
 
 
-def _read_ids(path: Path, cells: Sequence[str], lines: Sequence[int]) -> list[str]:
-    ids = [normalize_id(cell) for cell in cells]
+def _find_column(names: Sequence[str], choices: Sequence[str]) -> str | None:
+    """Return the column with the first of some names, in upper or lower case, or None."""
+    found = {name.lower(): name for name in reversed(names)}
+    return next((found[choice] for choice in choices if choice in found), None)
+
+
+def _read_ids(table: TextTable, column: str) -> list[str]:
+    ids = [normalize_id(cell) for cell in table.cells[column]]
     first: dict[str, int] = {}
-    for node, line in zip(ids, lines, strict=True):
+    for node, line in zip(ids, table.cells.index.tolist(), strict=True):
         if not node:
-            raise DataError(f"{path}, line {line}: the node has no id")
+            raise DataError(f"{table.location(line)}: the node has no id")
         if node in first:
             raise DataError(
-                f"{path}, line {line}: duplicate node id {node!r}, first used in line {first[node]}"
+                f"{table.location(line)}: duplicate node id {node!r}, first used in line "
+                f"{first[node]}"
             )
         first[node] = line
     return ids
 
 
-def _read_labels(path: Path, cells: Sequence[str]) -> list[str]:
-    """Return the labels; 1.0 is the same as 1, and words for missing values become empty."""
-    labels = [normalize_id(cell) for cell in cells]
-    missing = [label for label in labels if label and label.lower() in NO_LABEL]
-    if missing:
-        words = ", ".join(sorted(set(missing)))
-        _say(f"{path}: {len(missing)} of {len(labels)} nodes have no label ({words})")
-    return ["" if label.lower() in NO_LABEL else label for label in labels]
+def _mask_unknown(path: Path, labels: pd.Series[str]) -> pd.Series[str]:
+    """Return the labels with empty cells where they are unknown, and say how that was written."""
+    unknown = is_gap(labels) | labels.map(normalize_id).eq("-1")
+    words = sorted(set(labels[unknown]) - {""})
+    if words:
+        warnings.warn(
+            f"{path}: {int(unknown.sum())} of {len(labels)} nodes have no label "
+            f"({', '.join(words)})",
+            stacklevel=2,
+        )
+    return labels.mask(unknown, "")
 
 
-def _read_split(cell: str) -> str:
-    return {"valid": "val", "validation": "val", "training": "train"}.get(
-        cell.lower(), "" if cell.lower() in NO_LABEL else cell.lower()
-    )
-
-
-def _number_then_word(label: str) -> tuple[bool, float, str]:
-    number = parse_number(label)
-    return number is None, number or 0.0, label
-
-
-def _say(message: str) -> None:
-    warnings.warn(message, stacklevel=2)
+def _read_splits(cells: pd.Series[str]) -> list[str]:
+    words = cells.mask(is_gap(cells), "").str.lower()
+    return [SPLIT_WORDS.get(word, word) for word in words]

@@ -26,7 +26,7 @@ def table(tmp_path: Path, nodes: str = NODES, edges: str = EDGES, **options: Any
 
 
 def test_graph_from_tables(tmp_path: Path) -> None:
-    data = table(tmp_path)
+    data = table(tmp_path, standardize=False)
     graph = data.graph
     assert graph.x.tolist() == [[1], [2], [3], [4], [5], [6]]
     assert graph.y.tolist() == [0, 1, 0, 1, 0, -1]
@@ -34,6 +34,7 @@ def test_graph_from_tables(tmp_path: Path) -> None:
     assert data.class_names == ["x", "y"]
     assert pairs_of(graph.edge_index) == {(0, 1), (1, 2), (2, 3), (3, 4)}
     assert graph.edge_index.shape == (2, 8)  # each edge once in each direction
+    assert "edge_weight" not in graph
     total = sum(data.split(name).mask.long() for name in SPLITS)
     assert total.tolist() == [1, 1, 1, 1, 1, 0]
     assert table(tmp_path, directed=True).graph.edge_index.shape == (2, 5)
@@ -62,20 +63,16 @@ def test_given_splits_and_no_features(tmp_path: Path) -> None:
             "nodes.csv, line 8: duplicate node id 'a', first used in line 2",
         ),
         (
-            NODES + "g,x,\n",
-            EDGES,
-            "line 8, column 'height': expected a number, found an empty cell",
-        ),
-        (
             NODES + "g,x,tall\n",
             EDGES,
-            "nodes.csv, line 8, column 'height': expected a number, found 'tall'",
+            "nodes.csv, line 8, column 'height': 'tall' is not a number",
         ),
+        (NODES + ",x,7\n", EDGES, "nodes.csv, line 8: the node has no id"),
         (NODES + "g,x\n", EDGES, "nodes.csv, line 8: expected 3 values, got 2"),
         (
             "id,label\na,x\nb,x\n",
             EDGES,
-            "column 'label' must contain at least 2 classes, found 1",
+            "column 'label': the target has only one class, 'x'; at least 2 are needed",
         ),
         (
             NODES,
