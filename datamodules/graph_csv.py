@@ -134,8 +134,8 @@ class GraphCSV(GraphDataModule):
         contents = [path.read_bytes() for path in (self.path, self.edges)]
         return hashlib.sha256(b"\0".join(contents)).hexdigest()
 
-    def _check_fit(self, graph: Data) -> None:
-        """Fits by construction: the features are those of the state."""
+    def _check_fit(self) -> None:
+        """Do nothing: features and classes are matched by name while they are read."""
 
     # -- reading --------------------------------------------------------------------------------
 

@@ -81,7 +81,7 @@ def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
     """Return the table; cells may also be separated by spaces, and columns be without names."""
     table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#")
     names = [str(name) for name in table.cells.columns]
-    if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).all():
+    if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).any():
         return table
     cells = table.cells[names[0]].str.split(expand=True)
     if cells.isna().to_numpy().any():

@@ -110,14 +110,8 @@ class GraphDataModule(LearnedState, LightningDataModule):
         self._graph = None
         self._batches.clear()
 
-    def _check_fit(self, graph: Data) -> None:
-        """Raise DataError if the model of the checkpoint cannot use a graph."""
-        expected, found = self.learned["num_features"], graph.num_node_features
-        if found != expected:
-            raise DataError(
-                f"{type(self).__name__} has {found} features per node, but the checkpoint's model "
-                f"takes {expected}: choose the data that it was trained on"
-            )
+    def _check_fit(self) -> None:
+        check_fit(self)
 
     # -- properties for models ------------------------------------------------------------------
 
@@ -125,10 +119,9 @@ class GraphDataModule(LearnedState, LightningDataModule):
     def graph(self) -> Data:
         """The graph, loaded at first access."""
         if self._graph is None:
-            graph = self.load()
+            self._graph = self.load()
             if self.has_loaded_state:
-                self._check_fit(graph)
-            self._graph = graph
+                self._check_fit()
         return self._graph
 
     @property
@@ -296,6 +289,24 @@ def _check_neighbor_sampling(task: str) -> None:
         raise InputError(
             "num_neighbors needs the package pyg-lib, which is not installed; install the build "
             "for your torch version (see PyG's installation page), or leave num_neighbors out"
+        )
+
+
+def check_fit(data: Any) -> None:
+    """Raise DataError if the model of the checkpoint cannot use a graph, or several.
+
+    Args:
+        data: data module that has loaded the checkpoint's state.
+    """
+    for name, description in (("num_features", "features per node"), ("class_names", "classes")):
+        found, expected = getattr(data, name), data.learned[name]
+        if found == expected:
+            continue
+        if isinstance(found, list):
+            found, expected = f"({', '.join(found)})", f"({', '.join(expected)})"
+        raise DataError(
+            f"{type(data).__name__}: the checkpoint's model was trained on other data, with "
+            f"{description} {expected}, not {found}: choose that data"
         )
 
 
