@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.best_epoch import BestEpochCheckpoint
 from zoo.core.checkpoints import read
 from zoo.errors import check_at_least
 
 
-class Checkpoint(ModelCheckpoint):
+class Checkpoint(BestEpochCheckpoint):
     """Lightning's ``ModelCheckpoint`` with a single file, overwritten in place.
+
+    The best epoch is chosen as :class:`~callbacks.best_epoch.BestEpochCheckpoint` describes.
 
     A resumed run remembers the best score of the run that it continues, even if it writes to a
     folder of its own. The score is forgotten if the file is from later than the checkpoint that
@@ -25,7 +27,7 @@ class Checkpoint(ModelCheckpoint):
     Args:
         filename: file name without ``.ckpt``, such as ``best`` or ``last``.
         monitor: metric whose best value is kept; None (default) keeps the latest checkpoint.
-        mode: ``min`` (default) or ``max``.
+        mode: ``min`` or ``max``, default by the metric: ``max`` for accuracies and the like.
         every_n_train_steps: save after every n optimizer steps and at the end of training; by
             default after every epoch.
         dirpath: folder of the file, default ``checkpoints`` in the run folder.
@@ -38,7 +40,7 @@ class Checkpoint(ModelCheckpoint):
         self,
         filename: str,
         monitor: str | None = None,
-        mode: str = "min",
+        mode: str | None = None,
         every_n_train_steps: int | None = None,
         dirpath: str | None = None,
     ) -> None:

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
 from callbacks.averaging import averaging_callback, evaluated_weights
+from callbacks.best_epoch import metric_mode
 from callbacks.figures import save_figure, writes_files
 from zoo import plots
 from zoo.errors import check_at_least, check_non_negative
@@ -26,29 +27,41 @@ class EarlyStopping(LightningEarlyStopping):
         monitor: metric to watch, default ``val/loss``; the figure also shows the metric of the same
             name under ``train/``.
         patience: evaluations without improvement before training stops, default 10.
-        mode: ``min`` (default) or ``max``.
+        mode: ``min`` or ``max``, default by the metric: ``max`` for accuracies and the like.
         min_delta: smallest change that counts as an improvement, default 0.
         restore_best_weights: whether to restore the best weights after training, default True.
         **lightning: further arguments of Lightning's ``EarlyStopping``.
     """
 
+    # declared by Lightning without types
+    mode: str
+    min_delta: float
+    best_score: Tensor
+
     def __init__(
         self,
         monitor: str = "val/loss",
         patience: int = 10,
-        mode: str = "min",
+        mode: str | None = None,
         min_delta: float = 0.0,
         restore_best_weights: bool = True,
         **lightning: Any,
     ) -> None:
         check_at_least(1, patience=patience)
         check_non_negative(min_delta=min_delta)
-        super().__init__(monitor, min_delta, patience, mode=mode, **lightning)
+        super().__init__(monitor, min_delta, patience, mode=mode or "min", **lightning)
+        self._infers_mode = mode is None
         self.restore_best_weights = restore_best_weights
         self.best_epoch = -1
         self.best_weights: dict[str, Tensor] = {}
         self.history: list[tuple[int, float, float]] = []  # epoch, training, validation
         self._saved_score = float("nan")  # the best score when best_weights were saved
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self._infers_mode and self.mode != (mode := metric_mode(self.monitor, pl_module)):
+            self.mode = mode
+            self.min_delta, self.best_score = -self.min_delta, -self.best_score
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)

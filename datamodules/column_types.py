@@ -34,7 +34,9 @@ ID_WORDS = {"id", "ids", "uuid", "guid", "rowid", "idx", "index"}
 NUMBER_WORDS = {"no", "nr", "number", "row", "record", "obs", "sample", "case", "#"}
 
 
-def learn_schema(table: TextTable, options: TableOptions, drops_gaps: bool) -> Schema:
+def learn_schema(
+    table: TextTable, options: TableOptions, drops_gaps: bool, needs_features: bool = True
+) -> Schema:
     """Return what the columns of a training table contain.
 
     Says in one warning which columns are left out, and in another one how numbers and dates that
@@ -44,11 +46,12 @@ def learn_schema(table: TextTable, options: TableOptions, drops_gaps: bool) -> S
         table: the table.
         options: how the user wants it to be read.
         drops_gaps: whether rows with gaps in the columns that are used are left out.
+        needs_features: whether to refuse a table without features, default True.
 
     Raises:
         DataError: a column does not exist, contains nearly only numbers, or too many categories.
     """
-    return _Learner(table, options).learn(drops_gaps)
+    return _Learner(table, options).learn(drops_gaps, needs_features)
 
 
 class _Learner:
@@ -61,7 +64,7 @@ class _Learner:
         self.ids: list[str] = []
         self.notes: list[str] = []
 
-    def learn(self, drops_gaps: bool) -> Schema:
+    def learn(self, drops_gaps: bool, needs_features: bool) -> Schema:
         for name in self.candidates:
             if reason := self._reason_to_leave_out(name):
                 self.left_out[name] = reason
@@ -71,7 +74,7 @@ class _Learner:
         features = [column for name in names if (column := self._describe_feature(name))]
         targets = self._describe_targets()
         left_out = self._describe_left_out()
-        if not features:
+        if needs_features and not features:
             reason = f": {left_out}" if left_out else ": add a feature column"
             raise DataError(f"{self.table.path} has no columns other than the target{reason}")
         if left_out:
@@ -228,6 +231,8 @@ class _Learner:
 
     def _describe_targets(self) -> list[Column]:
         names = self.options.targets
+        if not names:
+            return []
         for name in names:
             if is_gap(self.table.cells[name]).all():
                 raise DataError(f"{self.table.location(column=name)}: all values are missing")

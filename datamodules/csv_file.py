@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from datamodules.column_types import learn_schema, too_many_classes
-from datamodules.files import parse_number
 from datamodules.table_columns import Array, Column
 from datamodules.table_files import TextTable, read_text_table
-from datamodules.table_numbers import detect_formats
+from datamodules.table_numbers import detect_formats, mask_missing
 from datamodules.table_schema import Schema, TableOptions, check_columns, column_label
 from datamodules.tables import Table, TableDataModule
 from zoo.errors import DataError, InputError, check_choice
@@ -136,14 +135,7 @@ class CSV(TableDataModule):
     @cached_property
     def _text(self) -> TextTable:
         """The text of the table; cells that the user named as missing are empty."""
-        table = read_text_table(self.path)
-        if not self.missing:
-            return table
-        numbers = {n for text in self.missing if (n := parse_number(text)) is not None}
-        missing = table.cells.isin(self.missing)
-        if numbers:
-            missing |= table.cells.map(lambda cell: parse_number(cell) in numbers)
-        return replace(table, cells=table.cells.mask(missing, ""))
+        return mask_missing(read_text_table(self.path), self.missing)
 
     def load_table(self) -> Table:
         text, schema = self._text, self._schema

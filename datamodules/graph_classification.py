@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch_geometric.data import Data
 
 from datamodules.base import default_root
 from datamodules.graph_lists import GraphListDataModule
+from datamodules.single_graph import check_fit
+from datamodules.state import LearnedState
 from zoo.errors import DataError, InputError, check_at_least
 
 
-class GraphClassificationDataModule(GraphListDataModule):
+class GraphClassificationDataModule(LearnedState, GraphListDataModule):
     """Base class of data modules for graph classification, split by stratified k-fold.
 
     A subclass implements ``load``. The graphs are divided into folds of equal size and equal class
     proportions; one is for testing, the next one for validation. Batches are PyG ``Batch`` with
     x (N, F), edge_index (2, E), batch (N,) and y (G,).
 
-    Properties for models: ``num_features``, ``num_classes``; for figures: ``class_names``.
+    Properties for models: ``num_features``, ``num_classes``; for figures: ``class_names``. A
+    checkpoint contains them, and the folds, so that its model is tested on the graphs of its own
+    test fold.
 
     Args:
         batch_size: training graphs per batch and process, default 32.
@@ -33,6 +39,8 @@ class GraphClassificationDataModule(GraphListDataModule):
     Raises:
         InputError: fewer than 3 folds, or no such fold.
     """
+
+    learned_settings = ("seed", "folds", "fold", "validate")
 
     def __init__(
         self,
@@ -58,6 +66,13 @@ class GraphClassificationDataModule(GraphListDataModule):
     def load(self) -> list[Data]:
         """Return all graphs, each with x, edge_index and y (1,)."""
         raise NotImplementedError(f"{type(self).__name__} does not implement load()")
+
+    def learn(self) -> dict[str, Any]:
+        return {"num_features": self.num_features, "class_names": self.class_names}
+
+    def forget(self) -> None:
+        for name in ("graphs", "split_indices"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def graphs(self) -> list[Data]:
@@ -102,10 +117,16 @@ class GraphClassificationDataModule(GraphListDataModule):
         train = sorted(set(range(len(labels))) - {*test, *val})
         return {"train": train, "val": val, "test": test}
 
+    def prediction_ids(self) -> dict[str, Sequence[int]]:
+        """Return the indices of the graphs of the test fold."""
+        return {"graph": self.split_indices["test"]}
+
     def split(self, name: str) -> list[Data]:
         return [self.graphs[i] for i in self.split_indices[name]]
 
     def prepare_data(self) -> None:
+        if self.has_loaded_state:
+            check_fit(self)
         _ = self.graphs
 
     def setup(self, stage: str | None = None) -> None:

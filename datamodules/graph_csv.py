@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-import math
+import hashlib
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from datamodules.files import parse_number, read_table
+from datamodules.graph_edges import read_edges
+from datamodules.node_table import NodeTable, read_nodes
 from datamodules.single_graph import SPLITS, GraphDataModule, split_masks
+from datamodules.table_columns import Array
+from datamodules.table_schema import Schema, TableOptions
 from zoo.errors import DataError, InputError, check_fraction, unknown
-from zoo.functional.graphs import symmetrize_edges
-
-Rows = list[tuple[int, list[str]]]  # line numbers and cells
 
 
 class GraphCSV(GraphDataModule):
     """Your own graph: ``--data graph_csv --data.path nodes.csv --data.edges edges.csv``.
 
-    The node table has a header with the columns ``id``, ``label`` (empty where unknown) and,
-    optionally, ``split`` (train, val, test or empty). All other columns are numeric features;
-    without any, the features are one-hot vectors that identify the nodes. The edge table has a
-    header and two columns of node ids; further columns are ignored.
+    The node table has a header with the columns ``id``, ``label`` (empty, ``-1``, ``NA``, ``NaN``
+    or ``None`` where unknown) and, optionally, ``split`` (train, val, test or empty). All other
+    columns are numeric features; without any, the features are one-hot vectors that identify the
+    nodes.
+
+    The edge table has the columns ``source`` and ``target``, or others of such names (``from`` and
+    ``to``, ``u`` and ``v``, …), and optionally ``weight``; further columns are ignored. Without a
+    header the nodes are in the first two columns.
+
+    A checkpoint contains the names, scaling and order of the features and the names of the classes,
+    and a graph from other tables is read by them. Such a graph is tested on all of its labeled
+    nodes. ``predict`` predicts every node of the table, with or without labels.
 
     Args:
-        path: node table, separated by commas, semicolons, tabs or vertical bars.
+        path: node table, separated by commas, semicolons, tabs, vertical bars or spaces.
         edges: edge table, in the same format.
         directed: whether edges lead from the first node to the second only, default False.
+        weighted: whether to use the edge weights, default True.
+        standardize: whether to scale features to mean 0 and variance 1 over all nodes, default
+            True. Features that contain only 0 and 1 are left as they are.
+        ignore: names of columns of the node table to leave out, default none.
+        keep: names of columns to use as they are, although they look like identifiers, have one
+            value only, or contain numbers such as −999 that may stand for gaps; default none.
+        missing: other text or numbers that stand for missing features, such as −999; default none.
+        decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         val_size: fraction of the labeled nodes for validation, default 0.2; ignored if there is a
             column ``split``.
         test_size: fraction of the labeled nodes for testing, default 0.2; ignored if there is a
@@ -41,11 +61,22 @@ class GraphCSV(GraphDataModule):
         DataError: a fault in a table; the message names the file and the line.
     """
 
+    learned_settings = (
+        *GraphDataModule.learned_settings, "directed", "weighted", "standardize", "val_size",
+        "test_size",
+    )  # fmt: skip
+
     def __init__(
         self,
         path: str,
         edges: str,
         directed: bool = False,
+        weighted: bool = True,
+        standardize: bool = True,
+        ignore: list[str] | None = None,
+        keep: list[str] | None = None,
+        missing: list[str | float] | None = None,
+        decimal: str | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
         **graph: Any,
@@ -58,94 +89,202 @@ class GraphCSV(GraphDataModule):
                 f"0 and a sum below 1, got {val_size} and {test_size}"
             )
         self.path, self.edges, self.directed = Path(path), Path(edges), directed
+        self.weighted, self.standardize = weighted, standardize
+        self.ignore, self.keep = list(ignore or []), list(keep or [])
+        self.missing, self.decimal = [str(text) for text in missing or []], decimal
         self.val_size, self.test_size = val_size, test_size
-        self._class_names: list[str] = []
+        self._is_training_graph = True
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        nodes = self._nodes
+        if nodes.label is None and self.task == "nodes":
+            raise DataError(
+                f"{self.path} has no column 'label', which is required; its other columns are "
+                f"{', '.join(nodes.feature_columns)}"
+            )
+        targets = [nodes.label] if nodes.label is not None and self.task == "nodes" else []
+        ignore = [*self.ignore, *(name for name in [nodes.label] if name and not targets)]
+        options = TableOptions(targets, "classification", ignore, self.keep, self.decimal)
+        schema = nodes.learn(options)
+        mean, std = self._scaling(nodes.encode_features(schema, self.decimal), schema)
+        return {
+            "schema": schema.to_state(),
+            "columns": nodes.feature_columns,
+            "mean": torch.from_numpy(mean),
+            "std": torch.from_numpy(std),
+            "node_ids": [] if schema.features else list(nodes.ids),  # of the one-hot features
+            "class_names": schema.class_names,
+            "is_weighted": self._edges[1] is not None,
+            "fingerprint": self._fingerprint(),
+        }
+
+    @cached_property
+    def _schema(self) -> Schema:
+        return Schema.from_state(self.learned["schema"])
+
+    def forget(self) -> None:
+        super().forget()
+        for name in ("_nodes", "_edges", "_schema"):
+            self.__dict__.pop(name, None)
+
+    def _fingerprint(self) -> str:
+        """Return a checksum of both tables."""
+        contents = [path.read_bytes() for path in (self.path, self.edges)]
+        return hashlib.sha256(b"\0".join(contents)).hexdigest()
+
+    def _check_fit(self) -> None:
+        """Do nothing: features and classes are matched by name while they are read."""
+
+    # -- reading --------------------------------------------------------------------------------
+
+    @cached_property
+    def _nodes(self) -> NodeTable:
+        return read_nodes(self.path, self.missing)
+
+    @cached_property
+    def _edges(self) -> tuple[Tensor, Tensor | None]:
+        return read_edges(self.edges, self._nodes.indices, self.path, self.directed, self.weighted)
 
     @property
     def class_names(self) -> list[str]:
-        """Distinct labels, sorted."""
-        _ = self.graph
-        return self._class_names
+        """Distinct labels; numbers are sorted as numbers."""
+        return list(self.learned["class_names"])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def node_ids(self) -> Sequence[str]:
+        """Ids of the nodes, in the order of the table."""
+        return self._nodes.ids
 
     def load(self) -> Data:
-        header, rows = read_table(self.path)
-        for name in ("id", "label"):
-            if name not in header:
-                raise DataError(
-                    f"{self.path} has no column {name!r}, which is required; its columns are "
-                    f"{', '.join(header)}"
-                )
-        columns = {name: [cells[i] for _, cells in rows] for i, name in enumerate(header)}
-        indices = self._index_nodes(columns["id"], rows)
-        labels = columns["label"]
-        self._class_names = sorted(set(labels) - {""})
-        if len(self._class_names) < 2:
-            raise DataError(
-                f"{self.path}: the column 'label' must contain at least 2 classes, found "
-                f"{len(self._class_names)}"
-            )
-        y = torch.tensor([self._class_names.index(label) if label else -1 for label in labels])
-        x = self._read_features(header, rows)
-        graph = Data(x=x, y=y, edge_index=self._read_edges(indices))
-        splits = columns.get("split")
-        masks = self._sample_masks(y) if splits is None else self._read_masks(y, splits, rows)
-        for name, mask in masks.items():
-            graph[name] = mask
+        x, y = self._read_features(), self._nodes.encode_labels(self._schema)
+        edge_index, weights = self._edges
+        graph = Data(x=x, y=y, edge_index=edge_index)
+        graph.predict_mask = torch.ones(len(y), dtype=torch.bool)
+        if weights is not None and self._uses_weights():
+            graph.edge_weight = weights
+        if weights is None and self.learned["is_weighted"]:
+            self._say(f"{self.edges} has no weights, which the model was trained with: all are 1")
+        self._is_training_graph = (
+            not self.has_loaded_state or self.learned["fingerprint"] == self._fingerprint()
+        )
+        self._set_masks(graph)
         return graph
 
-    def _index_nodes(self, ids: list[str], rows: Rows) -> dict[str, int]:
-        """Return the index of each node, by its id."""
-        indices: dict[str, int] = {}
-        for node, (line, _) in zip(ids, rows, strict=True):
-            if node in indices:
-                first = rows[indices[node]][0]
-                raise DataError(
-                    f"{self.path}, line {line}: duplicate node id {node!r}, first used in line "
-                    f"{first}"
-                )
-            indices[node] = len(indices)
-        return indices
-
-    def _read_features(self, header: list[str], rows: Rows) -> Tensor:
-        """Return the node features (N, F); one-hot vectors if there are no feature columns."""
-        columns = [i for i, name in enumerate(header) if name not in ("id", "label", "split")]
-        if not columns:
-            return torch.eye(len(rows))
-        features = []
-        for line, cells in rows:
-            values = [parse_number(cells[i]) for i in columns]
-            for i, value in zip(columns, values, strict=True):
-                if value is None or not math.isfinite(value):
-                    found = repr(cells[i]) if cells[i] else "an empty cell"
-                    raise DataError(
-                        f"{self.path}, line {line}, column {header[i]!r}: expected a number, found "
-                        f"{found}"
-                    )
-            features.append(values)
-        return torch.tensor(features)
-
-    def _read_edges(self, indices: dict[str, int]) -> Tensor:
-        """Return edge_index (2, E) of the edge table."""
-        header, rows = read_table(self.edges)
-        if len(header) < 2:
-            raise DataError(
-                f"{self.edges} has {len(header)} column; two columns of node ids are needed"
+    def _uses_weights(self) -> bool:
+        if self.task == "links":
+            self._say(f"{self.edges}: link prediction does not use the weights")
+            return False
+        if not self.learned["is_weighted"]:
+            self._say(
+                f"{self.edges}: the weights are left out, as the model was trained without any"
             )
-        pairs = []
-        for line, cells in rows:
-            for node in cells[:2]:
-                if node not in indices:
-                    raise DataError(
-                        f"{self.edges}, line {line}: unknown node id {node!r}; every node needs a "
-                        f"row in {self.path}"
-                    )
-            pairs.append([indices[node] for node in cells[:2]])
-        edges = torch.tensor(pairs).T
-        return edges if self.directed else symmetrize_edges(edges).unique(dim=1)
+            return False
+        return True
 
-    def _read_masks(self, y: Tensor, splits: list[str], rows: Rows) -> dict[str, Tensor]:
+    def setup(self, stage: str | None = None) -> None:
+        graph = self.graph
+        if stage == "fit" and not self._is_training_graph:
+            self._is_training_graph = True  # from now on
+            self._set_masks(graph)
+            self._batches.clear()
+        super().setup(stage)
+        if stage in ("validate", "test") and not self._is_training_graph and self.task == "nodes":
+            self._say_all_labeled(graph)
+
+    def _say_all_labeled(self, graph: Data) -> None:
+        count = int(graph.test_mask.sum())
+        if not count:
+            raise DataError(
+                f"{self.path} has no labeled nodes to test: fill in the column 'label', or use "
+                "the command predict"
+            )
+        self._say(
+            f"{self.path} and {self.edges} are not the training data: all {count} labeled nodes "
+            "are evaluated"
+        )
+
+    # -- features -------------------------------------------------------------------------------
+
+    def _scaling(self, x: Array, schema: Schema) -> tuple[Array, Array]:
+        """Return what is subtracted from each feature, and by what it is divided."""
+        with warnings.catch_warnings():
+            # NumPy warns about a feature without any value, whose mean becomes 0
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean, std = np.nan_to_num(np.nanmean(x, axis=0)), np.nanstd(x, axis=0)
+        known = np.nan_to_num(x)
+        is_binary = ((known == 0) | (known == 1)).all(axis=0)
+        is_scaled = ~is_binary & (std > 1e-12 * np.maximum(1, np.abs(mean)))
+        if self.standardize and is_scaled.any():
+            self._say(
+                f"{self.path}: features are standardized by the mean and standard deviation of all "
+                f"{len(x)} nodes; --data.standardize false leaves them as they are"
+            )
+        gaps = int(np.isnan(x).sum())
+        if gaps:
+            self._say(
+                f"{self.path}: {gaps} missing value(s) are replaced by the mean of their column"
+            )
+        if not self.standardize:
+            is_scaled[:] = False
+        return mean, np.where(is_scaled, std, np.nan)
+
+    def _read_features(self) -> Tensor:
+        """Return the node features, (N, F); one-hot vectors if there are no feature columns."""
+        learned, nodes, schema = self.learned, self._nodes, self._schema
+        if learned["node_ids"]:
+            return self._identity_features(learned["node_ids"])
+        extra = [name for name in nodes.feature_columns if name not in learned["columns"]]
+        if extra:
+            self._say(
+                f"{self.path} has columns that the model was not trained on, left out: "
+                f"{', '.join(map(repr, extra))}"
+            )
+        x = nodes.encode_features(schema, self.decimal)
+        mean, std = learned["mean"].numpy(), learned["std"].numpy()
+        x = np.where(np.isnan(x), mean, x)
+        return torch.from_numpy(np.where(np.isnan(std), x, (x - mean) / std)).float()
+
+    def _identity_features(self, known: Sequence[str]) -> Tensor:
+        positions = {node: i for i, node in enumerate(known)}
+        for line, node in zip(self._nodes.lines, self._nodes.ids, strict=True):
+            if node not in positions:
+                raise DataError(
+                    f"{self.path}, line {line}: node {node!r} was not in the training graph, and "
+                    "without feature columns the model knows nodes by their ids only"
+                )
+        return torch.eye(len(known))[[positions[node] for node in self._nodes.ids]]
+
+    # -- splits ---------------------------------------------------------------------------------
+
+    def _set_masks(self, graph: Data) -> None:
+        """Add the masks of the splits; other graphs than that of training are evaluated whole."""
+        y, splits = graph.y, self._nodes.splits
+        labeled, none = (y >= 0).nonzero()[:, 0], y.new_empty(0)
+        if self.task == "links":
+            masks = split_masks(len(y), dict.fromkeys(SPLITS, none))
+        elif not self._is_training_graph:
+            masks = split_masks(len(y), {"train": none, "val": labeled, "test": labeled})
+        else:
+            masks = self._sample_masks(y) if splits is None else self._read_masks(y, splits)
+            self._say_absent_classes(y[masks["train_mask"]])
+        for name, mask in masks.items():
+            graph[name] = mask
+
+    def _say_absent_classes(self, y: Tensor) -> None:
+        present = set(y.tolist())
+        absent = [name for k, name in enumerate(self.class_names) if k not in present]
+        if absent:
+            self._say(f"{self.path}: no training node has the class(es) {', '.join(absent)}")
+
+    def _read_masks(self, y: Tensor, splits: Sequence[str]) -> dict[str, Tensor]:
         """Return the masks that the column ``split`` specifies."""
-        for (line, _), split, label in zip(rows, splits, y.tolist(), strict=True):
+        for line, split, label in zip(self._nodes.lines, splits, y.tolist(), strict=True):
             if split and split not in SPLITS:
                 raise DataError(f"{self.path}, line {line}: {unknown('split', split, SPLITS)}")
             if split and label < 0:
@@ -175,3 +314,7 @@ class GraphCSV(GraphDataModule):
         sizes = [num_val, num_test, len(labeled) - num_val - num_test]
         val, test, train = order.split(sizes)
         return split_masks(len(y), {"train": train, "val": val, "test": test})
+
+    @staticmethod
+    def _say(message: str) -> None:
+        warnings.warn(message, stacklevel=3)

@@ -15,6 +15,7 @@ from torch_geometric.utils import index_to_mask, mask_to_index
 
 from datamodules.base import default_root
 from datamodules.loader import DistributedBatchSampler, ResumableLoader, process_settings
+from datamodules.state import LearnedState
 from zoo.errors import DataError, InputError, check_at_least, check_choice, check_fraction
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
@@ -22,7 +23,7 @@ SPLITS = ("train", "val", "test")
 TASKS = ("nodes", "links")
 
 
-class GraphDataModule(LightningDataModule):
+class GraphDataModule(LearnedState, LightningDataModule):
     """Base class of data modules for a single graph whose nodes or edges are split.
 
     A subclass implements ``load``. Each split is one batch: the whole graph as a PyG ``Data`` with
@@ -34,7 +35,11 @@ class GraphDataModule(LightningDataModule):
       training edges only. The training pairs are these edges; the validation and test pairs are
       the held-out edges and equally many absent pairs.
 
-    With several processes, each receives a part of the nodes or pairs.
+    With several processes, each receives a part of the nodes or pairs. ``edge_weight`` (E,) is in
+    the batch if the graph has it.
+
+    A checkpoint contains the number of features and the class names; a graph with others is refused
+    by the model's checkpoint.
 
     Properties for models: ``num_features``, ``num_classes``; for figures: ``class_names``.
 
@@ -56,6 +61,8 @@ class GraphDataModule(LightningDataModule):
         InputError: unknown task; a fraction outside [0, 1]; ``num_neighbors`` without the package
             pyg-lib or with ``task="links"``.
     """
+
+    learned_settings: tuple[str, ...] = ("seed", "val_link_fraction", "test_link_fraction")
 
     def __init__(
         self,
@@ -89,8 +96,22 @@ class GraphDataModule(LightningDataModule):
 
     def load(self) -> Data:
         """Return the graph: x, y, edge_index with both directions of every edge, and the masks
-        train_mask, val_mask and test_mask. A node of unknown class has y = −1 and is in no mask."""
+        train_mask, val_mask and test_mask. A node of unknown class has y = −1 and is in no mask.
+        Optional: edge_weight (E,), and predict_mask, the nodes to predict, by default the test
+        nodes."""
         raise NotImplementedError(f"{type(self).__name__} does not implement load()")
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        return {"num_features": self.num_features, "class_names": self.class_names}
+
+    def forget(self) -> None:
+        self._graph = None
+        self._batches.clear()
+
+    def _check_fit(self) -> None:
+        check_fit(self)
 
     # -- properties for models ------------------------------------------------------------------
 
@@ -99,7 +120,14 @@ class GraphDataModule(LightningDataModule):
         """The graph, loaded at first access."""
         if self._graph is None:
             self._graph = self.load()
+            if self.has_loaded_state:
+                self._check_fit()
         return self._graph
+
+    @property
+    def node_ids(self) -> Sequence[Any]:
+        """Names of the nodes, by default their indices."""
+        return range(self.graph.num_nodes)
 
     @property
     def num_features(self) -> int:
@@ -127,11 +155,10 @@ class GraphDataModule(LightningDataModule):
             self._batches = split(self.graph)
 
     def _split_nodes(self, graph: Data) -> dict[str, Data]:
-        batches = {}
-        for name in SPLITS:
-            mask = graph[f"{name}_mask"]
-            batches[name] = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y, mask=mask)
-        return batches
+        masks = {name: graph[f"{name}_mask"] for name in SPLITS}
+        masks["predict"] = graph.get("predict_mask", graph.test_mask)
+        shared = {name: graph[name] for name in ("x", "edge_index", "y")} | _edge_weights(graph)
+        return {name: Data(**shared, mask=mask) for name, mask in masks.items()}
 
     def _split_links(self, graph: Data) -> dict[str, Data]:
         edges = unique_undirected_edges(graph.edge_index)
@@ -150,10 +177,10 @@ class GraphDataModule(LightningDataModule):
         batches = {"train": _link_batch(graph, known, known, known[:, :0])}
         for name, part in zip(held_out, absent.split([val, test], 1), strict=True):
             batches[name] = _link_batch(graph, known, held_out[name], part)
-        return batches
+        return batches | {"predict": batches["test"]}
 
     def split(self, name: str) -> Data:
-        """Return the batch of a split: ``train``, ``val`` or ``test``."""
+        """Return the batch of a split: ``train``, ``val``, ``test`` or ``predict``."""
         self.setup()
         return self._batches[name]
 
@@ -169,7 +196,13 @@ class GraphDataModule(LightningDataModule):
         return self._loader("test")
 
     def predict_dataloader(self) -> Any:
-        return self._loader("test")
+        return self._loader("predict")
+
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        """Return the names of the nodes that are predicted; of all nodes for ``task="links"``."""
+        batch = self.split("predict")
+        nodes = mask_to_index(batch.mask).tolist() if "mask" in batch else range(batch.num_nodes)
+        return {"node": [self.node_ids[i] for i in nodes]}
 
     def _loader(self, name: str) -> Any:
         batch, trainer = self.split(name), self.trainer
@@ -177,7 +210,8 @@ class GraphDataModule(LightningDataModule):
         world_size = trainer.world_size if trainer else 1
         device = trainer.strategy.root_device if trainer else torch.device("cpu")
         if self.num_neighbors is None:
-            return FullBatchLoader(_shard(batch, rank, world_size).to(device))
+            positions = torch.arange(len(_labeled(batch)))[rank::world_size]
+            return FullBatchLoader(_shard(batch, rank, world_size).to(device), positions)
         nodes = mask_to_index(batch.mask)
         sampler = DistributedBatchSampler(
             len(nodes),
@@ -190,10 +224,17 @@ class GraphDataModule(LightningDataModule):
 
 
 class FullBatchLoader:
-    """A loader with a single batch: the whole graph."""
+    """A loader with a single batch: the whole graph.
 
-    def __init__(self, graph: Data) -> None:
+    Args:
+        graph: the batch.
+        positions: positions of this process's nodes or pairs among those of all processes.
+    """
+
+    def __init__(self, graph: Data, positions: Tensor) -> None:
         self.graph = graph
+        self.sampler = [positions]
+        self.batch_sampler = None  # Lightning reads this attribute as well as ``sampler``
 
     def __len__(self) -> int:
         return 1
@@ -227,7 +268,7 @@ class NeighborSamplingLoader(ResumableLoader):
         from torch_geometric.loader import NeighborLoader
 
         self.nodes, self.device = nodes, device
-        unmasked = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y)
+        unmasked = Data(x=graph.x, edge_index=graph.edge_index, y=graph.y, **_edge_weights(graph))
         self.sample_subgraph = NeighborLoader(
             unmasked, num_neighbors, batch_size=sampler.batch_size
         )
@@ -249,6 +290,28 @@ def _check_neighbor_sampling(task: str) -> None:
             "num_neighbors needs the package pyg-lib, which is not installed; install the build "
             "for your torch version (see PyG's installation page), or leave num_neighbors out"
         )
+
+
+def check_fit(data: Any) -> None:
+    """Raise DataError if the model of the checkpoint cannot use a graph, or several.
+
+    Args:
+        data: data module that has loaded the checkpoint's state.
+    """
+    for name, description in (("num_features", "features per node"), ("class_names", "classes")):
+        found, expected = getattr(data, name), data.learned[name]
+        if found == expected:
+            continue
+        if isinstance(found, list):
+            found, expected = f"({', '.join(found)})", f"({', '.join(expected)})"
+        raise DataError(
+            f"{type(data).__name__}: the checkpoint's model was trained on other data, with "
+            f"{description} {expected}, not {found}: choose that data"
+        )
+
+
+def _edge_weights(graph: Data) -> dict[str, Tensor]:
+    return {"edge_weight": graph.edge_weight} if "edge_weight" in graph else {}
 
 
 def _labeled(batch: Data) -> Tensor:

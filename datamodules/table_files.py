@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,23 @@ class TextTable:
         return where if column is None else f"{where}, column {column!r}"
 
 
-def read_text_table(path: Path) -> TextTable:
+def read_text_table(
+    path: Path,
+    has_header: Callable[[list[str]], bool] | None = None,
+    comment: str | None = None,
+) -> TextTable:
     """Read a table whose first row names the columns.
 
     The separator, a comma, semicolon, tab or vertical bar, is detected, unless the first line is
     ``sep=…`` as Excel writes it. A separator at the end of rows is allowed. If rows have one more
     value than the header, and begin with distinct names or with row numbers, as R writes them, the
     first column has no name (``""``).
+
+    Args:
+        path: path of the file.
+        has_header: function of the first row that returns whether it names the columns, default
+            always. Without names, the columns are numbered from 1.
+        comment: beginning of lines above the table that are left out, default none.
 
     Raises:
         DataError: the table has no rows, no header, a repeated column name, a quotation mark that
@@ -56,14 +67,18 @@ def read_text_table(path: Path) -> TextTable:
     lines = text.split("\n")
     declared = re.fullmatch(r'"?sep=([,;|\t])"?[ ]*', lines[0])
     first = 0 if declared is None else 1
-    while first < len(lines) - 1 and not lines[first].strip():
+    while first < len(lines) - 1 and _is_skipped(lines[first], comment):
         first += 1
     separator = _detect_separator(lines[first:]) if declared is None else declared[1]
     rows = _Rows(path, lines[first:], first + 1, separator).read()
     rows = rows[(rows != "").any(axis=1)]
+    names = [str(name) for name in rows.iloc[0]] if len(rows) else []
+    if names and has_header is not None and not has_header(names[:-1]):
+        numbers = [*map(str, range(1, len(names))), ""]
+        names, cells = _match_header(path, numbers, rows)
+        return TextTable(path, cells.set_axis(names, axis=1), separator)
     if len(rows) < 2:
         raise DataError(f"{path} has no rows below its header")
-    names = [str(name) for name in rows.iloc[0]]
     names, cells = _match_header(path, names, rows.iloc[1:])
     _check_names(path, names)
     # a second column without a name gets the one that pandas would give it
@@ -71,6 +86,11 @@ def read_text_table(path: Path) -> TextTable:
         f"Unnamed: {i}" if not name and "" in names[:i] else name for i, name in enumerate(names)
     ]
     return TextTable(path, cells.set_axis(names, axis=1), separator)
+
+
+def _is_skipped(line: str, comment: str | None) -> bool:
+    """Return whether a line above the table is empty or a comment."""
+    return not line.strip() or (comment is not None and line.startswith(comment))
 
 
 def _detect_separator(lines: list[str]) -> str:

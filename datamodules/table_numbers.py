@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -77,6 +77,22 @@ def is_gap(cells: pd.Series[str], numeric: bool = False) -> pd.Series[bool]:
     """
     gaps = cells.str.lower().isin(GAPS)
     return gaps | cells.isin(NUMERIC_GAPS) if numeric else gaps
+
+
+def mask_missing(table: TextTable, missing: Collection[str]) -> TextTable:
+    """Return a table with empty cells in place of certain texts or numbers.
+
+    Args:
+        table: the table.
+        missing: texts that stand for missing values; ``-999`` is the same as ``-999.0``.
+    """
+    if not missing:
+        return table
+    masked = table.cells.isin(list(missing))
+    numbers = {number for text in missing if (number := parse_number(text)) is not None}
+    if numbers:
+        masked |= table.cells.map(lambda cell: parse_number(cell) in numbers)
+    return replace(table, cells=table.cells.mask(masked, ""))
 
 
 def looks_numeric(cell: str) -> bool:

@@ -40,7 +40,7 @@ class Schema:
     @property
     def class_names(self) -> list[str]:
         """Names of the classes; empty for numeric targets."""
-        return list(self.targets[0].categories)
+        return list(self.targets[0].categories) if self.targets else []
 
     @property
     def feature_names(self) -> list[str]:

@@ -82,6 +82,23 @@ def test_a_metric_to_maximize(trainer: Callable[..., L.Trainer]) -> None:
     assert model.weight.item() == 1
 
 
+@pytest.mark.parametrize(("monitor", "best"), [("val/accuracy", 1), ("val/loss", 0)])
+def test_the_metric_implies_the_mode(
+    trainer: Callable[..., L.Trainer], monitor: str, best: int
+) -> None:
+    class WithAccuracy(Scripted):
+        def step(self, batch: Any) -> dict[str, Tensor]:
+            parts = super().step(batch)
+            return parts | {"accuracy": parts["loss"].detach()}
+
+    stopping = EarlyStopping(monitor, patience=2, min_delta=0.5)
+    run = trainer(max_epochs=4, callbacks=[stopping])
+    model = WithAccuracy((1.0, 9.0, 2.0, 3.0))
+    run.fit(model, Data())
+    assert stopping.best_epoch == model.weight.item() == best
+    assert run.current_epoch == best + 3
+
+
 def test_the_best_weights_are_part_of_the_state(trainer: Callable[..., L.Trainer]) -> None:
     _, before, _ = fit(trainer, (5.0, 1.0, 2.0))
     after = EarlyStopping()

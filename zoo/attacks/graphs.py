@@ -65,6 +65,11 @@ class GraphAttack(Attack):
         labels = getattr(x, "y", None) if y is None else y
         if labels is None:
             raise InputError(f"{self.name} needs the true classes y: the graph has no labels")
+        if x.get("edge_weight") is not None:
+            raise InputError(
+                f"{self.name} adds and removes edges, whose weights it does not know: choose a "
+                "graph without weights (--data.weighted false)"
+            )
         pairs = unique_undirected_edges(x.edge_index)
         num_self_loops = int((x.edge_index[0] == x.edge_index[1]).sum())
         if 2 * pairs.shape[1] + num_self_loops != x.edge_index.shape[1]:

@@ -266,7 +266,8 @@ class ZooCLI(LightningCLI):
         if config.get("enable_checkpointing") is False or config.get("fast_dev_run"):
             return callbacks
         settings = self._get(self.config_init, "checkpoint")
-        check_choice("--checkpoint.mode", settings.mode, ("min", "max"))
+        if settings.mode is not None:
+            check_choice("--checkpoint.mode", settings.mode, ("min", "max"))
         folder = str(self.run_folder / "checkpoints")
         # "best" comes first, so that "last" stores its latest score
         if settings.monitor and isinstance(self.model, Task):  # every Task logs val/loss

@@ -17,14 +17,14 @@ class CheckpointSettings:
 
     Args:
         monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
-        mode: ``min`` or ``max``.
+        mode: ``min`` or ``max``; null (default) chooses it by the metric.
         every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
             after every epoch.
         upload: whether to upload the checkpoints to Weights & Biases as an artifact.
     """
 
     monitor: str | None = "val/loss"
-    mode: str = "min"
+    mode: str | None = None
     every_n_train_steps: int | None = None
     upload: bool = False
 

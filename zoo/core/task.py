@@ -181,6 +181,11 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         return []
 
     @property
+    def evaluation_counts(self) -> dict[str, float]:
+        """Number of samples, tokens or nodes of each mean of the latest evaluation, by name."""
+        return self._eval_means.counts
+
+    @property
     def rng(self) -> torch.Generator | None:
         """Random generator for ``step``: None in training, which means the global generator; in
         evaluation one that is seeded for each batch, so that metrics are reproducible."""

@@ -18,6 +18,8 @@ class RunningMeans:
     """
 
     def __init__(self) -> None:
+        #: number of elements of each mean that ``compute`` returned last
+        self.counts: dict[str, float] = {}
         self.reset()
 
     def __len__(self) -> int:
@@ -95,7 +97,9 @@ class RunningMeans:
         if self._sums is None:
             return {}
         sums = reduce(self._sums.clone())
-        return self._means(sums, (sums[1] > 0).tolist())
+        counts = sums[1].tolist()
+        self.counts = dict(zip(self.names, counts, strict=True))
+        return self._means(sums, [count > 0 for count in counts])
 
     def _means(self, sums: Tensor, is_measured: list[bool]) -> dict[str, Tensor]:
         """Return the means by name, without those that no step measured."""

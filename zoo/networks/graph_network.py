@@ -162,7 +162,8 @@ class GraphNetwork(nn.Module):
         if edge_weight is not None and self.config.conv not in WEIGHTED_CONVOLUTIONS:
             raise InputError(
                 f"conv={self.config.conv!r} does not support edge weights: choose from "
-                f"{', '.join(WEIGHTED_CONVOLUTIONS)}"
+                f"{', '.join(WEIGHTED_CONVOLUTIONS)}, or leave the weights out with "
+                "--data.weighted false"
             )
         outputs = []
         weights = () if edge_weight is None or self.propagation is not None else (edge_weight,)
