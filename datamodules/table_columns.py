@@ -62,6 +62,11 @@ class Column:
         categories = tuple(state["categories"])
         return Column(**{**state, "number_format": number_format, "categories": categories})
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether cells are numbers, which may also be the names of categories."""
+        return self.kind == "number" or self.is_numeric
+
     def gaps(self, table: TextTable) -> Array:
         """Return whether each cell stands for a missing value, bool (N,)."""
         numeric = self.kind != "category" or self.is_numeric

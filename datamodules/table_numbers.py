@@ -23,7 +23,7 @@ GAPS = {
 NUMERIC_GAPS = {"-", "--", "---", "–", "—", ".", "..", "…"}
 TYPO_FRACTION = 0.05  # a column with at most this fraction of other cells has typos
 
-_SPACES = "    '’"  # spaces and apostrophes between groups of three digits
+_SPACES = " \u00a0\u2009\u202f'\u2019"  # spaces and apostrophes between groups of three digits
 _CURRENCY = r"[$¢-¥฿₠-⃀]|US\$|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|kr|zł|Rs\.?|Fr\.?"
 _CELL = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[-+−])?\s*"
@@ -186,20 +186,27 @@ def detect_formats(
 
 
 def _fitting_formats(cells: pd.Series[str]) -> list[NumberFormat]:
-    """Return the formats in which the most cells are numbers, if nearly all of them are."""
-    present = cells[~is_gap(cells, numeric=True)].drop_duplicates()
+    """Return the formats in which the most cells are numbers, if nearly all of them are.
+
+    Nearly all means all but 5 % of the cells, or of the different ones.
+    """
+    present = cells[~is_gap(cells, numeric=True)].value_counts()
     if present.empty:
         return []
-    if all(parse_number(cell) is not None for cell in present):
+    if all(parse_number(cell) is not None for cell in present.index):
         has_groups = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+").fullmatch
-        with_point = [cell for cell in present if "." in cell]
+        with_point = [cell for cell in present.index if "." in cell]
         if not with_point or not all(map(has_groups, with_point)):
             return [PLAIN] if with_point else list(FORMATS)
-    counts = {f: sum(not math.isnan(_to_float(cell, f)) for cell in present) for f in FORMATS}
+    counts = {}
+    for number_format in FORMATS:
+        fits = [not math.isnan(_to_float(cell, number_format)) for cell in present.index]
+        counts[number_format] = sum(fits), int(present[fits].sum())
     most = max(counts.values())
-    if most < (1 - TYPO_FRACTION) * len(present):
+    totals = len(present), int(present.sum())
+    if all(count < (1 - TYPO_FRACTION) * total for count, total in zip(most, totals, strict=True)):
         return []
-    return [f for f in FORMATS if counts[f] == most]
+    return [number_format for number_format, count in counts.items() if count == most]
 
 
 def _is_certain(formats: list[NumberFormat]) -> bool:
