@@ -211,7 +211,7 @@ class CSV(TableDataModule):
         schema = self._schema
         columns = [c for c in (*schema.features, *schema.targets) if c.name in gaps]
         known = {c.name: c.number_format for c in columns if c.has_numbers}
-        formats = detect_formats(text, known, self.decimal, known)
+        formats = detect_formats(text, known, self.decimal, known) if self.has_loaded_state else {}
         values = {c.name: c.read(text, formats.get(c.name)) for c in columns}
         self._say_what_is_filled(gaps)
         x = [c.encode(text, values[c.name], gaps[c.name]) for c in schema.features]

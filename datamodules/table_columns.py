@@ -191,7 +191,7 @@ def read_numbers(table: TextTable, name: str, number_format: NumberFormat) -> Ar
     """
     cells = table.cells[name]
     gaps = is_gap(cells, numeric=True)
-    numbers = to_floats(cells.mask(gaps, ""), number_format)
+    numbers = to_floats(cells.mask(gaps, "nan"), number_format)
     if (bad := numbers.isna() & ~gaps).any():
         line = int(cells.index[bad][0])
         others = int(bad.sum()) - 1

@@ -73,7 +73,8 @@ def read_text_table(path: Path) -> TextTable:
     names = [
         f"Unnamed: {i}" if not name and "" in names[:i] else name for i, name in enumerate(names)
     ]
-    return TextTable(path, cells.set_axis(names, axis=1), separator)
+    cells = cells.set_axis(names, axis=1).astype(object)  # whose cells are read one by one fast
+    return TextTable(path, cells, separator)
 
 
 def _detect_separator(lines: list[str]) -> str:

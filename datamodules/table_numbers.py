@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -75,7 +75,7 @@ def is_gap(cells: pd.Series[str], numeric: bool = False) -> pd.Series[bool]:
         cells: text of a column.
         numeric: whether it contains numbers or dates, among which a dash is a gap; default False.
     """
-    gaps = cells.str.lower().isin(GAPS)
+    gaps = cells.str.lower().isin(GAPS).astype(bool)
     return gaps | cells.isin(NUMERIC_GAPS) if numeric else gaps
 
 
@@ -97,8 +97,17 @@ def parse_numbers(cells: pd.Series[str], number_format: NumberFormat = PLAIN) ->
 
 def to_floats(cells: pd.Series[str], number_format: NumberFormat = PLAIN) -> pd.Series[float]:
     """Return the numbers in cells as :func:`parse_numbers`, which may be infinite."""
-    values = [_to_float(cell, number_format) for cell in cells]
+    texts = cells.tolist()
+    if number_format.decimal == "." and are_plain([text for text in texts if text != "nan"]):
+        values = list(map(float, texts))
+    else:
+        values = [_to_float(cell, number_format) for cell in texts]
     return pd.Series(values, index=cells.index, dtype="float64")
+
+
+def are_plain(cells: Sequence[str]) -> bool:
+    """Return whether all cells are numbers with a decimal point, without separators and units."""
+    return bool(pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").notna().all())
 
 
 def _to_float(cell: str, number_format: NumberFormat) -> float:
@@ -193,7 +202,7 @@ def _fitting_formats(cells: pd.Series[str]) -> list[NumberFormat]:
     present = cells[~is_gap(cells, numeric=True)].value_counts()
     if present.empty:
         return []
-    if all(parse_number(cell) is not None for cell in present.index):
+    if are_plain(present.index.tolist()):
         has_groups = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+").fullmatch
         with_point = [cell for cell in present.index if "." in cell]
         if not with_point or not all(map(has_groups, with_point)):
@@ -252,7 +261,7 @@ def _find_unit(table: TextTable, name: str) -> str:
     """
     cells = table.cells[name]
     cells = cells[~is_gap(cells, numeric=True)]
-    if not _has_units(cells.drop_duplicates()):
+    if are_plain(cells.tolist()):
         return ""
     units = cells.map(lambda cell: parts.unit if (parts := _split_cell(cell)) else "")
     found = [unit for unit in units.unique() if unit]
@@ -264,7 +273,3 @@ def _find_unit(table: TextTable, name: str) -> str:
             f"{cells[first]!r}, line {first}; write one unit in the whole column"
         )
     return found[0] if found else ""
-
-
-def _has_units(cells: Collection[str]) -> bool:
-    return any(parse_number(cell) is None and (p := _split_cell(cell)) and p.unit for cell in cells)
