@@ -51,12 +51,12 @@ def learn_schema(
     Raises:
         DataError: a column does not exist, contains nearly only numbers, or too many categories.
     """
-    return _Learner(table, options).learn(drops_gaps, needs_features)
+    return _Learner(table, options, drops_gaps).learn(needs_features)
 
 
 class _Learner:
-    def __init__(self, table: TextTable, options: TableOptions) -> None:
-        self.table, self.options = table, options
+    def __init__(self, table: TextTable, options: TableOptions, drops_gaps: bool) -> None:
+        self.table, self.options, self.drops_gaps = table, options, drops_gaps
         check_columns(table, [*options.targets, *options.ignore, *options.keep])
         others = {*options.targets, *options.ignore}
         self.candidates = [name for name in table.cells.columns if name not in others]
@@ -64,7 +64,7 @@ class _Learner:
         self.ids: list[str] = []
         self.notes: list[str] = []
 
-    def learn(self, drops_gaps: bool, needs_features: bool) -> Schema:
+    def learn(self, needs_features: bool) -> Schema:
         for name in self.candidates:
             if reason := self._reason_to_leave_out(name):
                 self.left_out[name] = reason
@@ -81,7 +81,7 @@ class _Learner:
             self._say(left_out)
         self._say_notations([*features, *targets])
         rows = np.ones(len(self.table.cells), bool)
-        if drops_gaps:
+        if self.drops_gaps:
             rows = ~np.any([column.gaps(self.table) for column in [*features, *targets]], axis=0)
             if not rows.any():
                 raise DataError(
@@ -110,8 +110,10 @@ class _Learner:
             return "no values"
         if name in self.options.keep:
             return ""
-        if cells.nunique() == 1 and len(cells) > 1:
-            return f"{cells.iloc[0]!r} in every row"
+        # a gap tells something about the row, unless such rows are left out
+        values = cells[~is_missing] if self.drops_gaps else cells
+        if values.nunique() == 1 and len(cells) > 1:
+            return f"{values.iloc[0]!r} in every row"
         if cells.is_unique and not is_missing.any() and self._is_id(name, cells):
             self.ids.insert(sum(not is_unnamed(other) for other in self.ids), name)
             return "identifiers"
@@ -217,11 +219,11 @@ class _Learner:
         wrong = present[present.map(parse_number).isna()]
         line, cell = int(wrong.index[0]), wrong.iloc[0]
         more = f" (and {len(wrong) - 1} more such cells)" if len(wrong) > 1 else ""
+        gap = f"add {list_option('missing', [cell])} if it stands for a gap, "
         hint = self._ignore_hint(name) if name in self.candidates else "choose another target"
         raise DataError(
             f"{self.table.location(line, name)}: {cell!r} is not a number{more}, but the column "
-            f"looks like numbers; correct it, add {list_option('missing', [cell])} if it stands "
-            f"for a gap, or {hint}"
+            f"looks like numbers; correct it, {gap if wrong.nunique() < 3 else ''}or {hint}"
         )
 
     def _ignore_hint(self, name: str) -> str:

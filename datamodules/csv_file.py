@@ -84,8 +84,8 @@ class CSV(TableDataModule):
         self.task, self.decimal, self.on_missing = task, decimal, on_missing
         self.ignore, self.keep = list(ignore or []), list(keep or [])
         self.missing = [str(text) for text in missing or []]
-        if not self.targets:
-            raise InputError("target must name at least one column")
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            raise InputError(f"target must name different columns, got {self.targets}")
         both = [name for name in self.targets if name in self.ignore]
         if both:
             raise InputError(f"ignore contains the target {both[0]!r}: remove it from the list")
@@ -201,13 +201,10 @@ class CSV(TableDataModule):
     def _encode(self, text: TextTable, gaps: Gaps, predicts: bool = False) -> Table:
         """Return the features and targets of rows; targets may be missing only for prediction."""
         schema = self._schema
-        known = {c.name: c.number_format for c in (*schema.features, *schema.targets)}
-        formats = detect_formats(text, list(gaps), self.decimal, known) if gaps else {}
-        values = {
-            c.name: c.read(text, formats.get(c.name))
-            for c in (*schema.features, *schema.targets)
-            if c.name in gaps
-        }
+        columns = [c for c in (*schema.features, *schema.targets) if c.name in gaps]
+        known = {c.name: c.number_format for c in columns if c.has_numbers}
+        formats = detect_formats(text, known, self.decimal, known) if self.has_loaded_state else {}
+        values = {c.name: c.read(text, formats.get(c.name)) for c in columns}
         self._say_what_is_filled(gaps)
         x = [c.encode(text, values[c.name], gaps[c.name]) for c in schema.features]
         y = [self._encode_target(c, text, values, gaps) for c in schema.targets]

@@ -62,6 +62,11 @@ class Column:
         categories = tuple(state["categories"])
         return Column(**{**state, "number_format": number_format, "categories": categories})
 
+    @property
+    def has_numbers(self) -> bool:
+        """Whether cells are numbers, which may also be the names of categories."""
+        return self.kind == "number" or self.is_numeric
+
     def gaps(self, table: TextTable) -> Array:
         """Return whether each cell stands for a missing value, bool (N,)."""
         numeric = self.kind != "category" or self.is_numeric
@@ -186,7 +191,7 @@ def read_numbers(table: TextTable, name: str, number_format: NumberFormat) -> Ar
     """
     cells = table.cells[name]
     gaps = is_gap(cells, numeric=True)
-    numbers = to_floats(cells.mask(gaps, ""), number_format)
+    numbers = to_floats(cells.mask(gaps, "nan"), number_format)
     if (bad := numbers.isna() & ~gaps).any():
         line = int(cells.index[bad][0])
         others = int(bad.sum()) - 1

@@ -15,6 +15,7 @@ from datamodules.files import parse_number, read_text
 from zoo.errors import DataError
 
 SEPARATORS = ",;\t|"
+BINARY_SUFFIXES = {".xlsx", ".xls", ".ods", ".parquet", ".feather", ".zip", ".bz2", ".xz", ".zst"}
 SAMPLE_LINES = 100  # lines from which the separator is detected
 
 
@@ -61,6 +62,8 @@ def read_text_table(
         DataError: the table has no rows, no header, a repeated column name, a quotation mark that
             is never closed, or a row with more or fewer values than the header.
     """
+    if path.suffix.lower() in BINARY_SUFFIXES:
+        raise DataError(f"{path} is not a text file: export the table as CSV in UTF-8")
     text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise DataError(f"{path} contains null characters, so it is not text: save it as UTF-8")
@@ -85,7 +88,8 @@ def read_text_table(
     names = [
         f"Unnamed: {i}" if not name and "" in names[:i] else name for i, name in enumerate(names)
     ]
-    return TextTable(path, cells.set_axis(names, axis=1), separator)
+    cells = cells.set_axis(names, axis=1).astype(object)  # whose cells are read one by one fast
+    return TextTable(path, cells, separator)
 
 
 def _is_skipped(line: str, comment: str | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ GAPS = {
 NUMERIC_GAPS = {"-", "--", "---", "–", "—", ".", "..", "…"}
 TYPO_FRACTION = 0.05  # a column with at most this fraction of other cells has typos
 
-_SPACES = "    '’"  # spaces and apostrophes between groups of three digits
+_SPACES = " \u00a0\u2009\u202f'\u2019"  # spaces and apostrophes between groups of three digits
 _CURRENCY = r"[$¢-¥฿₠-⃀]|US\$|USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|SEK|NOK|DKK|PLN|kr|zł|Rs\.?|Fr\.?"
 _CELL = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+−])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[-+−])?\s*"
@@ -75,7 +75,7 @@ def is_gap(cells: pd.Series[str], numeric: bool = False) -> pd.Series[bool]:
         cells: text of a column.
         numeric: whether it contains numbers or dates, among which a dash is a gap; default False.
     """
-    gaps = cells.str.lower().isin(GAPS)
+    gaps = cells.str.lower().isin(GAPS).astype(bool)
     return gaps | cells.isin(NUMERIC_GAPS) if numeric else gaps
 
 
@@ -113,8 +113,17 @@ def parse_numbers(cells: pd.Series[str], number_format: NumberFormat = PLAIN) ->
 
 def to_floats(cells: pd.Series[str], number_format: NumberFormat = PLAIN) -> pd.Series[float]:
     """Return the numbers in cells as :func:`parse_numbers`, which may be infinite."""
-    values = [_to_float(cell, number_format) for cell in cells]
+    texts = cells.tolist()
+    if number_format.decimal == "." and are_plain([text for text in texts if text != "nan"]):
+        values = list(map(float, texts))
+    else:
+        values = [_to_float(cell, number_format) for cell in texts]
     return pd.Series(values, index=cells.index, dtype="float64")
+
+
+def are_plain(cells: Sequence[str]) -> bool:
+    """Return whether all cells are numbers with a decimal point, without separators and units."""
+    return bool(pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").notna().all())
 
 
 def _to_float(cell: str, number_format: NumberFormat) -> float:
@@ -202,20 +211,27 @@ def detect_formats(
 
 
 def _fitting_formats(cells: pd.Series[str]) -> list[NumberFormat]:
-    """Return the formats in which the most cells are numbers, if nearly all of them are."""
-    present = cells[~is_gap(cells, numeric=True)].drop_duplicates()
+    """Return the formats in which the most cells are numbers, if nearly all of them are.
+
+    Nearly all means all but 5 % of the cells, or of the different ones.
+    """
+    present = cells[~is_gap(cells, numeric=True)].value_counts()
     if present.empty:
         return []
-    if all(parse_number(cell) is not None for cell in present):
+    if are_plain(present.index.tolist()):
         has_groups = re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+").fullmatch
-        with_point = [cell for cell in present if "." in cell]
+        with_point = [cell for cell in present.index if "." in cell]
         if not with_point or not all(map(has_groups, with_point)):
             return [PLAIN] if with_point else list(FORMATS)
-    counts = {f: sum(not math.isnan(_to_float(cell, f)) for cell in present) for f in FORMATS}
+    counts = {}
+    for number_format in FORMATS:
+        fits = [not math.isnan(_to_float(cell, number_format)) for cell in present.index]
+        counts[number_format] = sum(fits), int(present[fits].sum())
     most = max(counts.values())
-    if most < (1 - TYPO_FRACTION) * len(present):
+    totals = len(present), int(present.sum())
+    if all(count < (1 - TYPO_FRACTION) * total for count, total in zip(most, totals, strict=True)):
         return []
-    return [f for f in FORMATS if counts[f] == most]
+    return [number_format for number_format, count in counts.items() if count == most]
 
 
 def _is_certain(formats: list[NumberFormat]) -> bool:
@@ -261,7 +277,7 @@ def _find_unit(table: TextTable, name: str) -> str:
     """
     cells = table.cells[name]
     cells = cells[~is_gap(cells, numeric=True)]
-    if not _has_units(cells.drop_duplicates()):
+    if are_plain(cells.tolist()):
         return ""
     units = cells.map(lambda cell: parts.unit if (parts := _split_cell(cell)) else "")
     found = [unit for unit in units.unique() if unit]
@@ -273,7 +289,3 @@ def _find_unit(table: TextTable, name: str) -> str:
             f"{cells[first]!r}, line {first}; write one unit in the whole column"
         )
     return found[0] if found else ""
-
-
-def _has_units(cells: Collection[str]) -> bool:
-    return any(parse_number(cell) is None and (p := _split_cell(cell)) and p.unit for cell in cells)

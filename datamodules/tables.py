@@ -259,7 +259,8 @@ class TableDataModule(TensorDataModule):
             return
         if stage in ("validate", "test") and not self.has_training_data:
             count = len(self._table.x)
-            self._say(f"is not the training data: all {count:,} rows are tested")
+            tested = f"all {count:,} rows are" if count > 1 else "its row is"
+            self._say(f"is not the training data: {tested} tested")
         tensors = self._tensors(self._table)
         for name, rows in self._row_indices.items():
             self._splits[name] = tensors, torch.from_numpy(rows)

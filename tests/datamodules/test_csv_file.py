@@ -161,7 +161,7 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             "no columns other than the target: left out 'a' \\(no values\\)$",
         ),
         (
-            "a,b,price\n1,,3\n,2,4\n",
+            "a,b,price\n1,,3\n,2,4\n5,,1\n,6,2\n",
             {"on_missing": "drop"},
             "every row has a missing value; leave out columns with --data.ignore",
         ),
