@@ -181,7 +181,7 @@ class TensorDataModule(LearnedState, LightningDataModule):
     def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:
             self.prepare_data()
-            self.setup("test" if name == "test" else "fit")
+            self.setup(name if name in ("test", "predict") else "fit")
         return self._splits[name]
 
     def _loader(self, name: str) -> TensorLoader:
