@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from datamodules.folder_tree import FolderTree, PlacedFile, list_tree
-from datamodules.splits import hold_out_stratified
+from datamodules.folder_tree import FolderTree, PlacedFile, file_key, list_tree, read_bytes
+from datamodules.splits import choose_per_class, hold_out_stratified
 from zoo.errors import DataError, check_choice, suggest
 
 ON_ERROR = ("stop", "skip")
 SPLITS = ("train", "val", "test")
 NAMED = 3  # files that a warning names; it counts the others
 T = TypeVar("T")
-
-
-class PlacedFile(NamedTuple):
-    """A file and the split of its folder, ``train``, ``test`` or None."""
-
-    path: Path
-    split: str | None
 
 
 class ClassFolders:
@@ -98,36 +91,6 @@ class ClassFolders:
         """Names of the classes: those that a model was trained on, else the class folders, sorted;
         empty without class folders."""
         return self._own_classes if self._trained_classes is None else self._trained_classes
-
-    def use_classes(self, class_names: list[str]) -> None:
-        """Use the classes that a model was trained on; files of other classes are refused."""
-        self.__dict__["class_names"] = class_names
-
-    @property
-    def files(self) -> list[Path]:
-        """All files that are not hidden, sorted, whatever their folders."""
-        if not self.path.is_dir():
-            raise DataError(f"there is no folder {self.path} (--data.path)")
-        return sorted(
-            file
-            for file in self.path.rglob("*")
-            if self._is_used(file)
-            and not any(part.startswith(".") for part in file.relative_to(self.path).parts)
-        )
-
-    def usable_files(self) -> list[PlacedFile]:
-        """Return the files for training and evaluation.
-
-        Raises:
-            DataError: see ``list_files``.
-        """
-        if not self.has_splits:
-            return [PlacedFile(file, None) for file in self.list_files(True)]
-        return [
-            PlacedFile(file, split)
-            for split in ("train", "test")
-            for file in self.list_files(split == "train")
-        ]
 
     @property
     def num_classes(self) -> int:
@@ -229,12 +192,12 @@ class ClassFolders:
         self._check_enough(train)
         if not test:
             train, test = self._hold_out_test(train, seed, train_per_class)
-        if not val and val_size:
-            rest, held_out = hold_out_stratified(self._labels_of(train), val_size, seed)
+        if not val:
+            rest, held_out = self.hold_out_validation(train, val_size, seed)
             train, val = _take(train, rest), _take(train, held_out)
         splits = {"train": train, "val": val, "test": test}
         for name, members in splits.items():
-            self.warn_missing_classes(name, members)
+            self._warn_missing_classes(name, members)
         return splits
 
     def split_files(self, train: bool, seed: int, train_per_class: int | None = None) -> list[Path]:
@@ -249,6 +212,71 @@ class ClassFolders:
         """
         splits = self.splits(seed, 0, train_per_class)
         return sorted(splits["train"] + splits["val"]) if train else splits["test"]
+
+    def hold_out_validation(
+        self, files: Sequence[Path], val_size: float, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the indices of the training and the validation files among ``files``, sorted.
+
+        Args:
+            files: files of the training split, including validation; see ``split_files``.
+            val_size, seed: see ``splits``.
+
+        Raises:
+            DataError: no training file would remain.
+        """
+        in_val = {file.path for file in self._placed if file.split == "val"}
+        is_val = torch.tensor([file in in_val for file in files])
+        if is_val.any():
+            return (~is_val).nonzero()[:, 0], is_val.nonzero()[:, 0]
+        return hold_out_stratified(self._labels_of(files), val_size, seed)
+
+    def training_keys(self, seed: int, train_per_class: int | None = None) -> list[int]:
+        """Return the keys of the files for training and validation, see
+        :func:`~datamodules.folder_tree.file_key`; files that cannot be read are left out."""
+        files = self.split_files(True, seed, train_per_class)
+        return sorted(file_key(file, read_bytes(file)) for file in files if file.is_file())
+
+    def unused_files(
+        self, used_keys: Collection[int], num_tested: int, keys: Mapping[Path, int] | None = None
+    ) -> list[Path]:
+        """Return the files to test a trained model on.
+
+        These are the files in a test folder, else all that were not used in training. On the
+        training data they are those of its test split.
+
+        Args:
+            used_keys: keys of the files that were used in training or validation.
+            num_tested: number of files in the test split of the training data.
+            keys: key of each file, if known; by default the files are read.
+
+        Raises:
+            DataError: all files were used in training, or a class is unknown.
+        """
+        files = self.usable_files()
+        paths = [file.path for file in files]
+        tested = [file.path for file in files if file.split == "test"]
+        if not tested:
+            found = {p: file_key(p, read_bytes(p)) for p in paths} if keys is None else keys
+            used = set(used_keys)
+            tested = [path for path in paths if found[path] not in used]
+            if not tested:
+                raise DataError(
+                    f"all {len(paths)} {self.noun} of {self.path} were used in training: give "
+                    "others with --data.path"
+                )
+            if len(tested) == len(paths):
+                self._warn(
+                    f"{self.path} is not the training data: all its {self.noun} are tested "
+                    f"({len(tested)})"
+                )
+            elif len(tested) != num_tested:
+                self._warn(
+                    f"{self.path} has changed since training: the {self.noun} that were not used "
+                    f"in training are tested ({len(tested)} of {len(paths)})"
+                )
+        self._warn_missing_classes("test", tested)
+        return tested
 
     def read_or_skip(self, read: Callable[[], T]) -> T | None:
         """Return the result of ``read()``, or None after a warning for a file that is skipped.
@@ -268,7 +296,8 @@ class ClassFolders:
         self, files: Sequence[Path], seed: int, train_per_class: int | None
     ) -> tuple[list[Path], list[Path]]:
         if train_per_class is not None and not self.has_splits:
-            train, test = self._split_per_class(files, train_per_class, seed)
+            self._check_per_class(files, train_per_class)
+            train, test = choose_per_class(self._labels_of(files), train_per_class, seed)
             return _take(files, train), _take(files, test)
         if self.has_splits:
             self._warn(f"{self.path} has no test folder with {self._kind()}: a tenth of the "
@@ -276,26 +305,6 @@ class ClassFolders:
         count = max(1, len(files) // 10)
         train, test = hold_out_stratified(self._labels_of(files), count, seed)
         return _take(files, train), _take(files, test)
-
-    def _split_per_class(
-        self, files: Sequence[Path], count: int, seed: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the indices of ``count`` random files per class, and of all others; sorted."""
-        labels = self._labels_of(files)
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        chosen = []
-        for k in labels.unique().tolist():
-            members = order[labels[order] == k]
-            if len(members) <= count:
-                folder = self.path / self.class_names[k] if self.class_names else self.path
-                raise DataError(
-                    f"{folder} has {len(members)} {self.noun}: train_per_class={count} leaves none "
-                    "for testing"
-                )
-            chosen.append(members[:count])
-        train = torch.cat(chosen).sort().values
-        indices = torch.arange(len(labels))
-        return train, indices[~torch.isin(indices, train)]
 
     def _labels_of(self, files: Sequence[Path]) -> Tensor:
         return torch.tensor([self.label(file) for file in files])
@@ -329,11 +338,19 @@ class ClassFolders:
                 f"counting those in class folders; at least {needed} are needed"
             )
 
+    def _check_per_class(self, files: Sequence[Path], count: int) -> None:
+        for k, size in Counter(map(self.label, files)).items():
+            if size <= count:
+                folder = self.path / self.class_names[k] if self.class_names else self.path
+                raise DataError(
+                    f"{folder} has {size} {self.noun}: train_per_class={count} leaves none for "
+                    "testing"
+                )
+
     def _kind(self) -> str:
         return f"{self.noun} in class folders" if self.class_names else self.noun
 
-    def warn_missing_classes(self, split: str, files: Sequence[Path]) -> None:
-        """Name the classes of which a split has no file."""
+    def _warn_missing_classes(self, split: str, files: Sequence[Path]) -> None:
         counts = Counter(self.label(file) for file in files)
         missing = [name for k, name in enumerate(self.class_names) if not counts[k]]
         if missing and files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -142,6 +143,31 @@ def list_tree(top: Path, suffixes: Collection[str]) -> FolderTree:
 def is_hidden(name: str) -> bool:
     """Return whether the name is that of a hidden file or of a system's own folder."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the contents of a file.
+
+    Raises:
+        DataError: the file cannot be read, is a link to a missing file, or is no regular file.
+    """
+    if not path.is_file():
+        what = "a link to a missing file" if path.is_symlink() else "not a regular file"
+        raise DataError(f"{path} is {what}: remove it")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def file_key(path: Path, content: bytes) -> int:
+    """Return a 63-bit hash of a file's name and contents, by which it is recognized elsewhere.
+
+    Two files of the same contents in one folder have different keys.
+    """
+    name = hashlib.blake2b(os.fsencode(path.name), digest_size=16).digest()
+    digest = hashlib.blake2b(content, digest_size=8, salt=name).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _walk(

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from datamodules.folder_tree import file_key, read_bytes
 from datamodules.image_files import ReadImage, parse_color, read_image
+from datamodules.locks import preparing
 from zoo.errors import DataError
 
 VERSION = 2  # of the way in which files are read; a change makes older caches invalid
@@ -83,15 +85,13 @@ def cached_images(
     Raises:
         DataError: a file cannot be read and ``stop`` is true, or the cache cannot be written.
     """
-    from filelock import FileLock
-
     pixels = folder / f"{_fingerprint(files, format)}.npy"
     found = pixels.with_suffix(".json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (pixels.is_file() and found.is_file()):
-            with FileLock(pixels.with_suffix(".lock")):
-                if not (pixels.is_file() and found.is_file()):
+        if not found.is_file() or not pixels.is_file():
+            with preparing(folder):
+                if not found.is_file() or not pixels.is_file():
                     _build(pixels, found, files, format, stop)
     except OSError as error:
         raise DataError(
@@ -116,9 +116,9 @@ def _build(
 
     def read(file: Path) -> tuple[int, ReadImage] | DataError:
         try:
-            content = _read_bytes(file)
+            content = read_bytes(file)
             image = read_image(file, content, format.size, format.channels, background)
-            return _key(file, content), image
+            return file_key(file, content), image
         except DataError as error:
             return error
 
@@ -167,16 +167,6 @@ def _read_findings(pixels: Path, found: Path) -> ImageCache:
         ) from error
 
 
-def _read_bytes(file: Path) -> bytes:
-    if not file.is_file():
-        what = "a link to a missing file" if file.is_symlink() else "not a regular file"
-        raise DataError(f"{file} is {what}: remove it")
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror}") from error
-
-
 def _fingerprint(files: Sequence[Path], format: ImageFormat) -> str:
     stats = [(str(file), *_stat(file)) for file in files]
     text = json.dumps([VERSION, asdict(format), stats])
@@ -189,13 +179,6 @@ def _stat(file: Path) -> tuple[int, int]:
     except OSError:  # a link to a missing file
         return 0, 0
     return stat.st_size, stat.st_mtime_ns
-
-
-def _key(file: Path, content: bytes) -> int:
-    """Return a 63-bit hash of a file's name and contents."""
-    name = hashlib.blake2b(os.fsencode(file.name), digest_size=16).digest()
-    digest = hashlib.blake2b(content, digest_size=8, salt=name).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def _with_hint(reason: str) -> str:

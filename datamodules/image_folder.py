@@ -103,7 +103,7 @@ class ImageFolder(ImageDataModule):
 
     def learn(self) -> dict[str, Any]:
         rows = {name: self._stored(name)[1] for name in SPLITS}
-        used = self._keys[torch.cat([rows["train"], rows["val"]])]
+        used = torch.tensor(self._cache.keys)[torch.cat([rows["train"], rows["val"]])]
         return {
             "class_names": self.class_names,
             "used_images": used,
@@ -149,41 +149,9 @@ class ImageFolder(ImageDataModule):
         return {"file": [files[row].relative_to(self.folders.path).as_posix() for row in rows]}
 
     def _unused_images(self) -> list[Path]:
-        """Return the images to test a trained model on.
-
-        These are the images in a test folder, else all that were not used in training. On the
-        training data they are those of its test split.
-
-        Raises:
-            DataError: all images were used in training.
-        """
-        files = self.folders.usable_files()
-        tested = [file.path for file in files if file.split == "test"]
-        if not tested:
-            paths = [file.path for file in files]
-            is_used = torch.isin(self._keys[self._rows(paths)], self.learned["used_images"])
-            tested = [path for path, used in zip(paths, is_used.tolist(), strict=True) if not used]
-            if not tested:
-                raise DataError(
-                    f"all {len(paths)} images of {self.folders.path} were used in training: give "
-                    "others with --data.path"
-                )
-            self._warn_other_data(len(tested), len(paths))
-        self.folders.warn_missing_classes("test", tested)
-        return tested
-
-    def _warn_other_data(self, num_tested: int, num_images: int) -> None:
-        path, noun = self.folders.path, "image" if num_tested == 1 else "images"
-        if num_tested == num_images:
-            warnings.warn(
-                f"{path} is not the training data: all {num_tested} {noun} are tested", stacklevel=2
-            )
-        elif num_tested != self.learned["num_test_images"]:
-            warnings.warn(
-                f"{path} has changed since training: the {num_tested} {noun} that were not used in "
-                "training are tested",
-                stacklevel=2,
-            )
+        keys = dict(zip(self.folders.files, self._cache.keys, strict=True))
+        used, count = self.learned["used_images"].tolist(), self.learned["num_test_images"]
+        return self.folders.unused_files(used, count, keys)
 
     # -- images ---------------------------------------------------------------------------------
 
@@ -204,19 +172,14 @@ class ImageFolder(ImageDataModule):
         pixels = torch.from_numpy(self._cache.open())
         return pixels, torch.tensor([self.folders.label(file) for file in self.folders.files])
 
-    @property
-    def _keys(self) -> Tensor:
-        return torch.tensor(self._cache.keys)
-
     @cached_property
     def _row_of(self) -> dict[Path, int]:
         return {file: row for row, file in enumerate(self.folders.files)}
 
-    def _rows(self, files: Sequence[Path]) -> Tensor:
-        return torch.tensor([self._row_of[file] for file in files], dtype=torch.int64)
-
     def _select(self, files: Sequence[Path]) -> tuple[Batch, Tensor]:
-        return self._tensors, self._rows(files)
+        """Return the tensors of all files, and the rows of some files in them."""
+        rows = torch.tensor([self._row_of[file] for file in files], dtype=torch.int64)
+        return self._tensors, rows
 
     def _warn_changes(self, cache: ImageCache, num_files: int) -> None:
         """Say what was left out or replaced."""

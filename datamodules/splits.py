@@ -40,6 +40,21 @@ def hold_out_stratified(
     return remains.nonzero()[:, 0], held_out.sort().values
 
 
+def choose_per_class(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the indices of ``count`` random samples of each class, and of all others; sorted.
+
+    Args:
+        labels: class of each sample, int64 (N,).
+        count: number of samples of each class; a smaller class is chosen as a whole.
+        seed: random seed of the choice.
+    """
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    is_chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for k in labels.unique().tolist():
+        is_chosen[order[labels[order] == k][:count]] = True
+    return is_chosen.nonzero()[:, 0], (~is_chosen).nonzero()[:, 0]
+
+
 def held_out_per_class(sizes: list[int], count: int) -> list[int]:
     """Return the number of samples to hold out of each class, ``count`` in total.
 
