@@ -96,6 +96,14 @@ class TensorDataModule(LearnedState, LightningDataModule):
         """
         return torch.arange(num_samples)
 
+    def hold_out_validation(self, num_samples: int) -> tuple[Tensor, Tensor]:
+        """Return the indices of the remaining and of the validation samples of the training split.
+
+        Args:
+            num_samples: number of samples in the training split.
+        """
+        return hold_out(num_samples, self.val_size, self.seed)
+
     def prepare_training(self, batch: Batch, generator: torch.Generator) -> Batch:
         """Return a training batch made from stored samples, by default as for evaluation.
 
@@ -135,7 +143,7 @@ class TensorDataModule(LearnedState, LightningDataModule):
         if stage in ("fit", "validate", None) and "train" not in self._splits:
             tensors = self.load(train=True)
             indices = self.split_indices(True, len(tensors[0]))
-            train, val = hold_out(len(indices), self.val_size, self.seed)
+            train, val = self.hold_out_validation(len(indices))
             self._splits |= {"train": (tensors, indices[train]), "val": (tensors, indices[val])}
         if stage in ("test", "predict", None) and "test" not in self._splits:
             tensors = self.load(train=False)
@@ -181,7 +189,7 @@ class TensorDataModule(LearnedState, LightningDataModule):
     def _stored(self, name: str) -> tuple[Batch, Tensor]:
         if name not in self._splits:
             self.prepare_data()
-            self.setup("test" if name == "test" else "fit")
+            self.setup(name if name in ("test", "predict") else "fit")
         return self._splits[name]
 
     def _loader(self, name: str) -> TensorLoader:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
+import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from datamodules.class_folders import ClassFolders
+from datamodules.base import stage_splits
+from datamodules.class_folders import NAMED, SPLITS, ClassFolders
+from datamodules.image_cache import ImageCache, ImageFormat, cached_images
+from datamodules.image_files import SUFFIXES, parse_color
 from datamodules.images import ImageDataModule
 from datamodules.loader import Batch
 from zoo.errors import DataError, InputError, check_at_least
-
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 class ImageFolder(ImageDataModule):
     """Images from a folder, resized once and cached: ``--data image_folder --data.path FOLDER``.
 
-    Three layouts are supported: ``path/train/CLASS/…`` with ``path/test/CLASS/…``;
-    ``path/CLASS/…``; or images directly in ``path``, which have no classes. Without split folders,
-    a tenth of the images, chosen by ``seed``, is the test split; ``val_size`` is held out from the
-    remaining images.
+    Three layouts are supported: ``path/train/CLASS/…`` with ``path/val/CLASS/…`` and
+    ``path/test/CLASS/…``, or one of the two; ``path/CLASS/…``; or images without class folders.
+    Class folders may have subfolders; hidden files and folders are left out. A split without a
+    folder is held out from the training images by ``seed``, with the same fraction of each class:
+    a tenth for testing, then ``val_size`` for validation.
+
+    Images are turned as their EXIF orientation says. Those with 16 bits per channel are scaled by
+    their depth, and those of floating-point numbers are taken to be in [0, 1].
 
     The cache ``root/image_folder/<fingerprint>.npy`` is rebuilt when a file is added, removed or
     changed. It is memory-mapped and may be larger than memory.
+
+    A checkpoint contains the class names, the format of the images and which of them were used in
+    training. Other folders are read in the same way: their classes are matched by name, and
+    ``test`` uses all images that were not used in training. ``predict`` uses all images of a
+    folder.
 
     Properties for models: ``input_shape``, ``num_classes``, ``levels``.
 
@@ -39,97 +47,160 @@ class ImageFolder(ImageDataModule):
         size: height and width of the resized images in pixels, default 64. The shorter side is
             scaled to this size, and the longer side is cropped at both ends.
         channels: 3 for color (default) or 1 for grayscale.
-        val_size: validation images, a count (≥ 1) or a fraction (< 1) of the training split;
-            default 2/9, which gives 70/20/10 together with the tenth for testing.
+        val_size: validation images, a count (≥ 1) or a fraction (< 1) of the training split, if
+            there is no folder for them; default 2/9, which gives 70/20/10 together with the tenth
+            for testing.
+        background: color behind transparent pixels, a name such as ``white`` (default) or
+            ``#rrggbb``.
+        on_error: handling of files that cannot be read: ``stop`` (default), or ``skip``: leave them
+            out with a warning that counts them.
         **data: see :class:`~datamodules.images.ImageDataModule`.
 
     Raises:
         InputError: an argument is out of range.
-        DataError: the folder does not exist or has no images, or a file is not a readable
-            image of 8 bits per channel.
+        DataError: the folder does not exist or has too few images, a file is not a readable image,
+            or a class is unknown.
     """
 
+    learned_settings = ("seed", "val_size", "size", "channels", "background")
+
     def __init__(
-        self, path: str, size: int = 64, channels: int = 3, val_size: float = 2 / 9, **data: Any
+        self,
+        path: str,
+        size: int = 64,
+        channels: int = 3,
+        val_size: float = 2 / 9,
+        background: str = "white",
+        on_error: str = "stop",
+        **data: Any,
     ) -> None:
         super().__init__(val_size=val_size, **data)
         if channels not in (1, 3):
             raise InputError(f"channels must be 1 (grayscale) or 3 (color), got {channels}")
         check_at_least(1, size=size)
-        self.folders = ClassFolders(Path(path), SUFFIXES, "images")
-        self.size = size
-        self.channels = channels
-        self.input_shape = (channels, size, size)
+        parse_color(background)
+        self.folders = ClassFolders(Path(path), SUFFIXES, "images", on_error)
+        self.size, self.channels, self.background = size, channels, background
+
+    # -- properties for models ------------------------------------------------------------------
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Shape of an image, (C, size, size)."""
+        return self.channels, self.size, self.size
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """Number of class folders."""
+        """Number of classes."""
         return self.folders.num_classes
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the class folders, sorted; empty if the images are directly in ``path``."""
+        """Names of the classes: the class folders, sorted; empty without class folders."""
         return self.folders.class_names
 
+    # -- state ----------------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        rows = {name: self._stored(name)[1] for name in SPLITS}
+        used = torch.tensor(self._cache.keys)[torch.cat([rows["train"], rows["val"]])]
+        return {
+            "class_names": self.class_names,
+            "used_images": used,
+            "num_test_images": len(rows["test"]),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.folders.use_classes(self.learned["class_names"])
+
+    def forget(self) -> None:
+        super().forget()
+        for name in ("_cache", "_tensors"):
+            self.__dict__.pop(name, None)
+
+    # -- splits ---------------------------------------------------------------------------------
+
     def download(self) -> None:
-        for train in (True, False) if self.folders.has_splits else (True,):
-            self._cache(self.folders.list_files(train))
+        _ = self._cache
 
-    def load(self, train: bool) -> Batch:
-        files = self.folders.list_files(train)
-        labels = torch.tensor([self.folders.label(file) for file in files])
-        # torch requires a writable array; copy-on-write leaves the file unchanged
-        pixels = torch.from_numpy(np.load(self._cache(files), mmap_mode="c"))
-        return pixels, labels
+    def setup(self, stage: str | None = None) -> None:
+        wanted = ("predict",) if stage == "predict" else stage_splits(stage)
+        if all(name in self._splits for name in wanted):
+            return
+        self.folders.unreadable = {self.folders.files[row] for row in self._cache.unreadable}
+        if stage == "predict":
+            files = self.folders.files
+            self._splits["predict"] = self._select(
+                [file for file in files if file not in self.folders.unreadable]
+            )
+            return
+        if stage != "test" or not self.has_loaded_state:
+            splits = self.folders.splits(self.seed, self.val_size)
+            self._splits |= {name: self._select(files) for name, files in splits.items()}
+        if stage in ("test", None) and self.has_loaded_state:
+            self._splits["test"] = self._select(self._unused_images())
 
-    def split_indices(self, train: bool, num_samples: int) -> torch.Tensor:
-        return self.folders.split_indices(train, num_samples, self.seed)
+    def predict_dataloader(self) -> Any:
+        return self._loader("predict")
 
-    def _cache(self, files: Sequence[Path]) -> Path:
-        """Return the cached array of all ``files``, after building it if necessary."""
-        stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-        text = json.dumps([self.size, self.channels, stats])
-        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
-        cache = self.root / "image_folder" / f"{fingerprint}.npy"
-        if cache.is_file():
-            return cache
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(
-                f"images cannot be cached in {cache.parent} ({error.strerror}): choose a writable "
-                "folder with --data.root or ZOO_DATA"
-            ) from error
-        partial = cache.with_suffix(f".{os.getpid()}.partial")
-        try:
-            shape = (len(files), *self.input_shape)
-            array = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-            with ThreadPoolExecutor() as pool:
-                for row, pixels in enumerate(pool.map(self._read, files)):
-                    array[row] = pixels
-            array.flush()
-            partial.replace(cache)
-        finally:
-            partial.unlink(missing_ok=True)
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        files, rows = self.folders.files, self._stored("predict")[1].tolist()
+        return {"file": [files[row].relative_to(self.folders.path).as_posix() for row in rows]}
+
+    def _unused_images(self) -> list[Path]:
+        keys = dict(zip(self.folders.files, self._cache.keys, strict=True))
+        used, count = self.learned["used_images"].tolist(), self.learned["num_test_images"]
+        return self.folders.unused_files(used, count, keys)
+
+    # -- images ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _cache(self) -> ImageCache:
+        """The resized images of all files, in their order."""
+        files = self.folders.files
+        form = ImageFormat(self.size, self.channels, self.background)
+        is_strict = self.folders.on_error == "stop"
+        cache = cached_images(self.root / "image_folder", files, form, is_strict)
+        self._warn_changes(cache, len(files))
         return cache
 
-    def _read(self, file: Path) -> np.ndarray[Any, Any]:
-        """Return an image as uint8 (C, size, size)."""
-        from PIL import Image, ImageOps
+    @cached_property
+    def _tensors(self) -> Batch:
+        """Pixels, uint8 (N, C, size, size), and labels, int64 (N,), of all files."""
+        # torch requires a writable array; copy-on-write leaves the file unchanged
+        pixels = torch.from_numpy(self._cache.open())
+        return pixels, torch.tensor([self.folders.label(file) for file in self.folders.files])
 
-        try:
-            with Image.open(file) as opened:
-                mode = opened.mode
-                upright = ImageOps.exif_transpose(opened)
-                image = upright.convert("L" if self.channels == 1 else "RGB")
-                fitted = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
-        except Exception as error:  # the decoders of the formats raise all kinds of exceptions
-            raise DataError(
-                f"{file} is not a readable image ({error}): replace or remove it"
-            ) from error
-        if mode.startswith(("I", "F")):  # Pillow would clip the pixels to [0, 255]
-            raise DataError(
-                f"{file} has more than 8 bits per channel (mode {mode}): convert it to 8 bits"
+    @cached_property
+    def _row_of(self) -> dict[Path, int]:
+        return {file: row for row, file in enumerate(self.folders.files)}
+
+    def _select(self, files: Sequence[Path]) -> tuple[Batch, Tensor]:
+        """Return the tensors of all files, and the rows of some files in them."""
+        rows = torch.tensor([self._row_of[file] for file in files], dtype=torch.int64)
+        return self._tensors, rows
+
+    def _warn_changes(self, cache: ImageCache, num_files: int) -> None:
+        """Say what was left out or replaced."""
+        unreadable = list(cache.unreadable.values())
+        if len(unreadable) == num_files:
+            raise DataError(f"none of the {num_files} images can be read: {unreadable[0]}")
+        if unreadable:
+            shown = "; ".join(unreadable[:NAMED])
+            more = len(unreadable) - NAMED
+            shown += f"; and {more} more" if more > 0 else ""
+            warnings.warn(f"{len(unreadable)} of {num_files} images are left out: {shown}",
+                          stacklevel=2)  # fmt: skip
+        if cache.transparent:
+            warnings.warn(
+                f"transparent pixels are now {self.background} (--data.background); images with "
+                f"such pixels: {cache.transparent}",
+                stacklevel=2,
             )
-        pixels = np.asarray(fitted)
-        return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
+        if cache.frames:
+            warnings.warn(
+                f"of images with several frames or pages the first is used; such images: "
+                f"{cache.frames}",
+                stacklevel=2,
+            )

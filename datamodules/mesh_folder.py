@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.class_folders import ClassFolders
 from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, ChangeLog, read_surface
 from datamodules.meshes import MeshDataModule
 from datamodules.state import LearnedState
-from zoo.errors import DataError, check_at_least, check_choice
+from zoo.errors import check_at_least, check_choice
 from zoo.functional.meshes import connected_components
 
 
 class MeshFolder(LearnedState, MeshDataModule):
     """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
 
-    The folder contains ``train/CLASS/…`` and ``test/CLASS/…``, or only ``CLASS/…``; then a random
-    tenth of the files is for testing. Formats: PLY, OBJ, OFF, STL, GLB. Polygons are cut into
-    triangles, duplicate vertices merged, and repeated faces, faces that repeat a vertex and
-    vertices without a face removed, with a warning that counts them. The operators are cached in
-    ``root/operators``.
+    The folder contains ``train/CLASS/…`` with ``val/CLASS/…`` and ``test/CLASS/…``, or one of the
+    two; or only ``CLASS/…``. A split without a folder is held out by the seed, with the same
+    fraction of each class: a tenth of the files for testing, then ``val_size``.
+
+    Formats: PLY, OBJ, OFF, STL, GLB. Polygons are cut into triangles, duplicate vertices merged,
+    and repeated faces, faces that repeat a vertex and vertices without a face removed, with a
+    warning that counts them. The operators are cached in ``root/operators``.
 
     A checkpoint contains the class names, and which files were used in training. In other folders
     the classes are matched by name, and ``test`` uses all files that were not used in training;
@@ -81,9 +82,12 @@ class MeshFolder(LearnedState, MeshDataModule):
     # -- what is learned from the training data -------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Return the names of the classes, and hashes of the files for training and validation."""
-        files = self.folders.split_files(True, self.seed, self.train_per_class)
-        return {"class_names": self.class_names, "training_files": sorted(map(hash_file, files))}
+        """Return the classes, and the keys of the files for training and validation."""
+        return {
+            "class_names": self.class_names,
+            "training_files": self.folders.training_keys(self.seed, self.train_per_class),
+            "num_test_files": len(self._split_files(False)),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
@@ -100,17 +104,17 @@ class MeshFolder(LearnedState, MeshDataModule):
         if stage != "predict":
             super().setup(stage)
         elif "predict" not in self._splits:
-            files = self.folders.files
-            if not files:
-                raise DataError(
-                    f"{self.folders.path} contains no meshes ({', '.join(sorted(MESH_SUFFIXES))})"
-                )
-            self._splits["predict"] = self.prepare_meshes(self._read_files(files, False), self.seed)
+            meshes = self._read_files(self.folders.files, False)
+            self._splits["predict"] = self.prepare_meshes(meshes, self.seed)
 
     def load(self, train: bool) -> list[Data]:
         is_new = not train and self.has_loaded_state and not self._trains_on_path
         files = self._unused_files() if is_new else self._split_files(train)
         return self._read_files(files)
+
+    def hold_out_validation(self, meshes: list[Data]) -> tuple[Tensor, Tensor]:
+        files = [Path(mesh.name) for mesh in meshes]
+        return self.folders.hold_out_validation(files, self.val_size, self.seed)
 
     def predict_dataloader(self) -> Any:
         return self._loader("predict")
@@ -124,30 +128,8 @@ class MeshFolder(LearnedState, MeshDataModule):
         return self.folders.split_files(train, self.seed, self.train_per_class)
 
     def _unused_files(self) -> list[Path]:
-        """Return the files to test a trained model on: those in a test folder, else all that were
-        not used in training. On the training data they are those of its test split.
-
-        Raises:
-            DataError: all files were used in training.
-        """
-        placed = self.folders.usable_files()
-        tested = [file.path for file in placed if file.split == "test"]
-        if tested:
-            return tested
-        files = [file.path for file in placed]
-        used = set(self.learned["training_files"])
-        unused = [file for file in files if hash_file(file) not in used]
-        if not unused:
-            raise DataError(
-                f"all {len(files)} meshes of {self.folders.path} were used in training: give "
-                "others with --data.path"
-            )
-        if len(unused) == len(files):
-            warnings.warn(
-                f"{self.folders.path} is not the training data: all {len(files)} meshes are tested",
-                stacklevel=2,
-            )
-        return unused
+        used, count = self.learned["training_files"], self.learned["num_test_files"]
+        return self.folders.unused_files(used, count)
 
     def _read_files(self, files: Sequence[Path], has_labels: bool = True) -> list[Data]:
         """Read files, and say once what was changed in them."""
@@ -172,15 +154,3 @@ class MeshFolder(LearnedState, MeshDataModule):
         if prepared is not None:
             prepared.name = mesh.name
         return prepared
-
-
-def hash_file(path: Path) -> str:
-    """Return a hash of the contents of a file.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None

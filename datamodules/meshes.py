@@ -94,11 +94,15 @@ class MeshDataModule(GraphListDataModule):
     def setup(self, stage: str | None = None) -> None:
         if stage in ("fit", "validate", None) and "train" not in self._splits:
             meshes = self.prepare_meshes(self.load(True), 2 * self.seed + 1)
-            train, val = hold_out(len(meshes), self.val_size, self.seed)
+            train, val = self.hold_out_validation(meshes)
             self._splits["train"] = [meshes[i] for i in train.tolist()]
             self._splits["val"] = [meshes[i] for i in val.tolist()]
         if stage in ("test", "predict", None) and "test" not in self._splits:
             self._splits["test"] = self.prepare_meshes(self.load(False), 2 * self.seed)
+
+    def hold_out_validation(self, meshes: list[Data]) -> tuple[Tensor, Tensor]:
+        """Return the indices of the training and validation meshes among those of training."""
+        return hold_out(len(meshes), self.val_size, self.seed)
 
     def prepare_meshes(self, loaded: list[Data], seed: int) -> list[Data]:
         """Return meshes with their operators and their rotations in evaluation.

@@ -149,8 +149,11 @@ class PointDataModule(TensorDataModule):
 
     def load(self, train: bool) -> Batch:
         """Return points, labels and the rotation of each cloud in evaluation, (M, 3, 3)."""
-        points, labels = self.point_clouds(train)
-        generator = torch.Generator().manual_seed(2 * self.seed + train)
+        return self.with_rotations(*self.point_clouds(train), 2 * self.seed + train)
+
+    def with_rotations(self, points: Tensor, labels: Tensor, seed: int) -> Batch:
+        """Return scaled points, labels and the rotation of each cloud in evaluation."""
+        generator = torch.Generator().manual_seed(seed)
         rotations = sample_rotations(self.rotate, len(points), generator)
         return scale_to_unit_ball(points), labels, rotations
 

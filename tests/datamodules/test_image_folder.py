@@ -1,13 +1,17 @@
 """ImageFolder: splits, resizing, the cache, faulty folders."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from datamodules import ImageFolder
+from datamodules import ImageFolder, image_cache
+from datamodules.image_files import ReadImage
 from zoo.errors import DataError
 
 
@@ -79,13 +83,13 @@ def test_images_are_resized_again_only_after_a_file_changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[Path] = []
-    original = ImageFolder._read
+    original = image_cache.read_image
 
-    def counting(self: ImageFolder, file: Path) -> np.ndarray:
+    def counting(file: Path, *arguments: Any) -> ReadImage:
         reads.append(file)
-        return original(self, file)
+        return original(file, *arguments)
 
-    monkeypatch.setattr(ImageFolder, "_read", counting)
+    monkeypatch.setattr(image_cache, "read_image", counting)
     make(folder).split("train")
     assert len(reads) == 40
     make(folder).split("test")
@@ -97,26 +101,211 @@ def test_images_are_resized_again_only_after_a_file_changed(
 
 def test_a_broken_image_is_named_and_leaves_no_cache(folder: Path) -> None:
     (folder / "cats" / "07.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match=r"cats/07\.png is not a readable image"):
+    with pytest.raises(
+        DataError,
+        match=r"cats/07\.png is not a readable image \(it is in no known "
+        r"format\): remove it \(--data.on_error skip leaves out such files\)$",
+    ):
         make(folder).split("train")
-    assert list((folder.parent / "root" / "image_folder").iterdir()) == []
+    left = (folder.parent / "root" / "image_folder").iterdir()
+    assert {path.name for path in left} <= {".preparing.lock"}
 
 
-def test_images_of_more_than_8_bits_are_refused(folder: Path) -> None:
-    pixels = np.arange(400).reshape(20, 20)
-    for dtype, mode in ((np.uint16, "I;16"), (np.float32, "F")):
-        Image.fromarray(pixels.astype(dtype)).save(folder / "cats" / "07.tif")
-        with pytest.raises(DataError, match=f"more than 8 bits per channel .mode {mode}."):
-            make(folder).split("train")
-
-
-def test_an_image_with_too_many_pixels_is_named(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pillow refuses decompression bombs with an exception of its own."""
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match=r"cats/00\.png is not a readable image \(Image size"):
+def test_unreadable_images_are_left_out_and_counted(folder: Path) -> None:
+    (folder / "cats" / "07.png").write_bytes(b"not an image")
+    (folder / "cats" / "08.png").unlink()
+    (folder / "cats" / "08.png").symlink_to("nowhere.png")
+    os.mkfifo(folder / "dogs" / "pipe.png")
+    Image.new("1", (20_000, 10_000)).save(folder / "dogs" / "bomb.png")
+    expected = (
+        r"^4 of 42 images are left out: .*cats/07\.png is not a readable image .*; "
+        r".*cats/08\.png is a link to a missing file: remove it; .*dogs/bomb\.png has more than "
+        r"178 megapixels: make it smaller or remove it; and 1 more$"
+    )
+    for _ in range(2):  # the second time, the images are cached
+        data = make(folder, on_error="skip")
+        with pytest.warns(UserWarning, match=expected):
+            x, y = data.split("train")
+        sizes = [len(data.split(name)[0]) for name in ("train", "val", "test")]
+        assert sizes == [27, 8, 3]
+        assert (x.flatten(1).amax(1) > 0).all()
+        assert torch.equal(x[:, 0, 0, 0] > x[:, 2, 0, 0], y == 0)
+    with pytest.raises(DataError, match=r"cats/07\.png is not a readable image.*on_error skip"):
         make(folder).split("train")
+
+
+def test_a_folder_of_unreadable_images_is_refused(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.png").write_bytes(b"")
+    data = ImageFolder(str(tmp_path), root=str(tmp_path / "root"), on_error="skip")
+    with pytest.raises(DataError, match=r"none of the 3 images can be read: .*a\.png is not a"):
+        data.split("train")
+
+
+def test_transparent_images_and_frames_are_counted(folder: Path) -> None:
+    Image.new("RGBA", (9, 9), (255, 0, 0, 0)).save(folder / "cats" / "07.png")
+    frames = [Image.new("L", (9, 9), level) for level in (1, 99)]
+    frames[0].save(folder / "cats" / "a.gif", save_all=True, append_images=frames[1:])
+    data = make(folder, background="blue")
+    row = data.folders.files.index(folder / "cats" / "07.png")
+    with pytest.warns(UserWarning, match="image") as caught:
+        data.prepare_data()
+    messages = [str(warning.message) for warning in caught]
+    assert messages == [
+        "transparent pixels are now blue (--data.background); images with such pixels: 1",
+        "of images with several frames or pages the first is used; such images: 1",
+    ]
+    data.setup("predict")
+    assert data.split("predict")[0][row, :, 0, 0].tolist() == [0, 0, 255]
+
+
+def test_damaged_caches_are_named(folder: Path) -> None:
+    make(folder).prepare_data()
+    (array,) = (folder.parent / "root" / "image_folder").glob("*.npy")
+    content = array.read_bytes()
+    array.write_bytes(content[:500])
+    with pytest.raises(DataError, match=r"cached images .*\.npy are damaged: delete this file and"):
+        make(folder).split("train")
+    array.write_bytes(content)
+    array.with_suffix(".json").write_text("{")
+    with pytest.raises(
+        DataError, match=r"cached images .*\.json are damaged: delete this file and"
+    ):
+        make(folder).split("train")
+    array.with_suffix(".json").unlink()
+    assert len(make(folder).split("train")[0]) == 28
+
+
+def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(
+        DataError, match=r"cannot be cached in .* \(No space left on device\): choo"
+    ):
+        make(folder).split("train")
+
+
+def test_every_class_is_in_every_split(tmp_path: Path) -> None:
+    for name, count in (("a", 60), ("b", 12), ("c", 3)):
+        for number in range(count):
+            write_image(tmp_path / "x" / name / f"{number}.png", (number, 0, 0))
+    data = make(tmp_path / "x")
+    sizes = {name: data.split(name)[1].bincount().tolist() for name in ("train", "val", "test")}
+    assert sizes == {"train": [43, 9, 1], "val": [12, 2, 1], "test": [5, 1, 1]}
+
+
+def test_a_validation_folder_is_the_validation_split(tmp_path: Path) -> None:
+    for split, count, level in (("Train", 6, 10), ("Valid", 2, 20), ("Test", 3, 30)):
+        for name in ("a", "b"):
+            for number in range(count):
+                write_image(tmp_path / "x" / split / name / f"{number}.png", (level, number, 0))
+    data = make(tmp_path / "x", val_size=0.5)
+    for name, count, level in (("train", 12, 10), ("val", 4, 20), ("test", 6, 30)):
+        x, _ = data.split(name)
+        assert (len(x), x[:, 0].unique().tolist()) == (count, [level])
+
+
+# -- checkpoints -----------------------------------------------------------------------------------
+
+
+def restore(state: dict[str, Any], folder: Path, **options: Any) -> ImageFolder:
+    data = ImageFolder(str(folder), root=str(folder.parent / "root"), **options)
+    data.load_state_dict(state)
+    return data
+
+
+def colors(folder: Path, *names: str, count: int = 10, shift: int = 0) -> Path:
+    """Write images whose class is their color."""
+    values = {"red": (200, 0, 0), "green": (0, 200, 0), "blue": (0, 0, 200), "grey": (90, 90, 90)}
+    for name in names:
+        for number in range(count):
+            r, g, b = values[name]
+            write_image(folder / name / f"{number}.png", (r + number + shift, g, b))
+    return folder
+
+
+def test_the_state_says_how_images_are_read(tmp_path: Path) -> None:
+    trained = make(colors(tmp_path / "a", "red", "green", "blue"), channels=1, background="black")
+    with pytest.warns(UserWarning, match="of the checkpoint is used") as caught:
+        data = restore(trained.state_dict(), tmp_path / "a", size=99, channels=3, val_size=0.9)
+    assert {str(w.message).split(" of the")[0] for w in caught} == {
+        "size=16", "channels=1", "background=black", f"val_size={2 / 9}"
+    }  # fmt: skip
+    assert data.input_shape == (1, 16, 16)
+    assert data.class_names == ["blue", "green", "red"]
+    for name in ("train", "val", "test"):
+        assert all(map(torch.equal, data.split(name), trained.split(name)))
+
+
+def test_the_test_split_is_the_same_after_training(tmp_path: Path, recwarn: Any) -> None:
+    trained = make(colors(tmp_path / "a", "red", "green"))
+    state = trained.state_dict()
+    (tmp_path / "a").rename(tmp_path / "moved")
+    data = restore(state, tmp_path / "moved", size=16)
+    assert all(map(torch.equal, data.split("test"), trained.split("test")))
+    assert [str(w.message) for w in recwarn] == []
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(tmp_path: Path) -> None:
+    state = make(colors(tmp_path / "a", "red", "green", "blue")).state_dict()
+    data = restore(state, colors(tmp_path / "b", "red", "green", "grey"), size=16)
+    with pytest.raises(
+        DataError,
+        match=r"b has class folders that the model was not trained on "
+        r"\(it knows blue, green, red\): grey; did you mean 'green'",
+    ):
+        data.split("test")
+    assert len(data.split("predict")[0]) == 30  # the classes are not needed
+
+
+def test_classes_keep_their_places(tmp_path: Path) -> None:
+    state = make(colors(tmp_path / "a", "red", "green", "blue")).state_dict()
+    data = restore(state, colors(tmp_path / "b", "red", "green", count=3, shift=20), size=16)
+    with pytest.warns(UserWarning, match=r"split|training") as caught:
+        x, y = data.split("test")
+    assert data.num_classes == 3
+    assert torch.equal(y, torch.where(x[:, 0, 0, 0] > 100, 2, 1))
+    assert {str(w.message) for w in caught} == {
+        f"{tmp_path / 'b'} is not the training data: all its images are tested (6)",
+        "the test split has no images of blue",
+    }
+
+
+def test_images_that_were_trained_on_are_not_tested(tmp_path: Path) -> None:
+    trained = make(colors(tmp_path / "a", "red", "green"))
+    state, tested = trained.state_dict(), trained.split("test")
+    for number in range(5):
+        write_image(tmp_path / "a" / "red" / f"new{number}.png", (255, number, 0))
+    data = restore(state, tmp_path / "a", size=16)
+    with pytest.warns(
+        UserWarning,
+        match=r"a has changed since training: the images that were not "
+        r"used in training are tested \(7 of 25\)$",
+    ):
+        x, _ = data.split("test")
+    assert (x[:, 0, 0, 0] == 255).sum() == 5
+    old = {tuple(pixels) for pixels in tested[0][:, :, 0, 0].tolist()}
+    assert {tuple(pixels) for pixels in x[:, :, 0, 0].tolist() if pixels[0] != 255} == old
+    for number in range(5):
+        (tmp_path / "a" / "red" / f"new{number}.png").unlink()
+    for row in trained._splits["test"][1].tolist():
+        trained.folders.files[row].unlink()
+    with pytest.raises(DataError, match=r"all 18 images of .* were used in training: give others"):
+        restore(state, tmp_path / "a", size=16).split("test")
+
+
+@pytest.mark.parametrize("count", [1, 60])
+def test_all_images_are_predicted(tmp_path: Path, count: int) -> None:
+    state = make(colors(tmp_path / "a", "red", "green")).state_dict()
+    for number in range(count):
+        write_image(tmp_path / "b" / f"{number:02d}.png", (number, 0, 0))
+    data = restore(state, tmp_path / "b", size=16)
+    x = torch.cat([x for x, _ in data.predict_dataloader()])
+    assert (255 * x[:, 0, 0, 0]).round().int().tolist() == list(range(count))
+    assert data.prediction_ids() == {"file": [f"{number:02d}.png" for number in range(count)]}
+    assert data.num_classes == 2
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
@@ -131,7 +320,7 @@ def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
     for number in range(4):
         write_image(tmp_path / "x/train/a" / f"{number}.png", (1, 1, 1))
         write_image(tmp_path / "x/test/b" / f"{number}.png", (1, 1, 1))
-    with pytest.raises(DataError, match=r"class folders that .*train lacks: b"):
+    with pytest.raises(DataError, match=r"class folders that the training folder lacks: b"):
         make(tmp_path / "x").split("test")
 
 

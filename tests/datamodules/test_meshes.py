@@ -280,7 +280,7 @@ def test_classes_of_other_folders_are_matched_by_name(tmp_path: Path) -> None:
     for i in range(6):
         (tmp_path / "other" / "tetra" / f"{i}.off").write_text(off(20.0 + i))
     other = restored(tmp_path / "other", state, tmp_path)
-    with pytest.warns(UserWarning, match="is not the training data: all 6 meshes are tested"):
+    with pytest.warns(UserWarning, match="is not the training data: all its meshes are tested"):
         tested = other.split("test")
     assert [int(mesh.y) for mesh in tested] == [1] * 6
     assert other.class_names == ["cube", "tetra"]

@@ -168,3 +168,38 @@ def test_an_unreadable_file_stops_or_is_skipped(tmp_path: Path) -> None:
     assert len(data.split("train")[0]) + len(data.split("test")[0]) == 7
     with pytest.raises(ValueError, match=r"unknown on_error 'ask'; .*choose from stop, skip"):
         PointFolder(str(tmp_path), on_error="ask")
+
+
+def test_a_validation_folder_is_the_validation_split(tmp_path: Path) -> None:
+    for split, count in (("Train", 5), ("Valid", 2), ("Test", 1)):
+        for name in ("a", "b"):
+            place = tmp_path / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                (place / f"{i}.off").write_text(off())
+    data = PointFolder(str(tmp_path), num_points=8, stored_points=8, val_size=0.9)
+    labels = {name: data.split(name)[1].tolist() for name in ("train", "val", "test")}
+    assert labels == {"train": [0] * 5 + [1] * 5, "val": [0, 0, 1, 1], "test": [0, 1]}
+
+
+def test_other_folders_are_read_as_the_checkpoint_tells(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"num_points": 8, "stored_points": 8}
+    trained = PointFolder(str(folder(tmp_path / "a")), **options)
+    state = trained.state_dict()
+    again = PointFolder(str(tmp_path / "a"), **options)
+    again.load_state_dict(state)
+    assert all(map(torch.equal, again.split("test"), trained.split("test")))
+    for name, size in (("small", 2.5), ("unknown", 3.5)):
+        (tmp_path / "b" / name).mkdir(parents=True)
+        (tmp_path / "b" / name / "0.off").write_text(off(size))
+    other = PointFolder(str(tmp_path / "b"), **options)
+    other.load_state_dict(state)
+    with pytest.raises(DataError, match=r"the model was not trained on .*: unknown"):
+        other.split("test")
+    assert other.prediction_ids() == {"file": ["small/0.off", "unknown/0.off"]}
+    assert len(other.split("predict")[0]) == 2
+    (tmp_path / "b" / "unknown" / "0.off").unlink()
+    other = PointFolder(str(tmp_path / "b"), **options)
+    other.load_state_dict(state)
+    with pytest.warns(UserWarning, match=r"b is not the training data: all its shapes are tested"):
+        assert other.split("test")[1].tolist() == [1]
