@@ -247,9 +247,8 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
 
     def _forget_logged(self, names: set[str]) -> None:
         """Keep Lightning from logging the latest values again of parts without new ones."""
-        results = self.trainer._results
         for name in names:
-            results.pop(f"training_step.train/{name}_step", None)
+            self.trainer._results.pop(f"training_step.train/{name}_step", None)
 
     def logged_step(self) -> int:
         """Return the number of steps before this batch, as the Trainer counts them for logging."""
