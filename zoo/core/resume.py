@@ -47,6 +47,7 @@ class Resumption:
         self._new_schedules: list[dict[str, Any]] = []
         self._global_step = 0
         self._epochs = 0  # complete ones
+        self._configured_steps: float | None = None  # in an epoch, when optimizers were created
         self._max_steps: int | None = None  # of the Trainer, while the last epoch is completed
         self._is_at_epoch_end = False
 
@@ -150,7 +151,7 @@ class Resumption:
                 the checkpoint may have been of another length.
         """
         trainer, before = self._task.trainer, self._state.get("progress", {}).get("steps_per_epoch")
-        now = self._task.steps_per_epoch()
+        self._configured_steps = now = self._task.steps_per_epoch()
         if before in (None, now) or trainer.max_epochs in (None, -1):
             return estimate
         total = self._global_step + max(0, trainer.max_epochs - self._epochs) * now
@@ -193,6 +194,10 @@ class Resumption:
         """Continue where the checkpoint was written; the Trainer has restored its part."""
         task, trainer = self._task, self._task.trainer
         state, self._state = self._state, {}
+        is_new = trainer.global_step == 0 and not self._changed
+        if is_new and self._configured_steps not in (None, task.steps_per_epoch()):
+            trainer.strategy.setup_optimizers(trainer)  # the batch-size finder changes their number
+            self._new_schedules = [copy.deepcopy(s.state_dict()) for s in _schedules(task)]
         if "train_means" in state:
             task._train_means.load_state_dict(state["train_means"], task.device)
             task._window_start -= len(task._train_means)
