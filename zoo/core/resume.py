@@ -105,6 +105,7 @@ class Resumption:
         self._global_step = checkpoint["global_step"]
         fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
         self._epochs = fit_loop.get("epoch_progress", {}).get("current", {}).get("processed", 0)
+        self._configured_steps = checkpoint.get("progress", {}).get("steps_per_epoch")
         self._mark_position(fit_loop)
         self._schedule_states = copy.deepcopy(checkpoint["lr_schedulers"])
         self._changed = self._find_changes(checkpoint.get("hyper_parameters", {}))
