@@ -223,9 +223,10 @@ class FastAdversarialTraining(AdversarialTraining):
             self._guard_batches.append(unpack_batch(batch, type(self).__name__))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._guard_batches:  # a run that was resumed after the last batch of an epoch
+        if not self._guard_batches:  # resumed from a checkpoint of an earlier version
             return
         accuracy = self._guard_accuracy(trainer, pl_module)
+        self._guard_batches = []
         pl_module.log("train/robust_accuracy", accuracy)
         if self._weights and accuracy < self._best_accuracy - self.max_accuracy_drop:
             pl_module.load_state_dict(self._weights)
@@ -243,18 +244,22 @@ class FastAdversarialTraining(AdversarialTraining):
         """Compute the accuracy under the guard's attack, averaged over processes."""
         correct = []
         with frozen_eval(module), torch.no_grad():
-            for x, y in self._guard_batches:
+            for batch in self._guard_batches:
+                x, y = (tensor.to(module.device) for tensor in batch)
                 x_adv = as_normal_tensor(self._guard_attack(module, x, y))
                 correct.append(ScoreFunction(module)(x_adv).argmax(1) == as_normal_tensor(y))
         local = torch.cat(correct).float().mean()
         return float(trainer.strategy.reduce(local, reduce_op="mean"))
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"best": self._best_accuracy, "weights": self._weights}
+        guard = [[x.cpu(), y.cpu()] for x, y in self._guard_batches]  # of an unfinished epoch
+        state = {"best": self._best_accuracy, "weights": self._weights, "guard_batches": guard}
+        return super().state_dict() | state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._best_accuracy, self._weights = state_dict["best"], state_dict["weights"]
+        self._guard_batches = [(x, y) for x, y in state_dict.get("guard_batches", [])]
 
 
 class FreeAdversarialTraining(AdversarialTraining):

@@ -93,11 +93,23 @@ class Checkpoint(BestEpochCheckpoint):
         self._resumed_step = checkpoint["global_step"]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        state_dict = self._moved(state_dict)
         if self.monitor is not None and self._is_outdated(state_dict["best_model_path"]):
             return
         # the parent discards the best score if the folder has changed
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})
         self.current_score = state_dict.get("current_score")
+
+    def _moved(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return the state with this folder's file where the folder has been moved or copied."""
+        former, own = (
+            state_dict["best_model_path"],
+            Path(self.dirpath or "", f"{self.filename}.ckpt"),
+        )
+        if not former or Path(former).is_file() or not own.is_file():
+            return state_dict
+        paths = {"best_model_path": str(own), "kth_best_model_path": str(own)}
+        return state_dict | paths | {"best_k_models": {str(own): state_dict["best_model_score"]}}
 
     def _is_outdated(self, path: str) -> bool:
         """Return whether a best checkpoint is from later than the checkpoint that is resumed."""

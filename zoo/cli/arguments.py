@@ -110,6 +110,8 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
     if data and "." in data and not model:
         import_class("--data", data)
     contents = [read_settings(path) for path in configs]
+    if subcommand in (None, "fit"):  # a resumed run applies what the user's files say
+        given |= {option for content in contents for option in _model_options(content)}
     if configs:
         find_modules_of_working_folder()
     if not model and not configs and not given & {"--model.help", "--data.help"}:
@@ -250,6 +252,13 @@ def _read_found(config: Path, given: set[str]) -> dict[str, Any]:
     _refuse_old_config(str(config), content)
     check_config(content, Source(config, f"add --config {config}", frozenset(given)))
     return content
+
+
+def _model_options(content: dict[str, Any]) -> list[str]:
+    """Return the options of the model that a configuration file sets."""
+    model = content.get("model")
+    arguments = model.get("init_args") if isinstance(model, dict) else None
+    return [f"--model.init_args.{name}" for name in arguments or {}]
 
 
 def _class_path(settings: list[dict[str, Any]], key: str) -> str | None:

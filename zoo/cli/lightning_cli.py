@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -291,13 +292,28 @@ class ZooCLI(LightningCLI):
             if self.resumed and self.resumed.finished:
                 self._test_finished_run(self.resumed.checkpoint)
                 return
-            if self.trainer.is_global_zero and not self.trainer.fast_dev_run:
-                self._save_config()
-            super()._run_subcommand(subcommand)
+            with self._saved_config():
+                super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:
                 if isinstance(logger, WandbLogger) and self.trainer.is_global_zero:
                     logger.experiment.finish()  # else the next run in this process continues it
+
+    @contextmanager
+    def _saved_config(self) -> Iterator[None]:
+        """Save the settings; put the former ones of a resumed run back if these are refused."""
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
+            yield
+            return
+        path = self.run_folder / "config.yaml"
+        former = path.read_bytes() if path.is_file() else None
+        self._save_config()
+        try:
+            yield
+        except InputError:
+            if former is not None:
+                path.write_bytes(former)
+            raise
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""

@@ -22,6 +22,7 @@ class ResumedRun:
         folder: folder of the run that wrote it, if this run continues there.
         step: number of optimizer steps until the checkpoint.
         num_rows: number of rows in ``metrics.csv`` until the checkpoint, if it is known.
+        num_unlogged: number of rows that were still to be written and are part of the checkpoint.
         finished: reason why there is nothing left to train, or an empty string.
     """
 
@@ -29,6 +30,7 @@ class ResumedRun:
     folder: Path | None
     step: int
     num_rows: int | None
+    num_unlogged: int
     finished: str
 
     @property
@@ -58,8 +60,10 @@ class ResumedRun:
         if self.finished:
             return f"nothing to train: {self.finished}"
         where = f" in {self.folder}" if self.folder else ""
-        dropped = len(read_rows(self.folder)) - len(self.rows) if self.folder else 0
-        rows = f"; {dropped} rows of metrics.csv after it are replaced" if dropped else ""
+        dropped = 0
+        if self.folder:
+            dropped = len(read_rows(self.folder)) - len(self.rows) - self.num_unlogged
+        rows = f"; rows of metrics.csv after it are replaced: {dropped}" if dropped > 0 else ""
         return f"resuming {self.checkpoint.name} after step {self.step:,}{where}{rows}"
 
 
@@ -88,11 +92,13 @@ def resumed_run(
     own = None
     if is_run and is_own:
         own = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+    progress = checkpoint.get("progress", {})
     return ResumedRun(
         checkpoint=path,
         folder=own,
         step=int(checkpoint.get("global_step", 0)),
-        num_rows=checkpoint.get("progress", {}).get("rows"),
+        num_rows=progress.get("rows"),
+        num_unlogged=1 if progress.get("unlogged") else 0,
         finished=_finished(checkpoint, settings),
     )
 

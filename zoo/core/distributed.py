@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
-from torch import nn
+from torch import Tensor, nn
 
 
 def destroy_process_group() -> None:
@@ -56,6 +56,23 @@ def all_gather_objects(value: Any, world_size: int) -> list[Any]:
     values: list[Any] = [None] * world_size
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def weight_correction(trainer: Any, parts: dict[str, Any]) -> Tensor | float:
+    """Return the term that turns a mean over processes into a mean over elements.
+
+    Gradients are averaged as if every process had the same number of tokens or nodes.
+
+    Args:
+        trainer: the run's trainer.
+        parts: results of a training step, with the number of elements as ``weight``, if it varies.
+    """
+    if "weight" not in parts or trainer.world_size == 1:
+        return 0.0
+    loss: Tensor = parts["loss"]
+    weight = torch.as_tensor(parts["weight"], device=loss.device).to(loss.dtype)
+    mean = trainer.strategy.reduce(weight.clone(), reduce_op="mean")
+    return (weight / mean - 1) * loss
 
 
 @torch.no_grad()

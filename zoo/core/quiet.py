@@ -18,6 +18,9 @@ def silence_libraries() -> None:
     warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not")
     warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than")
     warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # the zoo's loaders repeat their batches without being replaced
+    warnings.filterwarnings("ignore", message="You requested to overfit but enabled")
     # the EMA copy of a network is always in evaluation mode
     warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
     warnings.filterwarnings("ignore", message="You have overridden `on_after_batch_transfer`")

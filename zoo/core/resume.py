@@ -46,6 +46,8 @@ class Resumption:
         self._schedule_states: list[dict[str, Any]] = []
         self._new_schedules: list[dict[str, Any]] = []
         self._global_step = 0
+        self._epochs = 0  # complete ones
+        self._configured_steps: float | None = None  # in an epoch, when optimizers were created
         self._max_steps: int | None = None  # of the Trainer, while the last epoch is completed
         self._is_at_epoch_end = False
 
@@ -60,6 +62,7 @@ class Resumption:
             checkpoint["loader"] = trainer.train_dataloader.state_dict()
         checkpoint["progress"] = {
             "batches_per_epoch": trainer.num_training_batches,
+            "steps_per_epoch": task.steps_per_epoch(),
             "metrics": {name: value.cpu() for name, value in trainer.callback_metrics.items()},
             "unlogged": self._unlogged(),
         }
@@ -97,10 +100,13 @@ class Resumption:
         if "optimizer_states" not in checkpoint:
             raise InputError(
                 "the checkpoint contains weights only, without the state of the optimizer: resume "
-                "from best.ckpt or last.ckpt of a run"
+                "from best.ckpt or last.ckpt of a run, or start from these weights with --init_from"
             )
         self._global_step = checkpoint["global_step"]
-        self._mark_position(checkpoint.get("loops", {}).get("fit_loop", {}))
+        fit_loop = checkpoint.get("loops", {}).get("fit_loop", {})
+        self._epochs = fit_loop.get("epoch_progress", {}).get("current", {}).get("processed", 0)
+        self._configured_steps = checkpoint.get("progress", {}).get("steps_per_epoch")
+        self._mark_position(fit_loop)
         self._schedule_states = copy.deepcopy(checkpoint["lr_schedulers"])
         self._changed = self._find_changes(checkpoint.get("hyper_parameters", {}))
         if self._changed:  # on_fit_start restores them
@@ -137,6 +143,20 @@ class Resumption:
             for name in names
             if name in saved and name in own and _plain(saved[name]) != _plain(own[name])
         }
+
+    def total_steps(self, estimate: float) -> float:
+        """Return the number of optimizer steps of the whole training, for schedules.
+
+        Args:
+            estimate: the number if all epochs are as long as the present ones. The epochs before
+                the checkpoint may have been of another length.
+        """
+        trainer, before = self._task.trainer, self._state.get("progress", {}).get("steps_per_epoch")
+        self._configured_steps = now = self._task.steps_per_epoch()
+        if before in (None, now) or trainer.max_epochs in (None, -1):
+            return estimate
+        total = self._global_step + max(0, trainer.max_epochs - self._epochs) * now
+        return total if trainer.max_steps == -1 else min(total, trainer.max_steps)
 
     # -- before training: optimizers and schedules ----------------------------------------------
 
@@ -175,6 +195,10 @@ class Resumption:
         """Continue where the checkpoint was written; the Trainer has restored its part."""
         task, trainer = self._task, self._task.trainer
         state, self._state = self._state, {}
+        is_new = trainer.global_step == 0 and not self._changed
+        if is_new and self._configured_steps not in (None, task.steps_per_epoch()):
+            trainer.strategy.setup_optimizers(trainer)  # the batch-size finder changes their number
+            self._new_schedules = [copy.deepcopy(s.state_dict()) for s in _schedules(task)]
         if "train_means" in state:
             task._train_means.load_state_dict(state["train_means"], task.device)
             task._window_start -= len(task._train_means)
@@ -266,10 +290,11 @@ class Resumption:
             set_position(schedule, position)
         rate = schedules[0].optimizer.param_groups[0]["lr"]
         name, share = self._task.hparams["schedule"], positions[0] / max(1, now[0] or 1)
+        is_same_kind = is_longer and "schedule" not in self._changed
         _say(
-            f"schedule {name} now covers {now[0]} steps in place of {before[0]}: it goes on at "
+            f"schedule {name} now covers {now[0]} steps instead of {before[0]}: it goes on at "
             f"{share:.0%} with learning rate {rate:.3g}"
-            if is_longer
+            if is_same_kind
             else f"schedule {name} goes on at step {positions[0]} with learning rate {rate:.3g}"
         )
 

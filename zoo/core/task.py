@@ -7,6 +7,7 @@ and test all use it, so that their metrics are on the same scale.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from torch import Tensor
 
 import zoo
 from zoo.core.constructor import ModelMeta, save_arguments, storable_arguments
+from zoo.core.distributed import weight_correction
 from zoo.core.input_checks import InputChecks
 from zoo.core.optim import (
     can_fuse,
@@ -205,22 +207,11 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         parts = self.step(batch)
-        correction = self._weight_correction(parts)
+        correction = weight_correction(self.trainer, parts)
         parts = self._penalized(parts)
         loss = parts["loss"] + correction
         self.record(parts, batch)
         return loss
-
-    def _weight_correction(self, parts: dict[str, Any]) -> Tensor | float:
-        """Return the term that turns the mean over processes into a mean over elements.
-
-        Gradients are averaged as if every process had the same number of tokens or nodes.
-        """
-        if "weight" not in parts or self.trainer.world_size == 1:
-            return 0.0
-        weight = torch.as_tensor(parts["weight"], device=self.device).to(parts["loss"].dtype)
-        mean = self.trainer.strategy.reduce(weight.clone(), reduce_op="mean")
-        return (weight / mean - 1) * parts["loss"]
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate(batch, batch_idx)
@@ -253,6 +244,11 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
     def logged_step(self) -> int:
         """Return the number of steps before this batch, as the Trainer counts them for logging."""
         return self.global_step
+
+    def steps_per_epoch(self) -> float:
+        """Return the number of optimizer steps in an epoch, as the Trainer counts them."""
+        steps = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        return math.ceil(steps) if math.isfinite(steps) else math.inf
 
     def schedule_positions(self, global_step: int) -> list[int]:
         """Return the number of steps of each schedule once the Trainer has counted so many."""
@@ -383,7 +379,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
             hp["optimizer_options"],
             self._fused(),
         )
-        total = self.trainer.estimated_stepping_batches
+        total = self._resumption.total_steps(self.trainer.estimated_stepping_batches)
         schedule = make_schedule(
             hp["schedule"], optimizer, total, hp["warmup"], hp["schedule_options"]
         )

@@ -162,11 +162,14 @@ class AdversarialTask(LatentModel):
             return math.inf
         limits = [math.inf]
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            window = self.hparams["accumulate_grad_batches"]
-            limits.append(math.ceil(trainer.num_training_batches / window) * trainer.max_epochs)
+            limits.append(self.steps_per_epoch() * trainer.max_epochs)
         if trainer.max_steps >= 0:
             limits.append(trainer.max_steps)
-        return min(limits)
+        return self._resumption.total_steps(min(limits))
+
+    def steps_per_epoch(self) -> float:
+        window = self.hparams["accumulate_grad_batches"]
+        return math.ceil(self.trainer.num_training_batches / window)
 
     def _fused(self) -> bool:
         # a fused step unscales gradients itself, after they have been measured and clipped
