@@ -9,21 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from lightning.pytorch.utilities.model_summary import summarize
 
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
 from callbacks.averaging import ends_with_average, stop_averaging
 from callbacks.figures import defer_figures_to_test
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
-from zoo.cli.outputs import print_files, print_metrics, write_predictions
+from zoo.cli.outputs import print_files, print_metrics, write_config, write_predictions
 from zoo.cli.parser import CheckpointSettings, ZooParser
 from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run, runs_of
 from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
@@ -321,14 +319,7 @@ class ZooCLI(LightningCLI):
         if self.resumed and self.resumed.folder:
             config["ckpt_path"] = None  # the file describes the whole run
         text = parser.dump(config, skip_unset=False)
-        (self.run_folder / "config.yaml").write_text(text, encoding="utf-8")
-        for logger in self.trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                summary = str(summarize(self.model, max_depth=3))
-                settings = {"config": yaml.safe_load(text), "model_summary": summary}
-                logger.log_hyperparams(settings)
-            elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("config", f"```\n{text}\n```")
+        write_config(text, self.run_folder, self.model, self.trainer.loggers)
 
     def before_fit(self) -> None:
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):

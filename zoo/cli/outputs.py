@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.model_summary import summarize
 
 from zoo.core.predictions import prediction_table
 from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
@@ -64,3 +68,23 @@ def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
     if table is not None:
         table.to_csv(folder / f"predictions{rank}.csv", index=False)
         print_rank_zero(f"table       {folder / f'predictions{rank}.csv'}  ({len(table):,} rows)")
+
+
+def write_config(
+    text: str, run_folder: Path, model: LightningModule, loggers: Iterable[Logger]
+) -> None:
+    """Write the complete settings to ``config.yaml`` and to the loggers that take them.
+
+    Args:
+        text: the settings in YAML.
+        run_folder: folder of the run.
+        model: model whose layers are summarized for Weights & Biases.
+        loggers: loggers of the run.
+    """
+    (run_folder / "config.yaml").write_text(text, encoding="utf-8")
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            summary = str(summarize(model, max_depth=3))
+            logger.log_hyperparams({"config": yaml.safe_load(text), "model_summary": summary})
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_text("config", f"```\n{text}\n```")
