@@ -168,8 +168,9 @@ class AdversarialTask(LatentModel):
         return self._resumption.total_steps(min(limits))
 
     def steps_per_epoch(self) -> float:
+        batches = self.trainer.num_training_batches  # infinite until the data are set up
         window = self.hparams["accumulate_grad_batches"]
-        return math.ceil(self.trainer.num_training_batches / window)
+        return math.ceil(batches / window) if math.isfinite(batches) else math.inf
 
     def _fused(self) -> bool:
         # a fused step unscales gradients itself, after they have been measured and clipped
