@@ -46,7 +46,7 @@ class CSV(TableDataModule):
         ignore: names of columns to leave out, default none.
         keep: names of columns to use as they are, although they look like identifiers, have one
             value only, or contain numbers such as −999 that may stand for gaps; default none.
-        missing: other text or numbers that stand for missing values, such as −999; default none.
+        missing_values: other text or numbers that stand for gaps, such as −999; default none.
         decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         on_missing: handling of missing values: ``impute`` (default) the training mean and add an
             indicator of missing values, or an extra category in categorical columns; ``drop`` the
@@ -59,7 +59,7 @@ class CSV(TableDataModule):
     """
 
     learned_settings = (
-        *TableDataModule.learned_settings, "targets", "task", "ignore", "keep", "missing",
+        *TableDataModule.learned_settings, "targets", "task", "ignore", "keep", "missing_values",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +69,7 @@ class CSV(TableDataModule):
         task: str = "auto",
         ignore: list[str] | None = None,
         keep: list[str] | None = None,
-        missing: list[str | float] | None = None,
+        missing_values: list[str | float] | None = None,
         decimal: str | None = None,
         on_missing: str = "impute",
         **table: Any,
@@ -83,7 +83,7 @@ class CSV(TableDataModule):
         self.targets = [target] if isinstance(target, str) else list(target)
         self.task, self.decimal, self.on_missing = task, decimal, on_missing
         self.ignore, self.keep = list(ignore or []), list(keep or [])
-        self.missing = [str(text) for text in missing or []]
+        self.missing_values = [str(text) for text in missing_values or []]
         if not self.targets or len(set(self.targets)) < len(self.targets):
             raise InputError(f"target must name different columns, got {self.targets}")
         both = [name for name in self.targets if name in self.ignore]
@@ -135,7 +135,7 @@ class CSV(TableDataModule):
     @cached_property
     def _text(self) -> TextTable:
         """The text of the table; cells that the user named as missing are empty."""
-        return mask_missing(read_text_table(self.path), self.missing)
+        return mask_missing(read_text_table(self.path), self.missing_values)
 
     def load_table(self) -> Table:
         text, schema = self._text, self._schema

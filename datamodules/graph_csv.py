@@ -48,7 +48,7 @@ class GraphCSV(GraphDataModule):
         ignore: names of columns of the node table to leave out, default none.
         keep: names of columns to use as they are, although they look like identifiers, have one
             value only, or contain numbers such as −999 that may stand for gaps; default none.
-        missing: other text or numbers that stand for missing features, such as −999; default none.
+        missing_values: other text or numbers that stand for gaps, such as −999; default none.
         decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         val_size: fraction of the labeled nodes for validation, default 0.2; ignored if there is a
             column ``split``.
@@ -75,7 +75,7 @@ class GraphCSV(GraphDataModule):
         standardize: bool = True,
         ignore: list[str] | None = None,
         keep: list[str] | None = None,
-        missing: list[str | float] | None = None,
+        missing_values: list[str | float] | None = None,
         decimal: str | None = None,
         val_size: float = 0.2,
         test_size: float = 0.2,
@@ -91,7 +91,7 @@ class GraphCSV(GraphDataModule):
         self.path, self.edges, self.directed = Path(path), Path(edges), directed
         self.weighted, self.standardize = weighted, standardize
         self.ignore, self.keep = list(ignore or []), list(keep or [])
-        self.missing, self.decimal = [str(text) for text in missing or []], decimal
+        self.missing_values, self.decimal = [str(text) for text in missing_values or []], decimal
         self.val_size, self.test_size = val_size, test_size
         self._is_training_graph = True
 
@@ -141,7 +141,7 @@ class GraphCSV(GraphDataModule):
 
     @cached_property
     def _nodes(self) -> NodeTable:
-        return read_nodes(self.path, self.missing)
+        return read_nodes(self.path, self.missing_values)
 
     @cached_property
     def _edges(self) -> tuple[Tensor, Tensor | None]:

@@ -33,6 +33,8 @@ REQUIRED: dict[str, Any] = {
 }  # fmt: skip
 #: arguments that have no fixed range, or that Lightning checks itself
 UNCHECKED = {
+    ("CSV", "missing_values"),
+    ("GraphCSV", "missing_values"),
     ("Checkpoint", "every_n_train_steps"),
     # negative layers count from the last, and any seed of a generator will do
     ("ActivationMaximization", "units"),

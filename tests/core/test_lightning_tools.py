@@ -131,7 +131,7 @@ def test_a_users_own_checkpoint_callback_works_beside_the_zoos(
         "--trainer.callbacks.mode=max",
         "--trainer.callbacks.save_top_k=2",
         "--trainer.callbacks.filename={epoch}",
-        "--trainer.callbacks+=EarlyStopping",
+        "--trainer.callbacks+=callbacks.EarlyStopping",
         "--trainer.callbacks.monitor=val/loss",
         "--trainer.callbacks.patience=1",
         "--trainer.callbacks.min_delta=10",
