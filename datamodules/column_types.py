@@ -219,7 +219,7 @@ class _Learner:
         wrong = present[present.map(parse_number).isna()]
         line, cell = int(wrong.index[0]), wrong.iloc[0]
         more = f" (and {len(wrong) - 1} more such cells)" if len(wrong) > 1 else ""
-        gap = f"add {list_option('missing', [cell])} if it stands for a gap, "
+        gap = f"add {list_option('missing_values', [cell])} if it stands for a gap, "
         hint = self._ignore_hint(name) if name in self.candidates else "choose another target"
         raise DataError(
             f"{self.table.location(line, name)}: {cell!r} is not a number{more}, but the column "

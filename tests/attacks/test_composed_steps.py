@@ -11,9 +11,14 @@ from torch_geometric.data import Data
 
 from tests.attacks.conftest import Case
 from zoo.attacks import (
+    BIM,
+    FGSM,
+    PGD,
+    AttackEnsemble,
     LatentPGD,
     LBFGSAttack,
     PointDropping,
+    Restarts,
     SubstituteAttack,
     Targeted,
     UniversalPerturbation,
@@ -106,15 +111,15 @@ def test_point_dropping_follows_its_formula(rounds: int) -> None:
     """Saliency −∂L/∂x_n · (x_n − m) ‖x_n − m‖ with the median m; a third of the points a round."""
     torch.manual_seed(0)
     w = torch.randn(2, 9 * 3, dtype=torch.float64)
-    x = torch.randn(2, 9, 3, dtype=torch.float64)
-    y = torch.tensor([0, 1])
+    x = 1 + torch.randn(8, 9, 3, dtype=torch.float64)  # not around the origin
+    y = torch.arange(8) % 2
     bias = 1e3 * nn.functional.one_hot(y, 2)  # never misclassified
 
     def model(x: Tensor) -> Tensor:
         return x.pow(3).flatten(1) @ w.T + bias[: len(x)]
 
     found = PointDropping(eps=0.4, rounds=rounds)(model, x, y)  # three of nine points
-    for i in range(2):
+    for i in range(8):
         dropped: set[int] = set()
         point = x[i]
         direction = (w[1 - y[i]] - w[y[i]]).view(9, 3)
@@ -254,6 +259,29 @@ def test_augmentation_of_the_substitute_follows_its_formula() -> None:
         assert bool(
             ((step - 0.1).abs() < 1e-6).logical_or(second == 0).logical_or(second == 1).all()
         )
+
+
+def test_the_sign_of_the_augmentation_alternates(monkeypatch: pytest.MonkeyPatch) -> None:
+    signs: list[int] = []
+
+    def augment(self: Any, network: nn.Module, x: Tensor, classes: Tensor, sign: int) -> Tensor:
+        signs.append(sign)
+        return x
+
+    monkeypatch.setattr(SubstituteAttack, "_augment", augment)
+    settings: dict[str, Any] = {"queries": 64, "rounds": 4, "epochs": 0}
+    SubstituteAttack(attack=PGD(eps=0.1), **settings).fit(nn.Linear(4, 3), torch.rand(9, 4))
+    assert signs == [1, -1, 1, -1]
+
+
+def test_restarts_of_ensembles() -> None:
+    """Parts that use random numbers have new seeds; others are repeated as they are."""
+    restarts = Restarts(AttackEnsemble(BIM(eps=0.1), PGD(eps=0.1, seed=3)), 2)
+    first, second = (part.attacks for part in restarts.attacks)  # type: ignore[attr-defined]
+    assert (first[0], second[0]) == (BIM(eps=0.1), BIM(eps=0.1))
+    assert (first[1].seed, second[1].seed) == (3, 4)
+    with pytest.raises(InputError, match="is deterministic"):
+        Restarts(AttackEnsemble(BIM(eps=0.1), FGSM(eps=0.1)), 2)
 
 
 # -- robust accuracy -------------------------------------------------------------------------------

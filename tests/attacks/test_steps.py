@@ -8,10 +8,22 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.attacks.conftest import Case
-from zoo.attacks import APGD, BIM, FGSM, PGD, CarliniWagner, DeepFool, RandomFGSM, Square
+from zoo.attacks import (
+    APGD,
+    BIM,
+    FGSM,
+    PGD,
+    CarliniWagner,
+    DeepFool,
+    LBFGSAttack,
+    RandomFGSM,
+    Square,
+    Targeted,
+)
 from zoo.attacks.apgd import APGDState, step_size_checkpoints, update_step_size
 from zoo.attacks.base import ScoreFunction
 from zoo.attacks.goals import Goal
@@ -418,6 +430,71 @@ def test_the_search_for_c_of_carlini_and_wagner(
         (1, 10, 5.5, 3.25, 2.125),
         (1, 10, 100, 55, 77.5),
     ]
+
+
+def test_the_search_for_c_of_the_lbfgs_attack(
+    images: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """c × 10 until a sample is adversarial; then c / 10 above, or else bisection of log c."""
+    model, x, _ = images
+    found, wrong = torch.tensor([0.001, 0.05, 3.0], dtype=torch.float64), x.roll(1, 0)[:3]
+    tried: list[list[float]] = []
+
+    def minimize(self: Any, model: Any, x: Tensor, point: Tensor, goal: Goal, c: Tensor) -> Tensor:
+        tried.append(c.tolist())
+        return torch.where((c >= found).view(3, 1, 1, 1), wrong, x)
+
+    monkeypatch.setattr(LBFGSAttack, "_minimize", minimize)
+    labels = model(x[:3]).argmax(1)
+
+    def by_sample(inputs: Tensor) -> Tensor:
+        """Wrong exactly for the samples that ``minimize`` returns."""
+        is_wrong = (inputs == wrong).flatten(1).all(1)
+        return F.one_hot(torch.where(is_wrong, (labels + 1) % 4, labels), 4).double() * 5 - 1
+
+    x_adv = LBFGSAttack(search_steps=4, line_search_steps=0)(by_sample, x[:3], labels)
+    rows = list(zip(*tried, strict=True))
+    assert rows[0] == pytest.approx((0.1, 0.01, 0.001, 0.0001))
+    assert rows[1] == pytest.approx((0.1, 0.01, math.sqrt(0.001), math.sqrt(0.1 * 0.001**0.5)))
+    assert rows[2] == pytest.approx((0.1, 1.0, 10.0, math.sqrt(10)))
+    assert torch.equal(x_adv, wrong)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_targeted_deep_fool_steps_to_the_boundary_of_its_target(norm: str) -> None:
+    """With a linear model, from the largest other class to the target, in a single step."""
+    torch.manual_seed(0)
+    w = torch.randn(4, 6, dtype=torch.float64)
+    x = torch.randn(5, 6, dtype=torch.float64)
+
+    def model(x: Tensor) -> Tensor:
+        return x @ w.T
+
+    y = model(x).argmax(1)
+    target = model(x).argsort(1)[:, 2]  # the second most likely class: one step is enough
+    x_adv = Targeted(DeepFool(norm=norm, bounds=None, overshoot=0.1), target)(model, x, y)
+    for i in range(5):
+        direction = w[target[i]] - w[y[i]]
+        size = direction.norm() if norm == "l2" else direction.abs().sum()
+        gap = (model(x)[i, y[i]] - model(x)[i, target[i]]) / size + 1e-6
+        step = gap * (direction / size if norm == "l2" else direction.sign())
+        if model(x[i : i + 1] + 1.1 * step).argmax() == target[i]:
+            torch.testing.assert_close(x_adv[i], x[i] + 1.1 * step, rtol=0, atol=1e-9)
+    assert torch.equal(model(x_adv).argmax(1), target)
+
+
+def test_samples_without_progress_leave_carlini_and_wagner() -> None:
+    """The default patience is a fifteenth of the steps; only the count of queries shows it."""
+    x, y = torch.full((1, 2), 0.5, dtype=torch.float64), torch.tensor([0])
+
+    def constant(x: Tensor) -> Tensor:
+        return torch.tensor([[5.0, 0.0]], dtype=torch.float64) + 0 * x
+
+    for steps, patience, queries in ((60, None, 8), (60, 7, 14), (9, None, 2)):
+        scores = ScoreFunction(constant)
+        attack = CarliniWagner(steps=steps, patience=patience, search_steps=1, line_search_steps=0)
+        attack.perturb(scores, x, Goal(y))
+        assert scores.queries == queries
 
 
 def test_the_line_search_bisects() -> None:

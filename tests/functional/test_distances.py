@@ -162,6 +162,9 @@ def test_the_nearest_code_decides_a_tie_but_never_outweighs_a_vote() -> None:
     assert knn_classify(codes, labels, query, 5).tolist() == [2]
     # class 2 has the nearest code, but one vote against two
     assert knn_classify(codes, labels, query, 3).tolist() == [0]
+    # two votes against one, although the nearest code is of another class
+    assert knn_classify(codes, torch.tensor([1, 2, 3, 0, 0]), query, 5).tolist() == [0]
+    assert knn_classify(codes, torch.tensor([1, 0, 1, 0, 2]), query, 5).tolist() == [1]
     # the nearest code of class 1 is nearer than those of class 0
     labels = torch.tensor([1, 0, 0, 1, 3])
     assert knn_classify(codes, labels, query, 5).tolist() == [1]
