@@ -227,7 +227,8 @@ def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
         text = f"{value:g}"
         raise DataError(
             f"{table.location(line, name)}: {text} seems to stand for a gap, as the other values "
-            f"are {others.min():g} to {others.max():g}; add {list_option('missing_values', [text])}, or "
+            f"are {others.min():g} to {others.max():g}; add "
+            f"{list_option('missing_values', [text])}, or "
             f"{list_option('keep', [name])} if it is a number"
         )
 
