@@ -227,11 +227,11 @@ def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
             continue
         line = int(table.cells.index[numbers == value][0])
         text = f"{value:g}"
+        missing, keep = list_option("missing_values", [text]), list_option("keep", [name])
         raise DataError(
             f"{table.location(line, name)}: {text} seems to stand for a gap, as the other values "
-            f"are {others.min():g} to {others.max():g}; add it to "
-            f"{list_option('missing_values', [text])}, or the column to {list_option('keep', [name])} if "
-            "it is a number"
+            f"are {others.min():g} to {others.max():g}; add it to {missing}, or the column to "
+            f"{keep} if it is a number"
         )
 
 
