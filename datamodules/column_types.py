@@ -20,7 +20,7 @@ from datamodules.table_columns import (
     to_days,
 )
 from datamodules.table_files import TextTable
-from datamodules.table_numbers import NumberFormat, detect_formats, is_gap, looks_numeric
+from datamodules.table_numbers import NumberFormat, are_plain, detect_formats, is_gap, looks_numeric
 from datamodules.table_schema import Schema, TableOptions, check_columns, column_label, is_unnamed
 from datamodules.time_notation import COMPACT, date_notations, describe_notation, number_notation
 from zoo.errors import DataError
@@ -136,13 +136,15 @@ class _Learner:
         listed = ", ".join(
             f"{column_label(name, columns)} ({reason})" for name, reason in self.left_out.items()
         )
-        named = [
-            name
-            for name, reason in self.left_out.items()
-            if not is_unnamed(name) and reason != "no values"
-        ]
-        hint = f"; add {list_option('keep', named)} to use them" if named else ""
-        return f"left out {listed}{hint}"
+        usable = [name for name in self.left_out if self._can_be_kept(name)]
+        keep = list_option("keep", [*self.options.keep, *usable])
+        return f"left out {listed}" + (f"; add {keep} to use {_them(usable)}" if usable else "")
+
+    def _can_be_kept(self, name: str) -> bool:
+        """Return whether a column that was left out would be usable."""
+        cells = self.table.cells[name]
+        is_usable = not is_unnamed(name) and cells.nunique() > 1
+        return is_usable and (are_plain(cells.tolist()) or cells.nunique() <= MAX_CATEGORIES)
 
     # -- features -------------------------------------------------------------------------------
 
@@ -219,7 +221,7 @@ class _Learner:
         wrong = present[present.map(parse_number).isna()]
         line, cell = int(wrong.index[0]), wrong.iloc[0]
         more = f" (and {len(wrong) - 1} more such cells)" if len(wrong) > 1 else ""
-        gap = f"add {list_option('missing_values', [cell])} if it stands for a gap, "
+        gap = f"add it to {list_option('missing_values', [cell])} if it stands for a gap, "
         hint = self._ignore_hint(name) if name in self.candidates else "choose another target"
         raise DataError(
             f"{self.table.location(line, name)}: {cell!r} is not a number{more}, but the column "
@@ -336,6 +338,10 @@ def _notation_notes(column: Column, cells: pd.Series[str]) -> list[str]:
     if written.unit:
         notes.append(f"read in {written.unit}")
     return notes
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 def too_many_classes(count: int, num_rows: int) -> bool:

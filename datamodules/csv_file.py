@@ -150,7 +150,7 @@ class CSV(TableDataModule):
         self._match_columns()
         text, schema = self._text, self._schema
         columns = [*schema.features, *(c for c in schema.targets if c.name in text.cells)]
-        return self._encode(text, {c.name: c.gaps(text) for c in columns}, predicts=True)
+        return self._encode(text, {c.name: c.gaps(text) for c in columns})
 
     def _match_columns(self) -> None:
         """Check that the table has the columns of the training, and say which ones are not used."""
@@ -198,8 +198,8 @@ class CSV(TableDataModule):
 
     # -- encoding -------------------------------------------------------------------------------
 
-    def _encode(self, text: TextTable, gaps: Gaps, predicts: bool = False) -> Table:
-        """Return the features and targets of rows; targets may be missing only for prediction."""
+    def _encode(self, text: TextTable, gaps: Gaps) -> Table:
+        """Return the features and targets of rows; a target without ``gaps`` is missing."""
         schema = self._schema
         columns = [c for c in (*schema.features, *schema.targets) if c.name in gaps]
         known = {c.name: c.number_format for c in columns if c.has_numbers}

@@ -72,18 +72,6 @@ def split_rows(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[st
     return rows
 
 
-def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the column names of a table with a header, and its rows with their line numbers.
-
-    See :func:`~datamodules.table_files.read_text_table`.
-    """
-    from datamodules.table_files import read_text_table
-
-    cells = read_text_table(path).cells
-    rows = cells.to_numpy().tolist()
-    return list(cells.columns), list(zip(cells.index.tolist(), rows, strict=True))
-
-
 def parse_number(cell: str) -> float | None:
     """Return the number in a cell, or None if the cell does not contain a number."""
     if "_" in cell:  # Python reads 1_2 as 12, but in a table it is a code

@@ -209,7 +209,9 @@ def read_numbers(table: TextTable, name: str, number_format: NumberFormat) -> Ar
 
 
 def _correct_hint(cell: str) -> str:
-    return f"correct it, or add {list_option('missing_values', [cell])} if it stands for a gap"
+    return (
+        f"correct it, or add it to {list_option('missing_values', [cell])} if it stands for a gap"
+    )
 
 
 def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
@@ -225,11 +227,11 @@ def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
             continue
         line = int(table.cells.index[numbers == value][0])
         text = f"{value:g}"
+        missing, keep = list_option("missing_values", [text]), list_option("keep", [name])
         raise DataError(
             f"{table.location(line, name)}: {text} seems to stand for a gap, as the other values "
-            f"are {others.min():g} to {others.max():g}; add "
-            f"{list_option('missing_values', [text])}, or "
-            f"{list_option('keep', [name])} if it is a number"
+            f"are {others.min():g} to {others.max():g}; add it to {missing}, or the column to "
+            f"{keep} if it is a number"
         )
 
 

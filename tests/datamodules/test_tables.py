@@ -138,6 +138,50 @@ def test_options_that_do_not_apply() -> None:
         Iris(test_size=-1)
 
 
+# -- states ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"seed": 3}, {"val_size": 0.4}, {"standardize": False}])
+def test_the_checkpoint_decides_splits_and_scaling(options: dict[str, Any]) -> None:
+    first, again = Diabetes(), Diabetes(**options)
+    with pytest.warns(UserWarning, match="of the checkpoint is used instead of"):
+        again.load_state_dict(first.state_dict())
+    for name in ("train", "val", "test"):
+        torch.testing.assert_close(again.split(name), first.split(name), rtol=0, atol=0)
+    assert again.target_std == first.target_std
+
+
+def test_other_rows_are_scaled_as_the_training_rows_and_tested_whole() -> None:
+    x = np.arange(100.0)[:, None]
+    first = Numbers(x, 2 * x)
+    other = Numbers(x[:10] + 1000, x[:10])
+    other.load_state_dict(first.state_dict())
+    with pytest.warns(UserWarning, match="Numbers is not the training data: all 10 rows are test"):
+        other.setup("test")
+    mean, std = (first.learned[name] for name in ("mean", "std"))
+    expected = (torch.arange(1000.0, 1010)[:, None].double() - mean) / std
+    torch.testing.assert_close(other.split("test")[0].double(), expected, rtol=1e-6, atol=0)
+    assert [len(other.split(name)[0]) for name in ("train", "val")] == [0, 10]
+
+
+def test_other_features_and_classes_are_refused() -> None:
+    state = Iris().state_dict()
+    for data, message in (
+        (Wine(), "Wine has the feature names .* but the model was trained on sepal length"),
+        (Numbers(np.ones((9, 4)), [0] * 9, ("a", "b")), "has the feature names c0, c1"),
+    ):
+        data.load_state_dict(state)
+        with pytest.raises(DataError, match=message):
+            data.setup("test")
+
+
+def test_predictions_are_those_of_the_test_rows() -> None:
+    data = Numbers(np.arange(50.0)[:, None], np.arange(50.0)[:, None], standardize=False)
+    x = torch.cat([x for x, _ in data.predict_dataloader()])
+    assert torch.equal(x, data.split("test")[0])
+    assert data.prediction_ids()["row"] == [int(value) for value in x[:, 0]]
+
+
 # -- synthetic data ------------------------------------------------------------------------------
 
 
