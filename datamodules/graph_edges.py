@@ -173,7 +173,7 @@ def _read_pairs(
             f"{table.location(line)}: unknown node id {node!r}{others}; every node needs a row in "
             f"{node_table}"
         )
-    return torch.from_numpy(indices.to_numpy(dtype="int64")).T
+    return torch.tensor(indices.to_numpy(dtype="int64")).T
 
 
 def _read_weights(table: TextTable, column: str) -> Tensor:
@@ -188,7 +188,7 @@ def _read_weights(table: TextTable, column: str) -> Tensor:
             f"{table.location(line, column)}: expected a weight that is a number of at least 0, "
             f"found {found}; correct it, or leave the weights out with --data.weighted false"
         )
-    return torch.from_numpy(values.to_numpy())
+    return torch.tensor(values.to_numpy())
 
 
 def _merge(
