@@ -62,8 +62,8 @@ class GraphCSV(GraphDataModule):
     """
 
     learned_settings = (
-        *GraphDataModule.learned_settings, "directed", "weighted", "standardize", "val_size",
-        "test_size",
+        *GraphDataModule.learned_settings, "directed", "weighted", "standardize", "ignore", "keep",
+        "missing_values", "val_size", "test_size",
     )  # fmt: skip
 
     def __init__(

@@ -223,9 +223,7 @@ def test_both_checkpoints_contain_the_best_score(run: Run) -> None:
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize(
-    ("options", "mode"), [((), "max"), (("--checkpoint.mode=min",), "min")]
-)
+@pytest.mark.parametrize(("options", "mode"), [((), "max"), (("--checkpoint.mode=min",), "min")])
 def test_the_best_accuracy_is_the_highest(run: Run, options: tuple[str, ...], mode: str) -> None:
     folder = run("fit", "--model=gat", "--checkpoint.monitor=val/accuracy", *options, *SHORT)
     callbacks = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["callbacks"]

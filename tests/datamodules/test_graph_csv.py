@@ -268,6 +268,16 @@ def test_words_as_features(tmp_path: Path) -> None:
     assert data.graph.x.tolist() == [[0, 1], [0, 0], [0, 1], [1, 0], [0, 0]]  # green, red
 
 
+def test_other_gaps_and_columns_to_leave_out(tmp_path: Path) -> None:
+    nodes = "id,label,age,note\na,x,-999,u\nb,y,40,v\nc,x,60,w\n"
+    options = {"missing_values": [-999], "ignore": ["note"], "standardize": False}
+    data = table(tmp_path, nodes, "source,target\na,b\nb,c\n", **options)
+    with pytest.warns(UserWarning, match=r"1 missing value\(s\) are replaced by the mean"):
+        assert data.graph.x.tolist() == [[50, 1], [40, 0], [60, 0]]
+    with pytest.raises(DataError, match=r"-999 seems to stand for a gap.*--data\.missing_values"):
+        _ = table(tmp_path, nodes, ignore=["note"]).graph
+
+
 # -- the state, and other graphs -------------------------------------------------------------------
 
 
