@@ -101,7 +101,9 @@ def _has_header(first: list[str], nodes: Mapping[str, int]) -> bool:
     ends = _find_ends(first)
     if ends is None:
         return not any(normalize_id(cell) in nodes for cell in first[:2])
-    return not all(normalize_id(cell) in nodes for cell in ends)  # nodes may be called a and b
+    is_documented = [_normalize(name) for name in ends] == list(ENDS[0])
+    # nodes may be called a and b
+    return is_documented or not all(normalize_id(cell) in nodes for cell in ends)
 
 
 def _find_ends(names: Sequence[str]) -> tuple[str, str] | None:

@@ -164,9 +164,11 @@ def _mask_unknown(path: Path, labels: pd.Series[str]) -> pd.Series[str]:
     unknown = is_gap(labels) | labels.map(normalize_id).eq("-1")
     words = sorted(set(labels[unknown]) - {""})
     if words:
+        has_minus_one = any(normalize_id(word) == "-1" for word in words)
+        hint = "; if -1 is a class, give it another name" if has_minus_one else ""
         warnings.warn(
             f"{path}: {int(unknown.sum())} of {len(labels)} nodes have no label "
-            f"({', '.join(words)})",
+            f"({', '.join(words)}){hint}",
             stacklevel=2,
         )
     return labels.mask(unknown, "")
