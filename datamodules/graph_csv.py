@@ -62,8 +62,8 @@ class GraphCSV(GraphDataModule):
     """
 
     learned_settings = (
-        *GraphDataModule.learned_settings, "directed", "weighted", "standardize", "val_size",
-        "test_size",
+        *GraphDataModule.learned_settings, "directed", "weighted", "standardize", "ignore", "keep",
+        "missing_values", "val_size", "test_size",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,7 @@ class GraphCSV(GraphDataModule):
         self.missing_values, self.decimal = [str(text) for text in missing_values or []], decimal
         self.val_size, self.test_size = val_size, test_size
         self._is_training_graph = True
+        self._encoded: Array | None = None
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -108,7 +109,8 @@ class GraphCSV(GraphDataModule):
         ignore = [*self.ignore, *(name for name in [nodes.label] if name and not targets)]
         options = TableOptions(targets, "classification", ignore, self.keep, self.decimal)
         schema = nodes.learn(options)
-        mean, std = self._scaling(nodes.encode_features(schema, self.decimal), schema)
+        self._encoded = nodes.encode_features(schema)
+        mean, std = self._scaling(self._encoded)
         return {
             "schema": schema.to_state(),
             "columns": nodes.feature_columns,
@@ -126,6 +128,7 @@ class GraphCSV(GraphDataModule):
 
     def forget(self) -> None:
         super().forget()
+        self._encoded = None
         for name in ("_nodes", "_edges", "_schema"):
             self.__dict__.pop(name, None)
 
@@ -211,7 +214,7 @@ class GraphCSV(GraphDataModule):
 
     # -- features -------------------------------------------------------------------------------
 
-    def _scaling(self, x: Array, schema: Schema) -> tuple[Array, Array]:
+    def _scaling(self, x: Array) -> tuple[Array, Array]:
         """Return what is subtracted from each feature, and by what it is divided."""
         with warnings.catch_warnings():
             # NumPy warns about a feature without any value, whose mean becomes 0
@@ -245,7 +248,9 @@ class GraphCSV(GraphDataModule):
                 f"{self.path} has columns that the model was not trained on, left out: "
                 f"{', '.join(map(repr, extra))}"
             )
-        x = nodes.encode_features(schema, self.decimal)
+        x, self._encoded = self._encoded, None  # has been encoded to learn the scaling
+        if x is None:
+            x = nodes.encode_features(schema, nodes.formats(schema, self.decimal))
         mean, std = learned["mean"].numpy(), learned["std"].numpy()
         x = np.where(np.isnan(x), mean, x)
         return torch.from_numpy(np.where(np.isnan(std), x, (x - mean) / std)).float()

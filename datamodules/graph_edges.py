@@ -101,7 +101,9 @@ def _has_header(first: list[str], nodes: Mapping[str, int]) -> bool:
     ends = _find_ends(first)
     if ends is None:
         return not any(normalize_id(cell) in nodes for cell in first[:2])
-    return not all(normalize_id(cell) in nodes for cell in ends)  # nodes may be called a and b
+    is_documented = [_normalize(name) for name in ends] == list(ENDS[0])
+    # nodes may be called a and b
+    return is_documented or not all(normalize_id(cell) in nodes for cell in ends)
 
 
 def _find_ends(names: Sequence[str]) -> tuple[str, str] | None:
@@ -173,7 +175,7 @@ def _read_pairs(
             f"{table.location(line)}: unknown node id {node!r}{others}; every node needs a row in "
             f"{node_table}"
         )
-    return torch.from_numpy(indices.to_numpy(dtype="int64")).T
+    return torch.tensor(indices.to_numpy(dtype="int64")).T
 
 
 def _read_weights(table: TextTable, column: str) -> Tensor:
@@ -188,7 +190,7 @@ def _read_weights(table: TextTable, column: str) -> Tensor:
             f"{table.location(line, column)}: expected a weight that is a number of at least 0, "
             f"found {found}; correct it, or leave the weights out with --data.weighted false"
         )
-    return torch.from_numpy(values.to_numpy())
+    return torch.tensor(values.to_numpy())
 
 
 def _merge(

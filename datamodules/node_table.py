@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from datamodules.column_types import learn_schema
 from datamodules.table_columns import Array
 from datamodules.table_files import TextTable, read_text_table
-from datamodules.table_numbers import detect_formats, is_gap, mask_missing
+from datamodules.table_numbers import NumberFormat, detect_formats, is_gap, mask_missing
 from datamodules.table_schema import Schema, TableOptions, check_columns
 from zoo.errors import DataError
 
@@ -60,23 +60,36 @@ class NodeTable:
         """Return what the columns contain; see :func:`~datamodules.column_types.learn_schema`."""
         return learn_schema(self.table, options, drops_gaps=False, needs_features=False)
 
-    def encode_features(self, schema: Schema, decimal: str | None) -> Array:
-        """Return the features by a schema, float64 (N, F); NaN marks a missing number.
+    def formats(self, schema: Schema, decimal: str | None) -> dict[str, NumberFormat]:
+        """Return how this table writes the numbers of a schema's features.
 
         Args:
             schema: columns of the training graph.
             decimal: decimal sign, default detected.
 
         Raises:
-            DataError: a column is missing, or a cell does not fit it.
+            DataError: a column is missing.
         """
         names = [column.name for column in schema.features]
         check_columns(self.table, names, ", which the model was trained on")
         known = {column.name: column.number_format for column in schema.features}
-        formats = detect_formats(self.table, names, decimal, known)
+        return detect_formats(self.table, names, decimal, known)
+
+    def encode_features(
+        self, schema: Schema, formats: Mapping[str, NumberFormat] | None = None
+    ) -> Array:
+        """Return the features by a schema, float64 (N, F); NaN marks a missing number.
+
+        Args:
+            schema: columns of the training graph.
+            formats: how this table writes their numbers, default as the training graph.
+
+        Raises:
+            DataError: a cell does not fit its column.
+        """
         encoded = [np.zeros((len(self.ids), 0))]
         for column in schema.features:
-            values = column.read(self.table, formats.get(column.name))
+            values = column.read(self.table, (formats or {}).get(column.name))
             encoded.append(column.encode(self.table, values, column.gaps(self.table)))
         return np.concatenate(encoded, axis=1)
 
@@ -151,9 +164,11 @@ def _mask_unknown(path: Path, labels: pd.Series[str]) -> pd.Series[str]:
     unknown = is_gap(labels) | labels.map(normalize_id).eq("-1")
     words = sorted(set(labels[unknown]) - {""})
     if words:
+        has_minus_one = any(normalize_id(word) == "-1" for word in words)
+        hint = "; if -1 is a class, give it another name" if has_minus_one else ""
         warnings.warn(
             f"{path}: {int(unknown.sum())} of {len(labels)} nodes have no label "
-            f"({', '.join(words)})",
+            f"({', '.join(words)}){hint}",
             stacklevel=2,
         )
     return labels.mask(unknown, "")

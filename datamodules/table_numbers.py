@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from datamodules.files import parse_number
@@ -75,8 +76,10 @@ def is_gap(cells: pd.Series[str], numeric: bool = False) -> pd.Series[bool]:
         cells: text of a column.
         numeric: whether it contains numbers or dates, among which a dash is a gap; default False.
     """
-    gaps = cells.str.lower().isin(GAPS).astype(bool)
-    return gaps | cells.isin(NUMERIC_GAPS) if numeric else gaps
+    codes, distinct = pd.factorize(cells)  # most columns repeat their values
+    words = GAPS | NUMERIC_GAPS if numeric else GAPS
+    gaps = np.array([cell.lower() in words for cell in distinct], dtype=bool)
+    return pd.Series(gaps[codes], index=cells.index)
 
 
 def mask_missing(table: TextTable, missing: Collection[str]) -> TextTable:

@@ -52,6 +52,14 @@ def trained() -> tuple[NodeClassifier, Any]:
     return model.eval(), next(iter(data.test_dataloader()))
 
 
+def test_weighted_graphs_are_refused(trained: tuple[NodeClassifier, Any]) -> None:
+    model, graph = trained
+    weighted = copy.copy(graph)
+    weighted.edge_weight = torch.ones(graph.num_edges)
+    with pytest.raises(InputError, match="choose a graph without weights"):
+        RandomEdgeFlips(eps=0.1)(model, weighted)
+
+
 def accuracy(model: Any, graph: Any) -> float:
     with torch.no_grad():
         predicted = getattr(model, "logits", model)(graph)[graph.mask].argmax(1)

@@ -223,6 +223,13 @@ def test_both_checkpoints_contain_the_best_score(run: Run) -> None:
     assert scores[0] == scores[1]
 
 
+@pytest.mark.parametrize(("options", "mode"), [((), "max"), (("--checkpoint.mode=min",), "min")])
+def test_the_best_accuracy_is_the_highest(run: Run, options: tuple[str, ...], mode: str) -> None:
+    folder = run("fit", "--model=gat", "--checkpoint.monitor=val/accuracy", *options, *SHORT)
+    callbacks = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert [key for key in callbacks if "val/accuracy" in key and f"'{mode}'" in key]
+
+
 @pytest.mark.parametrize("option", ["--trainer.gradient_clip_val=1", "--model.lr=0.1"])
 def test_mixed_precision_works_with_and_without_gradient_clipping(run: Run, option: str) -> None:
     folder = run("--model=mlp", "--trainer.precision=bf16-mixed", option, *SHORT)

@@ -145,6 +145,15 @@ def test_nodes_of_an_edge_are_found_by_name(tmp_path: Path, edges: str, said: st
     assert all(said in message for message in messages)
 
 
+def test_nodes_that_are_called_like_columns(tmp_path: Path) -> None:
+    nodes = "id,label,height\nsource,x,1\ntarget,y,2\nu,x,3\nv,y,4\ne,x,5\n"
+    data = table(tmp_path, nodes, "source,target\nu,v\n", standardize=False)
+    assert pairs_of(data.graph.edge_index) == {(2, 3)}
+    with pytest.warns(UserWarning, match="has no header"):
+        graph = table(tmp_path, nodes, "u,v\nv,e\n", standardize=False).graph
+    assert pairs_of(graph.edge_index) == {(2, 3), (3, 4)}
+
+
 def test_numeric_ids_without_a_header(tmp_path: Path) -> None:
     nodes = "id,label,height\n1,x,1\n2,y,2\n3,x,3\n4,y,4\n5,x,5\n"
     with pytest.warns(UserWarning, match="has no header"):
@@ -232,6 +241,16 @@ def test_unknown_labels(tmp_path: Path, word: str) -> None:
     assert graph.y.tolist() == [0, 1, 0, 1, 0, -1]
 
 
+def test_minus_one_as_a_class(tmp_path: Path) -> None:
+    nodes = "id,label,height\na,1,1\nb,-1,2\nc,1,3\n"
+    data = table(tmp_path, nodes, "source,target\na,b\nb,c\n")
+    with (
+        pytest.warns(UserWarning, match="if -1 is a class, give it another name"),
+        pytest.raises(DataError, match="the target has only one class, '1'"),
+    ):
+        _ = data.graph
+
+
 def test_numbers_as_classes(tmp_path: Path) -> None:
     nodes = "id,label,height\na,10,1\nb,9,2\nc,10.0,3\nd,2,4\ne,9,5\nf,2.0,6\n"
     data = table(tmp_path, nodes, standardize=False)
@@ -266,6 +285,16 @@ def test_words_as_features(tmp_path: Path) -> None:
     nodes = "id,label,color\na,x,red\nb,y,blue\nc,x,red\nd,y,green\ne,x,blue\n"
     data = table(tmp_path, nodes, "source,target\na,b\nb,c\nc,d\n")
     assert data.graph.x.tolist() == [[0, 1], [0, 0], [0, 1], [1, 0], [0, 0]]  # green, red
+
+
+def test_other_gaps_and_columns_to_leave_out(tmp_path: Path) -> None:
+    nodes = "id,label,age,note\na,x,-999,u\nb,y,40,v\nc,x,60,w\n"
+    options = {"missing_values": [-999], "ignore": ["note"], "standardize": False}
+    data = table(tmp_path, nodes, "source,target\na,b\nb,c\n", **options)
+    with pytest.warns(UserWarning, match=r"1 missing value\(s\) are replaced by the mean"):
+        assert data.graph.x.tolist() == [[50, 1], [40, 0], [60, 0]]
+    with pytest.raises(DataError, match=r"-999 seems to stand for a gap.*--data\.missing_values"):
+        _ = table(tmp_path, nodes, ignore=["note"]).graph
 
 
 # -- the state, and other graphs -------------------------------------------------------------------

@@ -284,3 +284,47 @@ def test_missing_tudataset_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("torch_geometric.datasets.TUDataset.download", download)
     with pytest.raises(DataError, match=r"put its files MUTAG_\*\.txt into .*MUTAG.raw"):
         _ = TUDataset(root=str(tmp_path)).split_indices
+
+
+# -- checkpoints and predictions -------------------------------------------------------------------
+
+
+def test_the_state_keeps_the_split_of_a_generated_graph() -> None:
+    one, other = SBM(seed=3), SBM(seed=0)
+    with pytest.warns(UserWarning, match="seed=3 of the checkpoint is used instead of 0"):
+        other.load_state_dict(one.state_dict())
+    assert torch.equal(other.split("test").mask, one.split("test").mask)
+    narrow = SBM(seed=3, features=8)
+    narrow.load_state_dict(one.state_dict())
+    with pytest.raises(DataError, match="with features per node 16, not 8: choose that data"):
+        _ = narrow.graph
+    members = Karate("communities")
+    members.load_state_dict(Karate().state_dict())
+    with pytest.raises(DataError, match=r"classes \(instructor, president\), not \(1, 2, 3, 4\)"):
+        _ = members.graph
+
+
+def test_the_state_keeps_the_test_fold() -> None:
+    one, other = RandomGraphs(num_samples=40, fold=3), RandomGraphs(num_samples=40)
+    with pytest.warns(UserWarning, match="fold=3 of the checkpoint is used instead of 0"):
+        other.load_state_dict(one.state_dict())
+    assert other.prediction_ids() == {"graph": one.split_indices["test"]}
+    loader = other.predict_dataloader()
+    assert sum(batch.num_graphs for batch in loader) == len(one.split_indices["test"])
+
+
+def test_names_of_the_nodes_that_are_predicted() -> None:
+    data = Karate()
+    assert data.prediction_ids() == {"node": [i for i in range(34) if i not in (0, 33)]}
+    links = SBM(task="links")
+    assert links.prediction_ids() == {"node": list(range(400))}
+
+
+def test_shards_name_their_part_of_the_predictions() -> None:
+    data = SBM()
+    mask = data.split("predict").mask.nonzero()[:, 0]
+    positions = torch.arange(len(mask))[1::3]
+    shard = single_graph._shard(data.split("predict"), 1, 3)
+    assert torch.equal(shard.mask.nonzero()[:, 0], mask[positions])
+    loader = single_graph.FullBatchLoader(shard, positions)
+    assert torch.cat(list(loader.sampler)).tolist() == positions.tolist()
