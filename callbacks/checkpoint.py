@@ -102,10 +102,8 @@ class Checkpoint(BestEpochCheckpoint):
 
     def _moved(self, state_dict: dict[str, Any]) -> dict[str, Any]:
         """Return the state with this folder's file where the folder has been moved or copied."""
-        former, own = (
-            state_dict["best_model_path"],
-            Path(self.dirpath or "", f"{self.filename}.ckpt"),
-        )
+        former = state_dict["best_model_path"]
+        own = Path(self.dirpath or "", f"{self.filename}.ckpt")
         if not former or Path(former).is_file() or not own.is_file():
             return state_dict
         paths = {"best_model_path": str(own), "kth_best_model_path": str(own)}

@@ -13,6 +13,8 @@ import torch
 
 import zoo
 from datamodules import Digits
+from zoo import MLPClassifier
+from zoo.core.checkpoints import AtomicCheckpointIO, read
 from zoo.errors import InputError
 
 
@@ -156,3 +158,61 @@ def test_checkpoints_of_runs_that_diverged_are_refused(tmp_path: Path) -> None:
     torch.save(checkpoint, path)
     with pytest.raises(InputError, match=f"of a run that diverged: {name} contains nan; use an ea"):
         zoo.load(path)
+
+
+# -- damage and compiled modules -----------------------------------------------------------------
+
+
+def test_every_flipped_byte_is_detected(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    state = {"weight": torch.arange(300.0), "bias": torch.zeros(3)}
+    AtomicCheckpointIO().save_checkpoint({"state_dict": state, "epoch": 3}, path)
+    content = path.read_bytes()
+    assert read(path)["epoch"] == 3
+    # other readers take the file as any of torch.save
+    for options in ({}, {"mmap": True}):
+        plain = torch.load(path, weights_only=True, **options)
+        assert torch.equal(plain["state_dict"]["weight"], state["weight"])
+    for position in range(0, len(content), 7):
+        path.write_bytes(_flip(content, position))
+        with pytest.raises(InputError, match=r"last\.ckpt is corrupt"):
+            read(path)
+
+
+def test_a_flipped_byte_of_a_weight_in_a_file_of_torch_save_is_detected(tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    weight = torch.full((300,), 1.5)
+    torch.save({"state_dict": {"weight": weight}}, path)
+    content = path.read_bytes()
+    assert torch.equal(read(path)["state_dict"]["weight"], weight)
+    path.write_bytes(_flip(content, content.index(weight.numpy().tobytes()) + 600))
+    assert not torch.equal(torch.load(path, weights_only=True)["state_dict"]["weight"], weight)
+    with pytest.raises(InputError, match="its checksum is wrong"):
+        read(path)
+
+
+def _flip(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize(("saved", "loaded"), [(True, False), (False, True), (True, True)])
+def test_compiled_submodules_do_not_matter_to_checkpoints(
+    saved: bool, loaded: bool, trainer: Callable[..., L.Trainer], tmp_path: Path
+) -> None:
+    def make(compiled: bool) -> MLPClassifier:
+        model = MLPClassifier((1, 8, 8), 10, hidden_dims=(16,))
+        if compiled:
+            model.network = torch.compile(model.network, backend="eager")
+        return model
+
+    path = tmp_path / "model.ckpt"
+    run = trainer(max_epochs=1, limit_train_batches=2)
+    model = make(saved)
+    run.fit(model, Digits(batch_size=64))
+    run.save_checkpoint(path, weights_only=False)
+    weights = [value.clone() for value in model.state_dict().values()]
+    assert all(map(torch.equal, weights, zoo.load(path).state_dict().values()))
+    again = make(loaded)
+    longer = trainer(max_epochs=2, limit_train_batches=2)
+    longer.fit(again, Digits(batch_size=64), ckpt_path=path, weights_only=True)
+    assert longer.global_step == 4

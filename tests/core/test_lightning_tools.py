@@ -10,8 +10,10 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from lightning.pytorch.tuner import Tuner
 
+from callbacks import EarlyStopping
 from datamodules import Augmentation, Digits, Isometric, LabeledText, RandomGraphs, Text
 from zoo import (
     GraphClassifier,
@@ -122,6 +124,7 @@ def test_the_learning_rate_finder_sets_the_rate_and_leaves_the_weights(trainer: 
 def test_a_users_own_checkpoint_callback_works_beside_the_zoos(
     run: Callable[..., Path], tmp_path: Path
 ) -> None:
+    assert EarlyStopping is not LightningEarlyStopping  # the bare name is Lightning's
     folder = run(
         "--model=mlp",
         "--trainer.max_epochs=3",
@@ -131,7 +134,7 @@ def test_a_users_own_checkpoint_callback_works_beside_the_zoos(
         "--trainer.callbacks.mode=max",
         "--trainer.callbacks.save_top_k=2",
         "--trainer.callbacks.filename={epoch}",
-        "--trainer.callbacks+=callbacks.EarlyStopping",
+        "--trainer.callbacks+=EarlyStopping",
         "--trainer.callbacks.monitor=val/loss",
         "--trainer.callbacks.patience=1",
         "--trainer.callbacks.min_delta=10",
@@ -139,6 +142,8 @@ def test_a_users_own_checkpoint_callback_works_beside_the_zoos(
     assert (folder / "checkpoints/last.ckpt").is_file()
     assert len(list((tmp_path / "mine").glob("epoch=*.ckpt"))) == 2
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    (stopping,) = [s for name, s in last["callbacks"].items() if "EarlyStopping" in name]
+    assert "best_weights" not in stopping
     assert last["epoch"] == 1  # no improvement by 10 in the second epoch
 
 

@@ -20,17 +20,11 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from callbacks import Checkpoint, Interrupt, ProgressBar, TrainingInterrupted
 from callbacks.averaging import ends_with_average, stop_averaging
 from callbacks.figures import defer_figures_to_test
+from zoo.cli import resume, trainer_settings
 from zoo.cli.arguments import CHECKPOINT_WORDS, LOGGERS, Invocation, refuse_trainer_flags
 from zoo.cli.outputs import print_files, print_metrics, write_config, write_predictions
 from zoo.cli.parser import CheckpointSettings, ZooParser
-from zoo.cli.resume import ResumedRun, requeued_checkpoint, resumed_run, runs_of
 from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
-from zoo.cli.trainer_settings import (
-    check_trainer_settings,
-    is_from_lightning,
-    refuse_null,
-    refuse_word,
-)
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
@@ -57,7 +51,8 @@ def run(invocation: Invocation) -> None:
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     except (ValueError, TypeError) as error:
-        if isinstance(error, InputError) or not is_from_lightning(error.__traceback__):
+        is_own = trainer_settings.is_from_lightning(error.__traceback__)
+        if isinstance(error, InputError) or not is_own:
             raise
         raise InputError(str(error).replace("`", "")) from error
     except TrainingInterrupted as stop:
@@ -76,7 +71,7 @@ class ZooCLI(LightningCLI):
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
         self.run_folder = Path()
-        self.resumed: ResumedRun | None = None
+        self.resumed: resume.ResumedRun | None = None
         self._averaged = ""  # checkpoint of stochastic weight averaging
         self._checkpoint: dict[str, Any] = {}  # contents of ckpt_path until its weights are checked
         self._restored: Any = None  # the data module that has loaded its state from ckpt_path
@@ -91,7 +86,7 @@ class ZooCLI(LightningCLI):
             parser_class=ZooParser,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            args=[*invocation.args, *self._seed_of_data()],
+            args=[*trainer_settings.full_callback_names(invocation.args), *self._seed_of_data()],
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # it would put code paths into checkpoints
         )
@@ -151,7 +146,7 @@ class ZooCLI(LightningCLI):
         super().parse_arguments(parser, args)
         config = self.config[self.invocation.subcommand]
         for section in ("model", "data"):
-            refuse_null(section, config.get(section))
+            trainer_settings.refuse_null(section, config.get(section))
 
     def _recipe_defaults(self) -> dict[str, Any]:
         recipe = dict(self.invocation.recipe)
@@ -169,12 +164,12 @@ class ZooCLI(LightningCLI):
         """Take hyper-parameters from the checkpoint unless the command line sets them."""
         config = self.config[self.config["subcommand"]]
         if self.config["subcommand"] == "fit" and not config.get("ckpt_path"):
-            config["ckpt_path"] = requeued_checkpoint(config)
+            config["ckpt_path"] = resume.requeued_checkpoint(config)
         path = config.get("ckpt_path")
         if not path:
             return
         if path in CHECKPOINT_WORDS:
-            raise refuse_word(path, runs_of(config))
+            raise trainer_settings.refuse_word(path, resume.runs_of(config))
         checkpoint = checkpoints.read(path)
         model = config["model"]
         cls = registry.import_class(model["class_path"])
@@ -187,7 +182,7 @@ class ZooCLI(LightningCLI):
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
         if self.config["subcommand"] == "fit":
-            self.resumed = resumed_run(Path(path), checkpoint, config, self.invocation.given)
+            self.resumed = resume.resumed_run(Path(path), checkpoint, config, self.invocation.given)
         for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
@@ -233,7 +228,7 @@ class ZooCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         config = self._get(self.config_init, "trainer")
-        check_trainer_settings(config, self.subcommand)
+        trainer_settings.check_trainer_settings(config, self.subcommand)
         if not self.model.automatic_optimization:
             refuse_trainer_flags(config, type(self.model))
         if not config.get("fast_dev_run"):
@@ -351,6 +346,7 @@ class ZooCLI(LightningCLI):
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):
             best = checkpoint.with_name("best.ckpt")
             path = best if best.is_file() else checkpoint
+            resume.restore_position(self.trainer, checkpoints.read(checkpoint))
             self.trainer.test(self.model, self.datamodule, ckpt_path=path, verbose=False)
             self._print_results("test")
 

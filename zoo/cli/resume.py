@@ -144,6 +144,14 @@ def _patience(settings: Mapping[str, Any]) -> int | None:
     return None
 
 
+def restore_position(trainer: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Give the Trainer the epoch and the step at the end of a finished run, for its loggers."""
+    if state := checkpoint.get("loops", {}).get("fit_loop"):
+        trainer.fit_loop.load_state_dict(state)
+        progress = trainer.fit_loop.epoch_progress.current
+        progress.completed = progress.processed
+
+
 def runs_of(config: Mapping[str, Any]) -> Path:
     """Return the folder ``ROOT/NAME`` of the runs with the name in a configuration."""
     name = config["name"] or config["model"]["class_path"].rpartition(".")[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -11,6 +11,7 @@ from zoo.core import registry
 from zoo.core.signature import full_signature
 from zoo.errors import InputError, check_at_least, check_non_negative
 
+CALLBACKS = "--trainer.callbacks"
 NO_TRAINING = ("max_epochs", "max_steps", "limit_train_batches")  # at 0
 
 
@@ -38,6 +39,37 @@ def check_trainer_settings(settings: Mapping[str, Any], subcommand: str) -> None
             raise InputError(
                 f"--trainer.{name} 0 leaves nothing to train: raise it, or use the command test"
             )
+
+
+def full_callback_names(args: Sequence[str]) -> list[str]:
+    """Return a command line with the full names of callbacks that were given by bare names.
+
+    A bare name is that of Lightning's callback, else of the zoo's. The parser alone would refuse a
+    name that both have, such as ``EarlyStopping``, once the zoo's class has been imported.
+
+    Args:
+        args: arguments such as ``--trainer.callbacks+=EarlyStopping``.
+    """
+    named = []
+    for before, arg in zip(["", *args], args, strict=False):
+        flag, equals, value = arg.rpartition("=")
+        if equals and flag.rstrip("+") == CALLBACKS:
+            named.append(f"{flag}={_full_name(value)}")
+        elif before.rstrip("+") == CALLBACKS:
+            named.append(_full_name(arg))
+        else:
+            named.append(arg)
+    return named
+
+
+def _full_name(name: str) -> str:
+    import lightning.pytorch.callbacks as lightning_callbacks
+
+    import callbacks
+
+    if name in lightning_callbacks.__all__:
+        return f"lightning.pytorch.callbacks.{name}"
+    return f"callbacks.{name}" if name in callbacks.__all__ else name
 
 
 def refuse_word(word: str, runs: Path) -> InputError:

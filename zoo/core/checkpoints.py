@@ -75,7 +75,7 @@ def read(path: str | Path) -> dict[str, Any]:
         _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):  # intact, but it contains more than tensors
+        if _is_archive(path):  # intact, but it contains more than tensors
             raise InputError(
                 f"checkpoint {path} contains Python objects, which could run code when read, and "
                 "was not opened: the zoo's own checkpoints contain only tensors and plain values"
@@ -106,15 +106,21 @@ def _check_sums(path: Path) -> None:
 
     A file without a checksum of its own, as ``torch.save`` writes it, has one for each record.
     """
+    if not _is_archive(path):
+        return
     with open(path, "rb") as file:
-        if file.read(4) != b"PK\x03\x04":  # torch.save's format before torch 1.6 has no checksums
-            return
         end = file.seek(0, os.SEEK_END) - len(COMMENT % 0)
         with zipfile.ZipFile(file) as archive:
             comment = archive.comment
             damaged = None if comment else archive.testzip()
         if damaged or (comment and comment != COMMENT % _crc32(file, end)):
             raise zipfile.BadZipFile("its checksum is wrong")
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether a file is a zip archive; those of ``torch.save`` before torch 1.6 are not."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _crc32(file: Any, end: int) -> int:
