@@ -254,6 +254,10 @@ class ClassFolders:
             DataError: all files were used in training, or a class is unknown.
         """
         files = self.usable_files()
+        if not files:
+            raise DataError(
+                f"{self.path} has no {self._kind()} to test on; without classes, use predict"
+            )
         paths = [file.path for file in files]
         tested = [file.path for file in files if file.split == "test"]
         if not tested:

@@ -306,6 +306,8 @@ def test_all_images_are_predicted(tmp_path: Path, count: int) -> None:
     assert (255 * x[:, 0, 0, 0]).round().int().tolist() == list(range(count))
     assert data.prediction_ids() == {"file": [f"{number:02d}.png" for number in range(count)]}
     assert data.num_classes == 2
+    with pytest.raises(DataError, match="has no images in class folders to test on; without"):
+        data.split("test")
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
