@@ -12,8 +12,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from datamodules.folder_tree import FolderTree, PlacedFile, file_key, list_tree, read_bytes
-from datamodules.splits import choose_per_class, hold_out_stratified
+from datamodules.folder_tree import (
+    FolderTree,
+    PlacedFile,
+    file_key,
+    list_counts,
+    list_tree,
+    read_bytes,
+)
+from datamodules.splits import choose_per_class, hold_out_stratified, take
 from zoo.errors import DataError, check_choice, suggest
 
 ON_ERROR = ("stop", "skip")
@@ -49,9 +56,11 @@ class ClassFolders:
         check_choice("on_error", on_error, ON_ERROR)
         self.path, self.suffixes, self.noun = path, suffixes, noun
         self.on_error = on_error
+        #: function that returns the class of a file, in place of the class folders
+        self.class_of: Callable[[Path], str | None] | None = None
         self._trained_classes: list[str] | None = None
-        #: files that cannot be read and are left out
-        self.unreadable: set[Path] = set()
+        #: files that are left out
+        self.excluded: set[Path] = set()
         self._warned: set[str] = set()
 
     # -- files and classes ----------------------------------------------------------------------
@@ -65,7 +74,7 @@ class ClassFolders:
         """
         tree = list_tree(self.path, self.suffixes)
         if not tree.files:
-            other = f"; it has files {_list(tree.others)}" if tree.others else ""
+            other = f"; it has files {list_counts(tree.others)}" if tree.others else ""
             hidden = f"; it has {tree.hidden} hidden files" if tree.hidden else ""
             raise DataError(
                 f"{self.path} has 0 {self.noun} ({', '.join(sorted(self.suffixes))}){other}{hidden}"
@@ -73,7 +82,7 @@ class ClassFolders:
         if tree.hidden:
             self._warn(f"{self.noun} in hidden files and folders are left out: {tree.hidden}")
         if tree.others:
-            self._warn(f"files that are not {self.noun} are left out: {_list(tree.others)}")
+            self._warn(f"files that are not {self.noun} are left out: {list_counts(tree.others)}")
         return tree
 
     @property
@@ -118,7 +127,10 @@ class ClassFolders:
 
     @cached_property
     def _placed(self) -> list[PlacedFile]:
-        return self.tree.place()
+        placed = self.tree.place()
+        if self.class_of is None:
+            return placed
+        return [file._replace(class_name=self.class_of(file.path)) for file in placed]
 
     @cached_property
     def _own_classes(self) -> list[str]:
@@ -159,11 +171,12 @@ class ClassFolders:
                 outside.append(file.path)
             elif self.class_names and file.class_name is None:
                 loose.append(file.path)
-            elif file.path not in self.unreadable:
+            elif file.path not in self.excluded:
                 kept.append(file)
         self._warn_left_out(outside, "outside the split folders")
-        self._warn_left_out(loose, "outside class folders")
-        self._warn_empty_folders()
+        self._warn_left_out(loose, "without a label" if self.class_of else "outside class folders")
+        if self.class_of is None:
+            self._warn_empty_folders()
         return kept
 
     def splits(
@@ -194,7 +207,7 @@ class ClassFolders:
             train, test = self._hold_out_test(train, seed, train_per_class)
         if not val:
             rest, held_out = self.hold_out_validation(train, val_size, seed)
-            train, val = _take(train, rest), _take(train, held_out)
+            train, val = take(train, rest), take(train, held_out)
         splits = {"train": train, "val": val, "test": test}
         for name, members in splits.items():
             self._warn_missing_classes(name, members)
@@ -256,7 +269,7 @@ class ClassFolders:
         files = self.usable_files()
         if not files:
             raise DataError(
-                f"{self.path} has no {self._kind()} to test on; without classes, use predict"
+                f"{self.path} has no {self._kind()} to test on; without labels, use predict"
             )
         paths = [file.path for file in files]
         tested = [file.path for file in files if file.split == "test"]
@@ -302,13 +315,13 @@ class ClassFolders:
         if train_per_class is not None and not self.has_splits:
             self._check_per_class(files, train_per_class)
             train, test = choose_per_class(self._labels_of(files), train_per_class, seed)
-            return _take(files, train), _take(files, test)
+            return take(files, train), take(files, test)
         if self.has_splits:
             self._warn(f"{self.path} has no test folder with {self._kind()}: a tenth of the "
                        f"training {self.noun}, chosen by the seed, is for testing")  # fmt: skip
         count = max(1, len(files) // 10)
         train, test = hold_out_stratified(self._labels_of(files), count, seed)
-        return _take(files, train), _take(files, test)
+        return take(files, train), take(files, test)
 
     def _labels_of(self, files: Sequence[Path]) -> Tensor:
         return torch.tensor([self.label(file) for file in files])
@@ -328,8 +341,7 @@ class ClassFolders:
         else:
             owner = "the training folder lacks"
         raise DataError(
-            f"{self.path} has class folders that {owner}: {', '.join(extra)}"
-            f"{suggest(extra[0], known)}"
+            f"{self.path} has classes that {owner}: {', '.join(extra)}{suggest(extra[0], known)}"
         )
 
     def _check_enough(self, train: Sequence[Path]) -> None:
@@ -352,7 +364,9 @@ class ClassFolders:
                 )
 
     def _kind(self) -> str:
-        return f"{self.noun} in class folders" if self.class_names else self.noun
+        if not self.class_names:
+            return self.noun
+        return f"{self.noun} with labels" if self.class_of else f"{self.noun} in class folders"
 
     def _warn_missing_classes(self, split: str, files: Sequence[Path]) -> None:
         counts = Counter(self.label(file) for file in files)
@@ -387,11 +401,3 @@ class ClassFolders:
         if message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, stacklevel=3)
-
-
-def _take(files: Sequence[Path], indices: Tensor) -> list[Path]:
-    return [files[i] for i in indices.tolist()]
-
-
-def _list(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))

@@ -145,6 +145,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
+def list_counts(counts: Counter[str]) -> str:
+    """Return names with their counts as text, sorted."""
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the contents of a file.
 

@@ -61,9 +61,10 @@ DATA = {
 
 #: properties of data modules that are passed to the model's arguments of the same names
 PROPERTIES = (
-    "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
-    "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
-    "target_vocab_size", "target_tokenizer", "target_length", "num_features", "template",
+    "input_shape", "num_classes", "class_weights", "num_targets", "target_mean", "target_std",
+    "levels", "modes", "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback",
+    "horizon", "target_vocab_size", "target_tokenizer", "target_length", "num_features",
+    "template",
 )  # fmt: skip
 
 

@@ -153,8 +153,9 @@ class LogisticRegression(ClosedFormTask, Classifier):
                 f"Newton's method for {weights:,} weights needs a Hessian of {weights:,}² entries: "
                 "choose solver='gradient'"
             )
-        if self.hparams["label_smoothing"] or self.hparams["mixup"]:
-            raise InputError("label_smoothing and mixup need solver='gradient'")
+        for name in ("label_smoothing", "mixup", "class_weights"):
+            if self.hparams[name]:
+                raise InputError(f"{name} needs solver='gradient' (--model.solver gradient)")
 
     # -- weights ---------------------------------------------------------------------------------
 
