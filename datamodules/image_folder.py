@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from datamodules.base import stage_splits
-from datamodules.class_folders import NAMED, SPLITS, ClassFolders
+from datamodules.class_folders import SPLITS, ClassFolders
+from datamodules.folder_tree import NAMED, name_files
 from datamodules.image_cache import ImageCache, ImageFormat, cached_images
 from datamodules.image_files import SUFFIXES, parse_color
 from datamodules.image_labels import ImageLabels, read_image_labels
@@ -101,7 +102,7 @@ class ImageFolder(ImageDataModule):
         if multi_label and labels is None:
             raise InputError("multi_label needs a table with the labels (--data.labels)")
         if labels is not None:
-            self.folders.class_of = self._class_of
+            self.folders.use_labels(self._class_of, Path(labels))
 
     # -- properties for models ------------------------------------------------------------------
 
@@ -165,13 +166,13 @@ class ImageFolder(ImageDataModule):
         wanted = ("predict",) if stage == "predict" else stage_splits(stage)
         if all(name in self._splits for name in wanted):
             return
-        self.folders.unreadable = {self.folders.files[row] for row in self._cache.unreadable}
+        files = self.folders.files
+        unreadable = {files[row] for row in self._cache.unreadable}
         if stage == "predict":
-            files = self.folders.files
-            self._splits["predict"] = self._select(
-                [file for file in files if file not in self.folders.unreadable]
-            )
+            self._splits["predict"] = self._select([f for f in files if f not in unreadable])
             return
+        unlabeled = self._unlabeled_images() if self.is_multi_label else set()
+        self.folders.excluded = unreadable | unlabeled
         if stage != "test" or not self.has_loaded_state:
             splits = self.folders.splits(self.seed, self.val_size)
             self._splits |= {name: self._select(files) for name, files in splits.items()}
@@ -227,7 +228,7 @@ class ImageFolder(ImageDataModule):
         if unlabeled:
             warnings.warn(
                 f"images without a row in {self.labels} are left out ({len(unlabeled)}): "
-                f"{self.folders.name(unlabeled)}",
+                f"{name_files(unlabeled, self.folders.path)}",
                 stacklevel=3,
             )
         return set(unlabeled)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from datamodules.folder_tree import NAMED
 from datamodules.image_files import SUFFIXES
 from zoo.errors import DataError, suggest
 
@@ -21,7 +22,6 @@ FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_name", 
 LABEL_COLUMNS = ("labels", "label", "tags", "tag", "classes", "class")
 LABEL_SEPARATORS = "|;,"
 FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-NAMED = 3  # columns or files that a message names
 
 
 @dataclass(frozen=True)
@@ -154,27 +154,33 @@ def _is_flag_column(table: TextTable, name: str) -> bool:
 
 
 def _read_flags(table: TextTable, names: Sequence[str]) -> dict[int, set[str]]:
-    rows: dict[int, set[str]] = {int(line): set() for line in table.cells.index}
+    rows: dict[int, set[str]] = {line: set() for line in _cells(table, names[0])}
     for name in names:
-        for line, cell in table.cells[name].items():
+        for line, cell in _cells(table, name).items():
             if FLAGS[cell.lower()]:
-                rows[int(line)].add(name)  # type: ignore[call-overload]
+                rows[line].add(name)
     return rows
 
 
 def _split_cells(table: TextTable, column: str, separator: str | None) -> dict[int, set[str]]:
-    cells = table.cells[column]
+    cells = _cells(table, column)
     if separator is None:
-        separator = next((s for s in LABEL_SEPARATORS if any(s in cell for cell in cells)), None)
-        spaces = sum(" " in cell for cell in cells)
+        separator = next((s for s in LABEL_SEPARATORS if any(s in c for c in cells.values())), None)
+        spaces = sum(" " in cell for cell in cells.values())
         if separator is None and spaces:
             warnings.warn(
                 f"{table.path}: spaces in the column {column!r} are part of the labels ({spaces} "
                 "cells); if they are between labels, add --data.label_separator ' '",
                 stacklevel=2,
             )
-    parts = {int(line): cell.split(separator or "\0") for line, cell in cells.items()}
+    parts = {line: cell.split(separator or "\0") for line, cell in cells.items()}
     return {line: {p.strip() for p in row if p.strip()} for line, row in parts.items()}
+
+
+def _cells(table: TextTable, column: str) -> dict[int, str]:
+    """Return the cells of a column by their lines."""
+    lines = table.cells.index.tolist()
+    return dict(zip(lines, table.cells[column].tolist(), strict=True))
 
 
 def _warn_columns(table: TextTable, names: Sequence[str]) -> None:
@@ -195,18 +201,18 @@ def _match_files(
     index = _FileIndex(folder, files)
     found: dict[int, Path] = {}
     missing: list[int] = []
-    for line, cell in table.cells[column].items():
+    for line, cell in _cells(table, column).items():
         matches = index.find(cell)
         if len(matches) > 1:
             raise DataError(
-                f"{table.location(int(line), column)}: {cell!r} can be "  # type: ignore[call-overload]
+                f"{table.location(line, column)}: {cell!r} can be "
                 f"{' or '.join(str(match.relative_to(folder)) for match in matches[:NAMED])}: "
                 "write the path below the folder"
             )
         if matches:
-            found[int(line)] = matches[0]  # type: ignore[call-overload]
+            found[line] = matches[0]
         else:
-            missing.append(int(line))  # type: ignore[call-overload]
+            missing.append(line)
     if missing:
         _refuse_missing(table, column, folder, missing, skip_missing and bool(found))
     return found
@@ -215,7 +221,7 @@ def _match_files(
 def _refuse_missing(
     table: TextTable, column: str, folder: Path, lines: Sequence[int], skip: bool
 ) -> None:
-    cell = table.cells.loc[lines[0], column]
+    cell = _cells(table, column)[lines[0]]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     if skip:
         warnings.warn(

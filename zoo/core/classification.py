@@ -57,6 +57,9 @@ class Classifier(Task):
         "ece": "expected calibration error: mean |confidence − accuracy| over 15 bins",
     }
 
+    #: whether every logit is an output of its own, and not 0 for one class or normalized
+    has_output_per_class: ClassVar[bool] = True
+
     class_weights: Tensor | None
 
     #: whether a weighted mean of two inputs is a valid input
@@ -157,8 +160,13 @@ class Classifier(Task):
     def check_batch(self, batch: Any) -> None:
         super().check_batch(batch)
         y = self.labels(batch)
-        if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
+        if not isinstance(y, Tensor) or not y.numel():
             return
+        if y.is_floating_point():
+            raise InputError(
+                f"{type(self).__name__} needs class indices, but the data have numbers: choose "
+                "multi_label for several labels per sample, or a regression model"
+            )
         low, high = (int(v) for v in y.aminmax())
         if low < 0 or high >= self.num_classes:
             raise InputError(

@@ -20,6 +20,7 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 #: name on the command line → class of the data module
 DATA = {
     "digits": "datamodules.Digits",
+    "digit_pairs": "datamodules.DigitPairs",
     "mnist": "datamodules.MNIST",
     "fashion_mnist": "datamodules.FashionMNIST",
     "cifar10": "datamodules.CIFAR10",

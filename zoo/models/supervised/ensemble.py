@@ -48,6 +48,8 @@ class EnsembleClassifier(Classifier):
         "member_accuracy": "accuracy of a member, mean over members",
     }
 
+    has_output_per_class: ClassVar[bool] = False
+
     def __init__(
         self,
         input_shape: tuple[int, ...],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,8 @@ class LogisticRegression(ClosedFormTask, Classifier):
 
     solvers = ("newton", "gradient")
     max_weights = 5_000  # largest number of weights for which the Hessian is computed
+
+    has_output_per_class: ClassVar[bool] = False
 
     def __init__(
         self,
