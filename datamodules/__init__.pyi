@@ -5,6 +5,7 @@ from .augment import Augmentation as Augmentation
 from .base import TensorDataModule as TensorDataModule
 from .body_parts import BodyParts as BodyParts
 from .csv_file import CSV as CSV
+from .digit_pairs import DigitPairs as DigitPairs
 from .graph_classification import GraphClassificationDataModule as GraphClassificationDataModule
 from .graph_csv import GraphCSV as GraphCSV
 from .image_folder import ImageFolder as ImageFolder

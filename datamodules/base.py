@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
+from datamodules.class_weights import ClassWeights, Weighting
 from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader, process_settings
-from datamodules.state import LearnedState
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
 
 EVAL_BATCH_SIZE = 512  # large evaluation batches are faster; the metrics do not depend on the size
@@ -23,7 +23,7 @@ def default_root() -> str:
     return os.environ.get("ZOO_DATA", "data")
 
 
-class TensorDataModule(LearnedState, LightningDataModule):
+class TensorDataModule(ClassWeights, LightningDataModule):
     """A data set of aligned tensors, such as inputs and labels, whose batches are tuples.
 
     A subclass implements ``load(train)``, and ``download()`` if its files can be downloaded. It may
@@ -41,6 +41,9 @@ class TensorDataModule(LearnedState, LightningDataModule):
         on_device: whether to keep the data on the training device; by default it is kept there if
             it takes less than half of the free memory.
         num_workers: number of worker processes that read data not kept on the device, default 2.
+        class_weights: weights of the classes in a classifier's loss: ``balanced``, inversely
+            proportional to their numbers of training samples, or weights by class name, such as
+            ``{cat: 1, dog: 5}``; default none.
 
     Raises:
         InputError: an argument is out of range.
@@ -58,8 +61,10 @@ class TensorDataModule(LearnedState, LightningDataModule):
         drop_last: bool = False,
         on_device: bool | None = None,
         num_workers: int = 2,
+        class_weights: Weighting = None,
     ) -> None:
         super().__init__()
+        self.weight_classes(class_weights)
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, num_workers=num_workers, seed=seed)
         check_count_or_fraction(val_size=val_size)
@@ -170,6 +175,11 @@ class TensorDataModule(LearnedState, LightningDataModule):
 
     def forget(self) -> None:
         self._splits.clear()
+
+    def training_labels(self) -> Tensor:
+        tensors, indices = self._stored("train")
+        labels = tensors[1][indices]
+        return labels if labels.is_floating_point() else labels.flatten()
 
     # -- access to the samples ------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ SPLIT_FOLDERS = {
 }  # fmt: skip
 #: folders that operating systems and NAS devices add; names with a leading dot are hidden too
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+
+NAMED = 3  # files that a message names; it counts the others
 
 Parts = tuple[str, ...]  # path below the top folder, one string per level
 
@@ -143,6 +145,18 @@ def list_tree(top: Path, suffixes: Collection[str]) -> FolderTree:
 def is_hidden(name: str) -> bool:
     """Return whether the name is that of a hidden file or of a system's own folder."""
     return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def list_counts(counts: Counter[str]) -> str:
+    """Return names with their counts as text, sorted."""
+    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+
+
+def name_files(files: Sequence[Path], top: Path) -> str:
+    """Return the names of the first files below a folder, and the number of the others."""
+    names = [file.relative_to(top).as_posix() for file in files[:NAMED]]
+    more = len(files) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -7,16 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.base import default_root
+from datamodules.class_weights import ClassWeights, Weighting
 from datamodules.graph_lists import GraphListDataModule
 from datamodules.single_graph import check_fit
-from datamodules.state import LearnedState
 from zoo.errors import DataError, InputError, check_at_least
 
 
-class GraphClassificationDataModule(LearnedState, GraphListDataModule):
+class GraphClassificationDataModule(ClassWeights, GraphListDataModule):
     """Base class of data modules for graph classification, split by stratified k-fold.
 
     A subclass implements ``load``. The graphs are divided into folds of equal size and equal class
@@ -35,6 +37,8 @@ class GraphClassificationDataModule(LearnedState, GraphListDataModule):
             otherwise it is used for training.
         seed: random seed of the folds and of the batches, default 0.
         root: data folder, default the environment variable ``ZOO_DATA``, else ``data``.
+        class_weights: weights of the classes in a classifier's loss: ``balanced``, or weights by
+            class name; default none.
 
     Raises:
         InputError: fewer than 3 folds, or no such fold.
@@ -50,8 +54,10 @@ class GraphClassificationDataModule(LearnedState, GraphListDataModule):
         validate: bool = True,
         seed: int = 0,
         root: str | None = None,
+        class_weights: Weighting = None,
     ) -> None:
         super().__init__()
+        self.weight_classes(class_weights)
         check_at_least(3, folds=folds)
         check_at_least(1, batch_size=batch_size)
         check_at_least(0, fold=fold, seed=seed)
@@ -93,6 +99,9 @@ class GraphClassificationDataModule(LearnedState, GraphListDataModule):
     def class_names(self) -> list[str]:
         """Names of the graph classes, by default their indices."""
         return [str(k) for k in range(self.num_classes)]
+
+    def training_labels(self) -> Tensor:
+        return torch.cat([graph.y.flatten() for graph in self.split("train")])
 
     @cached_property
     def split_indices(self) -> dict[str, list[int]]:

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from datamodules.base import stage_splits
-from datamodules.class_folders import NAMED, SPLITS, ClassFolders
+from datamodules.class_folders import SPLITS, ClassFolders
+from datamodules.folder_tree import NAMED, name_files
 from datamodules.image_cache import ImageCache, ImageFormat, cached_images
 from datamodules.image_files import SUFFIXES, parse_color
+from datamodules.image_labels import ImageLabels, read_image_labels
 from datamodules.images import ImageDataModule
 from datamodules.loader import Batch
 from zoo.errors import DataError, InputError, check_at_least
@@ -35,6 +37,8 @@ class ImageFolder(ImageDataModule):
     The cache ``root/image_folder/<fingerprint>.npy`` is rebuilt when a file is added, removed or
     changed. It is memory-mapped and may be larger than memory.
 
+    Instead of class folders, a table can contain the ``labels`` of each image.
+
     A checkpoint contains the class names, the format of the images and which of them were used in
     training. Other folders are read in the same way: their classes are matched by name, and
     ``test`` uses all images that were not used in training. ``predict`` uses all images of a
@@ -52,6 +56,15 @@ class ImageFolder(ImageDataModule):
             for testing.
         background: color behind transparent pixels, a name such as ``white`` (default) or
             ``#rrggbb``.
+        labels: table with the labels of each image, in place of class folders, such as CSV: a
+            column ``file`` and either a column ``labels``, such as ``cat|dog``, or one column of
+            zeros and ones for each label; see
+            :func:`~datamodules.image_labels.read_image_labels`. Default none.
+        label_separator: string between the labels in a cell, default: the first of ``|``, ``;``
+            and ``,`` that occurs in the column.
+        multi_label: whether y has zeros and ones, float32 (B, K), for a model that predicts any
+            number of labels; default: if an image has several labels or none. Otherwise y has class
+            indices.
         on_error: handling of files that cannot be read: ``stop`` (default), or ``skip``: leave them
             out with a warning that counts them.
         **data: see :class:`~datamodules.images.ImageDataModule`.
@@ -71,6 +84,9 @@ class ImageFolder(ImageDataModule):
         channels: int = 3,
         val_size: float = 2 / 9,
         background: str = "white",
+        labels: str | None = None,
+        label_separator: str | None = None,
+        multi_label: bool | None = None,
         on_error: str = "stop",
         **data: Any,
     ) -> None:
@@ -81,6 +97,12 @@ class ImageFolder(ImageDataModule):
         parse_color(background)
         self.folders = ClassFolders(Path(path), SUFFIXES, "images", on_error)
         self.size, self.channels, self.background = size, channels, background
+        self.labels, self.label_separator = labels, label_separator
+        self.multi_label = multi_label
+        if multi_label and labels is None:
+            raise InputError("multi_label needs a table with the labels (--data.labels)")
+        if labels is not None:
+            self.folders.use_labels(self._class_of, Path(labels))
 
     # -- properties for models ------------------------------------------------------------------
 
@@ -91,13 +113,28 @@ class ImageFolder(ImageDataModule):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """Number of classes."""
-        return self.folders.num_classes
+        """Number of classes or labels."""
+        if not self.is_multi_label:
+            return self.folders.num_classes
+        if len(self.class_names) < 2:
+            raise AttributeError(f"{self.labels} has 1 label; at least 2 are needed")
+        return len(self.class_names)
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes: the class folders, sorted; empty without class folders."""
-        return self.folders.class_names
+        """Names of the classes or labels, sorted; empty without class folders and labels."""
+        if not self.is_multi_label:
+            return self.folders.class_names
+        return self.learned["class_names"] if self.has_loaded_state else self._table.names
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a sample has any number of labels, y float32 (B, K), and not one class."""
+        if self.has_loaded_state:
+            return bool(self.learned["is_multi_label"])
+        if self.labels is None:
+            return False
+        return not self._table.are_single if self.multi_label is None else self.multi_label
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -106,17 +143,18 @@ class ImageFolder(ImageDataModule):
         used = torch.tensor(self._cache.keys)[torch.cat([rows["train"], rows["val"]])]
         return {
             "class_names": self.class_names,
+            "is_multi_label": self.is_multi_label,
             "used_images": used,
             "num_test_images": len(rows["test"]),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.folders.use_classes(self.learned["class_names"])
+        self.folders.use_classes([] if self.is_multi_label else self.learned["class_names"])
 
     def forget(self) -> None:
         super().forget()
-        for name in ("_cache", "_tensors"):
+        for name in ("_cache", "_tensors", "_table"):
             self.__dict__.pop(name, None)
 
     # -- splits ---------------------------------------------------------------------------------
@@ -128,18 +166,20 @@ class ImageFolder(ImageDataModule):
         wanted = ("predict",) if stage == "predict" else stage_splits(stage)
         if all(name in self._splits for name in wanted):
             return
-        self.folders.unreadable = {self.folders.files[row] for row in self._cache.unreadable}
+        files = self.folders.files
+        unreadable = {files[row] for row in self._cache.unreadable}
         if stage == "predict":
-            files = self.folders.files
-            self._splits["predict"] = self._select(
-                [file for file in files if file not in self.folders.unreadable]
-            )
+            self._splits["predict"] = self._select([f for f in files if f not in unreadable])
             return
+        unlabeled = self._unlabeled_images() if self.is_multi_label else set()
+        self.folders.excluded = unreadable | unlabeled
         if stage != "test" or not self.has_loaded_state:
             splits = self.folders.splits(self.seed, self.val_size)
             self._splits |= {name: self._select(files) for name, files in splits.items()}
+            self._warn_missing_labels(list(splits))
         if stage in ("test", None) and self.has_loaded_state:
             self._splits["test"] = self._select(self._unused_images())
+            self._warn_missing_labels(["test"])
 
     def predict_dataloader(self) -> Any:
         return self._loader("predict")
@@ -152,6 +192,57 @@ class ImageFolder(ImageDataModule):
         keys = dict(zip(self.folders.files, self._cache.keys, strict=True))
         used, count = self.learned["used_images"].tolist(), self.learned["num_test_images"]
         return self.folders.unused_files(used, count, keys)
+
+    # -- labels ---------------------------------------------------------------------------------
+
+    @cached_property
+    def _table(self) -> ImageLabels:
+        """The labels in the table.
+
+        Raises:
+            DataError: there is no table, or it has a fault.
+        """
+        if self.labels is None:
+            raise DataError(
+                "the model predicts any number of labels: give a table with those of the images "
+                "(--data.labels)"
+            )
+        folder, files = self.folders.path, self.folders.files
+        is_lenient = self.folders.on_error == "skip"
+        separator = self.label_separator
+        table = read_image_labels(Path(self.labels), folder, files, separator, is_lenient)
+        if self.multi_label is False:
+            table.check_single()
+        return table
+
+    def _class_of(self, file: Path) -> str | None:
+        """Return the label of a file that has one class."""
+        if self.is_multi_label:
+            return None
+        names = self._table.labels.get(file, ())
+        return names[0] if names else None
+
+    def _unlabeled_images(self) -> set[Path]:
+        """Return the images that are not in the table, after a warning that counts them."""
+        unlabeled = [file for file in self.folders.files if file not in self._table.labels]
+        if unlabeled:
+            warnings.warn(
+                f"images without a row in {self.labels} are left out ({len(unlabeled)}): "
+                f"{name_files(unlabeled, self.folders.path)}",
+                stacklevel=3,
+            )
+        return set(unlabeled)
+
+    def _warn_missing_labels(self, splits: Sequence[str]) -> None:
+        """Name the labels that no image of a split has."""
+        for split in splits if self.is_multi_label else []:
+            _, rows = self._splits[split]
+            counts = self._tensors[1][rows].sum(0).tolist()
+            missing = [n for n, count in zip(self.class_names, counts, strict=True) if not count]
+            if missing and len(rows):
+                warnings.warn(
+                    f"the {split} split has no images of {', '.join(missing)}", stacklevel=3
+                )
 
     # -- images ---------------------------------------------------------------------------------
 
@@ -167,10 +258,16 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def _tensors(self) -> Batch:
-        """Pixels, uint8 (N, C, size, size), and labels, int64 (N,), of all files."""
+        """Pixels, uint8 (N, C, size, size), and labels of all files: class indices, int64 (N,), or
+        zeros and ones, float32 (N, K)."""
         # torch requires a writable array; copy-on-write leaves the file unchanged
         pixels = torch.from_numpy(self._cache.open())
-        return pixels, torch.tensor([self.folders.label(file) for file in self.folders.files])
+        files = self.folders.files
+        if not self.is_multi_label:
+            return pixels, torch.tensor([self.folders.label(file) for file in files])
+        if self.labels is None:  # images to predict
+            return pixels, torch.zeros(len(files), len(self.class_names))
+        return pixels, self._table.to_matrix(files, self.class_names)
 
     @cached_property
     def _row_of(self) -> dict[Path, int]:

@@ -14,12 +14,11 @@ from torch_geometric.data import Data
 from datamodules.class_folders import ClassFolders
 from datamodules.mesh_files import AXIS_ORDER, MESH_SUFFIXES, ChangeLog, read_surface
 from datamodules.meshes import MeshDataModule
-from datamodules.state import LearnedState
 from zoo.errors import check_at_least, check_choice
 from zoo.functional.meshes import connected_components
 
 
-class MeshFolder(LearnedState, MeshDataModule):
+class MeshFolder(MeshDataModule):
     """Your own meshes: ``--data mesh_folder --data.path FOLDER``.
 
     The folder contains ``train/CLASS/…`` with ``val/CLASS/…`` and ``test/CLASS/…``, or one of the

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from datamodules.base import default_root, hold_out
+from datamodules.class_weights import ClassWeights, Weighting
 from datamodules.graph_lists import GraphListDataModule
 from datamodules.point_clouds import check_rotations, sample_rotations
 from zoo.errors import DataError, InputError, check_at_least, check_count_or_fraction
@@ -19,7 +20,7 @@ from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, spectral_operators
 
 
-class MeshDataModule(GraphListDataModule):
+class MeshDataModule(ClassWeights, GraphListDataModule):
     """Base class of data modules for meshes of different connectivity, with spectral operators.
 
     A subclass implements ``load`` and has ``class_names``. Batches are PyG ``Batch``. Each mesh has
@@ -40,6 +41,8 @@ class MeshDataModule(GraphListDataModule):
         seed: random seed of generated meshes, splits, rotations and batches, default 0.
         root: folder of the data and of the cached operators, default the environment variable
             ``ZOO_DATA``, else ``data``.
+        class_weights: weights of the classes in a classifier's loss: ``balanced``, or weights by
+            class name; default none.
 
     Raises:
         InputError: an unknown rotation, or a number out of range.
@@ -60,8 +63,10 @@ class MeshDataModule(GraphListDataModule):
         val_size: float = 0.1,
         seed: int = 0,
         root: str | None = None,
+        class_weights: Weighting = None,
     ) -> None:
         super().__init__()
+        self.weight_classes(class_weights)
         check_rotations(rotate, rotate_training)
         check_at_least(1, batch_size=batch_size, eigenpairs=eigenpairs)
         check_at_least(0, seed=seed)
@@ -151,6 +156,9 @@ class MeshDataModule(GraphListDataModule):
         if name not in self._splits:
             self.setup(name if name in ("test", "predict") else "fit")
         return self._splits[name]
+
+    def training_labels(self) -> Tensor:
+        return torch.cat([mesh.y.flatten() for mesh in self.split("train")])
 
     # -- batches --------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from torch_geometric.typing import WITH_PYG_LIB, WITH_TORCH_SPARSE
 from torch_geometric.utils import index_to_mask, mask_to_index
 
 from datamodules.base import default_root
+from datamodules.class_weights import ClassWeights, Weighting
 from datamodules.loader import DistributedBatchSampler, ResumableLoader, process_settings
-from datamodules.state import LearnedState
 from zoo.errors import DataError, InputError, check_at_least, check_choice, check_fraction
 from zoo.functional.graphs import sample_absent_edges, symmetrize_edges, unique_undirected_edges
 
@@ -23,7 +23,7 @@ SPLITS = ("train", "val", "test")
 TASKS = ("nodes", "links")
 
 
-class GraphDataModule(LearnedState, LightningDataModule):
+class GraphDataModule(ClassWeights, LightningDataModule):
     """Base class of data modules for a single graph whose nodes or edges are split.
 
     A subclass implements ``load``. Each split is one batch: the whole graph as a PyG ``Data`` with
@@ -56,6 +56,8 @@ class GraphDataModule(LearnedState, LightningDataModule):
             default 0.1.
         seed: random seed of generated graphs, splits and batches, default 0.
         root: data folder, default the environment variable ``ZOO_DATA``, else ``data``.
+        class_weights: weights of the classes in a classifier's loss: ``balanced``, or weights by
+            class name; default none.
 
     Raises:
         InputError: unknown task; a fraction outside [0, 1]; ``num_neighbors`` without the package
@@ -73,8 +75,10 @@ class GraphDataModule(LearnedState, LightningDataModule):
         test_link_fraction: float = 0.1,
         seed: int = 0,
         root: str | None = None,
+        class_weights: Weighting = None,
     ) -> None:
         super().__init__()
+        self.weight_classes(class_weights)
         check_choice("task", task, TASKS)
         check_fraction(val_link_fraction=val_link_fraction, test_link_fraction=test_link_fraction)
         check_at_least(1, batch_size=batch_size)
@@ -143,6 +147,11 @@ class GraphDataModule(LearnedState, LightningDataModule):
     def class_names(self) -> list[str]:
         """Names of the node classes, by default their indices."""
         return [str(k) for k in range(self.num_classes)]
+
+    def training_labels(self) -> Tensor:
+        if self.task != "nodes":
+            raise InputError("class_weights needs task=nodes: pairs of nodes have no classes")
+        return self.graph.y[self.graph.train_mask]
 
     # -- splits ---------------------------------------------------------------------------------
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from datamodules.base import split_count
 from zoo.errors import DataError
+
+T = TypeVar("T")
 
 
 def hold_out_stratified(
@@ -76,3 +81,8 @@ def held_out_per_class(sizes: list[int], count: int) -> list[int]:
         taken = [k for k in classes if counts[k] > least[k]]
         counts[min(taken, key=lambda k: quotas[k] - counts[k])] -= 1
     return counts
+
+
+def take(items: Sequence[T], indices: Tensor) -> list[T]:
+    """Return the items with these indices."""
+    return [items[i] for i in indices.tolist()]

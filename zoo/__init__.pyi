@@ -46,6 +46,7 @@ from .models.supervised.mc_dropout import MCDropout as MCDropout
 from .models.supervised.mc_dropout import MCDropoutRegressor as MCDropoutRegressor
 from .models.supervised.mlp import MLPClassifier as MLPClassifier
 from .models.supervised.mlp import MLPRegressor as MLPRegressor
+from .models.supervised.multi_label import MultiLabelClassifier as MultiLabelClassifier
 from .models.supervised.resnet import ResNet as ResNet
 from .models.supervised.torchvision_classifier import TorchvisionClassifier as TorchvisionClassifier
 

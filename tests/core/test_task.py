@@ -12,13 +12,16 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor, nn
 
 from datamodules import Digits
-from zoo import VAE, MLPClassifier
+from datamodules.class_weights import balanced_weights
+from zoo import VAE, DeepEnsemble, LogisticRegression, MLPClassifier
 from zoo.core.distributed import random_state, set_random_state
 from zoo.core.task import Task
 from zoo.errors import InputError
+from zoo.metrics.classification import BalancedAccuracy
 
 
 class Counting(Task):
@@ -185,3 +188,77 @@ def test_validation_after_a_sanity_check_uses_all_samples(
     model = SampleCounter((1, 8, 8), hidden_dims=(8,))
     trainer(max_epochs=1, num_sanity_val_steps=1).fit(model, Digits(val_size=900))
     assert model.seen == 900
+
+
+# -- class weights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_class_weights_multiply_the_loss_of_each_sample(smoothing: float) -> None:
+    weights = (0.5, 2.0, 3.0)
+    model = MLPClassifier((4,), 3, label_smoothing=smoothing, class_weights=weights).eval()
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 2, 1, 0])
+    with torch.no_grad():
+        parts = model.step((x, y))
+        log_p = model(x).log_softmax(1)
+    target = (1 - smoothing) * torch.eye(3)[y] + smoothing / 3
+    losses = -(target * log_p).sum(1)
+    assert float(parts["loss"]) == pytest.approx(
+        float((torch.tensor(weights)[y] * losses).mean()), rel=1e-6
+    )
+    assert float(parts["nll"]) == pytest.approx(float(-log_p[range(6), y].mean()), rel=1e-6)
+
+
+def test_class_weights_of_an_ensemble_multiply_the_loss_of_each_member() -> None:
+    model = DeepEnsemble((4,), 2, num_members=3, class_weights=(1.0, 4.0)).eval()
+    x, y = torch.randn(5, 4), torch.tensor([0, 1, 1, 0, 1])
+    nll = -model.scores(x)[:, range(5), y]
+    expected = float((torch.tensor([1.0, 4.0])[y] * nll).mean(1).sum())
+    assert float(model.step((x, y))["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bad_class_weights() -> None:
+    with pytest.raises(InputError, match="class_weights must be 3 numbers, one for each class"):
+        MLPClassifier((4,), 3, class_weights=(1.0, 2.0))
+    with pytest.raises(InputError, match="class_weights must be positive"):
+        MLPClassifier((4,), 2, class_weights=(1.0, -2.0))
+    with pytest.raises(InputError, match="class_weights needs solver='gradient'"):
+        LogisticRegression((4,), 2, class_weights=(1.0, 2.0))
+
+
+def test_class_weights_that_a_model_does_not_use_are_refused(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    data = Digits(class_weights="balanced")
+    with pytest.raises(InputError, match="needs a classifier, but VAE has no loss"):
+        trainer(max_epochs=1).fit(VAE((1, 8, 8)), data)
+    with pytest.raises(InputError, match=r"add class_weights=data\.class_weights$"):
+        trainer(max_epochs=1).fit(MLPClassifier((1, 8, 8), 10, (8,)), data)
+
+
+def test_class_weights_find_the_rare_class(trainer: Callable[..., L.Trainer]) -> None:
+    """Of two overlapping Gaussians, one with 5 % of the samples, the plain loss ignores it."""
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.rand(4000, generator=generator) < 0.05).long()
+    x = torch.randn(4000, 2, generator=generator) + y[:, None]
+
+    def recall(weights: tuple[float, ...] | None) -> list[float]:
+        model = LogisticRegression((2,), 2, solver="gradient", lr=0.05, class_weights=weights)
+        batches = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(x, y), batch_size=500, shuffle=True
+        )
+        trainer(max_epochs=20).fit(model, batches)
+        predicted = model(x).argmax(1)
+        return [float((predicted[y == k] == k).float().mean()) for k in (0, 1)]
+
+    assert recall(None)[1] < 0.1
+    assert min(recall(balanced_weights(y.bincount()))) > 0.7  # Φ(1/√2) = 0.76
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn() -> None:
+    p, y = torch.rand(200, 4).softmax(1), torch.randint(0, 3, (200,))  # class 3 has no samples
+    metric = BalancedAccuracy(4)
+    metric.update(p, y)
+    with pytest.warns(UserWarning, match="y_pred contains classes not in y_true"):
+        expected = balanced_accuracy_score(y, p.argmax(1))
+    assert float(metric.compute()) == pytest.approx(expected)

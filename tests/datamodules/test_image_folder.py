@@ -253,7 +253,7 @@ def test_a_class_that_the_model_does_not_know_is_refused(tmp_path: Path) -> None
     data = restore(state, colors(tmp_path / "b", "red", "green", "grey"), size=16)
     with pytest.raises(
         DataError,
-        match=r"b has class folders that the model was not trained on "
+        match=r"b has classes that the model was not trained on "
         r"\(it knows blue, green, red\): grey; did you mean 'green'",
     ):
         data.split("test")
@@ -306,6 +306,8 @@ def test_all_images_are_predicted(tmp_path: Path, count: int) -> None:
     assert (255 * x[:, 0, 0, 0]).round().int().tolist() == list(range(count))
     assert data.prediction_ids() == {"file": [f"{number:02d}.png" for number in range(count)]}
     assert data.num_classes == 2
+    with pytest.raises(DataError, match="has no images in class folders to test on; without"):
+        data.split("test")
 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
@@ -320,7 +322,7 @@ def test_a_class_that_training_lacks_is_refused(tmp_path: Path) -> None:
     for number in range(4):
         write_image(tmp_path / "x/train/a" / f"{number}.png", (1, 1, 1))
         write_image(tmp_path / "x/test/b" / f"{number}.png", (1, 1, 1))
-    with pytest.raises(DataError, match=r"class folders that the training folder lacks: b"):
+    with pytest.raises(DataError, match=r"classes that the training folder lacks: b"):
         make(tmp_path / "x").split("test")
 
 

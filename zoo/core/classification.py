@@ -13,8 +13,15 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from zoo.core.predictions import class_columns
 from zoo.core.task import Task
-from zoo.errors import InputError, check_at_least, check_non_negative, check_probability
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_non_negative,
+    check_positive,
+    check_probability,
+)
 from zoo.functional.precision import widen
+from zoo.metrics.classification import BalancedAccuracy
 
 
 class Classifier(Task):
@@ -30,6 +37,8 @@ class Classifier(Task):
         mixup: α of mixup, default 0 (none): each training input is interpolated with another of its
             batch, x̃ = λ x + (1−λ) x′ with λ ~ Beta(α, α), and so is the loss (Zhang et al., mixup:
             Beyond empirical risk minimization, 2018).
+        class_weights: weight w_k of each class in the loss, which becomes the mean of w_y · loss
+            over samples; default none. Other parts and metrics have no weights.
         **task: see :class:`~zoo.core.task.Task`.
 
     Batch: (x, y) with y int64 class indices, (B,).
@@ -44,17 +53,34 @@ class Classifier(Task):
         "accuracy": "fraction of samples classified correctly",
         "robust_accuracy": "fraction classified correctly both without and under attack",
         "divergence": "KL(p(x) ‖ p(x′)) of TRADES, x′ under attack, nats",
+        "balanced_accuracy": "recall of each class, mean over classes",
         "ece": "expected calibration error: mean |confidence − accuracy| over 15 bins",
     }
+
+    #: whether every logit is an output of its own, and not 0 for one class or normalized
+    has_output_per_class: ClassVar[bool] = True
+
+    class_weights: Tensor | None
 
     #: whether a weighted mean of two inputs is a valid input
     supports_mixup: ClassVar[bool] = True
 
     def __init__(
-        self, num_classes: int, label_smoothing: float = 0.0, mixup: float = 0.0, **task: Any
+        self,
+        num_classes: int,
+        label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        class_weights: tuple[float, ...] | None = None,
+        **task: Any,
     ) -> None:
         super().__init__(**task)
         check_at_least(2, num_classes=num_classes)
+        check_positive(class_weights=class_weights)
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise InputError(
+                f"class_weights must be {num_classes} numbers, one for each class, got "
+                f"{len(class_weights)}"
+            )
         check_probability(label_smoothing=label_smoothing)
         check_non_negative(mixup=mixup)
         if mixup and not self.supports_mixup:
@@ -63,6 +89,8 @@ class Classifier(Task):
                 "leave mixup at 0"
             )
         self.num_classes = num_classes
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
 
     def logits(self, x: Tensor) -> Tensor:
         """Compute the logits, (B, ...) → (B, K): no logging, no state, differentiable."""
@@ -81,9 +109,17 @@ class Classifier(Task):
     def parts(self, scores: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Compute the loss and named parts from scores and class indices."""
         nll = F.cross_entropy(scores, y)
-        smoothing = self.hparams["label_smoothing"]
-        loss = F.cross_entropy(scores, y, label_smoothing=smoothing) if smoothing else nll
+        is_plain = self.class_weights is None and not self.hparams["label_smoothing"]
+        loss = nll if is_plain else self.cross_entropy(scores, y)
         return {"loss": loss, "nll": nll, "accuracy": (scores.argmax(1) == y).float().mean()}
+
+    def cross_entropy(self, scores: Tensor, y: Tensor) -> Tensor:
+        """Compute the cross-entropy with label smoothing and class weights, mean over samples."""
+        smoothing = self.hparams["label_smoothing"]
+        if self.class_weights is None:
+            return F.cross_entropy(scores, y, label_smoothing=smoothing)
+        losses = F.cross_entropy(scores, y, label_smoothing=smoothing, reduction="none")
+        return (self.class_weights[y] * losses).mean()
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return class probabilities, (B, K)."""
@@ -124,8 +160,13 @@ class Classifier(Task):
     def check_batch(self, batch: Any) -> None:
         super().check_batch(batch)
         y = self.labels(batch)
-        if not isinstance(y, Tensor) or y.is_floating_point() or not y.numel():
+        if not isinstance(y, Tensor) or not y.numel():
             return
+        if y.is_floating_point():
+            raise InputError(
+                f"{type(self).__name__} needs class indices, but the data have numbers: choose "
+                "multi_label for several labels per sample, or a regression model"
+            )
         low, high = (int(v) for v in y.aminmax())
         if low < 0 or high >= self.num_classes:
             raise InputError(
@@ -134,7 +175,12 @@ class Classifier(Task):
             )
 
     def make_metrics(self) -> dict[str, Metric]:
-        return {"ece": MulticlassCalibrationError(self.num_classes, n_bins=15)}
+        metrics: dict[str, Metric] = {
+            "ece": MulticlassCalibrationError(self.num_classes, n_bins=15)
+        }
+        if self.class_weights is not None:
+            metrics["balanced_accuracy"] = BalancedAccuracy(self.num_classes)
+        return metrics
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         probabilities = self.probabilities(widen(self.scores_and_labels(batch)[0]))

@@ -42,6 +42,7 @@ from zoo.models.supervised.mc_dropout import MCDropout
 from zoo.models.supervised.mc_dropout import MCDropoutRegressor
 from zoo.models.supervised.mlp import MLPClassifier
 from zoo.models.supervised.mlp import MLPRegressor
+from zoo.models.supervised.multi_label import MultiLabelClassifier
 from zoo.models.supervised.resnet import ResNet
 from zoo.models.supervised.torchvision_classifier import TorchvisionClassifier
 
@@ -174,6 +175,11 @@ def create_model(
 def create_model(
     name: Literal["mesh_vae"], data: str | None = None, **overrides: Any
 ) -> MeshVAE: ...
+
+@overload
+def create_model(
+    name: Literal["multi_label"], data: str | None = None, **overrides: Any
+) -> MultiLabelClassifier: ...
 
 @overload
 def create_model(

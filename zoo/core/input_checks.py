@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from zoo.core.signature import arguments_of
 from zoo.errors import InputError
 
 
@@ -29,7 +30,24 @@ class InputChecks:
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         if not batch_idx:
+            self._check_class_weights()
             self.check_batch(batch)
+
+    def _check_class_weights(self) -> None:
+        """Raise :class:`InputError` if the data have class weights that the loss does not use."""
+        model: Any = self
+        wanted = getattr(model.trainer.datamodule, "class_weights", None)
+        if wanted is None or getattr(model, "class_weights", None) is not None:
+            return
+        name = type(self).__name__
+        if "class_weights" in arguments_of(type(self)):
+            raise InputError(
+                f"the data have class weights, but {name} was created without them: add "
+                "class_weights=data.class_weights"
+            )
+        raise InputError(
+            f"class_weights needs a classifier, but {name} has no loss with class weights"
+        )
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, *_: Any) -> None:
         if not batch_idx:

@@ -20,6 +20,7 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 #: name on the command line → class of the data module
 DATA = {
     "digits": "datamodules.Digits",
+    "digit_pairs": "datamodules.DigitPairs",
     "mnist": "datamodules.MNIST",
     "fashion_mnist": "datamodules.FashionMNIST",
     "cifar10": "datamodules.CIFAR10",
@@ -61,9 +62,10 @@ DATA = {
 
 #: properties of data modules that are passed to the model's arguments of the same names
 PROPERTIES = (
-    "input_shape", "num_classes", "num_targets", "target_mean", "target_std", "levels", "modes",
-    "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback", "horizon",
-    "target_vocab_size", "target_tokenizer", "target_length", "num_features", "template",
+    "input_shape", "num_classes", "class_weights", "num_targets", "target_mean", "target_std",
+    "levels", "modes", "mode_std", "vocab_size", "tokenizer", "length", "num_series", "lookback",
+    "horizon", "target_vocab_size", "target_tokenizer", "target_length", "num_features",
+    "template",
 )  # fmt: skip
 
 

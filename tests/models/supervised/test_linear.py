@@ -314,7 +314,7 @@ def test_separable_classes_stop_training_with_a_warning(fit: Fit) -> None:
 def test_newton_refuses_too_many_weights() -> None:
     with pytest.raises(ValueError, match="needs a Hessian of 7,850² entries"):
         LogisticRegression((1, 28, 28), 10)
-    with pytest.raises(ValueError, match="mixup need solver='gradient'"):
+    with pytest.raises(ValueError, match="mixup needs solver='gradient'"):
         LogisticRegression((5,), 2, mixup=0.2)
 
 

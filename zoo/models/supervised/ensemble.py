@@ -48,6 +48,8 @@ class EnsembleClassifier(Classifier):
         "member_accuracy": "accuracy of a member, mean over members",
     }
 
+    has_output_per_class: ClassVar[bool] = False
+
     def __init__(
         self,
         input_shape: tuple[int, ...],
@@ -61,7 +63,11 @@ class EnsembleClassifier(Classifier):
 
     def make_member(self) -> Classifier:
         """Create a member with its own random initial weights."""
-        data = {"input_shape": self.input_shape, "num_classes": self.num_classes}
+        data = {
+            "input_shape": self.input_shape,
+            "num_classes": self.num_classes,
+            "class_weights": None,  # the ensemble computes the loss
+        }
         return _make_member(self.hparams, Classifier, data)
 
     def member_outputs(self, x: Tensor) -> Tensor:
@@ -81,8 +87,7 @@ class EnsembleClassifier(Classifier):
         members = len(scores)
         member_scores = scores.flatten(0, 1)  # (M·B, K)
         member_labels = y.repeat(members)
-        smoothing = self.hparams["label_smoothing"]
-        loss = F.cross_entropy(member_scores, member_labels, label_smoothing=smoothing)
+        loss = self.cross_entropy(member_scores, member_labels)
         log_mean = mean_log_prob(scores)  # (B, K)
         p = log_mean.exp()
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,8 @@ class LogisticRegression(ClosedFormTask, Classifier):
 
     solvers = ("newton", "gradient")
     max_weights = 5_000  # largest number of weights for which the Hessian is computed
+
+    has_output_per_class: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -153,8 +155,9 @@ class LogisticRegression(ClosedFormTask, Classifier):
                 f"Newton's method for {weights:,} weights needs a Hessian of {weights:,}² entries: "
                 "choose solver='gradient'"
             )
-        if self.hparams["label_smoothing"] or self.hparams["mixup"]:
-            raise InputError("label_smoothing and mixup need solver='gradient'")
+        for name in ("label_smoothing", "mixup", "class_weights"):
+            if self.hparams[name]:
+                raise InputError(f"{name} needs solver='gradient' (--model.solver gradient)")
 
     # -- weights ---------------------------------------------------------------------------------
 
