@@ -18,7 +18,7 @@ from zoo.functional.tokenization import (
 TEXT = "def naïve(x):\n    return 'straße' + x  # 漢字 and 🙂, twice: naïve naïve\n"
 #: options with which decoding restores the text exactly
 EXACT = {
-    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True}, "bpe": {"vocab_size": 300}
+    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True}, "bpe": {"max_vocab_size": 300}
 }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_tokenizers_in_checkpoints_stay_readable(stored: dict[str, object]) -> N
 
 
 def test_bpe_in_checkpoints_stays_readable() -> None:
-    stored = json.loads(make_tokenizer("bpe", ["a b"], vocab_size=260).to_json())
+    stored = json.loads(make_tokenizer("bpe", ["a b"], max_vocab_size=260).to_json())
     assert list(stored) == ["kind", "model", "specials", "lowercase"]
 
 
@@ -94,11 +94,11 @@ def test_words_and_punctuation() -> None:
 def test_rare_words_are_not_in_the_vocabulary() -> None:
     made = make_tokenizer("words", ["a a a b b c"], min_count=2)
     assert made.tokens[4:] == ["a", "b"]
-    assert make_tokenizer("words", ["a a a b b c"], vocab_size=5).tokens[4:] == ["a"]
+    assert make_tokenizer("words", ["a a a b b c"], max_vocab_size=5).tokens[4:] == ["a"]
 
 
 def test_frequent_pairs_become_one_token() -> None:
-    made = make_tokenizer("bpe", ["low lower lowest " * 50], vocab_size=270)
+    made = make_tokenizer("bpe", ["low lower lowest " * 50], max_vocab_size=270)
     assert len(made.encode("lower")) < 5
     assert made.decode(made.encode("höher")) == "höher"  # bytes that are not in the training text
 
@@ -107,9 +107,9 @@ def test_frequent_pairs_become_one_token() -> None:
     ("kind", "options", "message"),
     [
         ("letters", {}, r"unknown tokenizer 'letters'.*choose from characters, bytes, words, bpe"),
-        ("bpe", {"vocab_size": 100}, "vocab_size must be at least 256, got 100"),
+        ("bpe", {"max_vocab_size": 100}, "max_vocab_size must be at least 256, got 100"),
         # 3 − 4 special tokens would have kept all words but the last
-        ("words", {"vocab_size": 3}, "vocab_size must be at least 4, got 3"),
+        ("words", {"max_vocab_size": 3}, "max_vocab_size must be at least 4, got 3"),
     ],
 )
 def test_bad_settings(kind: str, options: dict[str, int], message: str) -> None:

@@ -187,7 +187,7 @@ def test_a_prompt_must_fit_the_window(length: int) -> None:
 @pytest.mark.parametrize("kind", ["characters", "bytes", "words", "bpe"])
 def test_text_is_streamed_in_pieces(kind: str) -> None:
     text = "Straße, naïve; 漢字. " * 5
-    tokenizer = make_tokenizer(kind, [text], vocab_size=300, keep_whitespace=True)
+    tokenizer = make_tokenizer(kind, [text], max_vocab_size=300, keep_whitespace=True)
     model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.to_json(), length=64)
     pieces = list(model.stream_text("naïve", 30, generator=torch.Generator().manual_seed(0)))
     prompt = torch.tensor([tokenizer.encode("naïve")])
