@@ -18,7 +18,8 @@ from zoo.functional.tokenization import (
 TEXT = "def naïve(x):\n    return 'straße' + x  # 漢字 and 🙂, twice: naïve naïve\n"
 #: options with which decoding restores the text exactly
 EXACT = {
-    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True}, "bpe": {"max_vocab_size": 300}
+    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True},
+    "bpe": {"max_vocab_size": 300},
 }  # fmt: skip
 
 
@@ -87,8 +88,28 @@ def test_unknown_characters_are_named() -> None:
 
 def test_words_and_punctuation() -> None:
     made = make_tokenizer("words", ["It's good, it is."], lowercase=True)
-    assert made.tokenize("It's good.") == ["It", "'", "s", "good", "."]
-    assert made.decode(made.encode("IT is bad.")) == "it is <unk> ."
+    assert made.tokenize("It's good .") == ["It's", "good", "."]
+    assert made.decode(made.encode("IT is bad.")) == "it is <unk>."
+
+
+def test_vocabularies_of_earlier_versions_split_as_they_did() -> None:
+    """They contain single punctuation marks, and decoding joins tokens with spaces."""
+    symbols = ["<pad>", "<unk>", "<bos>", "<eos>", "don", "'", "t", "."]
+    stored = {"kind": "words", "symbols": symbols, "specials": 4, "lowercase": False}
+    text = json.dumps({**stored, "spaces": False})
+    tokenizer = load_tokenizer(text)
+    assert tokenizer.encode("don't.") == [4, 5, 6, 7]
+    assert tokenizer.decode([4, 5, 6, 7]) == "don ' t ."
+    assert tokenizer.to_json() == text
+
+
+def test_names_of_special_tokens_in_a_text_are_text() -> None:
+    text = "<pad> and <eos>"
+    for kind in KINDS:
+        made = make_tokenizer(kind, [text], max_vocab_size=300, special_tokens=True)
+        token_ids = made.encode(text)
+        assert min(token_ids) >= 4
+        assert made.decode(token_ids) == text
 
 
 def test_rare_words_are_not_in_the_vocabulary() -> None:

@@ -137,8 +137,9 @@ class Words(Tokenizer):
 
     Args:
         tokens: see :class:`Tokenizer`.
-        keep_whitespace: whether each whitespace character is a token; otherwise (default) single
-            spaces are not stored. Decoding restores the text either way.
+        keep_whitespace: whether each whitespace character is a token, so that decoding restores the
+            text exactly. Otherwise (default), single spaces and whitespace at the ends are not
+            stored, and other whitespace only if it is in the vocabulary.
         rules: rules by which a text is split: 2 (default), or 1 for the vocabularies of earlier
             versions, in which each punctuation mark and each combining mark was a token and
             decoding joined all tokens with spaces.
@@ -160,7 +161,12 @@ class Words(Tokenizer):
     def tokenize(self, text: str) -> list[str]:
         if self.rules == 1:
             return re.findall(r"\w+|\W" if self.keep_whitespace else r"\w+|[^\w\s]", text)
-        return split_characterwise(text) if self.keep_whitespace else split_words(text)
+        if self.keep_whitespace:
+            return split_characterwise(text)
+        known = self._token_ids
+        return [
+            token for token in split_words(text.strip()) if token in known or not token.isspace()
+        ]
 
     def detokenize(self, tokens: list[str]) -> str:
         if self.keep_whitespace:
@@ -284,8 +290,8 @@ def make_tokenizer(
     Args:
         kind: ``characters``, ``bytes``, ``words`` or ``bpe``.
         texts: texts from which the vocabulary is learned.
-        max_vocab_size: maximum size of the vocabulary of ``words`` and ``bpe``, which consists of the
-            most frequent tokens; default 8192.
+        max_vocab_size: maximum size of the vocabulary of ``words`` and ``bpe``, which consists of
+            the most frequent tokens; default 8192.
         special_tokens: whether there are special tokens for padding, unknown, begin and end,
             default False. ``words`` always has them, because its vocabulary is never complete.
         lowercase: whether text is converted to lowercase, default False.
@@ -295,8 +301,8 @@ def make_tokenizer(
             ``bpe``, default 1.
 
     Raises:
-        InputError: ``kind`` is unknown, or ``max_vocab_size`` is smaller than the number of tokens that
-            ``words`` or ``bpe`` needs.
+        InputError: ``kind`` is unknown, or ``max_vocab_size`` is smaller than the number of tokens
+            that ``words`` or ``bpe`` needs.
     """
     check_choice("tokenizer", kind, KINDS)
     specials = SPECIAL_TOKENS if special_tokens or kind == "words" else ()
@@ -308,8 +314,8 @@ def make_tokenizer(
         return Characters([*specials, *sorted(set().union(*texts))], **common)
     if kind == "words":
         check_at_least(len(specials), max_vocab_size=max_vocab_size)
-        splitter = Words([], keep_whitespace)
-        counts = Counter(word for text in texts for word in splitter.tokenize(text))
+        split = split_characterwise if keep_whitespace else split_words
+        counts = Counter(word for text in texts for word in split(text))
         frequent = [word for word, count in counts.most_common() if count >= min_count]
         vocabulary = [*specials, *frequent[: max_vocab_size - len(specials)]]
         return Words(vocabulary, keep_whitespace, **common)

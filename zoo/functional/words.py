@@ -76,6 +76,20 @@ def split_characterwise(text: str) -> list[str]:
     return [match[0] for match in _pattern().finditer(text)]
 
 
+def unspaced_script(text: str) -> str | None:
+    """Return the script of a text that puts no spaces between words: ``chinese`` or ``other``.
+
+    None if most letters are of other scripts.
+    """
+    letters = [character for character in text if character.isalpha()]
+    unspaced = re.findall(_unspaced(), text)
+    if 2 * len(unspaced) <= len(letters):
+        return None
+    is_chinese = sum(character >= "\u2e80" and not "\u3041" <= character <= "\u309f"
+                     for character in unspaced)  # fmt: skip
+    return "chinese" if 10 * is_chinese > 9 * len(unspaced) else "other"
+
+
 def _has_space_between(first: str, second: str) -> bool:
     if first.endswith(GLUE) or second.startswith(GLUE):
         return False
@@ -167,9 +181,7 @@ def _unspaced() -> str:
     )
 
 
-def _character_class(
-    blocks: Sequence[tuple[int, int]], belongs: Callable[[str], bool]
-) -> str:
+def _character_class(blocks: Sequence[tuple[int, int]], belongs: Callable[[str], bool]) -> str:
     """Return the class of a regular expression with the characters of some blocks that belong."""
     ranges: list[list[int]] = []
     for first, last in blocks:
