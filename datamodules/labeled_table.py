@@ -231,7 +231,7 @@ def _find_in_header(
         if found["text"] is None:
             found["text"] = 0 if found["label"] is None else 1 - found["label"]
         if found["label"] is None and options.needs_labels:
-            found["label"] = 1 - found["text"]
+            found["label"] = int(found["text"] == 0)
     text, label = found["text"], found["label"]
     for kind, position in found.items():
         if position is None and (kind == "text" or options.needs_labels):
