@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
-import io
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -38,38 +35,27 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error}") from None
 
 
-def split_lines(text: str) -> list[str]:
-    """Return the lines of a text, which end with \\n, \\r or \\r\\n.
+def split_lines(path: Path, text: str) -> list[str]:
+    """Return the lines of a text, which end at line feeds; a carriage return before one is removed.
 
-    ``str.splitlines`` would also split at Unicode separators, which sentences may contain.
-    """
-    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
-
-
-def split_rows(path: Path, text: str, **dialect: Any) -> list[tuple[int, list[str]]]:
-    """Return the rows of a table that are not empty, each with the number of its last line.
+    Other characters that ``str.splitlines`` takes as line ends are parts of sentences.
 
     Args:
-        path: path of the file, for error messages.
+        path: path of the file, for the error message.
         text: contents of the file.
-        **dialect: format of the table, see :func:`csv.reader`.
 
     Raises:
-        DataError: a cell is longer than ``csv.field_size_limit``, as after a quotation mark that is
-            never closed.
+        DataError: the text has carriage returns, but no line feed.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), **dialect)
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        for row in reader:
-            if row:
-                rows.append((reader.line_num, row))
-    except csv.Error as error:
-        first = rows[-1][0] + 1 if rows else 1  # the reader is at a later line of this row
+    if "\n" not in text and "\r" in text.rstrip("\r"):
         raise DataError(
-            f"{path}, line {first}: {error}; look for a quotation mark that is not closed"
-        ) from None
-    return rows
+            f"{path} has carriage returns in place of line feeds; save it with Unix or Windows "
+            "line ends"
+        )
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
 
 
 def parse_number(cell: str) -> float | None:

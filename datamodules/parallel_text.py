@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import datetime
-import random
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from datamodules.files import read_text, split_lines
-from datamodules.token_sequences import TokenSequenceDataModule
+from datamodules.dates import generate_dates
+from datamodules.sentence_files import Pairs, read_pairs, read_sentences
+from datamodules.token_sequences import (
+    TokenCount,
+    TokenSequenceDataModule,
+    cut_rows,
+    default_length,
+    hash_texts,
+    name_splits,
+)
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
-from zoo.functional.tokenization import BEGIN_ID, END_ID, Tokenizer, make_tokenizer
+from zoo.functional.tokenization import (
+    BEGIN_ID,
+    END_ID,
+    Tokenizer,
+    load_tokenizer,
+    make_tokenizer,
+)
 
-Pairs = list[tuple[str, str]]  # a sentence and its translation
+MAX_LENGTH = 512  # largest default length of a sentence in tokens
 
 
 class ParallelText(TokenSequenceDataModule):
@@ -26,12 +38,16 @@ class ParallelText(TokenSequenceDataModule):
     and target tokens between the begin and end tokens, (B, T). Pairs of similar length are batched
     together.
 
+    A checkpoint contains the vocabularies and lengths. Other pairs are tested as a whole, and
+    ``predict`` takes source sentences with or without translations.
+
     Properties for models: ``vocab_size``, ``tokenizer`` and ``length`` of the source;
     ``target_vocab_size``, ``target_tokenizer``, ``target_length``.
 
     Args:
-        path: training sentences in the source language, one per line; the file may be compressed
-            with gzip. Default: generated dates, see :func:`generate_dates`.
+        path: training sentences in the source language, one per line; lines end at line feeds, and
+            the file may be compressed with gzip. Default: generated dates, see
+            :func:`~datamodules.dates.generate_dates`.
         target_path: translations of the training sentences, line by line.
         val_path: validation sentences; default: held out from the training pairs by the seed.
         val_target_path: translations of the validation sentences.
@@ -45,8 +61,10 @@ class ParallelText(TokenSequenceDataModule):
         min_count: number of times that a word or piece must occur in the training sentences to be
             in a vocabulary, default 1.
         lowercase: whether to convert sentences to lower case, default False.
-        max_length: largest number of tokens in a sentence, default 128. Training pairs with a
-            longer sentence are left out; in other splits, longer sentences are cut off.
+        max_length: largest number of tokens in a sentence, default 512. Training pairs with a
+            longer sentence are left out; in other splits, and in new files by default after twice
+            the length of the longest source and after the longest target, sentences are cut. Both
+            are said in a warning.
         val_size: pairs held out for validation: a count (≥ 1) or a fraction (< 1) of the pairs that
             remain after ``test_size``, default 0.1.
         test_size: pairs held out for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
@@ -59,6 +77,13 @@ class ParallelText(TokenSequenceDataModule):
         DataError: two files differ in their number of lines, or a line is empty; the message names
             the file and line.
     """
+
+    learned_settings = (
+        *TokenSequenceDataModule.learned_settings, "test_size", "num_samples", "tokenizer_type",
+        "target_tokenizer_type", "max_vocab_size", "min_count", "lowercase", "max_length",
+    )  # fmt: skip
+    #: whether ``predict`` serves the official test split
+    has_official_test_split = False
 
     def __init__(
         self,
@@ -73,7 +98,7 @@ class ParallelText(TokenSequenceDataModule):
         max_vocab_size: int = 8_000,
         min_count: int = 1,
         lowercase: bool = False,
-        max_length: int = 128,
+        max_length: int | None = None,
         val_size: float = 0.1,
         test_size: float = 0.1,
         num_samples: int = 6_000,
@@ -89,58 +114,70 @@ class ParallelText(TokenSequenceDataModule):
             "val": (val_path, val_target_path),
             "test": (test_path, test_target_path),
         }
-        self.tokenizer_types = tokenizer_type, target_tokenizer_type
+        self.tokenizer_type, self.target_tokenizer_type = tokenizer_type, target_tokenizer_type
         self.max_vocab_size, self.min_count, self.lowercase = max_vocab_size, min_count, lowercase
         self.max_length, self.test_size, self.num_samples = max_length, test_size, num_samples
 
-    # -- properties for models ------------------------------------------------------------------
+        self._counts: dict[str, tuple[TokenCount, TokenCount]] = {}  # of each side, by split
+        self._left_out = 0  # number of training pairs that are too long
 
-    @cached_property
-    def sentence_pairs(self) -> dict[str, Pairs]:
-        """Sentences and translations of each split."""
-        splits: dict[str, Pairs] = {}
-        for name, (source, target) in self.paths.items():
-            if (source is None) != (target is None):
-                raise DataError(
-                    f"{source or target} has no counterpart: give both the source and the target "
-                    f"file of the {name} split"
-                )
-            if source is not None and target is not None:
-                splits[name] = read_pairs(Path(source), Path(target))
-        if "train" not in splits:
-            splits["train"] = generate_dates(self.num_samples, self.seed)
-        for name, size in (("test", self.test_size), ("val", self.val_size)):
-            if name not in splits:
-                splits["train"], splits[name] = self.hold_out_examples(
-                    splits["train"], size, f"{name}_size"
-                )
-        return splits
+    @property
+    def source(self) -> str:
+        return self.paths["train"][0] or "generated dates"
 
-    @cached_property
-    def fitted_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
-        """Tokenizers of source and target, with vocabularies from the training sentences."""
+    # -- what is learned ------------------------------------------------------------------------
+
+    def learn(self) -> dict[str, Any]:
+        """Return the vocabularies of the training sentences, and the lengths of all splits."""
+        kinds = self.tokenizer_type, self.target_tokenizer_type
         source, target = (
             make_tokenizer(
-                tokenizer_type,
-                [pair[side] for pair in self.sentence_pairs["train"]],
+                kind,
+                [pair[side] for pair in self.split_pairs("train")],
                 self.max_vocab_size,
                 special_tokens=True,
                 lowercase=self.lowercase,
                 min_count=self.min_count,
             )
-            for side, tokenizer_type in enumerate(self.tokenizer_types)
+            for side, kind in enumerate(kinds)
         )
-        return source, target
+        longest, limit = [0, 0], self.max_length or MAX_LENGTH
+        for split in self.paths:
+            sides = self._tokenize(split, (source, target), (limit, limit))
+            longest = [max([n, *map(len, rows)]) for n, rows in zip(longest, sides, strict=True)]
+        return {
+            "tokenizer": source.to_json(),
+            "target_tokenizer": target.to_json(),
+            "length": (self.max_length or default_length(longest[0], MAX_LENGTH)) + 1,  # end token
+            "target_length": longest[1] + 2,  # with begin and end tokens
+            "fingerprint": self.fingerprint(),
+        }
+
+    def fingerprint(self) -> str:
+        return hash_texts(self._training_pairs)
+
+    def forget(self) -> None:
+        super().forget()
+        self._counts.clear()
+        for name in ("_training_pairs", "_held_out", "fitted_tokenizers", "_prediction_lines"):
+            self.__dict__.pop(name, None)
+
+    # -- properties for models ------------------------------------------------------------------
+
+    @cached_property
+    def fitted_tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """Tokenizers of source and target, with vocabularies from the training sentences."""
+        return load_tokenizer(self.tokenizer), load_tokenizer(self.target_tokenizer)
 
     @property
     def tokenizer(self) -> str:
         """Description of the source tokenizer, from which a model recreates it."""
-        return self.fitted_tokenizers[0].to_json()
+        return str(self.learned["tokenizer"])
 
     @property
     def target_tokenizer(self) -> str:
         """Description of the target tokenizer, from which a model recreates it."""
-        return self.fitted_tokenizers[1].to_json()
+        return str(self.learned["target_tokenizer"])
 
     @property
     def vocab_size(self) -> int:
@@ -154,49 +191,138 @@ class ParallelText(TokenSequenceDataModule):
 
     @property
     def length(self) -> int:
-        """Number of tokens in the longest source sequence of any split."""
-        return self._longest(0)
+        """Largest number of tokens of a source, its end token included."""
+        return int(self.learned["length"])
 
     @property
     def target_length(self) -> int:
         """Number of tokens in the longest target sequence of any split."""
-        return self._longest(1)
+        return int(self.learned["target_length"])
 
-    def _longest(self, side: int) -> int:
-        return max(
-            len(tokens) for split in self.sentence_pairs for tokens in self.encoded(split)[side]
-        )
+    # -- sentences ------------------------------------------------------------------------------
+
+    @property
+    def sentence_pairs(self) -> dict[str, Pairs]:
+        """Sentences and translations of each split."""
+        return {split: self.split_pairs(split) for split in self.paths}
+
+    def split_pairs(self, split: str) -> Pairs:
+        """Return the sentences and translations of ``train``, ``val`` or ``test``."""
+        if split != "train" and self._has_files(split):
+            return self._read(split)
+        if self.is_split:
+            return self._held_out[split]
+        return [] if split == "train" else self._training_pairs
+
+    def _has_files(self, split: str) -> bool:
+        source, target = self.paths[split]
+        if (source is None) != (target is None):
+            raise DataError(
+                f"{source or target} has no counterpart: give both the source and the target file "
+                f"of the {split} split"
+            )
+        return source is not None
+
+    def _read(self, split: str) -> Pairs:
+        source, target = self.paths[split]
+        return read_pairs(Path(str(source)), Path(str(target)))
+
+    @cached_property
+    def _training_pairs(self) -> Pairs:
+        if self._has_files("train"):
+            return self._read("train")
+        return generate_dates(self.num_samples, self.seed)
+
+    @cached_property
+    def _held_out(self) -> dict[str, Pairs]:
+        """Training pairs, and those that are held out from them."""
+        splits = {"train": self._training_pairs}
+        for name, size in (("test", self.test_size), ("val", self.val_size)):
+            if not self._has_files(name):
+                splits["train"], splits[name] = self.hold_out_examples(
+                    splits["train"], size, f"{name}_size"
+                )
+        return splits
 
     # -- sequences ------------------------------------------------------------------------------
 
-    def encoded(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        """Return the tokens of all sources and targets of a split, with begin and end tokens."""
-        if split not in self._encoded:
-            self._encoded[split] = self._encode(split)
-        return self._encoded[split]
+    def _tokenize(
+        self, split: str, tokenizers: tuple[Tokenizer, Tokenizer], limits: tuple[int, int]
+    ) -> list[list[list[int]]]:
+        """Return the tokens of all sources and targets of a split, at most as many as the limits.
 
-    @cached_property
-    def _encoded(self) -> dict[str, tuple[list[list[int]], list[list[int]]]]:
-        return {}
-
-    def _encode(self, split: str) -> tuple[list[list[int]], list[list[int]]]:
-        source_tokenizer, target_tokenizer = self.fitted_tokenizers
-        sources, targets = [], []
-        for source, target in self.sentence_pairs[split]:
-            x, y = source_tokenizer.encode(source), target_tokenizer.encode(target)
-            if split == "train" and max(len(x), len(y)) > self.max_length:
-                continue
-            sources.append([*x[: self.max_length], END_ID])
-            targets.append([BEGIN_ID, *y[: self.max_length], END_ID])
-        if split == "train" and not sources:
-            raise DataError(
-                f"every training pair has a sentence of more than {self.max_length} tokens; raise "
-                "max_length"
-            )
-        return sources, targets
+        Training pairs with a longer sentence are left out.
+        """
+        pairs = self.split_pairs(split)
+        sides = [
+            [tokenizer.encode(pair[side]) for pair in pairs]
+            for side, tokenizer in enumerate(tokenizers)
+        ]
+        if split == "train":
+            fits = [
+                len(x) <= limits[0] and len(y) <= limits[1] for x, y in zip(*sides, strict=True)
+            ]
+            self._left_out = fits.count(False)
+            sides = [[row for row, fit in zip(rows, fits, strict=True) if fit] for rows in sides]
+            if pairs and not sides[0]:
+                raise DataError(
+                    f"every training pair has a sentence of more than {max(limits)} tokens; raise "
+                    "max_length"
+                )
+        source, target = map(cut_rows, sides, limits)
+        self._counts[split] = source[1], target[1]
+        return [source[0], target[0]]
 
     def load_sequences(self, split: str) -> tuple[list[list[list[int]]], list[Tensor]]:
-        return list(self.encoded(split)), []
+        limits = self.length - 1, self.target_length - 2
+        if split == "predict":
+            encode = self.fitted_tokenizers[0].encode
+            rows = [encode(sentence) for sentence in self._prediction_lines.values()]
+            sources, count = cut_rows(rows, limits[0])
+            self._counts[split] = count, TokenCount()
+            targets: list[list[int]] = [[]] * len(sources)
+        else:
+            sources, targets = self._tokenize(split, self.fitted_tokenizers, limits)
+        return [[[*x, END_ID] for x in sources], [[BEGIN_ID, *y, END_ID] for y in targets]], []
+
+    def report(self, splits: list[str]) -> None:
+        whole = [name for name in splits if name in ("val", "test") and not any(self.paths[name])]
+        if whole and not self.is_split:
+            count = len(self._training_pairs)
+            self.say(f"not the training data: all {count:,} pairs are tested")
+        if "train" in splits and self._left_out:
+            limit, count = self.max_length or MAX_LENGTH, len(self.split_pairs("train"))
+            self.say(
+                f"{self._left_out:,} of {count:,} training pairs have a sentence of more than "
+                f"{limit:,} tokens and are left out; raise --data.max_length to keep them"
+            )
+        hint = (
+            "the model was trained with this length"
+            if self.has_loaded_state
+            else "raise --data.max_length to keep more"
+        )
+        lengths = self.length - 1, self.target_length - 2
+        for side, (name, length) in enumerate(zip(("sources", "targets"), lengths, strict=True)):
+            total = sum((self._counts[split][side] for split in splits), TokenCount())
+            self.say_counts(total, f"{name_splits(splits)} {name}".strip(), length, hint)
+
+    # -- prediction -----------------------------------------------------------------------------
+
+    def _prediction_path(self) -> str | None:
+        own = None if self.has_official_test_split else self.paths["train"][0]
+        return own or self.paths["test"][0]
+
+    @cached_property
+    def _prediction_lines(self) -> dict[int, str]:
+        """Sentences to translate, by their line."""
+        path = self._prediction_path()
+        if path is None:
+            return {i: source for i, (source, _) in enumerate(self.split_pairs("test"))}
+        return read_sentences(Path(path))
+
+    def prediction_ids(self) -> dict[str, Sequence[Any]]:
+        name = "sample" if self._prediction_path() is None else "line"
+        return {name: list(self._prediction_lines)}
 
 
 class Multi30k(ParallelText):
@@ -215,6 +341,8 @@ class Multi30k(ParallelText):
     Source: Elliott et al., Multi30K: multilingual English-German image descriptions, 2016.
     """
 
+    has_official_test_split = True
+
     def __init__(
         self,
         source: str = "de",
@@ -231,93 +359,3 @@ class Multi30k(ParallelText):
         for split, name in (("train", "train"), ("val", "val"), ("test", "test_2016_flickr")):
             path, target_path = (str(folder / f"{name}.{side}.gz") for side in (source, target))
             self.paths[split] = path, target_path
-
-
-def read_pairs(path: Path, target_path: Path) -> Pairs:
-    """Return the pairs of corresponding lines in two files.
-
-    Raises:
-        DataError: a file has more lines than the other, or a line is empty.
-    """
-    sources, targets = (split_lines(read_text(file)) for file in (path, target_path))
-    pairs: Pairs = []
-    for line, (source, target) in enumerate(zip_longest(sources, targets), 1):
-        if source is None or target is None:
-            longer, shorter = (target_path, path) if source is None else (path, target_path)
-            raise DataError(
-                f"{longer}, line {line} has no counterpart in {shorter}, which ends after line "
-                f"{line - 1}: both files need the same number of lines"
-            )
-        for text, file in ((source, path), (target, target_path)):
-            if not text.strip():
-                raise DataError(
-                    f"{file}, line {line} is empty: fill it in, or remove the line from both files"
-                )
-        pairs.append((source.strip(), target.strip()))
-    if not pairs:
-        raise DataError(f"{path} contains no sentences")
-    return pairs
-
-
-UNITS = [
-    "", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-    "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]  # fmt: skip
-TENS = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth",
-    "nine": "ninth", "twelve": "twelfth", "twenty": "twentieth", "thirty": "thirtieth",
-}  # fmt: skip
-FIRST_DATE, LAST_DATE = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
-
-
-def generate_dates(count: int, seed: int = 0) -> Pairs:
-    """Generate dates of two centuries in words, with their translation to ISO 8601.
-
-    *the twenty-third of may nineteen eighty-six* is 1986-05-23, and so are *may the twenty-third
-    nineteen eighty-six* and *friday the twenty-third of may nineteen eighty-six*: the order varies,
-    and the weekday does not occur in the translation.
-
-    Args:
-        count: number of dates.
-        seed: random seed of the dates, default 0.
-    """
-    rng = random.Random(seed)
-    days = (LAST_DATE - FIRST_DATE).days + 1
-    pairs: Pairs = []
-    for _ in range(count):
-        date = FIRST_DATE + datetime.timedelta(days=rng.randrange(days))
-        month, weekday = date.strftime("%B").lower(), date.strftime("%A").lower()
-        day, year = ordinal_in_words(date.day), year_in_words(date.year)
-        pattern = rng.choice(["the {d} of {m} {y}", "{m} the {d} {y}", "{w} the {d} of {m} {y}"])
-        pairs.append((pattern.format(d=day, m=month, y=year, w=weekday), date.isoformat()))
-    return pairs
-
-
-def number_in_words(value: int) -> str:
-    """Return a number below 100 in words, such as *twenty-three*; *""* for 0."""
-    if value < len(UNITS):
-        return UNITS[value]
-    return f"{TENS[value // 10]}-{UNITS[value % 10]}".rstrip("-")
-
-
-def ordinal_in_words(value: int) -> str:
-    """Return an ordinal number below 100 in words, such as *first* or *twenty-third*."""
-    tens, dash, last = number_in_words(value).rpartition("-")
-    return tens + dash + ORDINALS.get(last, f"{last}th")
-
-
-def year_in_words(year: int) -> str:
-    """Return a year in words.
-
-    Examples: *nineteen eighty-six*, *nineteen hundred*, *nineteen oh five*, *two thousand five*,
-    *twenty twelve*.
-    """
-    century, rest = divmod(year, 100)
-    if 2000 <= year < 2010:
-        return f"two thousand {number_in_words(rest)}".strip()
-    return f"{number_in_words(century)} {number_in_words(rest) if rest > 9 else _early_year(rest)}"
-
-
-def _early_year(rest: int) -> str:
-    return f"oh {UNITS[rest]}" if rest else "hundred"

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from zoo.functional.tokenization import Tokenizer
+from functools import cached_property
+from typing import Any
+
+from zoo.functional.tokenization import Tokenizer, load_tokenizer
 
 
 class Tokenized:
-    """Mixin for a data module that turns text into tokens with its ``fitted_tokenizer``."""
+    """Mixin for a data module that has learned a ``tokenizer``."""
 
-    fitted_tokenizer: Tokenizer
+    learned: dict[str, Any]
+
+    @cached_property
+    def fitted_tokenizer(self) -> Tokenizer:
+        """Tokenizer with the vocabulary of the training texts."""
+        return load_tokenizer(self.tokenizer)
 
     @property
     def tokenizer(self) -> str:
         """Description of the tokenizer, from which a model recreates it."""
-        return self.fitted_tokenizer.to_json()
+        return str(self.learned["tokenizer"])
 
     @property
     def vocab_size(self) -> int:

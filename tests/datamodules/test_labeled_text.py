@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from datamodules import SST2, LabeledText
 from datamodules.labeled_text import BAD, GOOD, generate_reviews
 from datamodules.token_sequences import BucketBatchSampler, pad, trim_padding
 from tests.conftest import zoo_data
-from zoo.errors import DataError
+from zoo.errors import DataError, InputError
 
 
 def sentiment(text: str) -> str:
@@ -120,7 +121,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_text(tmp_path: Path) -> None
 
 def test_a_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('"good,yes\n' + "bad,no\n" * 20_000)
-    with pytest.raises(DataError, match="look for a quotation mark that is not closed"):
+    with pytest.raises(DataError, match=r"t\.csv, line 1: a quotation mark is not closed"):
         _ = LabeledText(str(tmp_path / "t.csv")).examples
 
 
@@ -158,3 +159,124 @@ def test_sst2_has_its_official_splits() -> None:
     data = SST2(root=zoo_data("sentiment/sst2_sentences_train.tsv"))
     counts: dict[str, Any] = {name: len(examples) for name, examples in data.examples.items()}
     assert counts == {"train": 6920, "val": 872, "test": 1821}
+
+
+# -- checkpoints, new texts and prediction ---------------------------------------------------------
+
+
+def write(folder: Path, name: str, rows: list[tuple[str, ...]]) -> str:
+    (folder / name).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return str(folder / name)
+
+
+def trained(folder: Path, **options: Any) -> LabeledText:
+    rows = [(f"film {i} was {'fine' if i % 2 else 'dull'}", str(i % 2)) for i in range(40)]
+    return LabeledText(write(folder, "t.tsv", rows), **options)
+
+
+def test_the_training_table_is_split_as_in_training(tmp_path: Path) -> None:
+    data = trained(tmp_path, seed=5, test_size=7)
+    same = trained(tmp_path)
+    with pytest.warns(UserWarning, match="seed=5 of the checkpoint is used instead of 0"):
+        same.load_state_dict(data.state_dict())
+    assert same.examples == data.examples
+    assert len(same.examples["test"]) == 7
+
+
+def test_new_texts_are_read_with_the_vocabulary_and_classes_of_the_checkpoint(
+    tmp_path: Path,
+) -> None:
+    data = trained(tmp_path)
+    new = LabeledText(write(tmp_path, "n.tsv", [("was fine", "1"), ("fine horse", "1.0")]))
+    new.load_state_dict(data.state_dict())
+    messages = "all 2 texts are tested|1.0 is read as 1|25.0% of the tokens"
+    with pytest.warns(UserWarning, match=messages) as warned:
+        x, y = next(iter(new.test_dataloader()))
+    assert len(warned) == 3
+    assert new.class_names == ["0", "1"]  # the table has only one of them
+    assert y.tolist() == [1, 1]
+    assert data.fitted_tokenizer.decode(x[1].tolist()) == "fine <unk>"
+    assert new.examples["train"] == []
+    assert [new.tokenizer, new.length] == [data.tokenizer, data.length]
+
+
+def test_an_unknown_class_of_a_new_table_is_refused_by_name(tmp_path: Path) -> None:
+    new = LabeledText(write(tmp_path, "n.tsv", [("was fine", "1"), ("so so", "neutral")]))
+    new.load_state_dict(trained(tmp_path).state_dict())
+    with pytest.raises(DataError, match=r"n\.tsv, line 2: the label 'neutral' does not occur in"):
+        new.setup("test")
+    assert len(next(iter(new.predict_dataloader()))[0]) == 2  # which needs no labels
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_prediction_serves_all_texts(tmp_path: Path, count: int) -> None:
+    new = LabeledText(write(tmp_path, "n.txt", [("film was fine",)] * count))
+    data = trained(tmp_path)
+    new.load_state_dict(data.state_dict())
+    x, y = next(iter(new.predict_dataloader()))
+    assert data.fitted_tokenizer.decode(x[0].tolist()) == "film was fine"
+    assert (len(x), y.tolist()) == (count, [0] * count)
+    assert new.prediction_ids() == {"line": list(range(1, count + 1))}
+
+
+def test_prediction_on_the_training_table_and_on_generated_reviews(tmp_path: Path) -> None:
+    data = trained(tmp_path)
+    assert len(data.prediction_ids()["line"]) == 40
+    assert list(LabeledText(num_samples=50).prediction_ids()) == ["sample"]
+    assert len(LabeledText(num_samples=50).prediction_ids()["sample"]) == 5
+
+
+def test_a_new_table_for_training_is_split_anew(tmp_path: Path) -> None:
+    data = trained(tmp_path)
+    new = LabeledText(write(tmp_path, "n.tsv", [("was fine", "1"), ("was dull", "0")] * 10))
+    new.load_state_dict(data.state_dict())
+    with pytest.warns(UserWarning, match="not the training data: split anew, with the vocabulary"):
+        new.setup("fit")
+    assert [len(new.examples[name]) for name in ("train", "val", "test")] == [16, 2, 2]
+    again = LabeledText(new.paths["train"])
+    again.load_state_dict(new.state_dict())
+    assert again.examples == new.examples
+
+
+# -- length ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "length"), [(3, 128), (100, 200), (511, 1022), (2000, 1024)])
+def test_the_default_length_is_twice_the_longest_text(
+    tmp_path: Path, count: int, length: int
+) -> None:
+    rows = [(f"{i} " + "word " * (count - 1), str(i % 2)) for i in range(6)]
+    assert LabeledText(write(tmp_path, "t.tsv", rows), val_size=1, test_size=1).length == length
+
+
+def test_texts_that_are_cut_are_counted(tmp_path: Path) -> None:
+    rows = [("word " * (10 if i < 5 else 100), str(i % 2)) for i in range(10)]
+    path = write(tmp_path, "t.tsv", rows)
+    data = LabeledText(path, val_path=path, test_path=path, max_length=20)
+    message = (
+        "t.tsv: 10 of 20 training and validation texts are cut at 20 tokens, which keeps 27.3% of "
+        "all their tokens; raise --data.max_length to keep more"
+    )
+    with pytest.warns(UserWarning, match=message) as warned:
+        data.setup("fit")
+    assert len(warned) == 1
+    assert data.split("train")[0].shape[1] == data.length == 20
+    new = LabeledText(write(tmp_path, "n.txt", [("word " * 40,)]))
+    with pytest.warns(UserWarning, match="max_length=20 of the checkpoint"):
+        new.load_state_dict(data.state_dict())
+    message = "1 of 1 texts are cut at 20 tokens, which keeps 50.0% .* the model was trained with"
+    with pytest.warns(UserWarning, match=message):
+        new.setup("predict")
+
+
+def test_texts_that_fit_are_not_mentioned() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LabeledText(num_samples=100).setup()
+
+
+def test_the_option_of_a_small_vocabulary_is_named() -> None:
+    with pytest.raises(InputError, match="max_vocab_size must be at least 4, got 2"):
+        _ = LabeledText(num_samples=50, max_vocab_size=2).tokenizer
+    with pytest.warns(UserWarning, match="of the tokens of the .* are not in the vocabulary"):
+        LabeledText(num_samples=50, max_vocab_size=12).setup("fit")

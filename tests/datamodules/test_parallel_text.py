@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from datamodules import Multi30k, ParallelText
-from datamodules.parallel_text import generate_dates, ordinal_in_words, read_pairs, year_in_words
+from datamodules.dates import generate_dates, ordinal_in_words, year_in_words
+from datamodules.sentence_files import read_pairs, read_sentences
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
@@ -79,12 +80,32 @@ def test_pairs_from_files_and_their_splits(tmp_path: Path) -> None:
     )
 
 
-def test_lines_end_only_at_line_breaks(tmp_path: Path) -> None:
-    """Sentences may contain Unicode line separators and other control characters."""
-    (tmp_path / "a.de").write_bytes("\ufeffein\u2028satz\r\nzwei\x85\r\n".encode())
-    (tmp_path / "a.en").write_bytes(b"one\x0csentence\ntwo")
+@pytest.mark.parametrize("separator", ["\x85", "\x0b", "\x0c", "\u2028", "\u2029", "\x1c", "\r"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_end_only_at_line_feeds(tmp_path: Path, separator: str, end: str) -> None:
+    """A carriage return before a line feed belongs to the end of the line."""
+    sentence = f"ein{separator}satz"
+    (tmp_path / "a.de").write_bytes(f"\ufeff{sentence}{end}zwei{end}".encode())
+    (tmp_path / "a.en").write_bytes(b"one sentence\ntwo")
     pairs = read_pairs(tmp_path / "a.de", tmp_path / "a.en")
-    assert pairs == [("ein\u2028satz", "one\x0csentence"), ("zwei", "two")]
+    assert pairs == [(sentence, "one sentence"), ("zwei", "two")]
+    data = ParallelText(str(tmp_path / "a.de"), str(tmp_path / "a.en"), val_size=0, test_size=0)
+    source, _ = data.fitted_tokenizers
+    assert source.decode(source.encode(sentence)) == sentence
+
+
+def test_old_line_ends_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.de").write_bytes(b"ein\rzwei\r")
+    with pytest.raises(DataError, match=r"a\.de has carriage returns in place of line feeds"):
+        read_sentences(tmp_path / "a.de")
+
+
+def test_lines_that_are_empty_in_both_files_are_left_out(tmp_path: Path) -> None:
+    source = write(tmp_path, "a.de", ["ein", "", "zwei", " "])
+    target = write(tmp_path, "a.en", ["one", "", "two", ""])
+    with pytest.warns(UserWarning, match=r"a\.de: 2 empty lines are left out"):
+        pairs = read_pairs(Path(source), Path(target))
+    assert pairs == [("ein", "one"), ("zwei", "two")]
 
 
 def test_long_training_pairs_are_left_out_and_long_test_sentences_are_cut(tmp_path: Path) -> None:
@@ -94,12 +115,65 @@ def test_long_training_pairs_are_left_out_and_long_test_sentences_are_cut(tmp_pa
         source, target, test_path=source, test_target_path=target, target_tokenizer_type="words",
         max_length=10, val_size=0,
     )  # fmt: skip
-    assert len(data.encoded("train")[0]) == 30
-    assert len(data.encoded("test")[0]) == 31
+    message = (
+        "1 of 31 training pairs have a sentence of more than 10 tokens and are left out; raise "
+        "--data.max_length"
+    )
+    with pytest.warns(UserWarning, match=message):
+        data.setup("fit")
+    assert len(data.split("train")[0]) == 30
+    message = "1 of 31 test targets are cut at 10 tokens, which keeps 80.0% of all their tokens"
+    with pytest.warns(UserWarning, match=message):
+        data.setup("test")
+    assert len(data.split("test")[0]) == 31
     assert data.length == 11
     assert data.target_length == 12
     with pytest.raises(DataError, match="every training pair has a sentence of more than 1 tokens"):
         ParallelText(num_samples=20, max_length=1).setup("fit")
+
+
+def test_the_default_length_leaves_room_for_longer_sources(tmp_path: Path) -> None:
+    for count, length in ((3, 128), (100, 200), (400, 512)):
+        lines = ["wort " * count] * 20
+        data = ParallelText(write(tmp_path, "a.de", lines), write(tmp_path, "a.en", ["ja"] * 20))
+        assert data.length == length + 1
+
+
+def test_new_files_are_read_with_the_vocabularies_of_the_checkpoint(tmp_path: Path) -> None:
+    source = write(tmp_path, "a.de", [f"wort {i % 7}" for i in range(40)])
+    target = write(tmp_path, "a.en", [f"word {i % 7}" for i in range(40)])
+    data = ParallelText(source, target, target_tokenizer_type="words", test_size=5, seed=3)
+    expected = data.sentence_pairs["test"]
+    same = ParallelText(source, target, target_tokenizer_type="words", test_size=5)
+    with pytest.warns(UserWarning, match="seed=3 of the checkpoint is used instead of 0"):
+        same.load_state_dict(data.state_dict())
+    assert same.sentence_pairs["test"] == expected
+
+    new_source = write(tmp_path, "n.de", ["wort 3", "haus 3", "wort 1"])
+    new_target = write(tmp_path, "n.en", ["word 3", "house 3", "word 1"])
+    new = ParallelText(new_source, new_target, target_tokenizer_type="words", test_size=5, seed=3)
+    new.load_state_dict(data.state_dict())
+    assert new.tokenizer == data.tokenizer
+    assert new.target_length == data.target_length
+    with pytest.warns(UserWarning, match="not") as warned:
+        x, y = next(iter(new.test_dataloader()))
+    messages = [str(warning.message) for warning in warned]
+    assert any(m.endswith("n.de: not the training data: all 3 pairs are tested") for m in messages)
+    assert any("16.7% of the tokens of the test sources are not in the" in m for m in messages)
+    tokenizers = data.fitted_tokenizers
+    assert [tokenizers[0].decode(row) for row in x.tolist()] == ["wort 3", "<unk> 3", "wort 1"]
+    assert [tokenizers[1].decode(row) for row in y.tolist()] == ["word 3", "<unk> 3", "word 1"]
+
+
+def test_prediction_takes_sources_without_targets(tmp_path: Path) -> None:
+    data = ParallelText(num_samples=50)
+    new = ParallelText(write(tmp_path, "n.de", ["may the first", "", "june"]), num_samples=50)
+    new.load_state_dict(data.state_dict())
+    with pytest.warns(UserWarning, match=r"n\.de: 1 empty line is left out"):
+        batches = list(new.predict_dataloader())
+    assert [len(x) for x, _ in batches] == [2]
+    assert new.prediction_ids() == {"line": [1, 3]}
+    assert data.prediction_ids() == {"sample": list(range(len(data.sentence_pairs["test"])))}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ import torch
 from datamodules import Text, TinyShakespeare
 from datamodules.files import download_file
 from datamodules.text import IGNORE_INDEX
+from datamodules.text_files import sorted_fraction
 from tests.conftest import zoo_data
 from zoo.errors import DataError
 
@@ -93,7 +96,10 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     (tmp_path / "sub" / "b.txt").write_text("second")
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
-    assert Text(str(tmp_path)).text == "first\nsecond"
+    with pytest.warns(
+        UserWarning, match=r"1 of 3 files do not match \*\*/\*\.txt and are left out"
+    ):
+        assert Text(str(tmp_path)).text == "first\nsecond"
     with pytest.raises(DataError, match=r"has no files that match \*\.md: set --data\.pattern"):
         _ = Text(str(tmp_path), pattern="*.md").text
 
@@ -156,3 +162,113 @@ def test_tiny_shakespeare_has_the_splits_of_nanogpt() -> None:
     assert data.vocab_size == 65
     assert len(data.split_texts["train"]) == int(0.9 * 1_115_394)
     assert data.val_dataloader() == []
+
+
+# -- line ends and order -------------------------------------------------------------------------
+
+
+def test_windows_line_ends_are_removed_and_other_separators_kept(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes("one\r\ntwo\x85\u2028\x0b\x0c\rend\r\n".encode())
+    assert Text(str(tmp_path / "t.txt")).text == "one\ntwo\x85\u2028\x0b\x0c\rend\n"
+
+
+def test_hidden_files_are_skipped(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "b.txt").write_text("hidden")
+    (tmp_path / "._a.txt").write_bytes(b"\xff")
+    (tmp_path / "a.txt").write_text("first")
+    assert Text(str(tmp_path)).text == "first"
+
+
+def sorted_names() -> list[str]:
+    return [first + second + "n" for first in "abcdefghij" for second in "aeiouy"] * 2
+
+
+def test_sorted_lines_are_noticed_and_shuffled(tmp_path: Path) -> None:
+    lines = sorted_names()
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    data = Text(str(tmp_path / "t.txt"), length=4)
+    message = "99% of the lines are in alphabetical order .* shuffle the lines with --data.shuffle"
+    with pytest.warns(UserWarning, match=message):
+        data.setup("fit")
+    shuffled = Text(str(tmp_path / "t.txt"), length=4, shuffle_lines=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shuffled.setup("fit")
+    assert sorted(shuffled.text.split()) == sorted(lines)
+    assert shuffled.text.endswith("\n")
+    assert 0.3 < sorted_fraction(shuffled.text) < 0.7
+    again = Text(str(tmp_path / "t.txt"), length=4, shuffle_lines=True)
+    other = Text(str(tmp_path / "t.txt"), length=4, shuffle_lines=True, seed=1)
+    assert again.text == shuffled.text != other.text
+
+
+def test_prose_and_code_are_not_sorted() -> None:
+    assert 0.3 < sorted_fraction(Text(max_characters=200_000).text) < 0.7
+    assert sorted_fraction("\n".join(sorted_names()[:40])) == 0
+
+
+# -- checkpoints, new texts and prediction -------------------------------------------------------
+
+
+def test_the_training_text_is_split_as_in_training(path: str) -> None:
+    data, same = Text(path, test_size=99), Text(path)
+    with pytest.warns(
+        UserWarning, match=r"test_size=99 of the checkpoint is used instead of 0\.05"
+    ):
+        same.load_state_dict(data.state_dict())
+    assert same.split_texts == data.split_texts
+
+
+def test_text_that_was_added_is_tested(path: str) -> None:
+    data = Text(path, length=8, val_size=100, test_size=99)
+    data.setup("fit")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("ABC")
+    longer = Text(path, length=8, val_size=100, test_size=99)
+    longer.load_state_dict(data.state_dict())
+    with pytest.warns(UserWarning, match="3 characters that were added since training are tested"):
+        longer.setup("test")
+    assert longer.split_texts["test"] == data.split_texts["test"] + "ABC"
+
+
+@pytest.mark.parametrize("tokenizer_type", ["characters", "words", "bpe"])
+def test_another_text_is_tested_as_a_whole(path: str, tokenizer_type: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tokenizer_type": tokenizer_type, "max_vocab_size": 300, "length": 8}
+    data = Text(path, **options)
+    (tmp_path / "n.txt").write_text("BADCAB\nFED")
+    new = Text(str(tmp_path / "n.txt"), **options)
+    new.load_state_dict(data.state_dict())
+    with pytest.warns(UserWarning, match=r"n\.txt: not the training text: all 10 characters are"):
+        new.setup("test")
+    assert new.tokenizer == data.tokenizer
+    x, y = next(iter(new.test_dataloader()))
+    token_ids = data.fitted_tokenizer.encode("BADCAB\nFED")
+    assert x.flatten()[: len(token_ids) - 1].tolist() == token_ids[:-1]
+    assert y[y != IGNORE_INDEX].tolist() == token_ids[1:]
+
+
+def test_characters_that_the_model_does_not_know(path: str, tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("ABC é")
+    new = Text(str(tmp_path / "n.txt"))
+    new.load_state_dict(Text(path).state_dict())
+    message = r"n\.txt: ' ', 'é' are not in the .* of 27 tokens: leave them out, or train with"
+    with pytest.raises(DataError, match=message):
+        new.setup("predict")
+
+
+def test_prediction_serves_the_whole_text_with_its_lines(path: str) -> None:
+    data = Text(path, length=16)
+    windows = sum(len(x) for x, _ in data.predict_dataloader())
+    tokens = len(data.text)
+    assert windows == -(-(tokens - 1) // 16)
+    ids = data.prediction_ids()
+    assert list(ids["window"]) == list(range(windows))
+    assert ids["line"] == [1 + data.text[: 16 * i].count("\n") for i in range(windows)]
+
+
+def test_a_rest_that_fills_no_window_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("abcdefghij" * 29)
+    data = Text(str(tmp_path / "t.txt"), length=100, val_size=0, test_size=0)
+    with pytest.warns(UserWarning, match="the last 90 of 290 training tokens do not fill a window"):
+        data.setup("fit")

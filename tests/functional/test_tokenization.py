@@ -18,7 +18,8 @@ from zoo.functional.tokenization import (
 TEXT = "def naïve(x):\n    return 'straße' + x  # 漢字 and 🙂, twice: naïve naïve\n"
 #: options with which decoding restores the text exactly
 EXACT = {
-    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True}, "bpe": {"vocab_size": 300}
+    "characters": {}, "bytes": {}, "words": {"keep_whitespace": True},
+    "bpe": {"max_vocab_size": 300},
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_tokenizers_in_checkpoints_stay_readable(stored: dict[str, object]) -> N
 
 
 def test_bpe_in_checkpoints_stays_readable() -> None:
-    stored = json.loads(make_tokenizer("bpe", ["a b"], vocab_size=260).to_json())
+    stored = json.loads(make_tokenizer("bpe", ["a b"], max_vocab_size=260).to_json())
     assert list(stored) == ["kind", "model", "specials", "lowercase"]
 
 
@@ -87,18 +88,38 @@ def test_unknown_characters_are_named() -> None:
 
 def test_words_and_punctuation() -> None:
     made = make_tokenizer("words", ["It's good, it is."], lowercase=True)
-    assert made.tokenize("It's good.") == ["It", "'", "s", "good", "."]
-    assert made.decode(made.encode("IT is bad.")) == "it is <unk> ."
+    assert made.tokenize("It's good .") == ["It's", "good", "."]
+    assert made.decode(made.encode("IT is bad.")) == "it is <unk>."
+
+
+def test_vocabularies_of_earlier_versions_split_as_they_did() -> None:
+    """They contain single punctuation marks, and decoding joins tokens with spaces."""
+    symbols = ["<pad>", "<unk>", "<bos>", "<eos>", "don", "'", "t", "."]
+    stored = {"kind": "words", "symbols": symbols, "specials": 4, "lowercase": False}
+    text = json.dumps({**stored, "spaces": False})
+    tokenizer = load_tokenizer(text)
+    assert tokenizer.encode("don't.") == [4, 5, 6, 7]
+    assert tokenizer.decode([4, 5, 6, 7]) == "don ' t ."
+    assert tokenizer.to_json() == text
+
+
+def test_names_of_special_tokens_in_a_text_are_text() -> None:
+    text = "<pad> and <eos>"
+    for kind in KINDS:
+        made = make_tokenizer(kind, [text], max_vocab_size=300, special_tokens=True)
+        token_ids = made.encode(text)
+        assert min(token_ids) >= 4
+        assert made.decode(token_ids) == text
 
 
 def test_rare_words_are_not_in_the_vocabulary() -> None:
     made = make_tokenizer("words", ["a a a b b c"], min_count=2)
     assert made.tokens[4:] == ["a", "b"]
-    assert make_tokenizer("words", ["a a a b b c"], vocab_size=5).tokens[4:] == ["a"]
+    assert make_tokenizer("words", ["a a a b b c"], max_vocab_size=5).tokens[4:] == ["a"]
 
 
 def test_frequent_pairs_become_one_token() -> None:
-    made = make_tokenizer("bpe", ["low lower lowest " * 50], vocab_size=270)
+    made = make_tokenizer("bpe", ["low lower lowest " * 50], max_vocab_size=270)
     assert len(made.encode("lower")) < 5
     assert made.decode(made.encode("höher")) == "höher"  # bytes that are not in the training text
 
@@ -107,9 +128,9 @@ def test_frequent_pairs_become_one_token() -> None:
     ("kind", "options", "message"),
     [
         ("letters", {}, r"unknown tokenizer 'letters'.*choose from characters, bytes, words, bpe"),
-        ("bpe", {"vocab_size": 100}, "vocab_size must be at least 256, got 100"),
+        ("bpe", {"max_vocab_size": 100}, "max_vocab_size must be at least 256, got 100"),
         # 3 − 4 special tokens would have kept all words but the last
-        ("words", {"vocab_size": 3}, "vocab_size must be at least 4, got 3"),
+        ("words", {"max_vocab_size": 3}, "max_vocab_size must be at least 4, got 3"),
     ],
 )
 def test_bad_settings(kind: str, options: dict[str, int], message: str) -> None:

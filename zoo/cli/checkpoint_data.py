@@ -47,6 +47,12 @@ def find_checkpoint(path: str) -> Path:
     raise InputError(f"the folder {path} is not that of a run: it has no checkpoints/best.ckpt")
 
 
+def run_folder_of(checkpoint: Path) -> Path:
+    """Return the run folder of a checkpoint, or the folder of one that is not in a run."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
 def load_model(path: str, *classes: type[ModelT], own_class: str | None = None) -> ModelT:
     """Return the model in a checkpoint, in evaluation mode, on the GPU if there is one.
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from zoo.errors import InputError
 from zoo.evaluation.measurement import Measurement
+from zoo.functional.words import unspaced_script
 from zoo.models.sequences.translator import Translator
 
-BATCH_SIZE = 64  # sentences translated at a time
+MAX_ORDER = 4  # of the n-grams of BLEU
 
 
 def measure_translation(
@@ -28,31 +29,44 @@ def measure_translation(
     Source: Post, A call for clarity in reporting BLEU scores, 2018.
     """
     bleu = _import_bleu()
+    translations = model.translate([source for source, _ in pairs], num_beams, cut=True)
     references = [target for _, target in pairs]
-    translations = translate_all(model, [source for source, _ in pairs], num_beams)
+    settings = _bleu_settings(bleu, references)
+    order = settings["max_ngram_order"]
+    remark = "" if order == MAX_ORDER else f"; BLEU-{order}, as no reference has {order + 1} tokens"
     for name, lowercase in (("bleu", False), ("bleu_lowercase", True)):
-        metric = bleu(lowercase=lowercase)
+        metric = bleu(lowercase=lowercase, **settings)
         score = metric.corpus_score(translations, [references]).score
         signature = metric.get_signature().format(short=True)
         yield Measurement(
-            name, score, f"{len(pairs)} sentences, {num_beams} beam(s); sacreBLEU {signature}"
+            name,
+            score,
+            f"{len(pairs)} sentences, {num_beams} beam(s); sacreBLEU {signature}{remark}",
         )
-    exact = sum(map(str.__eq__, translations, references)) / len(pairs)
+    _, tokenizer = model.tokenizers
+    exact = sum(
+        translation == tokenizer.normalize(reference)
+        for translation, reference in zip(translations, references, strict=True)
+    )
+    case = " in lower case" if tokenizer.lowercase else ""
     yield Measurement(
-        "exact", exact, f"fraction of {len(pairs)} translations equal to the reference"
+        "exact",
+        exact / len(pairs),
+        f"fraction of {len(pairs)} translations equal to the reference{case}",
     )
 
 
-def translate_all(model: Translator, texts: list[str], num_beams: int) -> list[str]:
-    """Translate texts in batches of similar length, and return them in the order given."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    translations = [""] * len(texts)
-    for start in range(0, len(order), BATCH_SIZE):
-        indices = order[start : start + BATCH_SIZE]
-        batch = model.translate([texts[i] for i in indices], num_beams)
-        for i, translation in zip(indices, batch, strict=True):
-            translations[i] = translation
-    return translations
+def _bleu_settings(bleu: Any, references: list[str]) -> dict[str, Any]:
+    """Return the tokenization of BLEU for the script of the references, and its n-gram order.
+
+    Chinese is split into characters, other scripts without spaces between words into code points.
+    The order is 4, or the number of tokens of the longest reference if that is less: without
+    n-grams of an order, BLEU is 0 whatever the translations.
+    """
+    kind = {"chinese": "zh", "other": "char", None: "13a"}[unspaced_script("".join(references))]
+    split = bleu(tokenize=kind).tokenizer
+    longest = max(len(split(reference).split()) for reference in references)
+    return {"tokenize": kind, "max_ngram_order": max(1, min(MAX_ORDER, longest))}
 
 
 def _import_bleu() -> Any:

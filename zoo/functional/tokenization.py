@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from zoo.errors import InputError, check_at_least, check_choice
+from zoo.functional.words import GLUE, join_words, split_characterwise, split_words
 
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
 PAD_ID, UNKNOWN_ID, BEGIN_ID, END_ID = range(4)  # ids of the special tokens, if there are any
@@ -64,7 +65,7 @@ class Tokenizer(ABC):
             UnknownTokenError: a token is not in the vocabulary, and the tokenizer has no special
                 token for unknown ones.
         """
-        tokens = self.tokenize(self._normalize(text))
+        tokens = self.tokenize(self.normalize(text))
         if self.num_special_tokens:
             return [self._token_ids.get(token, UNKNOWN_ID) for token in tokens]
         missing = [token for token in dict.fromkeys(tokens) if token not in self._token_ids]
@@ -77,16 +78,17 @@ class Tokenizer(ABC):
             )
         return [self._token_ids[token] for token in tokens]
 
-    def _normalize(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
+        """Return a text as it is encoded and, if no token is unknown, decoded."""
         return text.lower() if self.lowercase else text
 
     def decode(self, token_ids: Iterable[int]) -> str:
         """Return the text of token ids; special tokens are left out, except the unknown token."""
         visible = (i for i in token_ids if i >= self.num_special_tokens or i == UNKNOWN_ID)
-        return self.detokenize([self.token_text(i) for i in visible])
+        return self.detokenize([self.tokens[i] for i in visible])
 
     def token_text(self, token_id: int) -> str:
-        """Return the text of one token."""
+        """Return the text of one token, for display."""
         return self.tokens[token_id]
 
     def detokenize(self, tokens: list[str]) -> str:
@@ -124,38 +126,64 @@ class Characters(Tokenizer):
         # Only the distinct characters are looked up: a text of a million has a few hundred.
         import numpy as np
 
-        code_points = np.frombuffer(self._normalize(text).encode("utf-32-le"), dtype=np.uint32)
+        code_points = np.frombuffer(self.normalize(text).encode("utf-32-le"), dtype=np.uint32)
         distinct, inverse = np.unique(code_points, return_inverse=True)
         token_ids = np.array(super().encode("".join(map(chr, distinct))), dtype=np.int64)
         return token_ids[inverse].tolist()
 
 
 class Words(Tokenizer):
-    """Word-level tokenizer; each punctuation mark is a token.
+    """Word-level tokenizer for any script; see :mod:`zoo.functional.words`.
 
     Args:
         tokens: see :class:`Tokenizer`.
         keep_whitespace: whether each whitespace character is a token, so that decoding restores the
-            text exactly; otherwise (default) decoding joins the tokens with spaces.
+            text exactly. Otherwise (default), single spaces and whitespace at the ends are not
+            stored, and other whitespace only if it is in the vocabulary.
+        rules: rules by which a text is split: 2 (default), or 1 for the vocabularies of earlier
+            versions, in which each punctuation mark and each combining mark was a token and
+            decoding joined all tokens with spaces.
         **tokenizer: see :class:`Tokenizer`.
     """
 
     kind = "words"
 
     def __init__(
-        self, tokens: Sequence[str], keep_whitespace: bool = False, **tokenizer: Any
+        self,
+        tokens: Sequence[str],
+        keep_whitespace: bool = False,
+        rules: int = 2,
+        **tokenizer: Any,
     ) -> None:
         super().__init__(tokens, **tokenizer)
-        self.keep_whitespace = keep_whitespace
+        self.keep_whitespace, self.rules = keep_whitespace, rules
 
     def tokenize(self, text: str) -> list[str]:
-        return re.findall(r"\w+|\W" if self.keep_whitespace else r"\w+|[^\w\s]", text)
+        if self.rules == 1:
+            return re.findall(r"\w+|\W" if self.keep_whitespace else r"\w+|[^\w\s]", text)
+        if self.keep_whitespace:
+            return split_characterwise(text)
+        known = self._token_ids
+        return [
+            token for token in split_words(text.strip()) if token in known or not token.isspace()
+        ]
 
     def detokenize(self, tokens: list[str]) -> str:
-        return ("" if self.keep_whitespace else " ").join(tokens)
+        if self.keep_whitespace:
+            return "".join(tokens)
+        return " ".join(tokens) if self.rules == 1 else join_words(tokens)
+
+    def token_text(self, token_id: int) -> str:
+        return self.tokens[token_id].strip(GLUE) or self.tokens[token_id]
+
+    def characters_per_token(self) -> list[int]:
+        return [
+            0 if i < self.num_special_tokens else len(self.token_text(i)) for i in range(len(self))
+        ]
 
     def _settings(self) -> dict[str, Any]:
-        return super()._settings() | {"keep_whitespace": self.keep_whitespace}
+        settings = super()._settings() | {"keep_whitespace": self.keep_whitespace}
+        return settings if self.rules == 1 else settings | {"rules": self.rules}
 
 
 class Bytes(Tokenizer):
@@ -202,6 +230,7 @@ class BPE(Tokenizer):
     def __init__(self, model: str, num_special_tokens: int = 0, lowercase: bool = False) -> None:
         self.model = model
         self._tokenizer = _tokenizers().Tokenizer.from_str(model)
+        self._tokenizer.encode_special_tokens = True  # "<pad>" in a text is text
         vocab_size = self._tokenizer.get_vocab_size()
         tokens = [self._tokenizer.id_to_token(token_id) for token_id in range(vocab_size)]
         super().__init__(tokens, num_special_tokens, lowercase)
@@ -210,7 +239,7 @@ class BPE(Tokenizer):
         return self._tokenizer.encode(text, add_special_tokens=False).tokens
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(self._normalize(text), add_special_tokens=False).ids
+        return self._tokenizer.encode(self.normalize(text), add_special_tokens=False).ids
 
     def decode(self, token_ids: Iterable[int]) -> str:
         return self._tokenizer.decode([i for i in token_ids if i >= self.num_special_tokens])
@@ -242,13 +271,15 @@ def load_tokenizer(text: str) -> Tokenizer:
     arguments = {key: argument for argument, key in JSON_KEYS.items()}
     settings = json.loads(text)
     cls = TOKENIZERS[settings.pop("kind")]
+    if cls is Words:
+        settings.setdefault("rules", 1)  # versions that had no other rules did not name them
     return cls(**{arguments.get(key, key): value for key, value in settings.items()})
 
 
 def make_tokenizer(
     kind: str,
     texts: Sequence[str],
-    vocab_size: int = 8192,
+    max_vocab_size: int = 8192,
     special_tokens: bool = False,
     lowercase: bool = False,
     keep_whitespace: bool = False,
@@ -259,8 +290,8 @@ def make_tokenizer(
     Args:
         kind: ``characters``, ``bytes``, ``words`` or ``bpe``.
         texts: texts from which the vocabulary is learned.
-        vocab_size: maximum size of the vocabulary of ``words`` and ``bpe``, which consists of the
-            most frequent tokens; default 8192.
+        max_vocab_size: maximum size of the vocabulary of ``words`` and ``bpe``, which consists of
+            the most frequent tokens; default 8192.
         special_tokens: whether there are special tokens for padding, unknown, begin and end,
             default False. ``words`` always has them, because its vocabulary is never complete.
         lowercase: whether text is converted to lowercase, default False.
@@ -270,8 +301,8 @@ def make_tokenizer(
             ``bpe``, default 1.
 
     Raises:
-        InputError: ``kind`` is unknown, or ``vocab_size`` is smaller than the number of tokens that
-            ``words`` or ``bpe`` needs.
+        InputError: ``kind`` is unknown, or ``max_vocab_size`` is smaller than the number of tokens
+            that ``words`` or ``bpe`` needs.
     """
     check_choice("tokenizer", kind, KINDS)
     specials = SPECIAL_TOKENS if special_tokens or kind == "words" else ()
@@ -282,26 +313,26 @@ def make_tokenizer(
     if kind == "characters":
         return Characters([*specials, *sorted(set().union(*texts))], **common)
     if kind == "words":
-        check_at_least(len(specials), vocab_size=vocab_size)
-        splitter = Words([], keep_whitespace)
-        counts = Counter(word for text in texts for word in splitter.tokenize(text))
+        check_at_least(len(specials), max_vocab_size=max_vocab_size)
+        split = split_characterwise if keep_whitespace else split_words
+        counts = Counter(word for text in texts for word in split(text))
         frequent = [word for word, count in counts.most_common() if count >= min_count]
-        vocabulary = [*specials, *frequent[: vocab_size - len(specials)]]
+        vocabulary = [*specials, *frequent[: max_vocab_size - len(specials)]]
         return Words(vocabulary, keep_whitespace, **common)
-    return BPE(_train_bpe(texts, vocab_size, specials, min_count), **common)
+    return BPE(_train_bpe(texts, max_vocab_size, specials, min_count), **common)
 
 
 def _train_bpe(
-    texts: Sequence[str], vocab_size: int, specials: Sequence[str], min_count: int
+    texts: Sequence[str], max_vocab_size: int, specials: Sequence[str], min_count: int
 ) -> str:
     """Learn the merges from texts, and return the JSON string of the ``tokenizers`` library."""
-    check_at_least(256 + len(specials), vocab_size=vocab_size)  # each byte is a token
+    check_at_least(256 + len(specials), max_vocab_size=max_vocab_size)  # each byte is a token
     library = _tokenizers()
     tokenizer = library.Tokenizer(library.models.BPE())
     tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = library.decoders.ByteLevel()
     trainer = library.trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=max_vocab_size,
         min_frequency=min_count,
         special_tokens=list(specials),
         initial_alphabet=sorted(_byte_characters().values()),

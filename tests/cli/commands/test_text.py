@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
+import zoo
+from zoo import SequenceClassifier
 from zoo.cli.main import main
 
 SMALL = ["--model.dim=16", "--model.layers=1", "--model.heads=2", "--trainer.max_steps=3"]
@@ -83,16 +88,72 @@ def test_translation_from_a_checkpoint(translator: str, capsys: pytest.CaptureFi
 def test_translation_refuses_bad_input(
     translator: str, writer: str, fails: Callable[..., str]
 ) -> None:
-    assert "has 60 tokens" in fails("translate", translator, "may " * 60)
+    assert "has 160 tokens" in fails("translate", translator, "may " * 160)
     assert "--num_beams must be at least 1" in fails(
         "translate", translator, "may", "--num_beams", "0"
     )
+    assert "needs texts, or a file" in fails("translate", translator)
+    assert "needs texts, or a file" in fails("translate", translator, "may", "--file", "t.txt")
+    assert "there is no file x.txt" in fails("translate", translator, "--file", "x.txt")
+    assert "--out needs --file" in fails("translate", translator, "may", "--out", "t.txt")
     for command, needed in {
         ("translate", writer, "may"): "LanguageModel, but this command needs a Translator",
         ("generate", translator): "Translator, but this command needs a LanguageModel",
         ("evaluate", writer): "LanguageModel, but this command needs a LatentModel or a Translator",
     }.items():
         assert needed in fails(*command)
+
+
+def test_translation_of_a_file(
+    translator: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.txt").write_bytes("may the first\r\n\r\njune\x85the second\n".encode())
+    folder = Path(translator).parent.parent
+    main(["translate", str(folder), "--file", str(tmp_path / "t.txt")])
+    out = capsys.readouterr().out
+    assert f"translations {folder / 'translations.csv'}  (2 lines)" in out
+    table = pd.read_csv(folder / "translations.csv", keep_default_na=False, dtype=str)
+    assert table["line"].tolist() == ["1", "3"]
+    assert table["text"].tolist() == ["may the first", "june\x85the second"]
+    main(["translate", translator, "may the first"])
+    assert capsys.readouterr().out == table["translation"][0] + "\n"
+    out_file = tmp_path / "out.txt"
+    main(["translate", translator, "--file", str(tmp_path / "t.txt"), "--out", str(out_file)])
+    translations = table["translation"].tolist()
+    assert out_file.read_text("utf-8") == f"{translations[0]}\n\n{translations[1]}\n"
+
+
+def test_a_long_text_says_what_its_tokens_are_predicted_from(
+    writer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.warns(UserWarning, match="tokens are predicted from the last 16 tokens in each"):
+        main(["generate", writer, "--prompt", "the cat", "--tokens", "10"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        main(["generate", writer, "--prompt", "the cat", "--tokens", "9"])
+
+
+def test_predictions_of_texts_without_labels(run: Callable[..., Path], tmp_path: Path) -> None:
+    """The lines are named, and read with the vocabulary and the classes of the training."""
+    rows = [f"film {i} was {'fine' if i % 2 else 'dull'}\t{'yes' if i % 2 else 'no'}\n"
+            for i in range(60)]  # fmt: skip
+    (tmp_path / "t.tsv").write_text("".join(rows))
+    (tmp_path / "n.txt").write_text("it was fine\n\nso dull\n")
+    data = ["--model=sequence_classifier", "--data=labeled_text"]
+    folder = run(*data, f"--data.path={tmp_path / 't.tsv'}", *SMALL)
+    checkpoint = str(folder / "checkpoints" / "last.ckpt")
+    path = ["--ckpt_path", checkpoint, f"--data.path={tmp_path / 'n.txt'}"]
+    predicted = run("predict", *data, *path)
+    table = pd.read_csv(predicted / "predictions.csv")
+    assert table["line"].tolist() == [1, 3]
+    expected = zoo.load(checkpoint, SequenceClassifier).classify(["it was fine", "so dull"])
+    names = ["no", "yes"]
+    found = torch.tensor(table[["p(no)", "p(yes)"]].to_numpy(), dtype=torch.float32)
+    torch.testing.assert_close(found, expected)
+    assert table["class"].tolist() == [names[k] for k in expected.argmax(1).tolist()]
+    (tmp_path / "n.txt").write_text("it was fine\tperhaps\n")
+    with pytest.raises(SystemExit):
+        main(["test", *data, *path])
 
 
 def test_evaluation_of_a_translator(translator: str) -> None:

@@ -82,6 +82,16 @@ def test_classify_needs_only_texts() -> None:
         make().classify(["text"])
 
 
+def test_texts_to_classify_are_cut_with_a_warning() -> None:
+    data = LabeledText(num_samples=50, max_length=6)
+    model = make(vocab_size=data.vocab_size, length=data.length, tokenizer=data.tokenizer)
+    words = "the plot was not very dull and the cast was good"
+    message = "1 of 2 texts are cut at 6 tokens, the length of the model, which keeps 64.3% of all"
+    with pytest.warns(UserWarning, match=message):
+        probabilities = model.classify([words, "the cast was"])
+    torch.testing.assert_close(probabilities[:1], model.classify(["the plot was not very dull"]))
+
+
 def test_it_learns_what_a_bag_of_words_cannot(run: Callable[..., Path]) -> None:
     options = ["--model=sequence_classifier", "--trainer.max_epochs=6", "--model.lr=2e-3"]
     folder = run(*options)

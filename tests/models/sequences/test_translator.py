@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from torch import Tensor
 import zoo
 from datamodules import ParallelText
 from zoo import Translator
+from zoo.core.report import concatenate_batches
 from zoo.errors import InputError
-from zoo.evaluation.translation import measure_translation, translate_all
+from zoo.evaluation.translation import measure_translation
+from zoo.functional.tokenization import KINDS, make_tokenizer
 
 V = 12
 
@@ -134,7 +137,7 @@ def test_a_loaded_checkpoint_translates_the_same(
     loaded = zoo.load(tmp_path / "m.ckpt")
     expected = model.eval().translate(texts, num_beams=2)
     assert loaded.translate(texts, num_beams=2) == expected
-    assert translate_all(model, texts, 2) == expected
+    assert [loaded.translate([text], num_beams=2)[0] for text in texts] == expected
 
 
 def test_no_texts_have_no_translations() -> None:
@@ -147,7 +150,7 @@ def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = make_with_data()
     pairs = [("a", "The cat sat on the mat ."), ("bb", "A dog ran far away today .")]
     answers = {"a": "the cat sat on the mat .", "bb": "A dog ran far away today ."}
-    monkeypatch.setattr(model, "translate", lambda texts, num_beams: [answers[t] for t in texts])
+    monkeypatch.setattr(model, "translate", lambda texts, *_, **__: [answers[t] for t in texts])
     metrics = {metric.name: metric for metric in measure_translation(model, pairs, 3)}
     assert metrics["bleu_lowercase"].value == pytest.approx(100)
     assert 80 < metrics["bleu"].value < 100
@@ -157,14 +160,91 @@ def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3 beam(s)" in metrics["bleu"].meaning
 
 
+PERFECT = {
+    "words": ["don't go , he said", 'it\'s 3.14 (about) "pi"!', "well-known e\u0301te\u0301 a b"],
+    "indic": ["नमस्ते दुनिया, कैसे हो तुम?", "मैं ठीक हूँ और तुम ।"],
+    "hebrew": ["שָׁלוֹם עולם מה שלומך", "ג׳ורג׳ הלך הביתה אתמול ."],
+    "arabic": ["می‌خواهم به خانه بروم", "مرحبا، كيف حالك اليوم؟"],
+    "thai": ["สวัสดีชาวโลก สบายดีไหม", "ขอบคุณ"],
+    "chinese": ["你好，世界。", "我 爱 你 OK"],
+    "japanese": ["これは本です。", "はい、そうです"],
+    "emoji": ["👨‍👩‍👧 👍🏽🇩🇪🇫🇷 1️⃣ ok", "so 😀😀 good !"],
+    "separators": ["a\u2028b c\x85d e", "one\x0btwo\x0cthree  four\xa0five"],
+    "short": ["yes", "no no"],
+}
+
+
+@pytest.mark.parametrize("script", PERFECT)
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_perfect_translator_has_perfect_metrics(
+    script: str, lowercase: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens are those of the references, in batches that are sorted by length."""
+    references = PERFECT[script]
+    tokenizer = make_tokenizer(
+        kind, references, max_vocab_size=400, special_tokens=True, lowercase=lowercase
+    ).to_json()
+    model = make(length=200, target_length=200, tokenizer=tokenizer, target_tokenizer=tokenizer)
+
+    def answer(x: Tensor, *_: Any) -> Tensor:  # the source, which is the reference
+        return torch.where(x == 0, 3, x)
+
+    monkeypatch.setattr(model, "generate", answer)
+    pairs = [(reference, reference) for reference in references]
+    metrics = {metric.name: metric for metric in measure_translation(model, pairs)}
+    assert metrics["exact"].value == 1
+    assert metrics["bleu_lowercase"].value == pytest.approx(100)
+    if not lowercase:
+        assert metrics["bleu"].value == pytest.approx(100)
+    signs = {"chinese": "tok:zh", "thai": "tok:char", "japanese": "tok:char"}
+    assert signs.get(script, "tok:13a") in metrics["bleu"].meaning
+    is_short = "BLEU-2, as no reference has 3 tokens" in metrics["bleu"].meaning
+    assert is_short == (script == "short")
+
+
+def test__translations_that_do_not_end_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model = make_with_data()
+    answers = torch.tensor([[5, 6, 3], [5, 6, 7]])
+    monkeypatch.setattr(model, "generate", lambda *_: answers)
+    message = f"1 of 2 translations are cut at {model.target_length - 2} tokens, the longest of"
+    with pytest.warns(UserWarning, match=message):
+        translations = model.translate(["may", "june"])
+    decode = model.tokenizers[1].decode
+    assert translations == [decode([5, 6]), decode([5, 6, 7])]
+
+
+def test_texts_are_cut_only_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, model = make_with_data()
+    seen: list[int] = []
+    monkeypatch.setattr(
+        model, "generate", lambda x, *_: seen.append(x.shape[1]) or torch.full((1, 1), 3)
+    )
+    limit = data.length - 1
+    with pytest.warns(UserWarning, match=f"1 of 1 texts are cut at {limit} tokens, the length of"):
+        model.translate(["the " * (limit + 9)], cut=True)
+    assert seen == [limit + 1]
+
+
+def test_predictions_are_translations(trainer: Callable[..., L.Trainer]) -> None:
+    data, model = make_with_data()
+    sources = [source for source, _ in data.sentence_pairs["test"]]
+    runner = trainer()
+    outputs = concatenate_batches(runner.predict(model, data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an untrained model does not end its sentences
+        columns = model.prediction_columns(outputs, data)
+        assert columns == {"translation": model.translate(sources)}
+
+
 def test_texts_that_cannot_be_translated() -> None:
     data, model = make_with_data()
     with pytest.raises(InputError, match=r"'' has 0 tokens, but a text must have 1 to \d+"):
         model.translate([""])
     with pytest.raises(
-        InputError, match=f"has 50 tokens, but a text must have 1 to {data.length - 1}"
+        InputError, match=f"has 150 tokens, but a text must have 1 to {data.length - 1}"
     ):
-        model.translate(["the " * 50])
+        model.translate(["the " * 150])
     with pytest.raises(InputError, match="num_beams must be at least 1, got 0"):
         model.translate(["the cat"], num_beams=0)
     with pytest.raises(InputError, match="Translator was created without tokenizers"):

@@ -57,6 +57,7 @@ def evaluate(args: list[str]) -> None:
     model: Task = load_model(options.checkpoint, LatentModel, Translator, own_class=options.model)
     data = make_data_module(Path(options.checkpoint), options.data, options.root)
     if isinstance(model, Translator):
+        data.setup("test")  # tells how the data differ from those of training
         pairs = data.sentence_pairs["test"][: options.images]
         measurements = list(measure_translation(model, pairs, options.num_beams))
     else:

@@ -15,6 +15,7 @@ from zoo.cli.checkpoint_data import (
     find_checkpoint,
     load_model,
     make_data_module,
+    run_folder_of,
 )
 from zoo.cli.files import save_figure, write_text
 from zoo.core import registry
@@ -59,7 +60,7 @@ def forecast(args: list[str]) -> None:
     earlier = _choose_earlier(checkpoint, data, options, (lookback, steps))
     future = forecast_future(model, values, steps, earlier, options.level)
     table = _make_table(data, future)
-    folder = options.out or _run_folder(checkpoint)
+    folder = options.out or run_folder_of(checkpoint)
     write_text(folder / "forecast.csv", table.to_csv(index=False))
     figure_path = (options.out or folder / "figures") / "forecast.png"
     figure = _draw(data, future, options.level, type(model).__name__)
@@ -97,12 +98,6 @@ def _parse(args: list[str]) -> Any:
     if options.fill is not None and options.path is None:
         raise InputError("--data.fill needs --data.path")
     return options
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    """Return the run folder of a checkpoint, or the folder of one that is not in a run."""
-    folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 # -- data ----------------------------------------------------------------------------------------

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import warnings
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from datamodules.sentence_files import read_sentences
 from zoo.cli.arguments import Parser, seed
-from zoo.cli.checkpoint_data import add_model_option, load_model
+from zoo.cli.checkpoint_data import add_model_option, find_checkpoint, load_model, run_folder_of
+from zoo.cli.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownTokenError
@@ -21,7 +27,9 @@ def generate(args: list[str]) -> None:
     The prompt is printed first, then each token as soon as it is sampled.
     """
     parser = Parser("generate", generate.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a language model")
+    parser.add_argument(
+        "checkpoint", metavar="CKPT", help="checkpoint of a language model, or its run folder"
+    )
     add_model_option(parser)
     parser.add_argument("--prompt", default="\n", help="text to continue, default a line break")
     parser.add_argument("--tokens", type=int, default=500, metavar="N",
@@ -38,7 +46,8 @@ def generate(args: list[str]) -> None:
     options = parser.parse_args(args)
     check_at_least(1, **{f"--{name}": getattr(options, name) for name in ("tokens", "num_samples")})
     silence_libraries()
-    model = load_model(options.checkpoint, LanguageModel, own_class=options.model)
+    checkpoint = find_checkpoint(options.checkpoint)
+    model = load_model(str(checkpoint), LanguageModel, own_class=options.model)
     generator = torch.Generator(model.device).manual_seed(options.seed)
     for index in range(options.num_samples):
         if index:
@@ -48,6 +57,8 @@ def generate(args: list[str]) -> None:
             top_k=options.top_k, top_p=options.top_p,
         )  # fmt: skip
         try:
+            if not index:
+                _warn_of_context(model, options.prompt, options.tokens)
             first = next(pieces, "")
         except UnknownTokenError as error:
             raise InputError(f"--prompt: {error}") from None
@@ -60,20 +71,77 @@ def generate(args: list[str]) -> None:
     print()
 
 
+def _warn_of_context(model: LanguageModel, prompt: str, num_tokens: int) -> None:
+    """Warn if the text becomes longer than what a token is predicted from."""
+    if model.hparams["layer_type"] != "transformer":
+        return
+    total = len(model.tokenizer.encode(prompt or "\n")) + num_tokens
+    if model.network.position.max_length is not None and total > model.length:
+        half = math.ceil(model.length / 2)
+        warnings.warn(
+            f"the text becomes longer than the model's {model.length:,} positions, so that tokens "
+            f"are predicted from the last {half:,} to {model.length:,} tokens",
+            stacklevel=2,
+        )
+    elif total > model.window:
+        warnings.warn(
+            f"the text becomes longer than the model's context, so that tokens are predicted from "
+            f"the last {model.window:,} tokens in each layer",
+            stacklevel=2,
+        )
+
+
 def translate(args: list[str]) -> None:
-    """Translate texts with a translator, and print one translation per line."""
+    """Translate texts with a translator, and print one translation per line.
+
+    With --file, the lines of a file are translated, and written with their numbers to
+    translations.csv in the run folder.
+    """
     parser = Parser("translate", translate.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a translator")
+    parser.add_argument(
+        "checkpoint", metavar="CKPT", help="checkpoint of a translator, or its run folder"
+    )
     add_model_option(parser)
-    parser.add_argument("texts", nargs="+", metavar="TEXT", help="texts to translate")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to translate")
+    parser.add_argument("--file", type=Path, metavar="FILE",
+                        help="file with one text per line to translate")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file of the translations: a "
+                        "table if it ends with .csv, else one translation per line; default "
+                        "translations.csv in the run folder")  # fmt: skip
     parser.add_argument("--num_beams", type=int, default=4, metavar="N",
                         help="width of the beam search, default 4")  # fmt: skip
     options = parser.parse_args(args)
     check_at_least(1, **{"--num_beams": options.num_beams})
+    if bool(options.texts) == (options.file is not None):
+        raise InputError("translate needs texts, or a file of texts with --file FILE")
+    if options.out is not None and options.file is None:
+        raise InputError("--out needs --file FILE")
     silence_libraries()
-    model = load_model(options.checkpoint, Translator, own_class=options.model)
+    checkpoint = find_checkpoint(options.checkpoint)
+    model = load_model(str(checkpoint), Translator, own_class=options.model)
+    if options.file is not None:
+        _translate_file(model, checkpoint, options)
+        return
     try:
         for text in model.translate(options.texts, options.num_beams):
             print(text)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def _translate_file(model: Translator, checkpoint: Path, options: Any) -> None:
+    """Translate the lines of a file, and write the translations."""
+    import pandas as pd
+
+    sentences = read_sentences(options.file)
+    translations = model.translate(list(sentences.values()), options.num_beams, cut=True)
+    out = options.out or run_folder_of(checkpoint) / "translations.csv"
+    if out.suffix == ".csv":
+        columns = {"line": list(sentences), "text": list(sentences.values())}
+        content = pd.DataFrame(columns | {"translation": translations}).to_csv(index=False)
+    else:
+        by_line = dict(zip(sentences, translations, strict=True))
+        lines = range(1, max(sentences) + 1)
+        content = "".join(by_line.get(line, "").replace("\n", " ") + "\n" for line in lines)
+    write_text(out, content)
+    print(f"translations {out}  ({len(translations):,} lines)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from typing import Any
 
@@ -164,6 +165,27 @@ def pad_rows(rows: list[list[int]], device: torch.device) -> Tensor:
     width = max([1, *map(len, rows)])
     padded = [row + [PAD_ID] * (width - len(row)) for row in rows]
     return torch.tensor(padded, dtype=torch.long, device=device).view(len(rows), width)
+
+
+def cut_tokens(rows: list[list[int]], length: int, texts: str) -> list[list[int]]:
+    """Return the first ``length`` tokens of each row, with a warning if any has more.
+
+    Args:
+        rows: token ids of each text.
+        length: largest number of tokens.
+        texts: name of the texts in the warning.
+    """
+    too_long = sum(len(row) > length for row in rows)
+    if not too_long:
+        return rows
+    cut = [row[:length] for row in rows]
+    kept = sum(map(len, cut)) / sum(map(len, rows))
+    warnings.warn(
+        f"{too_long:,} of {len(rows):,} {texts} are cut at {length:,} tokens, the length of the "
+        f"model, which keeps {kept:.1%} of all their tokens",
+        stacklevel=3,
+    )
+    return cut
 
 
 def make_embedding(vocab_size: int, dim: int, std: float) -> nn.Embedding:

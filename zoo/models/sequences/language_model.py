@@ -107,6 +107,21 @@ class LanguageModel(TextModel):
             metrics["bits_per_char"] = BitsPerCharacter(self.tokenizer.characters_per_token())
         return metrics
 
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        """Return the number of predicted tokens of each window, (B,), their mean −log p in nats,
+        and bits per character if there is a tokenizer."""
+        x, y = batch
+        logits = widen(self.logits(x))
+        nll = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+        is_target = y != IGNORE_INDEX
+        num_tokens, total = is_target.sum(1), nll.sum(1)
+        outputs = {"tokens": num_tokens, "nll": total / num_tokens}
+        if self.hparams["tokenizer"] is not None:
+            counts = torch.tensor(self.tokenizer.characters_per_token(), device=y.device)
+            characters = (counts[y.clamp(min=0)] * is_target).sum(1)
+            outputs["bits_per_char"] = total / characters / math.log(2)
+        return outputs
+
     # -- generation -----------------------------------------------------------------------------
 
     def generate(self, prompt: Tensor, max_new_tokens: int, **sampling: Any) -> Tensor:
@@ -187,6 +202,8 @@ class LanguageModel(TextModel):
                 continue  # the last character is incomplete
             yield text[num_yielded:]
             num_yielded = len(text)
+        if rest := self.tokenizer.decode(generated)[num_yielded:]:
+            yield rest  # a character that remained incomplete, or is the replacement character
 
 
 class _IncrementalDecoder:

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from zoo.core.classification import Classifier
 from zoo.errors import check_at_least, check_choice, check_probability
 from zoo.functional.tokenization import PAD_ID
-from zoo.models.sequences.base import Labels, TextModel, make_embedding, pad_rows
+from zoo.models.sequences.base import (
+    Labels,
+    TextModel,
+    cut_tokens,
+    make_embedding,
+    pad_rows,
+)
 from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
 
@@ -94,10 +100,11 @@ class SequenceClassifier(TextModel, Classifier):
     def classify(self, texts: list[str]) -> Tensor:
         """Compute the class probabilities of N texts, (N, K).
 
-        Tokens beyond the first ``length`` of a text are ignored.
+        Texts are cut after ``length`` tokens, with a warning.
 
         Raises:
             InputError: the model was created without a tokenizer.
         """
-        rows = [self.tokenizer.encode(text)[: self.length] for text in texts]
+        rows = [self.tokenizer.encode(text) for text in texts]
+        rows = cut_tokens(rows, self.length, "texts")
         return self.probabilities(self.scores(pad_rows(rows, self.device)))

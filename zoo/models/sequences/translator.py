@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,11 +20,14 @@ from zoo.models.sequences.base import (
     IGNORE_INDEX,
     Labels,
     SequenceModel,
+    cut_tokens,
     make_embedding,
     pad_rows,
     token_labels,
 )
 from zoo.models.sequences.generation import beam_search
+
+BATCH_SIZE = 64  # texts translated at a time
 
 
 class Translator(SequenceModel):
@@ -212,28 +217,70 @@ class Translator(SequenceModel):
         max_length = self.target_length - 1  # the begin token takes up a position
         return beam_search(next_logits, begin, END_ID, num_beams, max_length, length_penalty)
 
+    def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
+        """Return the tokens of greedy translations, (B, T − 1), padded with the end token."""
+        tokens = self.generate(batch[0])
+        missing = self.target_length - 1 - tokens.shape[1]  # the same width for all batches
+        return {"tokens": F.pad(tokens, (0, missing), value=END_ID)}
+
+    def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
+        """Return the translations as texts."""
+        return {"translation": self._decode(outputs["tokens"].tolist())}
+
     def translate(
-        self, texts: list[str], num_beams: int = 1, length_penalty: float = 1.0
+        self,
+        texts: list[str],
+        num_beams: int = 1,
+        length_penalty: float = 1.0,
+        cut: bool = False,
     ) -> list[str]:
-        """Translate texts.
+        """Translate texts, in batches of similar length.
+
+        A warning tells how many translations end at ``target_length`` although they are not
+        complete.
 
         Args:
             texts: texts in the source language.
             num_beams: see :meth:`generate`.
             length_penalty: see :meth:`generate`.
+            cut: whether to cut texts with ``length`` tokens or more, with a warning, instead of
+                refusing them; default False.
 
         Raises:
             InputError: a text without tokens, or with ``length`` tokens or more; fewer than one
                 beam; a model without tokenizers.
         """
-        source_tokenizer, target_tokenizer = self.tokenizers
-        rows = [[*source_tokenizer.encode(text), END_ID] for text in texts]
+        source_tokenizer, _ = self.tokenizers
+        rows = [source_tokenizer.encode(text) for text in texts]
+        limit = self.length - 1  # the end token takes up a position
+        if cut:
+            rows = cut_tokens(rows, limit, "texts")
         for text, row in zip(texts, rows, strict=True):
-            if not 2 <= len(row) <= self.length:
+            if not 1 <= len(row) <= limit:
                 raise InputError(
-                    f"{text[:40]!r} has {len(row) - 1} tokens, but a text must have 1 to "
-                    f"{self.length - 1}"
+                    f"{text[:40]!r} has {len(row)} tokens, but a text must have 1 to {limit}"
                 )
-        generated = self.generate(pad_rows(rows, self.device), num_beams, length_penalty).tolist()
-        sentences = [row[: row.index(END_ID)] if END_ID in row else row for row in generated]
-        return [target_tokenizer.decode(sentence) for sentence in sentences]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        generated: list[list[int]] = [[] for _ in rows]
+        for start in range(0, len(order), BATCH_SIZE):
+            indices = order[start : start + BATCH_SIZE]
+            x = pad_rows([[*rows[i], END_ID] for i in indices], self.device)
+            found = self.generate(x, num_beams, length_penalty).tolist()
+            for i, row in zip(indices, found, strict=True):
+                generated[i] = row
+        return self._decode(generated)
+
+    def _decode(self, rows: list[list[int]]) -> list[str]:
+        """Return the texts of generated tokens up to the end token."""
+        complete = [END_ID in row for row in rows]
+        if not all(complete):
+            warnings.warn(
+                f"{complete.count(False):,} of {len(rows):,} translations are cut at "
+                f"{self.target_length - 2:,} tokens, the longest of training",
+                stacklevel=3,
+            )
+        _, tokenizer = self.tokenizers
+        return [
+            tokenizer.decode(row[: row.index(END_ID)] if is_complete else row)
+            for row, is_complete in zip(rows, complete, strict=True)
+        ]

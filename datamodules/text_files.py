@@ -1,0 +1,71 @@
+"""Running text from files, and the order of its lines."""
+
+from __future__ import annotations
+
+import sysconfig
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from datamodules.files import read_text
+from zoo.errors import DataError
+
+MIN_LINES = 50  # fewer lines are not enough to tell whether they are sorted
+
+
+def read_texts(path: Path | None, pattern: str) -> str:
+    """Return the text of a file, or of the files in a folder, joined in the order of their names.
+
+    Args:
+        path: a file or folder; None for the modules of the standard library.
+        pattern: glob pattern of the files in a folder; hidden files are left out.
+
+    Raises:
+        DataError: no file matches, or a file cannot be read.
+    """
+    if path is None:
+        files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    elif path.is_dir():
+        visible = _files_in(path, "**/*")
+        files = _files_in(path, pattern)
+        if not files:
+            raise DataError(f"{path} has no files that match {pattern}: set --data.pattern")
+        if others := len(set(visible) - set(files)):
+            warnings.warn(
+                f"{path}: {others:,} of {len(visible):,} files do not match {pattern} and are left "
+                "out; set --data.pattern",
+                stacklevel=4,
+            )
+    else:
+        files = [path]
+    return "\n".join(read_text(file).replace("\r\n", "\n") for file in files)
+
+
+def _files_in(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a folder that match, without hidden ones, by name."""
+    files = (file for file in folder.glob(pattern) if file.is_file())
+    return sorted(
+        file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts)
+    )
+
+
+def shuffle_lines(text: str, seed: int) -> str:
+    """Return a text with its lines in random order."""
+    lines = text.removesuffix("\n").split("\n")
+    order = torch.randperm(len(lines), generator=torch.Generator().manual_seed(seed))
+    return "\n".join(lines[i] for i in order.tolist()) + "\n"
+
+
+def sorted_fraction(text: str) -> float:
+    """Return the fraction of lines that come after the line before in alphabetical order.
+
+    Empty lines and repetitions are not counted. The fraction is about ½ for lines in random order,
+    and 0 for fewer than 50 lines.
+    """
+    lines = [line.strip().casefold() for line in text.split("\n") if line.strip()]
+    pairs = [(first, second) for first, second in pairwise(lines) if first != second]
+    if len(pairs) < MIN_LINES:
+        return 0.0
+    return sum(first < second for first, second in pairs) / len(pairs)
