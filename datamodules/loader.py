@@ -31,7 +31,8 @@ class DistributedBatchSampler:
     batches, and no sample is used twice; up to ``world_size − 1`` samples of an epoch are left out.
 
     Evaluation (``shuffle=False``): every sample is in exactly one batch of exactly one process, and
-    all processes have equally many batches.
+    all processes have equally many batches. Where the last batches would be empty, one sample more
+    goes into the others.
 
     Args:
         num_samples: number of samples.
@@ -82,7 +83,7 @@ class DistributedBatchSampler:
     def __len__(self) -> int:
         full, rest = divmod(self.num_samples, self.batch_size * self.world_size)
         if not self.shuffle:
-            return full + (rest > 0)
+            return min(full + (rest > 0), self.num_samples // self.world_size)  # none is empty
         return full + (rest >= self.world_size and not self.drop_last)
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -27,13 +27,17 @@ from datamodules import (
 from tests.core.test_resume import _KeepFirst
 from zoo import (
     GAN,
+    IWAE,
     PCA,
     VAE,
     VQVAE,
     Autoencoder,
+    ConditionalGAN,
+    DenoisingAutoencoder,
     GraphClassifier,
     LinearRegression,
     LogisticRegression,
+    MCDropout,
     MLPClassifier,
     NodeClassifier,
     Translator,
@@ -253,11 +257,21 @@ def exact(folder: Path, processes: int) -> None:
 
 
 def metrics(folder: Path, processes: int) -> None:
-    """Compute test metrics of a classifier; some are not means over batches."""
-    torch.manual_seed(0)
-    model = MLPClassifier((1, 8, 8), 10, (16,))
-    trainer = make_trainer(processes, folder)
-    (found,) = trainer.test(model, Digits(), verbose=False)
+    """Compute test metrics of models; some are not means over batches, some are of random codes."""
+    found = {}
+    for make in (
+        lambda: MLPClassifier((1, 8, 8), 10, (16,)),
+        lambda: MCDropout((1, 8, 8), 10, num_passes=2),
+        lambda: VAE((1, 8, 8), hidden_dims=(8,), binarization="stochastic"),
+        lambda: IWAE((1, 8, 8), hidden_dims=(8,), num_samples=3),
+        lambda: DenoisingAutoencoder((1, 8, 8), hidden_dims=(8,), corruption="gaussian"),
+        lambda: ConditionalGAN((1, 8, 8), 10, 8, hidden_dims=(8,)),
+    ):
+        torch.manual_seed(0)
+        model = make()
+        trainer = make_trainer(processes, folder)
+        (values,) = trainer.test(model, Digits(), verbose=False)
+        found |= {f"{type(model).__name__} {name}": value for name, value in values.items()}
     if trainer.is_global_zero:
         torch.save(found, folder / f"metrics-{processes}.pt")
 

@@ -76,7 +76,8 @@ def test_exact_solvers_sum_over_processes(results: Path, name: str) -> None:
 
 def test_metrics_do_not_depend_on_the_number_of_processes(results: Path) -> None:
     one, two = (load(results / f"metrics/metrics-{n}.pt") for n in (1, 2))
-    assert {"test/nll", "test/accuracy", "test/ece"} <= set(one)
+    assert {f"MLPClassifier test/{name}" for name in ("nll", "accuracy", "ece")} <= set(one)
+    assert len({name.split()[0] for name in one}) == 6
     assert one == pytest.approx(two, rel=1e-5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.functional.rng import SampleRNG, splitmix64
+from zoo.functional.rng import SampleRNG, TorchRNG, splitmix64
 
 
 def test_distributions() -> None:
@@ -48,6 +48,40 @@ def test_streams_do_not_depend_on_the_index_in_the_batch(dtype: torch.dtype) -> 
     zeros = torch.zeros(2, 3)
     zeros[1] = -0.0
     assert torch.equal(*SampleRNG(zeros).uniform(4))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.bfloat16])
+def test_samples_of_every_type_have_streams(dtype: torch.dtype) -> None:
+    x = torch.tensor([[0, 1], [1, 0], [1, 1], [0, 1]]).to(dtype)
+    first, second, third, same = SampleRNG(x).uniform(4)
+    assert torch.equal(first, same)
+    assert len(torch.stack([first, second, third]).unique()) == 12
+    assert torch.equal(SampleRNG(x[:, 0]).keys, SampleRNG(x[:, :1]).keys)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_numbers_in_the_shape_of_a_tensor(dtype: torch.dtype) -> None:
+    """Each sample has its own numbers at any batch dimension, finite in any precision."""
+    samples, like = torch.rand(4, 3), torch.empty(500, 4, 50, dtype=dtype)
+    normal = SampleRNG(samples).normal_like(like, batch_dim=1)
+    assert (normal.dtype, normal.shape) == (dtype, like.shape)
+    assert normal.isfinite().all()
+    assert torch.equal(normal[:, 2:3], SampleRNG(samples[2:3]).normal_like(like[:, 2:3], 1))
+    assert normal.double().mean() == pytest.approx(0, abs=0.02)
+    assert normal.double().std() == pytest.approx(1, abs=0.02)
+    p = torch.tensor([0.0, 0.2, 0.7, 1.0]).to(dtype)[:, None].expand(4, 20_000)
+    for rng in (SampleRNG(samples), TorchRNG()):
+        chosen = rng.bernoulli(p)
+        assert chosen.dtype == dtype
+        assert chosen.double().mean(1).tolist() == pytest.approx([0, 0.2, 0.7, 1], abs=0.015)
+        uniform = rng.uniform_like(p)
+        assert 0 <= uniform.min() < 0.01
+        assert 0.99 < uniform.max() <= 1
+
+
+def test_another_number_of_samples_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"4 samples with a random stream, but dimension 0 of"):
+        SampleRNG(torch.rand(4, 3)).normal_like(torch.empty(5, 2))
 
 
 def test_splitmix64_matches_the_published_outputs() -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -29,6 +27,7 @@ from zoo.core.optim import (
     make_optimizer,
     make_schedule,
 )
+from zoo.core.randomness import RandomNumbers
 from zoo.core.regularization import Strength, apply_max_norm, penalty
 from zoo.core.resume import Resumption
 from zoo.core.speed import FastHookName
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 FLUSH_EVERY = 50  # steps after which stored values are summed, unless logging does it earlier
 
 
-class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
+class Task(RandomNumbers, InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
     """A loss with its optimizer, learning-rate schedule, metrics and logging.
 
     A subclass overrides ``step``; optionally ``build``, ``count_samples``, ``forward_inputs``,
@@ -112,7 +111,6 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         self._metrics: dict[str, Metric] = {}
         self._window_start = 0
         self._last_logged = -1
-        self._rng: torch.Generator | None = None
         self._resumption = Resumption(self)
 
     if not TYPE_CHECKING:  # type checkers use nn.Module's __getattr__
@@ -187,22 +185,6 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         """Number of samples, tokens or nodes of each mean of the latest evaluation, by name."""
         return self._eval_means.counts
 
-    @property
-    def rng(self) -> torch.Generator | None:
-        """Random generator for ``step``: None in training, which means the global generator; in
-        evaluation one that is seeded for each batch, so that metrics are reproducible."""
-        return self._rng
-
-    @contextmanager
-    def seeded(self, seed: int) -> Iterator[None]:
-        """Use a seeded generator on the model's device as ``rng``."""
-        before, self._rng = self._rng, torch.Generator(self.device)
-        self._rng.manual_seed(seed)
-        try:
-            yield
-        finally:
-            self._rng = before
-
     # -- training and evaluation ----------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -255,7 +237,7 @@ class Task(InputChecks, FastHookName, LightningModule, metaclass=ModelMeta):
         return [global_step]
 
     def _evaluate(self, batch: Any, batch_idx: int) -> None:
-        with self.seeded(batch_idx * self.trainer.world_size + self.global_rank):
+        with self.seeded_for(batch, batch_idx):
             parts = self._penalized(self.step(batch))
         outputs = parts.pop("outputs", ())
         for metric in self._metrics.values():

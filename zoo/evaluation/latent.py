@@ -22,6 +22,7 @@ from zoo.functional.distances import (
 )
 from zoo.functional.jacobians import squared_jacobian_norm
 from zoo.functional.moments import Moments
+from zoo.functional.rng import SampleRNG
 from zoo.metrics.features import ClassifierFeatures, extract_features
 from zoo.metrics.latent import (
     active_units,
@@ -193,8 +194,7 @@ def measure_robustness(evaluation: LatentEvaluation) -> Iterator[Measurement]:
     if not evaluation.model.has_encoder:
         return
     model, x = evaluation.model, evaluation.test[0]
-    generator = torch.Generator(x.device).manual_seed(evaluation.seed)
-    noisy = corrupt(x, "gaussian", NOISE_STD, generator)
+    noisy = corrupt(x, "gaussian", NOISE_STD, SampleRNG(x, evaluation.seed))
     cleaned = evaluation.reconstruct(noisy)
     inputs = f"test images with Gaussian noise, σ = {NOISE_STD}; {len(x):,} images"
     yield Measurement("noisy_psnr", float(psnr(noisy, x).mean()), f"PSNR in dB of {inputs}")

@@ -1,14 +1,15 @@
-"""Random numbers with an independent stream for each sample of a batch.
+"""Random numbers for a batch: from PyTorch's generators, or one stream for each sample.
 
 The stream of a sample depends only on the sample's values and a seed, not on its index in the
-batch, the rest of the batch or the device. Random numbers are hashes of a key and a counter, as in
-Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011, with the mixing function of Steele
-et al., Fast splittable pseudorandom number generators, 2014 (SplitMix64).
+batch, the rest of the batch, the process or the device. Its random numbers are hashes of a key and
+a counter, as in Salmon et al., Parallel random numbers: as easy as 1, 2, 3, 2011, with the mixing
+function of Steele et al., Fast splittable pseudorandom number generators, 2014 (SplitMix64).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,13 +19,37 @@ FIRST, SECOND = -4658895280553007687, -7723592293110705685  # multipliers of Spl
 MASK = 2**63 - 1  # clears the sign bit
 
 
+class TorchRNG:
+    """One of PyTorch's generators, with those methods of :class:`SampleRNG` that models use.
+
+    Args:
+        generator: random generator on the device of the numbers, default the global one.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        self.generator = generator
+
+    def normal_like(self, x: Tensor, batch_dim: int = 0) -> Tensor:
+        """Return standard normal numbers with the shape, type and device of ``x``."""
+        return torch.empty_like(x).normal_(generator=self.generator)
+
+    def uniform_like(self, x: Tensor, batch_dim: int = 0) -> Tensor:
+        """Return uniform numbers in [0, 1) with the shape, type and device of ``x``."""
+        return torch.empty_like(x).uniform_(generator=self.generator)
+
+    def bernoulli(self, p: Tensor) -> Tensor:
+        """Return 1 with probability ``p``, else 0, in the shape, type and device of ``p``."""
+        return torch.bernoulli(p, generator=self.generator)
+
+
 class SampleRNG:
     """Random number generator with one stream per sample.
 
-    All methods return a different value for each sample, along a leading batch dimension.
+    All methods return a different value for each sample, along a leading batch dimension unless
+    they have an argument ``batch_dim``.
 
     Args:
-        x: samples whose values seed the streams, (B, ...), of any floating type.
+        x: samples whose values seed the streams, (B, ...), of any real type.
         seed: random seed, added to the key of every sample, default 0.
     """
 
@@ -59,21 +84,60 @@ class SampleRNG:
         """Return random signs, −1 or 1, (B, *shape)."""
         return (self.integers(*shape) & 1).to(dtype) * 2 - 1
 
+    def normal_like(self, x: Tensor, batch_dim: int = 0) -> Tensor:
+        """Return standard normal numbers with the shape, type and device of ``x``.
+
+        Args:
+            x: tensor whose dimension ``batch_dim`` has the size B.
+            batch_dim: dimension of the samples, default 0.
+
+        Raises:
+            ValueError: the dimension has another size.
+        """
+        return self._like(self.normal, x, batch_dim)
+
+    def uniform_like(self, x: Tensor, batch_dim: int = 0) -> Tensor:
+        """Return uniform numbers in [0, 1) with the shape of ``x``; see :meth:`normal_like`."""
+        return self._like(self.uniform, x, batch_dim)
+
+    def bernoulli(self, p: Tensor) -> Tensor:
+        """Return 1 with probability ``p``, (B, ...), else 0; see :meth:`normal_like`."""
+        return (self.uniform_like(p) < p).to(p.dtype)
+
+    def _like(self, draw: Callable[..., Tensor], x: Tensor, batch_dim: int) -> Tensor:
+        """Draw in float32 at least: low-precision uniform numbers would round to 1."""
+        if x.shape[batch_dim] != len(self.keys):
+            raise ValueError(
+                f"there are {len(self.keys)} samples with a random stream, but dimension "
+                f"{batch_dim} of the shape {tuple(x.shape)} has another size"
+            )
+        shape = list(x.shape)
+        del shape[batch_dim]
+        dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+        return draw(*shape, dtype=dtype).movedim(0, batch_dim).to(x.dtype)
+
 
 def sample_keys(x: Tensor, seed: int) -> Tensor:
     """Hash the values of each sample and the seed into one key per sample, int64 (B,).
 
     Args:
-        x: samples, (B, ...), of any floating type.
+        x: samples, (B, ...), of any real type.
         seed: random seed.
     """
-    values = x.detach().flatten(1) + 0.0  # turns −0 into 0: equal values have equal keys
-    if values.dtype != torch.float64:
-        values = values.float()
-    bits = values.contiguous().view(torch.int64 if values.dtype == torch.float64 else torch.int32)
+    bits = _bits(x.detach().reshape(len(x), -1))
     positions = torch.arange(1, bits.shape[1] + 1, device=x.device) * GOLDEN
     content = splitmix64(bits.long() + positions).sum(1)
     return splitmix64(content + splitmix64(torch.tensor(seed, device=x.device) * GOLDEN + FIRST))
+
+
+def _bits(x: Tensor) -> Tensor:
+    """Return integers that are equal where numbers are equal."""
+    if not x.is_floating_point():
+        return x.long()
+    x = x + 0.0  # turns −0 into 0
+    if x.dtype == torch.float64:
+        return x.contiguous().view(torch.int64)
+    return x.float().contiguous().view(torch.int32)
 
 
 def splitmix64(z: Tensor) -> Tensor:

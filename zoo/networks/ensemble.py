@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,7 +67,9 @@ def forward_with_dropout(
 ) -> Tensor:
     """Compute the outputs of several passes with random dropout masks.
 
-    All other layers stay in evaluation mode. The global random state does not change.
+    The masks of a pass are the same for all samples: each pass is one network with some of its
+    units left out, and the output for a sample depends neither on the rest of the batch nor on the
+    device. All layers stay in evaluation mode, and the global random state does not change.
 
     Args:
         network: network in evaluation mode.
@@ -80,22 +81,30 @@ def forward_with_dropout(
 
     Returns:
         Outputs, (passes, B, ...).
+
+    Source: Kirsch et al., BatchBALD, 2019, section 5 (consistent MC dropout).
     """
-    devices = [x.device] if x.is_cuda else []
-    with _training_mode(network, layer_types), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        return torch.stack([getattr(network, method)(x) for _ in range(passes)])
-
-
-@contextmanager
-def _training_mode(network: nn.Module, layer_types: tuple[type[nn.Module], ...]) -> Iterator[None]:
-    """Put layers of some types in training mode for the duration of the context."""
     layers = [m for m in network.modules() if isinstance(m, layer_types)]
-    modes = [m.training for m in layers]
-    for layer in layers:
-        layer.training = True
+    hooks = [layer.register_forward_hook(_drop_units) for layer in layers]
     try:
-        yield
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)
+            return torch.stack([getattr(network, method)(x) for _ in range(passes)])
     finally:
-        for layer, mode in zip(layers, modes, strict=True):
-            layer.training = mode
+        for hook in hooks:
+            hook.remove()
+
+
+def _drop_units(layer: nn.Module, inputs: tuple[Tensor], x: Tensor) -> Tensor:
+    """Apply a dropout layer to its input, which it returns in evaluation mode, (B, ...).
+
+    For a given mask, every kind of dropout is an affine map of each unit. Its offset and slope come
+    from passing zeros and ones through the layer in training mode, on the CPU.
+    """
+    zeros, state = torch.zeros(1, *x.shape[1:]), torch.get_rng_state()
+    layer.training = True
+    offset = layer.forward(zeros)
+    torch.set_rng_state(state)
+    slope = layer.forward(torch.ones_like(zeros)) - offset
+    layer.training = False
+    return x * slope.to(x) + offset.to(x)

@@ -18,6 +18,7 @@ from zoo import (
     SparseAutoencoder,
 )
 from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
+from zoo.functional.rng import TorchRNG
 from zoo.models.latent.denoising_autoencoder import corrupt, psnr
 
 
@@ -128,7 +129,7 @@ def test_the_target_is_the_clean_image_in_training_and_evaluation() -> None:
     x = torch.rand(6, 1, 8, 8)
     with model.seeded(3):
         parts = model.step((x, None))
-    noisy = corrupt(x, "masking", 0.5, torch.Generator().manual_seed(3))
+    noisy = corrupt(x, "masking", 0.5, TorchRNG(torch.Generator().manual_seed(3)))
     expected = torch.nn.functional.mse_loss(model.reconstruct(noisy), x)
     torch.testing.assert_close(parts["mse"], expected)
     torch.testing.assert_close(parts["noisy_psnr"], psnr(noisy, x).mean())
@@ -144,7 +145,7 @@ def test_denoising_removes_noise_that_a_plain_autoencoder_keeps(
         (1, 8, 8), 32, corruption="gaussian", corruption_level=0.3, **settings
     )
     clean = data.split("test")[0] / 16
-    noisy = corrupt(clean, "gaussian", 0.3, torch.Generator().manual_seed(0))
+    noisy = corrupt(clean, "gaussian", 0.3, TorchRNG(torch.Generator().manual_seed(0)))
     values = []
     for model in (plain, denoising):
         trainer(max_epochs=30).fit(model, data)

@@ -213,6 +213,35 @@ def test_mean_over_random_masks_converges_to_scaling() -> None:
     assert (error < 5 * passes.std(0) / 20_000**0.5).all()
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Dropout(0.4), (6,)),
+        (nn.Dropout(0.4, inplace=True), (2, 3)),
+        (nn.Dropout1d(0.4), (5, 3)),
+        (nn.Dropout2d(0.4), (5, 2, 2)),
+        (nn.Dropout3d(0.4), (5, 2, 2, 2)),
+        (nn.AlphaDropout(0.4), (6,)),
+        (nn.FeatureAlphaDropout(0.4), (5, 2, 2)),
+    ],
+)
+def test_a_pass_has_the_masks_of_a_training_step_on_one_sample(
+    layer: nn.Module, shape: tuple[int, ...]
+) -> None:
+    x = torch.randn(1, *shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        expected = layer.train()(x.clone())
+    network = nn.Sequential(layer).eval()
+    found = forward_with_dropout(network, x, 1, (type(layer),), seed=3)
+    torch.testing.assert_close(found[0], expected)
+    assert not torch.equal(found[0], x)
+    both = forward_with_dropout(network, torch.cat([x, 2 * x]), 1, (type(layer),), seed=3)
+    torch.testing.assert_close(both[0, :1], found[0])
+    assert not layer.training
+    assert torch.equal(layer(x.clone()), x)
+
+
 def test_mc_dropout_has_random_but_reproducible_masks() -> None:
     model = MCDropout((1, 8, 8), 10, num_passes=5).eval()
     x = torch.rand(3, 1, 8, 8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from zoo.errors import check_at_least
@@ -46,4 +47,5 @@ class ConditionalGAN(ClassConditional, GAN):
         return self.latent_dim + self.num_classes
 
     def sample_latent_given(self, n: int, y: Tensor | None) -> Tensor:
-        return self.sample_latent(n, self.rng, y)
+        z = super().sample_latent_given(n, y)
+        return torch.cat([z, self.one_hot(self.check_labels(y))], dim=1)

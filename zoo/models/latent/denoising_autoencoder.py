@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.errors import InputError, check_choice, check_fraction, check_non_negative
 from zoo.functional.precision import widen
+from zoo.functional.rng import SampleRNG, TorchRNG
 from zoo.models.latent.autoencoder import Autoencoder
 
 CORRUPTIONS = ("masking", "gaussian", "salt_and_pepper")
@@ -81,7 +82,7 @@ class DenoisingAutoencoder(Autoencoder):
         return parts
 
 
-def corrupt(x: Tensor, kind: str, level: float, generator: torch.Generator | None = None) -> Tensor:
+def corrupt(x: Tensor, kind: str, level: float, rng: TorchRNG | SampleRNG | None = None) -> Tensor:
     """Return a corrupted copy of images in [0, 1].
 
     Args:
@@ -89,14 +90,15 @@ def corrupt(x: Tensor, kind: str, level: float, generator: torch.Generator | Non
         kind: ``masking`` (pixels become 0), ``gaussian`` (noise is added) or ``salt_and_pepper``
             (pixels become 0 or 1, with equal probability).
         level: probability that a pixel changes, or standard deviation of the Gaussian noise.
-        generator: random generator on the device of ``x``, default the global one.
+        rng: random numbers, default from the global generator.
     """
+    rng = rng or TorchRNG()
     if kind == "gaussian":
-        return x + level * torch.empty_like(x).normal_(generator=generator)
-    changed = torch.empty_like(x).uniform_(generator=generator) < level
+        return x + level * rng.normal_like(x)
+    changed = rng.uniform_like(x) < level
     if kind == "masking":
         return x.masked_fill(changed, 0)
-    salt = torch.empty_like(x).bernoulli_(0.5, generator=generator)
+    salt = rng.bernoulli(torch.full_like(x, 0.5))
     return torch.where(changed, salt, x)
 
 

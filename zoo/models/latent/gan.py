@@ -221,13 +221,14 @@ class GAN(AdversarialTask):
             n: number of codes.
             y: labels of the batch, (n,), which the codes of a conditional model contain.
         """
-        return self.sample_latent(n, self.rng)
+        noise = torch.empty(n, self.latent_dim, device=self.device, dtype=self.dtype)
+        return self.rng.normal_like(noise)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.decode(z)
 
     def forward_inputs(self, batch: Any) -> tuple[Any, ...]:
-        return (self.sample_latent(len(batch[0]), self.rng),)
+        return (self.sample_latent_given(len(batch[0]), self.labels(batch)),)
 
     def predict_step(self, batch: Any, batch_idx: int = 0) -> dict[str, Tensor]:
         samples = self.sample(len(batch[0]))
@@ -282,7 +283,7 @@ class GAN(AdversarialTask):
             if hp["penalty"] == "r1":
                 value = r1_penalty(discriminator, x)
             else:
-                value = gradient_penalty(discriminator, x, fake.to(x.dtype), self.rng)
+                value = gradient_penalty(discriminator, x, fake.to(x.dtype))
         return hp["penalty_weight"] * hp["penalty_every"] * value
 
     def step(self, batch: Any) -> dict[str, Any]:

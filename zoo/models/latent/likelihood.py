@@ -107,7 +107,7 @@ class LikelihoodModel(LatentModel):
             return x
         if binarization == "threshold":
             return (x > 0.5).to(x.dtype)
-        return torch.bernoulli(x, generator=self.rng)
+        return self.rng.bernoulli(x)
 
     def prepare_input(self, x: Tensor) -> Tensor:
         """Return the pixels that ``encode`` passes to the encoder.

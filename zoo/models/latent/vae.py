@@ -91,8 +91,7 @@ class VAE(LikelihoodModel):
 
     def reparameterize(self, mean: Tensor, log_var: Tensor) -> Tensor:
         """Sample z = μ + σ ε with ε ~ N(0, I)."""
-        noise = torch.empty_like(mean).normal_(generator=self.rng)
-        return mean + (0.5 * log_var).exp() * noise
+        return mean + (0.5 * log_var).exp() * self.rng.normal_like(mean)
 
     def likelihood_parameters(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Compute the parameters of p(x|z), or of p(x|z, y) in a conditional model.
@@ -138,8 +137,8 @@ class VAE(LikelihoodModel):
             (K, B).
         """
         mean, log_var = self.posterior(x)  # (B, D)
-        noise = torch.empty(num_samples, *mean.shape, dtype=mean.dtype, device=mean.device)
-        z = mean + (0.5 * log_var).exp() * noise.normal_(generator=self.rng)  # (K, B, D)
+        noise = self.rng.normal_like(mean.expand(num_samples, *mean.shape), batch_dim=1)
+        z = mean + (0.5 * log_var).exp() * noise  # (K, B, D)
         log_q = gaussian_log_prob(mean, 0.5 * log_var, z)
         flat = z.flatten(0, 1)  # (K·B, D)
         y = y if y is None else y.repeat(num_samples)

@@ -32,22 +32,21 @@ class _DropoutSampled(Task):
         method = "moments" if isinstance(self.model, Regressor) else "logits"
         if self.training:
             return getattr(self.model, method)(x)[None]
-        seed = self.rng.initial_seed() if self.rng else self.hparams["seed"]
-        passes = self.hparams["num_passes"]
+        passes, seed = self.hparams["num_passes"], self.hparams["seed"]
         return forward_with_dropout(self.model, x, passes, DROPOUTS, seed, method)
 
 
 class MCDropout(_DropoutSampled, EnsembleClassifier):
     """MC dropout: the mean prediction of a classifier under random dropout masks.
 
-    The masks depend only on the seed and on the shape of the batch, so predictions are
-    reproducible.
+    Evaluation uses the same masks for all samples, so that predictions depend neither on the batch
+    nor on the device.
 
     Args:
         input_shape: shape of one sample.
         num_classes: number of classes, K.
         num_passes: number of forward passes in evaluation, default 20.
-        seed: random seed of the masks outside of Lightning's loops, default 0.
+        seed: random seed of the masks in evaluation, default 0.
         **ensemble: see :class:`~zoo.models.supervised.ensemble.EnsembleClassifier`; ``member`` is
             the model with dropout.
 
@@ -56,7 +55,8 @@ class MCDropout(_DropoutSampled, EnsembleClassifier):
     Raises:
         InputError: a model without dropout.
 
-    Source: Gal and Ghahramani, Dropout as a Bayesian approximation, 2016.
+    Source: Gal and Ghahramani, Dropout as a Bayesian approximation, 2016; Kirsch et al., BatchBALD,
+    2019, section 5 (the same masks for all samples).
     """
 
     def __init__(
@@ -75,11 +75,13 @@ class MCDropout(_DropoutSampled, EnsembleClassifier):
 class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
     """MC dropout: the mean prediction of a regressor under random dropout masks.
 
+    The masks are those of :class:`MCDropout`.
+
     Args:
         input_shape: shape of one sample.
         num_targets: number of targets per sample, T.
         num_passes: number of forward passes in evaluation, default 20.
-        seed: random seed of the masks outside of Lightning's loops, default 0.
+        seed: random seed of the masks in evaluation, default 0.
         **ensemble: see :class:`~zoo.models.supervised.ensemble.EnsembleRegressor`; ``member`` is
             the model with dropout.
 
@@ -88,7 +90,7 @@ class MCDropoutRegressor(_DropoutSampled, EnsembleRegressor):
     Raises:
         InputError: a model without dropout.
 
-    Source: Gal and Ghahramani, 2016.
+    Source: Gal and Ghahramani, 2016; Kirsch et al., 2019.
     """
 
     def __init__(
