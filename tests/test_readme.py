@@ -111,6 +111,7 @@ def run_on_checkpoint(
     for word in args:
         model = CHECKPOINT_OF.get(word, model)
     path = checkpoint(model, folder)
+    (folder / "sentences.txt").write_text("the third of may\njune the first\n")
     few = ["--test_samples=60"] if args[0] == "attack" and model != "gcn" else []
     main([*(str(path) if arg == "CKPT" else arg for arg in args), *few])
     run = path.parent.parent
@@ -118,6 +119,8 @@ def run_on_checkpoint(
         assert (run / "figures/robustness.png").stat().st_size > 1_000
     if args[0] == "forecast":
         assert (run / "figures/forecast.png").stat().st_size > 1_000
+    if "translations.csv" in args:
+        assert len((folder / "translations.csv").read_text().splitlines()) == 3
     if model != "vae":
         return
     written = "checkpoints/evaluation.json" if args[0] == "evaluate" else f"figures/{args[0]}.png"

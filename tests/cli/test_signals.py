@@ -26,8 +26,12 @@ ENDLESS = ("--model=vae", "--trainer.max_epochs=100000", "--trainer.accelerator=
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """Restore the handlers of signals, as Lightning ignores Ctrl-C once it has handled one."""
+    """Restore the handlers of signals, as Lightning ignores Ctrl-C once it has handled one.
+
+    A shell lets its background jobs ignore Ctrl-C, and so would tests that run in one.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
