@@ -41,6 +41,15 @@ class ProgressBar(LightningProgressBar):
     def enable(self) -> None:
         self._enabled = True
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether the bar is shown; ``LightningModule.print`` asks for it."""
+        return self._enabled
+
+    def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:
+        """Print above the bar."""
+        tqdm.write(sep.join(map(str, args)), **kwargs)
+
     def _open(self, name: str, total: float, done: int = 0, delay: float = 0.0) -> tqdm[Any]:
         """Create a bar.
 

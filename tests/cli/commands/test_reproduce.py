@@ -86,7 +86,7 @@ def test_a_run_is_evaluated_if_its_reference_has_options_for_it(
     recipe["reference"] |= {"evaluate": ["--num_samples", 0], "also": ["evaluation/knn_accuracy"]}
     monkeypatch.setattr(registry, "read_recipe", lambda name: recipe)
     options = ["--seeds", "1", "--page", "r.md", "--section", "Codes"]
-    reproduce(["pca", *options, "--model.latent_dim=16"])
+    reproduce(["pca", *options, "--model.latent_dim", "16"])
     text = (tmp_path / "r.md").read_text()
     assert "## Codes" in text
     cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]

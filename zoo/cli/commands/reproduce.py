@@ -70,6 +70,7 @@ def reproduce(args: list[str]) -> None:
     parser.add_argument("--section", default=SECTION, metavar="NAME",
                         help=f"section of the page, default {SECTION}")  # fmt: skip
     options, extra = parser.parse_known_args(args)
+    extra = _with_equals_signs(extra)
     check_at_least(1, **{"--seeds": options.seeds})
     for name in options.recipes:
         registry.read_recipe(name)  # raises an error for a wrong name before the first run
@@ -182,6 +183,18 @@ def _features(trials: list[Trial]) -> str:
     """Return the features of all trials, which are the same unless a classifier was replaced."""
     names = sorted({trial.features for trial in trials if trial.features})
     return f", features {' and '.join(names)}" if names else ""
+
+
+def _with_equals_signs(options: list[str]) -> list[str]:
+    """Return options such as ``--model.lr 1`` as one argument each, ``--model.lr=1``."""
+    joined: list[str] = []
+    for argument in options:
+        follows_name = joined and "=" not in joined[-1] and not argument.startswith("--")
+        if follows_name:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _label(name: str, extra: list[str]) -> str:
