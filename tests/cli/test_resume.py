@@ -214,7 +214,7 @@ def test_one_cycle_covers_a_longer_training(longer: Callable[..., Any], finished
     before = groups(finished)[0]["lr"]
     checkpoint, said = longer()
     assert checkpoint["global_step"] == 33
-    assert "one_cycle now covers 33 steps instead of 22: it goes on at 67% with" in said
+    assert "one_cycle now covers 33 steps instead of 22: it continues at 67% with" in said
     assert before < 1e-4
     assert float(said.split("learning rate ")[1][:7]) == pytest.approx(1.19e-3)
     # the position of a run that was planned for 33 steps

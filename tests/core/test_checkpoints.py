@@ -156,7 +156,7 @@ def test_checkpoints_of_runs_that_diverged_are_refused(tmp_path: Path) -> None:
     name = next(iter(checkpoint["state_dict"]))
     checkpoint["state_dict"][name].view(-1)[3] = torch.nan
     torch.save(checkpoint, path)
-    with pytest.raises(InputError, match=f"of a run that diverged: {name} contains nan; use an ea"):
+    with pytest.raises(InputError, match=f"a run that diverged: {name} contains NaN; use an ea"):
         zoo.load(path)
 
 

@@ -49,7 +49,8 @@ def seed(text: str) -> int:
     """Return a random seed given on the command line.
 
     Raises:
-        ValueError: not an integer from 0 to 2³² − 1, the range of NumPy.
+        ValueError: the text is not an integer.
+        argparse.ArgumentTypeError: the integer is not from 0 to 2³² − 1, the range of NumPy.
     """
     value = int(text)
     if not 0 <= value < 2**32:
@@ -63,12 +64,12 @@ class Invocation:
 
     Args:
         subcommand: ``fit``, ``validate``, ``test`` or ``predict``.
-        test_after_fit: whether to test after fit, as no subcommand was given.
+        test_after_fit: whether to test after training, which is the default without a subcommand.
         args: arguments for LightningCLI, starting with the subcommand.
         recipe: settings that ``args`` override; empty if they come from a configuration file.
         given: options on the command line, such as ``--model.latent_dim``.
         classes: class paths of the model and the data, if known before parsing.
-        data_seed: the run's seed, if it is to be that of the data too.
+        data_seed: the run's seed, if it is also the seed of the data; default None.
     """
 
     subcommand: str
@@ -193,7 +194,7 @@ def _check_loggers(values: list[str]) -> list[str]:
 
 
 def _recipe(model: str, data: str | None) -> dict[str, Any]:
-    """Return the settings that the rest of the command line overrides."""
+    """Return the settings of a recipe, which the rest of the command line overrides."""
     named = None if data is None or "." in data else data
     if "." in model:
         recipe = _recipe_for_class(model, named)
@@ -245,7 +246,7 @@ def _config_beside(checkpoint: str | None) -> Path:
 
 
 def _read_found(config: Path, given: set[str]) -> dict[str, Any]:
-    """Return the settings in a file that the user did not name, after the check of trust."""
+    """Return the settings in a file that the user did not name, after checking that it is safe."""
     from zoo.core.trust import Source, check_config
 
     content = read_settings(config)
@@ -291,8 +292,8 @@ def _data_seed(args: list[str], given: set[str], settings: list[dict[str, Any]])
 
 
 def _refuse_old_config(path: str, config: dict[str, Any]) -> None:
-    """Refuse a configuration file of version 0.1, whose classes have moved and whose arguments have
-    been renamed; its checkpoints can still be used."""
+    """Refuse a configuration file of version 0.1, since classes have moved and arguments have been
+    renamed; its checkpoints can still be used."""
     class_path = _class_path([config], "model") or ""
     moved_to = f"zoo.{class_path.rpartition('.')[2]}"
     model = registry.model_of_class(moved_to)
@@ -302,13 +303,13 @@ def _refuse_old_config(path: str, config: dict[str, Any]) -> None:
         name = config.get("name")
         model = name if name in registry.list_models() else model
         raise InputError(
-            f"{path} was written by version 0.1 of the zoo: replace it by --model {model}, and by "
+            f"{path} was written by version 0.1 of the zoo: use --model {model} instead, and "
             "--data NAME if the data are not those of the recipe"
         )
 
 
 def find_modules_of_working_folder() -> None:
-    """Let the user's classes be imported from the working folder, as in a Python session."""
+    """Allow imports from the working folder, as in a Python session."""
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 

@@ -32,7 +32,7 @@ def add_model_option(parser: Parser) -> None:
 
 
 def find_checkpoint(path: str) -> Path:
-    """Return the checkpoint at a path: a file, or the best or else the last one of a run folder.
+    """Return the checkpoint at a path: the file itself, or the best or last one of a run folder.
 
     Raises:
         InputError: the folder has no checkpoint.
@@ -44,11 +44,13 @@ def find_checkpoint(path: str) -> Path:
         for found in (folder / "checkpoints" / name, folder / name):
             if found.is_file():
                 return found
-    raise InputError(f"the folder {path} is not that of a run: it has no checkpoints/best.ckpt")
+    raise InputError(
+        f"{path} is not a run folder: it has no checkpoints/best.ckpt or checkpoints/last.ckpt"
+    )
 
 
 def run_folder_of(checkpoint: Path) -> Path:
-    """Return the run folder of a checkpoint, or the folder of one that is not in a run."""
+    """Return the run folder of a checkpoint, or its own folder if it is not part of a run."""
     folder = checkpoint.absolute().parent
     return folder.parent if folder.name == "checkpoints" else folder
 
@@ -78,7 +80,7 @@ def load_model(path: str, *classes: type[ModelT], own_class: str | None = None) 
 def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> Any:
     """Create the data module that a checkpoint's model was trained on, or another one.
 
-    If its class is that of the training data, it reads data as the checkpoint's state tells.
+    If its class is that of the training data, it reads data by the checkpoint's state.
 
     Args:
         checkpoint: a ``.ckpt`` file in the folder ``checkpoints`` of a run, whose ``config.yaml``
@@ -88,8 +90,8 @@ def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> An
         root: folder of the data, default that of the run.
 
     Raises:
-        InputError: no ``name`` is given, and the checkpoint's run has no ``config.yaml``; the file
-            does not pass :func:`~zoo.core.trust.check_class`.
+        InputError: no ``name`` is given, and the checkpoint's run has no ``config.yaml``; or the
+            file is refused by :func:`~zoo.core.trust.check_class`.
     """
     config = checkpoint.absolute().parent.parent / "config.yaml"
     path = None if name is None else registry.data_class(name)
@@ -116,7 +118,7 @@ def _data_of_run(config: Path, root: str | None) -> tuple[str, dict[str, Any]]:
     """Return the class path and the settings of a run's data, without the augmentation.
 
     Args:
-        config: the run's ``config.yaml``, whose data section must pass the check of trust.
+        config: the run's ``config.yaml``, whose data section must be safe.
         root: folder of the data that the user named, if any.
     """
     data = read_settings(config).get("data")

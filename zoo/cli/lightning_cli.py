@@ -245,7 +245,7 @@ class ZooCLI(LightningCLI):
         # before_fit prints the size; --trainer.enable_model_summary true shows every layer
         kwargs["enable_model_summary"] = bool(config.get("enable_model_summary"))
         others = _as_list(config.get("callbacks"))
-        # the last one: a checkpoint of an interruption contains what the others did in that step
+        # Interrupt is last: its checkpoint contains what the other callbacks did in that step
         kwargs["callbacks"] = [*self._make_callbacks(), *others, Interrupt()]
         kwargs["profiler"] = config.get("profiler") or NullProfiler()
         plugins = _as_list(config.get("plugins"))
@@ -294,7 +294,7 @@ class ZooCLI(LightningCLI):
 
     @contextmanager
     def _saved_config(self) -> Iterator[None]:
-        """Save the settings; put the former ones of a resumed run back if these are refused."""
+        """Save the settings; if a resumed run refuses them, restore its former file."""
         if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
             yield
             return
@@ -342,7 +342,7 @@ class ZooCLI(LightningCLI):
             self._print_results("val")
 
     def _test_finished_run(self, checkpoint: Path) -> None:
-        """Test the best checkpoint beside the last one of a run that has nothing left to train."""
+        """Test the best checkpoint of a run that has nothing left to train."""
         if self.invocation.test_after_fit and is_overridden("test_step", self.model):
             best = checkpoint.with_name("best.ckpt")
             path = best if best.is_file() else checkpoint
@@ -351,7 +351,7 @@ class ZooCLI(LightningCLI):
             self._print_results("test")
 
     def _announce_new_model(self) -> None:
-        """Say that the metrics or predictions below are those of a model without training."""
+        """Say that the following metrics or predictions are those of an untrained model."""
         if not self._get(self.config_init, "ckpt_path"):
             print_rank_zero("no --ckpt_path was given: these are results of a new, untrained model")
 
@@ -366,7 +366,7 @@ class ZooCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Write ``predictions.pt`` and ``predictions.csv`` to the run folder.
 
-        The first contains every output as a tensor, the second one row per sample with its name.
+        The first contains every output as a tensor, the second one row per named sample.
         Each process writes the samples that it has predicted.
         """
         batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))

@@ -27,7 +27,7 @@ usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
        zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
        zoo attack CKPT [--attack NAME ...] [--eps E ...]
        zoo generate CKPT [--prompt TEXT] [--tokens N] [--temperature T]
-       zoo translate CKPT TEXT ... [--num_beams N]
+       zoo translate CKPT TEXT ... | --file FILE [--num_beams N]
        zoo forecast CKPT [--steps N] [--data.path FILE]
        zoo study [NAME [--SETTING VALUE ...] | --all]
 
@@ -106,8 +106,8 @@ def main(args: list[str] | None = None) -> None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as an exception does, so that files and processes are closed."""
-    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
+    """Turn SIGTERM into an exception, so that files and processes are closed."""
+    if threading.current_thread() is not threading.main_thread():  # which alone handles signals
         yield
         return
 

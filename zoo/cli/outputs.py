@@ -18,7 +18,7 @@ from zoo.core.task import Task
 
 
 def print_metrics(trainer: Trainer, stage: str) -> None:
-    """Print the metrics of a stage, ``val`` or ``test``, with their meanings."""
+    """Print the metrics of a stage, ``val`` or ``test``, with their descriptions."""
     metrics = {
         name.split("/", 1)[1]: float(value)
         for name, value in trainer.callback_metrics.items()
@@ -51,9 +51,9 @@ def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
     """Write the predictions of this process as tensors, and as a table if they fit into one.
 
     Args:
-        trainer: trainer that has predicted.
+        trainer: trainer whose predictions are written.
         batches: outputs of ``predict_step`` for each batch.
-        run_folder: folder of the run; other processes take that of the first one.
+        run_folder: folder of the run; other processes use the folder of the first one.
     """
     rank = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""
     # other processes start later, and would name another folder
@@ -61,7 +61,7 @@ def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
     outputs = concatenate_batches(batches)
     torch.save(outputs, folder / f"predictions{rank}.pt")
     print_rank_zero(f"predictions {folder / f'predictions{rank}.pt'}")
-    if not isinstance(outputs, dict):  # of a model that is not the zoo's
+    if not isinstance(outputs, dict):  # the model is not one of the zoo's
         return
     data, loader = getattr(trainer, "datamodule", None), trainer.predict_dataloaders
     table = prediction_table(trainer.lightning_module, outputs, data, loader)

@@ -16,11 +16,12 @@ class CheckpointSettings:
     """Checkpoints of a run: ``checkpoints/best.ckpt`` and ``checkpoints/last.ckpt``.
 
     Args:
-        monitor: metric by which the best checkpoint is chosen; null keeps only the last one.
+        monitor: metric by which the best checkpoint is chosen, default ``val/loss``; null keeps
+            only the last one.
         mode: ``min`` or ``max``; null (default) chooses it by the metric.
-        every_n_train_steps: number of steps after which ``last.ckpt`` is written; null writes it
-            after every epoch.
-        upload: whether to upload the checkpoints to Weights & Biases as an artifact.
+        every_n_train_steps: number of steps after which ``last.ckpt`` is written; null (default)
+            writes it after every epoch.
+        upload: whether to upload the checkpoints to Weights & Biases as an artifact, default false.
     """
 
     monitor: str | None = "val/loss"
@@ -32,7 +33,8 @@ class CheckpointSettings:
 class ZooParser(LightningArgumentParser):
     """Parser whose errors are one line and suggest similar names."""
 
-    arguments: ClassVar[dict[str, set[str]]] = {}  # of the chosen model and data, for suggestions
+    #: names of the arguments of the chosen ``model`` and ``data``, for suggestions
+    arguments: ClassVar[dict[str, set[str]]] = {}
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         if not self.exit_on_error:  # a nested parser; the outer one names the option

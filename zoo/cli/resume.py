@@ -1,4 +1,4 @@
-"""Resumed runs: the folder, the metrics and the tracked run that they continue."""
+"""Resumed runs: the folder, ``metrics.csv`` and Weights & Biases run that they continue."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ResumedRun:
     Args:
         checkpoint: the checkpoint file.
         folder: folder of the run that wrote it, if this run continues there.
-        step: number of optimizer steps until the checkpoint.
-        num_rows: number of rows in ``metrics.csv`` until the checkpoint, if it is known.
-        num_unlogged: number of rows that were still to be written and are part of the checkpoint.
+        step: number of optimizer steps before the checkpoint.
+        num_rows: number of rows in ``metrics.csv`` before the checkpoint; None if unknown.
+        num_unlogged: number of rows in the checkpoint that had not been written yet.
         finished: reason why there is nothing left to train, or an empty string.
     """
 
@@ -35,7 +35,7 @@ class ResumedRun:
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """Rows of ``metrics.csv`` until the checkpoint; of a finished run all but its tests."""
+        """Rows of ``metrics.csv`` before the checkpoint; for a finished run, all but its tests."""
         rows = read_rows(self.folder) if self.folder else []
         if self.finished:
             return [row for row in rows if not any(name.startswith("test/") for name in row)]
@@ -70,7 +70,7 @@ class ResumedRun:
 def resumed_run(
     path: Path, checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]
 ) -> ResumedRun:
-    """Return how a run continues from a checkpoint.
+    """Return the run that continues from a checkpoint.
 
     It continues in the folder of the run that wrote the checkpoint, unless the user chose another
     name or another folder of runs.
@@ -145,7 +145,7 @@ def _patience(settings: Mapping[str, Any]) -> int | None:
 
 
 def restore_position(trainer: Any, checkpoint: Mapping[str, Any]) -> None:
-    """Give the Trainer the epoch and the step at the end of a finished run, for its loggers."""
+    """Set the Trainer's epoch and step to the end of a finished run, for its loggers."""
     if state := checkpoint.get("loops", {}).get("fit_loop"):
         trainer.fit_loop.load_state_dict(state)
         progress = trainer.fit_loop.epoch_progress.current
@@ -159,7 +159,7 @@ def runs_of(config: Mapping[str, Any]) -> Path:
 
 
 def slurm_suffix() -> str:
-    """Return the end of the names of this SLURM job's run folders; empty outside of jobs."""
+    """Return the suffix of this SLURM job's run folders; empty outside of SLURM."""
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
     return f"-slurm-{os.environ['SLURM_JOB_ID']}" if SLURMEnvironment.detect() else ""

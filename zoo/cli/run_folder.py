@@ -24,7 +24,7 @@ class MetricsFile(CSVLogger):
         root: folder of all runs.
         name: name of the run.
         version: time of the run; the file is ``ROOT/NAME/VERSION/metrics.csv``.
-        rows: rows that the file starts with, default none; those of a resumed run.
+        rows: rows of a resumed run, with which the file starts; default none.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class MetricsFile(CSVLogger):
 def make_run_folder(root: str | Path, name: str) -> Path:
     """Create a new folder ``root/name/TIME``; only the first process writes to the disk.
 
-    In a SLURM job the name of the folder ends in the job's number, by which the job finds it again
+    In a SLURM job, the folder's name ends with the job's number, by which the job finds the folder
     after it has been requeued.
 
     Raises:
-        InputError: the name is not that of a folder; the folder cannot be written.
+        InputError: the name is not a valid folder name; the folder cannot be written.
     """
     check_folder_name("--name", name)
     parent = Path(root) / name
@@ -105,7 +105,7 @@ def make_logger(kind: str, run_folder: Path, resumed: ResumedRun | None = None) 
         if kind == "tensorboard":
             return TensorBoardLogger(root, name, time, purge_step=resumed and resumed.step)
         project = os.environ.get("WANDB_PROJECT", "lightning-model-zoo")
-        # absolute: the service process of wandb may have started in another folder
+        # an absolute path, as the service process of wandb may have started in another folder
         run_id = resumed.wandb_id if resumed else None
         options = {"id": run_id, "resume": "allow"} if run_id else {}
         return WandbLogger(f"{name}/{time}", run_folder.absolute(), project=project, **options)

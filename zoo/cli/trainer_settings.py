@@ -12,7 +12,8 @@ from zoo.core.signature import full_signature
 from zoo.errors import InputError, check_at_least, check_non_negative
 
 CALLBACKS = "--trainer.callbacks"
-NO_TRAINING = ("max_epochs", "max_steps", "limit_train_batches")  # at 0
+#: settings that leave nothing to train if they are 0
+NO_TRAINING = ("max_epochs", "max_steps", "limit_train_batches")
 
 
 def check_trainer_settings(settings: Mapping[str, Any], subcommand: str) -> None:
@@ -73,7 +74,9 @@ def _full_name(name: str) -> str:
 
 
 def refuse_word(word: str, runs: Path) -> InputError:
-    """Return the error for Lightning's words for checkpoints, as every run has its own folder.
+    """Return the error for Lightning's words for checkpoints, such as ``best``.
+
+    They have no meaning here, since every run has its own folder.
 
     Args:
         word: ``best``, ``last``, ``hpc`` or ``registry``.
@@ -86,7 +89,7 @@ def refuse_word(word: str, runs: Path) -> InputError:
 
 
 def is_from_lightning(traceback: TracebackType | None) -> bool:
-    """Return whether an error was raised by Lightning itself, about the settings that it got."""
+    """Return whether an error was raised by Lightning itself, about its settings."""
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     name = "" if traceback is None else traceback.tb_frame.f_globals.get("__name__", "")
@@ -94,13 +97,13 @@ def is_from_lightning(traceback: TracebackType | None) -> bool:
 
 
 def refuse_null(section: str, settings: Any) -> None:
-    """Refuse null for an argument that has another default and no type that contains it.
+    """Refuse null for an argument whose default is not null and whose type does not allow it.
 
-    The parser lets null pass for every argument of a class.
+    The parser accepts null for every argument of a class.
 
     Args:
         section: ``model`` or ``data``.
-        settings: its class path and arguments; None if there are none.
+        settings: the section's class path and arguments, or None.
 
     Raises:
         InputError: an argument is null.

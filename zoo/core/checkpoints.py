@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zoo.core.task import Task
 
 ModelT = TypeVar("ModelT", bound="Task")
-COMMENT = b"crc32:%08x"  # at the end of a checkpoint, over all bytes before it
+COMMENT = b"crc32:%08x"  # at the end of a checkpoint; checksum of all bytes before it
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -65,8 +65,8 @@ def read(path: str | Path) -> dict[str, Any]:
     The checksums that ``torch.save`` writes are compared, which ``torch.load`` does not do.
 
     Raises:
-        InputError: no such file, a corrupt file, or one that contains more than tensors and plain
-            values.
+        InputError: the file does not exist, is corrupt, or contains more than tensors and plain
+            values; a weight is NaN.
     """
     path = Path(path)
     if not path.is_file():
@@ -118,7 +118,7 @@ def _check_sums(path: Path) -> None:
 
 
 def _is_archive(path: Path) -> bool:
-    """Return whether a file is a zip archive; those of ``torch.save`` before torch 1.6 are not."""
+    """Return whether a file is a zip archive, which ``torch.save`` writes since torch 1.6."""
     with open(path, "rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
@@ -133,11 +133,11 @@ def _crc32(file: Any, end: int) -> int:
 
 
 def _hint(path: Path) -> str:
-    """Return what to use in place of an unusable checkpoint, if the run has another one."""
+    """Return a hint at another checkpoint of the run, if there is one."""
     for name in ("best.ckpt", "last.ckpt"):
         other = path.with_name(name)
         if name != path.name and other.is_file():
-            return f"; the run's {other} may be intact"
+            return f"; try {other}"
     return ""
 
 
@@ -164,12 +164,12 @@ def load(
     """Return the model in a checkpoint, in evaluation mode.
 
     Files from strangers are safe: they are read with ``weights_only=True``, and the class that a
-    file names must be one of the zoo's or already imported by the program.
+    file names must belong to the zoo or have been imported by the program.
 
     Args:
         path: a ``.ckpt`` file written by a run or by ``trainer.save_checkpoint``.
-        model_class: class of the model, default the class that the checkpoint names; with it, type
-            checkers know the class of the result.
+        model_class: class of the model, by which type checkers know the class of the result;
+            default the class that the checkpoint names.
         device: device of the model, default the CPU.
         **overrides: arguments of the model that replace the checkpoint's, such as ``num_classes``;
             layers of another shape keep their new weights, which a warning names.
@@ -243,14 +243,14 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
 
 
 def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
-    """Return the arguments of the model in a checkpoint, which name no class that is not trusted.
+    """Return the arguments of the model in a checkpoint, after checking the classes they name.
 
     Args:
         checkpoint: contents of the checkpoint.
         path: path of the checkpoint, for the message.
 
     Raises:
-        InputError: an argument describes a class that is neither the zoo's nor imported.
+        InputError: an argument names a class that is neither the zoo's nor imported.
     """
     settings = dict(checkpoint.get("hyper_parameters", {}))
     check_values(settings, "hyper_parameters", Source(Path(path), "import the class first"))
@@ -258,12 +258,12 @@ def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, 
 
 
 def _check_weights(weights: dict[str, Any], path: str | Path) -> None:
-    """Raise :class:`InputError` if a weight of a checkpoint is not a number."""
+    """Raise :class:`InputError` if a weight of a checkpoint is NaN."""
     for name, value in weights.items():
         if isinstance(value, torch.Tensor) and bool(value.isnan().any()):
             raise InputError(
-                f"checkpoint {path} is of a run that diverged: {name} contains nan; use an earlier "
-                "checkpoint, or train again with a lower lr or trainer.gradient_clip_val"
+                f"checkpoint {path} is from a run that diverged: {name} contains NaN; use an "
+                "earlier checkpoint, or train again with a lower lr or trainer.gradient_clip_val"
             )
 
 

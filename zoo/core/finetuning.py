@@ -26,11 +26,11 @@ def initialize_from(model: nn.Module, path: str | Path) -> str:
         path: a ``.ckpt`` file.
 
     Returns:
-        One line that says how many tensors were copied, and which ones are new.
+        One line with the number of copied tensors, and the names of those that are new.
 
     Raises:
-        InputError: see :func:`zoo.core.checkpoints.read`; no tensor has the same name and shape; a
-            model of text with another vocabulary, whose embeddings would mean other words.
+        InputError: see :func:`zoo.core.checkpoints.read`; no tensor has the same name and shape;
+            the vocabularies differ, so that embeddings would mean other words.
     """
     checkpoint = checkpoints.read(path)
     if "class_path" in checkpoint:

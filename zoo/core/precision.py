@@ -1,4 +1,4 @@
-"""Targets that stay in float32 whatever the precision of the Trainer."""
+"""Targets in float32 at every precision of the Trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch.plugins.precision import HalfPrecision, Precision
 
 
 def keep_targets(plugin: Precision) -> None:
-    """Keep the targets of batches (x, y) in float32 under a precision of bf16-true or 16-true.
+    """Keep the targets of batches (x, y) in float32 at precision bf16-true or 16-true.
 
     The Trainer's plugin would convert them together with the inputs: 250,037 would become 249,856.
 
@@ -21,7 +21,7 @@ def keep_targets(plugin: Precision) -> None:
 
 
 def _convert_inputs(convert: Any, batch: Any) -> Any:
-    """Convert all of a batch but the targets."""
+    """Convert a batch except its targets."""
     if isinstance(batch, tuple | list) and len(batch) == 2:
         return (convert(batch[0]), batch[1])
     return convert(batch)

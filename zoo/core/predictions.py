@@ -1,4 +1,4 @@
-"""Predictions as a table: one row per sample, named as the user knows it."""
+"""Predictions as a table: one row per sample, with the sample's name in the user's data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def prediction_table(
 def tensor_columns(outputs: dict[str, Tensor]) -> dict[str, Sequence[Any]]:
     """Return columns of the outputs that have at most 256 values per sample.
 
-    An output (N,) is a column of its name, and an output (N, D) is D columns, counted from 1.
+    An output ``name`` of shape (N,) becomes the column ``name``, and one of shape (N, D) becomes
+    the columns ``name_1`` to ``name_D``.
     """
     columns: dict[str, Sequence[Any]] = {}
     for name, values in outputs.items():
@@ -67,7 +68,7 @@ def class_columns(
 
     Args:
         probabilities: probabilities of the classes, (N, K).
-        class_names: names of the K classes; None or another number of names: 0 to K − 1.
+        class_names: names of the K classes. None, or another number of names, gives 0 to K − 1.
     """
     num_classes = probabilities.shape[1]
     if class_names is None or len(class_names) != num_classes:

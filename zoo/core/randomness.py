@@ -21,7 +21,7 @@ EVALUATION_SEED = 1
 
 
 class RandomNumbers(Base):
-    """Gives a model the random numbers ``rng``.
+    """Mixin that gives a model its source of random numbers, ``rng``.
 
     Training draws from the global generator. In evaluation each sample has its own stream, so that
     metrics depend neither on the size or order of batches nor on the number of processes.
@@ -38,7 +38,7 @@ class RandomNumbers(Base):
 
     @contextmanager
     def seeded(self, seed: int, samples: Tensor | None = None) -> Iterator[None]:
-        """Let ``rng`` return the same random numbers each time.
+        """Make ``rng`` return the same random numbers in each use of this context.
 
         Args:
             seed: random seed.
@@ -58,8 +58,8 @@ class RandomNumbers(Base):
     def seeded_for(self, batch: Any, batch_idx: int) -> AbstractContextManager[None]:
         """Seed ``rng`` for a batch of an evaluation.
 
-        The values of ``batch[0]`` select the streams; in a batch without such a tensor, as of
-        graphs, the seed is the batch's index among those of all processes.
+        The values of ``batch[0]`` select the streams. A batch without such a tensor, such as
+        one of graphs, is seeded by its index among the batches of all processes.
         """
         samples = batch[0] if isinstance(batch, tuple | list) else None
         if isinstance(samples, Tensor):

@@ -46,9 +46,9 @@ class Resumption:
         self._schedule_states: list[dict[str, Any]] = []
         self._new_schedules: list[dict[str, Any]] = []
         self._global_step = 0
-        self._epochs = 0  # complete ones
-        self._configured_steps: float | None = None  # in an epoch, when optimizers were created
-        self._max_steps: int | None = None  # of the Trainer, while the last epoch is completed
+        self._epochs = 0  # complete epochs before the checkpoint
+        self._configured_steps: float | None = None  # per epoch, when optimizers were created
+        self._max_steps: int | None = None  # the Trainer's limit, while the last epoch is completed
         self._is_at_epoch_end = False
 
     # -- saving ---------------------------------------------------------------------------------
@@ -114,10 +114,10 @@ class Resumption:
             checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
 
     def _mark_position(self, fit_loop: dict[str, Any]) -> None:
-        """Note what was left to do after the batch, and correct Lightning's counters for it.
+        """Note what remained to be done after the batch, and correct Lightning's counters.
 
-        Lightning takes an epoch whose last batch is done for complete, without its validation and
-        the hooks at its end.
+        Lightning considers an epoch complete after its last batch, even if its validation and the
+        hooks at its end have not run.
         """
         batches = fit_loop.get("epoch_loop.batch_progress")
         self._state["after_batch"] = self._state["in_validation"] = False
@@ -148,8 +148,8 @@ class Resumption:
         """Return the number of optimizer steps of the whole training, for schedules.
 
         Args:
-            estimate: the number if all epochs are as long as the present ones. The epochs before
-                the checkpoint may have been of another length.
+            estimate: the number if all epochs are as long as the current one; those before the
+                checkpoint may have had another length.
         """
         trainer, before = self._task.trainer, self._state.get("progress", {}).get("steps_per_epoch")
         self._configured_steps = now = self._task.steps_per_epoch()
@@ -161,12 +161,12 @@ class Resumption:
     # -- before training: optimizers and schedules ----------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Move the state of the checkpoint's optimizers to those of changed hyper-parameters."""
+        """Transfer the optimizer states of the checkpoint to changed hyper-parameters."""
         task = self._task
         self._new_schedules = [copy.deepcopy(s.state_dict()) for s in _schedules(task)]
         if self._state.get("after_batch"):
             loop = task.trainer.fit_loop.epoch_loop
-            if loop.max_steps == self._global_step:  # the epoch is still to be completed
+            if loop.max_steps == self._global_step:  # the epoch must still be completed
                 self._max_steps, loop.max_steps = loop.max_steps, -1
         if not self._changed:
             return
@@ -243,7 +243,7 @@ class Resumption:
             loop.max_steps, self._max_steps = self._max_steps, None
 
     def on_train_epoch_end(self) -> None:
-        """End the restart of an epoch of which only the end was left."""
+        """Finish an epoch that was resumed after its last batch."""
         self.on_validation_start()
         if self._is_at_epoch_end:
             self._is_at_epoch_end = False
@@ -252,10 +252,11 @@ class Resumption:
             loop.val_loop.on_iteration_done()
 
     def _check_epoch_length(self, progress: dict[str, Any], state: dict[str, Any]) -> None:
-        """Say that an epoch has another number of batches now.
+        """Warn if the number of batches per epoch has changed.
 
         Raises:
-            InputError: so in the middle of an epoch, whose remaining batches are not defined.
+            InputError: it has changed in the middle of an epoch, whose remaining batches are then
+                undefined.
         """
         before = progress.get("batches_per_epoch")
         now = self._task.trainer.num_training_batches
@@ -271,7 +272,7 @@ class Resumption:
         _say(f"an epoch now has {now} batches instead of {before}")
 
     def _continue_schedules(self) -> None:
-        """Put schedules in the position of the checkpoint if they are not the checkpoint's."""
+        """Move schedules that differ from the checkpoint's to the checkpoint's position."""
         schedules = _schedules(self._task)
         names = {*RATE_ARGUMENTS, *SCHEDULE_ARGUMENTS, *OPTIMIZER_ARGUMENTS}
         is_changed = bool(names & set(self._changed))
@@ -289,18 +290,18 @@ class Resumption:
             schedule.load_state_dict(new)
             set_position(schedule, position)
         rate = schedules[0].optimizer.param_groups[0]["lr"]
-        name, share = self._task.hparams["schedule"], positions[0] / max(1, now[0] or 1)
+        name, progress = self._task.hparams["schedule"], positions[0] / max(1, now[0] or 1)
         is_same_kind = is_longer and "schedule" not in self._changed
         _say(
-            f"schedule {name} now covers {now[0]} steps instead of {before[0]}: it goes on at "
-            f"{share:.0%} with learning rate {rate:.3g}"
+            f"schedule {name} now covers {now[0]} steps instead of {before[0]}: it continues at "
+            f"{progress:.0%} with learning rate {rate:.3g}"
             if is_same_kind
-            else f"schedule {name} goes on at step {positions[0]} with learning rate {rate:.3g}"
+            else f"schedule {name} continues at step {positions[0]} with learning rate {rate:.3g}"
         )
 
 
 def set_position(schedule: LRScheduler, step: int) -> None:
-    """Put a schedule at a step, as if it had been stepped so many times, and set the rates."""
+    """Put a schedule at a step, as if it had been stepped that often, and set the rates."""
     schedule.last_epoch = step - 1
     with warnings.catch_warnings():
         # the optimizer's steps were taken by the run that wrote the checkpoint

@@ -12,7 +12,7 @@ from zoo.errors import InputError
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 100
-MAX_VALUES = 200_000  # after every alias is replaced by the value it stands for
+MAX_VALUES = 200_000  # with every alias replaced by its value
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -20,12 +20,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the contents of a YAML file of settings.
 
-    Tags that create Python objects are refused, and so are aliases that stand for more values than
-    any settings have: nine levels of ten aliases each describe a thousand million values in a few
-    lines.
+    Tags that create Python objects are refused, and so are aliases that expand to more values than
+    any settings have: nine levels of ten aliases each describe a billion values in a few lines.
 
     Raises:
-        InputError: no such file; not YAML; a tag, a repeated key, or too large; no mapping.
+        InputError: the file does not exist, is not YAML, is too large or too deep, contains a tag
+            or a repeated key, or is not a mapping.
     """
     path = Path(path)
     text = _read(path)

@@ -132,7 +132,7 @@ class _ParentCall(NamedTuple):
 
 @cache
 def _parent_calls(init: Any) -> list[_ParentCall]:
-    """Return the calls of a parent's constructor in a constructor; none if there is no source."""
+    """Return the calls of a parent's constructor in a constructor; empty without source code."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
     except (OSError, TypeError, SyntaxError):
@@ -153,7 +153,7 @@ def _passes_on(call: _ParentCall, name: str) -> bool:
 
 
 def _passes_positional_on(init: Any) -> bool:
-    """Return whether a constructor passes its ``*`` on as the first positional arguments."""
+    """Return whether a constructor passes its ``*args`` on as the first positional arguments."""
     rest = next((p.name for p in _parameters(init) if p.kind is p.VAR_POSITIONAL), None)
     calls = _parent_calls(init)
     return rest is not None and all(

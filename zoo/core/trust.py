@@ -1,9 +1,9 @@
 """Trust: which settings in a file that came with a checkpoint are used.
 
 A run folder may come from a stranger, and its ``config.yaml`` names classes that are imported and
-called. A class is accepted if it belongs to the zoo or to Lightning, or if the program has imported
-it already, as it does with a class that the user names on the command line. No argument may name a
-function, and no path may lead a program to write outside the working folder and the run's own.
+called. A class is accepted if it belongs to the zoo or to Lightning, or if the program has already
+imported it, which includes the classes that the user names on the command line. No argument may
+name a function, and no path may make the program write outside the working folder and the run's.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Source:
     """A file whose settings are checked.
 
     Args:
-        path: the file, in the folder of a run.
-        remedy: what a user who trusts the file can do, such as ``add --config FILE``.
+        path: path of the file, in the folder of a run.
+        remedy: advice for a user who trusts the file, such as ``add --config FILE``.
         given: options on the command line, which replace the file's; default none.
     """
 
@@ -64,7 +64,7 @@ class Source:
         return InputError(f"{self.path}: {reason}; if you trust this file, {self.remedy}")
 
     def is_inside(self, path: str) -> bool:
-        """Return whether a path lies in the working folder, the run's folder, or the data's."""
+        """Return whether a path is in the working folder, the run's folder, or the data folder."""
         if "://" in path or path.startswith("~"):
             return False
         folders = [Path.cwd(), self.path.parent, Path(os.environ.get("ZOO_DATA", "data"))]
@@ -77,11 +77,11 @@ def check_config(config: Mapping[str, Any], source: Source) -> None:
 
     Args:
         config: contents of ``config.yaml``.
-        source: the file they come from.
+        source: the file that they come from.
 
     Raises:
-        InputError: a class or a function that the user has not named; a path outside the working
-            folder and the run's; an unknown section.
+        InputError: the settings name a class that is not trusted, or a function; a path outside the
+            working folder and the run's; an unknown section.
     """
     from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.loggers import Logger
@@ -112,13 +112,13 @@ def check_config(config: Mapping[str, Any], source: Source) -> None:
 
 
 def check_class(value: Any, name: str, parent: type | None, source: Source) -> None:
-    """Check a class that is named in a file, and the arguments for it.
+    """Check a class that a file names, and its arguments.
 
     Args:
         value: ``{"class_path": …, "init_args": {…}}``, or None.
         name: name of the setting, for the message.
         parent: class that the named class must derive from; None refuses every class.
-        source: the file.
+        source: the file that names the class.
 
     Raises:
         InputError: see :func:`check_config`.
@@ -165,7 +165,7 @@ def check_values(value: Any, name: str, source: Source) -> None:
 
 
 def _find(path: str, source: Source) -> type:
-    """Return the class at a dotted path without importing anything that is not trusted."""
+    """Return the class at a dotted path; only trusted packages are imported for it."""
     module, _, name = path.rpartition(".")
     if module.partition(".")[0] in PACKAGES:
         try:
@@ -183,9 +183,9 @@ def _find(path: str, source: Source) -> type:
 
 
 def _is_own_kind(cls: type) -> bool:
-    """Return whether a class is of a kind that users write: a model, data, a callback or a part.
+    """Return whether a class is of a kind that users write: a model, a data module or a callback.
 
-    Other classes that happen to be imported, such as ``subprocess.Popen``, are not to be called.
+    Other classes that happen to be imported, such as ``subprocess.Popen``, must not be called.
     """
     from lightning.pytorch import Callback, LightningDataModule, LightningModule
 
@@ -209,7 +209,7 @@ def _check_annotation(
 ) -> None:
     """Refuse a string, or a class path, for an argument that takes a function or an object.
 
-    The command line's parser would import whatever such a string names.
+    The command line's parser would import the object that such a string names.
 
     Args:
         argument: value of the argument in the file.
@@ -255,7 +255,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _check_root(root: Any, source: Source) -> None:
-    """Check the folder of all runs: the working folder's, or the one that holds this run."""
+    """Check the folder of all runs: it must be in the working folder, or contain this run."""
     if root is None or source.replaces("--trainer.default_root_dir"):
         return
     own = source.path.parent.parent.parent  # ROOT/NAME/TIME/config.yaml
@@ -268,7 +268,7 @@ def _check_root(root: Any, source: Source) -> None:
 
 
 def _check_strings(value: Any, name: str, source: Source) -> None:
-    """Refuse every path in settings of the Trainer that leads outside."""
+    """Refuse every path outside the working folder in settings of the Trainer."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             _check_strings(item, f"{name}.{key}", source)

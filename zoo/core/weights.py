@@ -15,7 +15,7 @@ SHOWN = 3  # names of new tensors in the message
 
 
 def copy_matching(model: nn.Module, weights: dict[str, Any], path: str | Path) -> str:
-    """Copy the weights that have the names and shapes of a model's.
+    """Copy the weights whose names and shapes are those of a model.
 
     Args:
         model: model that receives the weights.
@@ -23,7 +23,7 @@ def copy_matching(model: nn.Module, weights: dict[str, Any], path: str | Path) -
         path: path of the checkpoint, for messages.
 
     Returns:
-        One line that says how many tensors were copied, and which ones are new.
+        One line with the number of copied tensors, and the names of those that are new.
 
     Raises:
         InputError: no tensor has the same name and shape.
@@ -53,7 +53,7 @@ def _describe(name: str, value: torch.Tensor, other: torch.Tensor | None) -> str
 
 
 def match_compiled(weights: dict[str, Any], model: torch.nn.Module) -> dict[str, Any]:
-    """Rename the weights of submodules that only one of checkpoint and model has compiled.
+    """Rename the weights of submodules that are compiled only in the checkpoint or in the model.
 
     ``torch.compile`` puts ``_orig_mod.`` into the names of a module's weights.
 

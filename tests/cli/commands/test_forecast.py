@@ -99,7 +99,9 @@ def test_a_new_table(
     shifted.iloc[-24:].to_csv("new.csv", index=False)
     table = forecast(forecaster, "--data.path", "new.csv")
     assert list(table) == ["time", "load", "wind"]
-    assert "intervals   none: " in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "intervals   none: " in text
+    assert "; the training data cannot be read: there is no file t.csv" in text
 
 
 def test_a_model_that_predicts_variances(
@@ -139,7 +141,7 @@ def test_predictions_have_dates_and_units(tmp_path: Path, run: Run, forecaster: 
     [
         (["vae"], "contains the model VAE, but this command needs a ForecastingTask"),
         (["missing.ckpt"], "there is no checkpoint missing.ckpt"),
-        (["."], "the folder . is not that of a run: it has no checkpoints/best.ckpt"),
+        (["."], ". is not a run folder: it has no checkpoints/best.ckpt or checkpoints/last.ckpt"),
         (["RUN", "--steps=0"], "--steps must be at least 1, got 0"),
         (["RUN", "--level=1"], "--level must be above 0 and below 1, got 1.0"),
         (["RUN", "--data.fill=previous"], "--data.fill needs --data.path"),

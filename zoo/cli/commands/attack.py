@@ -12,7 +12,13 @@ import torch
 from zoo import attacks, plots
 from zoo.attacks.robustness import is_correct
 from zoo.cli.arguments import Parser, seed
-from zoo.cli.checkpoint_data import add_model_option, load_model, make_data_module
+from zoo.cli.checkpoint_data import (
+    add_model_option,
+    find_checkpoint,
+    load_model,
+    make_data_module,
+    run_folder_of,
+)
 from zoo.cli.files import save_figure
 from zoo.core.classification import Classifier
 from zoo.core.quiet import silence_libraries
@@ -47,7 +53,7 @@ def attack(args: list[str]) -> None:
         f"{target.title}: {target.num_samples:,} test {target.sample_noun}, clean accuracy "
         f"{target.clean_accuracy:.2%}\n"
     )
-    folder = options.out or Path(options.checkpoint).absolute().parent.parent / "figures"
+    folder = options.out or run_folder_of(Path(target.path)) / "figures"
     rows: list[RobustnessRow] = []
     figures = {}
     print(f"{'attack':<26}{'eps':>7}{'accuracy':>10}{target.distance_name:>14}   threat model")
@@ -72,7 +78,7 @@ def attack(args: list[str]) -> None:
 def _parse(args: list[str]) -> Any:
     parser = Parser("attack", inspect.getdoc(attack))
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint of a classifier")
+    add("checkpoint", metavar="CKPT", help="checkpoint of a classifier, or its run folder")
     add("--attack", nargs="+", metavar="NAME", help="attacks, default: the first one for the data")
     add("--eps", nargs="+", type=float, metavar="E",
         help="radii ε of the perturbation, default: three for the data")  # fmt: skip
@@ -103,6 +109,7 @@ def _parse(args: list[str]) -> Any:
 
 def _make_target(path: str, options: Any) -> TargetModel:
     """Load a model and its test samples."""
+    path = str(find_checkpoint(path))
     model = load_model(path, Classifier, own_class=options.model)
     if options.target is not None and not 0 <= options.target < model.num_classes:
         raise InputError(

@@ -11,7 +11,13 @@ from typing import Any
 from torch import nn
 
 from zoo.cli.arguments import Parser, seed
-from zoo.cli.checkpoint_data import add_model_option, load_model, load_samples, make_data_module
+from zoo.cli.checkpoint_data import (
+    add_model_option,
+    find_checkpoint,
+    load_model,
+    load_samples,
+    make_data_module,
+)
 from zoo.cli.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
@@ -54,8 +60,9 @@ def evaluate(args: list[str]) -> None:
     """
     options = parse_options(args)
     silence_libraries()
-    model: Task = load_model(options.checkpoint, LatentModel, Translator, own_class=options.model)
-    data = make_data_module(Path(options.checkpoint), options.data, options.root)
+    checkpoint = find_checkpoint(options.checkpoint)
+    model: Task = load_model(str(checkpoint), LatentModel, Translator, own_class=options.model)
+    data = make_data_module(checkpoint, options.data, options.root)
     if isinstance(model, Translator):
         data.setup("test")  # tells how the data differ from those of training
         pairs = data.sentence_pairs["test"][: options.images]
@@ -64,7 +71,7 @@ def evaluate(args: list[str]) -> None:
         assert isinstance(model, LatentModel)
         measurements = list(_measure_latent(model, data, options))
     print_measurements(measurements)
-    path = Path(options.checkpoint).absolute().parent / "evaluation.json"
+    path = checkpoint.absolute().parent / "evaluation.json"
     settings = {name: value for name, value in vars(options).items() if name != "checkpoint"}
     content = {"settings": settings, "metrics": [asdict(metric) for metric in measurements]}
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -74,7 +81,7 @@ def evaluate(args: list[str]) -> None:
 def parse_options(args: list[str]) -> Any:
     """Return the options of the command, after checking their values."""
     parser = Parser("evaluate", evaluate.__doc__)
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of the model")
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint, or run folder")
     add_model_option(parser)
     parser.add_argument("--data", help="name of the data set, default: that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
@@ -113,7 +120,7 @@ def parse_options(args: list[str]) -> Any:
 def _measure_latent(model: LatentModel, data: Any, options: Any) -> Iterator[Measurement]:
     if not model.has_encoder and options.sampler != ["prior"]:
         raise InputError(
-            f"{type(model).__name__} has no encoder, so there are no codes to fit a density to: "
+            f"{type(model).__name__} has no encoder, and therefore no codes to fit a density to: "
             "remove --sampler"
         )
     evaluation = LatentEvaluation(

@@ -39,11 +39,11 @@ def forecast(args: list[str]) -> None:
     and upper end of its prediction interval, in the units of the data. Steps beyond the model's
     horizon are forecast by feeding its forecasts back.
 
-    Intervals: a model that predicts variances gives them by its own variance; after its horizon,
-    the variance of sampled futures that are fed back is added. For other models they are quantiles
-    of the errors of forecasts on the validation split, for each step ahead; with --data.path, of
-    the steps of the new table that come after those of training. Where these are too few, all steps
-    after training are used.
+    Intervals: for a model that predicts variances, they follow from the predicted variance; after
+    its horizon, the variance of sampled futures that are fed back is added. For other models, they
+    are quantiles of the forecast errors for each step ahead: on the validation split or, with
+    --data.path, on the steps of the new table after the end of training. If these are too few, all
+    steps after training are used.
     """
     options = _parse(args)
     silence_libraries()
@@ -57,7 +57,7 @@ def forecast(args: list[str]) -> None:
             f"{data.path}: {len(values)} steps are too few for the model's lookback of {lookback}"
         )
     steps = options.steps or int(model.hparams["horizon"])
-    earlier = _choose_earlier(checkpoint, data, options, (lookback, steps))
+    earlier, unread = _choose_earlier(checkpoint, data, options, (lookback, steps))
     future = forecast_future(model, values, steps, earlier, options.level)
     table = _make_table(data, future)
     folder = options.out or run_folder_of(checkpoint)
@@ -67,7 +67,7 @@ def forecast(args: list[str]) -> None:
     save_figure(figure, figure_path, dpi=120)
     first, last = (str(table.iloc[row, 0]) for row in (0, -1))
     print(f"{type(model).__name__}: {steps} steps, {data.axis.name} {first} to {last}")
-    print(f"intervals   {_describe_intervals(future, options.level)}")
+    print(f"intervals   {_describe_intervals(future, options.level, unread)}")
     print(f"table       {folder / 'forecast.csv'}")
     print(f"figure      {figure_path}{_describe_drawn(data)}")
 
@@ -127,7 +127,7 @@ def _make_data(checkpoint: Path, options: Any) -> Any:
 
 
 def _series_state(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the state of the series that a model was trained on, whatever their class."""
+    """Return the state of a series data module of any class in a checkpoint, or None."""
     for value in checkpoint.values():
         learned = value.get("learned") if isinstance(value, dict) else None
         if isinstance(learned, dict) and {"columns", "time", "std"} <= learned.keys():
@@ -135,21 +135,29 @@ def _series_state(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _choose_earlier(checkpoint: Path, data: Any, options: Any, sizes: tuple[int, int]) -> Earlier:
-    """Return the forecasts whose errors are measured: the first choice that has enough of them.
+def _choose_earlier(
+    checkpoint: Path, data: Any, options: Any, sizes: tuple[int, int]
+) -> tuple[Earlier, str]:
+    """Return the forecasts whose errors are measured: the first choice with enough errors.
 
     Args:
         checkpoint: the checkpoint, whose training data are used if another table is too short.
         data: data module of the table whose future is forecast.
         options: options of the command.
         sizes: the model's lookback, and the number of steps to forecast.
+
+    Returns:
+        The forecasts, and the reason if the training data were needed but cannot be read.
     """
-    choices = _earlier_in(data)
+    choices, unread = _earlier_in(data), ""
     needed = errors_needed(options.level)
     if max(choice.count(*sizes) for choice in choices) < needed and not data.has_training_data:
-        choices += _earlier_in_training_data(checkpoint, options)
+        try:
+            choices += _earlier_in_training_data(checkpoint, options)
+        except InputError as error:  # the forecast itself does not need them
+            unread = f"; the training data cannot be read: {error}"
     enough = (choice for choice in choices if choice.count(*sizes) >= needed)
-    return next(enough, max(choices, key=lambda choice: choice.count(*sizes)))
+    return next(enough, max(choices, key=lambda choice: choice.count(*sizes))), unread
 
 
 def _earlier_in(data: Any) -> list[Earlier]:
@@ -162,13 +170,13 @@ def _earlier_in(data: Any) -> list[Earlier]:
 
 
 def _earlier_in_training_data(checkpoint: Path, options: Any) -> list[Earlier]:
-    """Return forecasts in the data of training, if they can still be read."""
-    try:
-        data = make_data_module(checkpoint, None, options.root)
-        choices = _earlier_in(data)
-    except InputError:
-        return []
-    return [replace(choice, where=f"{choice.where} of {data.path}") for choice in choices]
+    """Return forecasts in the training data.
+
+    Raises:
+        InputError: the training data cannot be read any more.
+    """
+    data = make_data_module(checkpoint, None, options.root)
+    return [replace(choice, where=f"{choice.where} of {data.path}") for choice in _earlier_in(data)]
 
 
 # -- output --------------------------------------------------------------------------------------
@@ -209,12 +217,18 @@ def _draw(data: Any, future: Forecast, level: float, model_name: str) -> Any:
     )  # fmt: skip
 
 
-def _describe_intervals(future: Forecast, level: float) -> str:
-    """Return how the prediction intervals were found, or why there are none."""
+def _describe_intervals(future: Forecast, level: float, unread: str) -> str:
+    """Return the method of the prediction intervals, or the reason why there are none.
+
+    Args:
+        future: the forecast.
+        level: probability of the intervals.
+        unread: reason why the training data were not used, or an empty string.
+    """
     known = future.lower.isfinite().all(1)
     if known.all():
         return f"{level:.0%}, {future.method}"
-    too_few = f"a {level:.0%} interval needs {errors_needed(level)}"
+    too_few = f"a {level:.0%} interval needs {errors_needed(level)}{unread}"
     if not known.any():
         return f"none: {future.method} are too few; {too_few}"
     return f"{level:.0%}, {future.method}; none after step {int(known.sum())}: {too_few}"

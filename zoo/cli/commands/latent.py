@@ -11,7 +11,15 @@ from torch import Tensor
 
 from zoo import plots
 from zoo.cli.arguments import Parser
-from zoo.cli.checkpoint_data import add_model_option, load_model, load_samples, make_data_module
+from zoo.cli.checkpoint_data import (
+    add_model_option,
+    find_checkpoint,
+    load_model,
+    load_samples,
+    make_data_module,
+    run_folder_of,
+)
+from zoo.cli.files import save_figure
 from zoo.errors import InputError, check_at_least
 from zoo.functional.paths import PATHS, interpolation_path
 from zoo.models.latent.base import LatentModel
@@ -56,7 +64,7 @@ def interpolate(args: list[str]) -> None:
         first_image, last_image = (model.to_images(end) for end in ends)
         blank = torch.ones_like(first_image)
         rows = [torch.cat([first_image, blank, row, blank, last_image]) for row in rows]
-    _save_figure(plots.image_rows(rows, kinds, title), options)
+    _write_figure(plots.image_rows(rows, kinds, title), options)
 
 
 def traverse(args: list[str]) -> None:
@@ -85,7 +93,7 @@ def traverse(args: list[str]) -> None:
         f"z{dim + 1}: {float(values[0, dim]):.2g} to {float(values[-1, dim]):.2g}" for dim in dims
     ]
     title = f"{type(model).__name__}: {start.noun} {options.index}, one latent dimension at a time"
-    _save_figure(plots.image_rows(rows, labels, f"{title} (1st to 99th percentile)"), options)
+    _write_figure(plots.image_rows(rows, labels, f"{title} (1st to 99th percentile)"), options)
 
 
 def arithmetic(args: list[str]) -> None:
@@ -109,7 +117,7 @@ def arithmetic(args: list[str]) -> None:
     )
     title = f"{type(model).__name__}: arithmetic on mean codes"
     labels = [to, add, subtract, "result"]
-    _save_figure(plots.image_equation(images, ("+", "−", "="), labels, title), options)
+    _write_figure(plots.image_equation(images, ("+", "−", "="), labels, title), options)
 
 
 def compare(args: list[str]) -> None:
@@ -134,7 +142,7 @@ def compare(args: list[str]) -> None:
             images = model.to_images(model.decode(path))
             panels.append(plots.LatentPanel(type(model).__name__, codes, path, images))
     title = f"Codes of {len(codes):,} test inputs; path from test input {first} to {second}"
-    _save_figure(plots.latent_comparison(panels, start.y, title), options)
+    _write_figure(plots.latent_comparison(panels, start.y, title), options)
 
 
 # -- codes and groups of codes -------------------------------------------------------------------
@@ -148,7 +156,7 @@ class CodeSet:
         model: latent model in evaluation mode.
         codes: codes of test inputs, or samples from the model's prior, (N, D).
         x: the test inputs, (N, *input_shape); None for samples.
-        y: class indices (N,); None if there are no classes.
+        y: class indices (N,); None without classes.
     """
 
     model: LatentModel
@@ -202,11 +210,11 @@ def _describe_group(text: str, members: Tensor) -> str:
 
 def _load_codes(options: Any, checkpoint: str | None = None) -> CodeSet:
     """Return the codes of test inputs; samples from the prior if the model has no encoder."""
-    path = checkpoint or options.checkpoint
-    model = load_model(path, LatentModel, own_class=options.model)
+    path = find_checkpoint(checkpoint or options.checkpoint)
+    model = load_model(str(path), LatentModel, own_class=options.model)
     with torch.no_grad():
         if model.has_encoder:
-            data = make_data_module(Path(path), options.data, options.root)
+            data = make_data_module(path, options.data, options.root)
             x, y = load_samples(data, "test", model, options.images)
             return CodeSet(model, model.encode(x), x, None if y.is_floating_point() else y)
         generator = torch.Generator(model.device).manual_seed(0)
@@ -221,7 +229,7 @@ def _load_codes(options: Any, checkpoint: str | None = None) -> CodeSet:
 def _make_parser(command: str, description: str | None, several: bool = False) -> Parser:
     parser = Parser(command, description)
     parser.add_argument("checkpoint", metavar="CKPT", nargs="+" if several else None,
-                        help="checkpoint of a latent model")  # fmt: skip
+                        help="checkpoint of a latent model, or its run folder")  # fmt: skip
     add_model_option(parser)
     parser.add_argument("--data", help="name of the data set, default that of the run")
     parser.add_argument("--data.root", dest="root", help="folder of the data")
@@ -286,13 +294,9 @@ def _check_index(name: str, index: int, start: CodeSet) -> None:
         )
 
 
-def _save_figure(figure: Figure, options: Any) -> None:
+def _write_figure(figure: Figure, options: Any) -> None:
     first = options.checkpoint[0] if isinstance(options.checkpoint, list) else options.checkpoint
-    run = Path(first).absolute().parent.parent
+    run = run_folder_of(find_checkpoint(first))
     path = options.out or run / "figures" / f"{options.command}.png"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, bbox_inches="tight")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {path}: {error}") from error
+    save_figure(figure, path, dpi=120, bbox_inches="tight")
     print(f"written to {path}")

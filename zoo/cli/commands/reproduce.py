@@ -73,7 +73,7 @@ def reproduce(args: list[str]) -> None:
     extra = _with_equals_signs(extra)
     check_at_least(1, **{"--seeds": options.seeds})
     for name in options.recipes:
-        registry.read_recipe(name)  # raises an error for a wrong name before the first run
+        registry.read_recipe(name)  # a wrong name is an error before the first run
     for name in options.recipes:
         trials = [_run(name, seed, extra) for seed in range(options.seeds)]
         write_row(options.page, options.section, HEADER, _row(name, trials, extra))
@@ -111,18 +111,15 @@ def _run(name: str, seed: int, extra: list[str]) -> Trial:
 
 
 def _evaluate(run: Path, options: list[str]) -> tuple[dict[str, float], str]:
-    """Run ``zoo evaluate`` on a run's best checkpoint, or its last one if there is no best.
+    """Run ``zoo evaluate`` on a run's best checkpoint, or on its last one.
 
     Returns:
         The metrics by name, and the features of the Fréchet distance, such as ``cnn-42184289``.
     """
-    folder = run / "checkpoints"
-    best = folder / "best.ckpt"
-    checkpoint = best if best.is_file() else folder / "last.ckpt"
-    command = [sys.executable, "-m", "zoo", "evaluate", str(checkpoint), *map(str, options)]
+    command = [sys.executable, "-m", "zoo", "evaluate", str(run), *map(str, options)]
     if subprocess.run(command).returncode:
-        raise InputError(f"the evaluation of {checkpoint} failed")
-    content = json.loads((folder / "evaluation.json").read_text("utf-8"))
+        raise InputError(f"the evaluation of {run} failed")
+    content = json.loads((run / "checkpoints" / "evaluation.json").read_text("utf-8"))
     metrics = content["metrics"]
     meanings = [metric["meaning"] for metric in metrics if metric["name"] == "fid_cnn"]
     features = meanings[0].partition("features of ")[2].partition(";")[0] if meanings else ""
