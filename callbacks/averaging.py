@@ -1,4 +1,4 @@
-"""Averages of weights by Lightning's callbacks: which are evaluated, and which are the result.
+"""Weights averaged by Lightning's callbacks: those that are evaluated, and the final ones.
 
 ``WeightAveraging`` evaluates and saves the average from the start; ``StochasticWeightAveraging``
 puts it in place of the weights only when training ends.
@@ -14,13 +14,13 @@ from torch import Tensor
 
 
 def averaging_callback(trainer: Trainer) -> WeightAveraging | None:
-    """Return the callback whose average validation sees in place of the weights, or None."""
+    """Return the callback whose average is validated in place of the weights, or None."""
     found = (c for c in trainer.callbacks if isinstance(c, WeightAveraging))
     return next((c for c in found if c._average_model is not None), None)
 
 
 def evaluated_weights(trainer: Trainer, module: LightningModule) -> dict[str, Tensor]:
-    """Return the weights that validation sees: the average, if there is one."""
+    """Return the weights that are validated: the average, if there is one."""
     callback = averaging_callback(trainer)
     average: Any = callback and callback._average_model
     weights: dict[str, Tensor] = (average.module if average else module).state_dict()
@@ -37,5 +37,5 @@ def ends_with_average(trainer: Trainer) -> bool:
 
 
 def stop_averaging(trainer: Trainer) -> None:
-    """Remove the callbacks whose work is done, which would put the last weights back in a test."""
+    """Remove the averaging callbacks, which would restore the last weights in a test."""
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]

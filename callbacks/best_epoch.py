@@ -1,4 +1,4 @@
-"""Choice of the best epoch: direction of a metric, and differences that its noise explains."""
+"""Choice of the best epoch: direction of the metric, and differences within its noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-#: words in the names of metrics whose higher values are better; of all others, lower ones are
+#: words in the names of metrics to maximize; all other metrics are minimized
 HIGHER_IS_BETTER = frozenset({
     "acc", "accuracy", "ap", "auc", "auprc", "auroc", "bleu", "chrf", "dice", "exact", "f1", "iou",
     "map", "miou", "precision", "psnr", "r2", "recall", "ssim",
@@ -19,8 +19,8 @@ HIGHER_IS_BETTER = frozenset({
 def metric_mode(monitor: str, model: Any = None) -> str:
     """Return ``max`` if higher values of a metric are better, else ``min``.
 
-    The metric says so itself if it is one of ``model.make_metrics()``; otherwise the words of its
-    name decide: ``val/robust_accuracy`` is to be maximized, ``val/loss`` minimized.
+    A metric of ``model.make_metrics()`` has this property itself; otherwise the words of the name
+    decide: ``val/robust_accuracy`` is maximized, ``val/loss`` minimized.
 
     Args:
         monitor: name under which the metric is logged, such as ``val/accuracy``.
@@ -35,15 +35,15 @@ def metric_mode(monitor: str, model: Any = None) -> str:
 
 
 def insignificant_difference(mean: float, count: float) -> float:
-    """Return a difference of two means of n values in [0, 1] that is due to chance.
+    """Return the largest difference of two means of n values in [0, 1] that chance may explain.
 
-    It is √(m (1 − m) / n) / 2 + 1 / n, where the root is the standard error of an accuracy m. Half
-    of it is taken, since two epochs are evaluated on the same samples and their difference varies
+    It is √(m (1 − m) / n) / 2 + 1 / n, where the root is the standard error of an accuracy m. The
+    root is halved, since two epochs are evaluated on the same samples and their difference varies
     less than either; 1 / n is one sample, a continuity correction.
 
     Args:
-        mean: the mean, m; the result is 0 if it is not between 0 and 1.
-        count: number of values, n; the result is 0 if it is 0, which means unknown.
+        mean: the mean m; outside [0, 1], the result is 0.
+        count: number n of values; 0 means unknown, and the result is 0.
     """
     if not (0 <= mean <= 1 and count > 0):
         return 0.0
@@ -60,8 +60,9 @@ class EpochScore(NamedTuple):
 def replaces(new: EpochScore, kept: EpochScore, peak: float, mode: str, tolerance: float) -> bool:
     """Return whether a new epoch is better than the one that is kept.
 
-    Epochs whose metric is within ``tolerance`` of the peak are candidates. Among these the lower
-    loss decides; then, or if the loss is unknown, the metric; between equals, the later epoch.
+    Epochs whose metric is within ``tolerance`` of the peak are candidates. Among these, the lowest
+    loss decides; if losses are equal or unknown, the metric; if metrics are equal, the later epoch
+    is kept.
 
     Args:
         new: scores of the new epoch.
@@ -86,13 +87,13 @@ class BestEpochCheckpoint(ModelCheckpoint):
 
     The accuracy on a few hundred samples is uncertain by one or two percent. On graphs its peak is
     often a chance event while the network is nearly untrained and its loss is that of guessing.
-    Metrics between 0 and 1 that are to be maximized are therefore compared by a variant of the
-    one-standard-error rule: of the epochs whose difference from the best is insignificant, see
+    Maximized metrics between 0 and 1 are therefore compared by a variant of the one-standard-error
+    rule: of the epochs whose difference from the best is insignificant, see
     :func:`insignificant_difference`, the one with the lowest loss is kept. Other metrics are
     compared exactly. Between equals, the later epoch is kept.
 
     The loss has the same prefix as the metric: ``val/loss`` for ``val/accuracy``. The number of
-    samples is the model's ``evaluation_counts``; a model without it is compared exactly.
+    samples is in the model's ``evaluation_counts``; without it, metrics are compared exactly.
 
     Args:
         monitor: metric whose best epoch is kept; None (default) keeps the latest checkpoint.

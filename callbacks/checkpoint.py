@@ -17,9 +17,9 @@ class Checkpoint(BestEpochCheckpoint):
 
     The best epoch is chosen as :class:`~callbacks.best_epoch.BestEpochCheckpoint` describes.
 
-    A resumed run remembers the best score of the run that it continues, even if it writes to a
-    folder of its own. The score is forgotten if the file is from later than the checkpoint that
-    is resumed, since then it is not of that score.
+    A resumed run keeps the best score of the run that it continues, even if it writes to a folder
+    of its own. The score is dropped if the best checkpoint is later than the one that is resumed,
+    since the file then belongs to another score.
 
     The latest checkpoint (``monitor=None``) is also written at the end of training, before any
     callback restores or averages weights.
@@ -33,7 +33,7 @@ class Checkpoint(BestEpochCheckpoint):
         dirpath: folder of the file, default ``checkpoints`` in the run folder.
 
     Raises:
-        InputError: ``every_n_train_steps`` is below 1.
+        InputError: ``every_n_train_steps`` is not an integer of at least 1.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Checkpoint(BestEpochCheckpoint):
         self.current_score = state_dict.get("current_score")
 
     def _moved(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Return the state with this folder's file where the folder has been moved or copied."""
+        """Return the state with the path of this folder's file if the folder has moved."""
         former = state_dict["best_model_path"]
         own = Path(self.dirpath or "", f"{self.filename}.ckpt")
         if not former or Path(former).is_file() or not own.is_file():
@@ -110,7 +110,7 @@ class Checkpoint(BestEpochCheckpoint):
         return state_dict | paths | {"best_k_models": {str(own): state_dict["best_model_score"]}}
 
     def _is_outdated(self, path: str) -> bool:
-        """Return whether a best checkpoint is from later than the checkpoint that is resumed."""
+        """Return whether a best checkpoint is later than the checkpoint that is resumed."""
         return Path(path).is_file() and read(path)["global_step"] > self._resumed_step
 
 

@@ -99,7 +99,7 @@ class EarlyStopping(LightningEarlyStopping):
             pl_module.load_state_dict(self.best_weights)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.best_weights and averaging_callback(trainer):  # it has put its last average there
+        if self.best_weights and averaging_callback(trainer):  # which has put its average there
             pl_module.load_state_dict(self.best_weights)
         if not self.history or not writes_files(trainer):
             return

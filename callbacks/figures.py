@@ -121,7 +121,7 @@ class FigureCallback(Callback):
 
     #: file name of the figure, without extension
     name: str
-    #: attributes of the models that the figure is for, and what such a model is called
+    #: attributes that the model must have, and the name of such a model in messages
     needs: tuple[str, ...] = ()
     made_for: str = "a model"
     #: whether the final figure is drawn by the test that follows ``fit``, not by ``fit``
@@ -144,7 +144,7 @@ class FigureCallback(Callback):
         """Return the error for a model or data that the figure is not made for.
 
         Args:
-            found: what was found instead.
+            found: the model or data that was given.
         """
         name = type(self).__name__
         return InputError(f"{name} needs {self.made_for}, got {found}: leave the callback out")

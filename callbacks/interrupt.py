@@ -26,15 +26,15 @@ class TrainingInterrupted(Exception):
         checkpoint: file from which training can be resumed.
         step: number of optimizer steps so far.
         signum: number of the signal, default SIGINT.
-        requeued: outcome of requeueing the SLURM job, default an empty string for none.
+        requeued: outcome of requeueing the SLURM job; empty (default) if it was not tried.
     """
 
     def __init__(
         self, checkpoint: Path, step: int, signum: int = signal.SIGINT, requeued: str = ""
     ) -> None:
-        what = "interrupted" if signum == signal.SIGINT else f"ended by {_name(signum)}"
+        cause = "interrupted" if signum == signal.SIGINT else f"ended by {_name(signum)}"
         end = requeued or f"resume with --ckpt_path {checkpoint}"
-        super().__init__(f"{what} after step {step}; {end}")
+        super().__init__(f"{cause} after step {step}; {end}")
         self.checkpoint = checkpoint
         self.step = step
         #: status of the process by the shell's convention: 130 after Ctrl-C, 143 after SIGTERM
@@ -54,7 +54,7 @@ class Interrupt(Callback):
     """
 
     def __init__(self) -> None:
-        self._signum = 0  # of the signal received, 0 for none
+        self._signum = 0  # the signal received; 0 for none
         self._requeue_signal: int | None = None
         self._previous_handlers: dict[int, Any] = {}
 
@@ -63,7 +63,7 @@ class Interrupt(Callback):
         environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             self._requeue_signal = environment.requeue_signal
-        if threading.current_thread() is not threading.main_thread():  # others cannot
+        if threading.current_thread() is not threading.main_thread():  # which alone handles signals
             return
         for signum in (signal.SIGINT, signal.SIGTERM, self._requeue_signal):
             if signum is not None:
@@ -88,7 +88,7 @@ class Interrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, *_: Any
     ) -> None:
         is_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if is_fit and averaging_callback(trainer) is None:  # the average is in place of the weights
+        if is_fit and averaging_callback(trainer) is None:  # else the weights are the average
             self._stop_if_requested(trainer)
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
@@ -121,7 +121,7 @@ class Interrupt(Callback):
 
 
 def _requeue_job(checkpoint: Path) -> str:
-    """Put this SLURM job back into the queue; return what came of it."""
+    """Put this SLURM job back into the queue; return the outcome in words."""
     job = os.environ["SLURM_JOB_ID"]
     if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
         job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"

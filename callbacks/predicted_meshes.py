@@ -1,4 +1,4 @@
-"""Meshes that a model predicts, written to files."""
+"""Files of the meshes that a model predicts."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from zoo.core.report import print_rank_zero
 from zoo.errors import InputError, check_choice
 
 FORMATS = ("ply", "obj")
-NEEDED = ("faces", "to_original_units", "prediction_ids")  # of the data module
+NEEDED = ("faces", "to_original_units", "prediction_ids")  # attributes of the data module
 
 
 class PredictedMeshes(Callback):
     """Write the meshes that ``predict`` reconstructs, in the units and axes of the user's files.
 
     Writes ``meshes/NAME.ply`` in the run folder, where NAME is the name of the input's file or the
-    index of its frame. Polygons of the input are triangles in the output, and vertices that the
-    data module merged are one vertex. Needs a latent model of meshes, such as ``MeshAutoencoder``
-    or ``PCA``, and data such as ``MeshSequence``.
+    index of its frame. Polygons of the input become triangles, and merged vertices stay merged.
+    Needs a latent model of meshes, such as ``MeshAutoencoder`` or ``PCA``, and data such as
+    ``MeshSequence``.
 
     Args:
         format: ``ply`` (default; binary, float64) or ``obj``.
 
     Raises:
-        InputError: an unknown format; at the start of a prediction, if the model, the data or the
-            number of processes do not fit.
+        InputError: the format is unknown; or, in a prediction, the model or the data have no
+            meshes, or there are several processes.
     """
 
     def __init__(self, format: str = "ply") -> None:

@@ -35,8 +35,8 @@ class ClassFolders(LabeledFiles):
 
         Args:
             seed: random seed of the splits.
-            val_size: validation files if there is no folder for them: a count (≥ 1) or a fraction
-                (< 1) of the training files.
+            val_size: validation files, if they have no folder: a count (≥ 1) or a fraction (< 1) of
+                the training files.
             train_per_class: number of training files per class, if the folder has no split
                 folders; default None: nine tenths of all files.
 

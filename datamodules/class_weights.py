@@ -17,11 +17,11 @@ Weighting = str | dict[str, float] | None
 
 
 class ClassWeights(LearnedState):
-    """Mixin of data modules with classes, whose rare classes may have larger weights in the loss.
+    """Mixin of data modules with classes, which gives rare classes larger weights in the loss.
 
     A data module calls ``weight_classes`` in its constructor and implements ``training_labels``.
     The model's argument ``class_weights`` is linked to the property of the same name, and the
-    weights travel in checkpoints, so that a model is evaluated with those of its training.
+    weights travel in checkpoints, so that a model is evaluated with the weights of its training.
     """
 
     _weighting: Weighting = None
@@ -32,9 +32,9 @@ class ClassWeights(LearnedState):
 
         Args:
             class_weights: ``balanced``: N / (K n_k) for a class with n_k of the N training samples,
-                K being the number of classes that have samples, and (N − n_k) / n_k for one of
-                several labels of a sample; or weights by class name, 1 for
-                classes that are not named; None: no weights.
+                where K is the number of classes with samples, or (N − n_k) / n_k if samples may
+                have several labels. Alternatively, weights by class name, 1 for classes that are
+                not named; or None for no weights.
 
         Raises:
             InputError: unknown rule, or a weight that is not positive.
@@ -46,8 +46,8 @@ class ClassWeights(LearnedState):
         self._weighting = class_weights
 
     def training_labels(self) -> Tensor:
-        """Return the class of each training sample, int64 (N,), where negative numbers are no
-        classes; or its labels as zeros and ones, float32 (N, K)."""
+        """Return the class of each training sample, int64 (N,), negative for unlabeled samples; or
+        its labels as zeros and ones, float32 (N, K)."""
         raise NotImplementedError(f"{type(self).__name__} does not implement training_labels()")
 
     @property
@@ -55,7 +55,7 @@ class ClassWeights(LearnedState):
         """Weight of each class in a classifier's loss; None without weights.
 
         Raises:
-            InputError: the data have no classes, or not the one that is named.
+            InputError: the data have no classes, or no class of a given name.
         """
         if self._class_weights is None and self._weighting and not self.has_loaded_state:
             self._class_weights = self._compute_weights(self._weighting)
@@ -107,7 +107,7 @@ def balanced_weights(counts: Tensor) -> tuple[float, ...]:
 
     Args:
         counts: number of samples n_k of each class, (classes,). A class without samples has the
-            weight 1 and does not count in K.
+            weight 1 and is not counted in K.
     """
     present = counts > 0
     weights = torch.ones(len(counts), dtype=torch.float64)
@@ -120,7 +120,7 @@ def positive_weights(labels: Tensor) -> tuple[float, ...]:
     weight in total.
 
     Args:
-        labels: zeros and ones (N, K). A label that all samples or none have has the weight 1.
+        labels: zeros and ones (N, K). A label of all samples or of none has the weight 1.
     """
     present = labels.double().sum(0)
     absent = len(labels) - present

@@ -26,10 +26,10 @@ from datamodules.time_notation import COMPACT, date_notations, describe_notation
 from zoo.errors import DataError
 
 MAX_CATEGORIES = 100
-DISTINCT_FRACTION = 0.9  # a column of words with this fraction of distinct ones has identifiers
-MIN_IDENTIFIERS = 10  # fewer distinct words are taken for categories
+DISTINCT_FRACTION = 0.9  # words of which at least this fraction is distinct are identifiers
+MIN_IDENTIFIERS = 10  # fewer distinct words are categories
 MAX_CODES = 10  # different numbers among words that may be categories
-#: last words of the names of columns that identify rows, and of those that may number them
+#: last words of the names of columns that identify rows, and of columns that may number them
 ID_WORDS = {"id", "ids", "uuid", "guid", "rowid", "idx", "index"}
 NUMBER_WORDS = {"no", "nr", "number", "row", "record", "obs", "sample", "case", "#"}
 
@@ -37,14 +37,14 @@ NUMBER_WORDS = {"no", "nr", "number", "row", "record", "obs", "sample", "case", 
 def learn_schema(
     table: TextTable, options: TableOptions, drops_gaps: bool, needs_features: bool = True
 ) -> Schema:
-    """Return what the columns of a training table contain.
+    """Return the schema of a training table: the contents of its columns.
 
-    Says in one warning which columns are left out, and in another one how numbers and dates that
-    can be written in several ways are read.
+    One warning lists the columns that are left out; another describes the notation of numbers and
+    dates that can be written in several ways.
 
     Args:
         table: the table.
-        options: how the user wants it to be read.
+        options: options of the user.
         drops_gaps: whether rows with gaps in the columns that are used are left out.
         needs_features: whether to refuse a table without features, default True.
 
@@ -110,7 +110,7 @@ class _Learner:
             return "no values"
         if name in self.options.keep:
             return ""
-        # a gap tells something about the row, unless such rows are left out
+        # a gap is information about the row, unless such rows are left out
         values = cells[~is_missing] if self.drops_gaps else cells
         if values.nunique() == 1 and len(cells) > 1:
             return f"{values.iloc[0]!r} in every row"
@@ -210,9 +210,9 @@ class _Learner:
         return notations[0] if notations else ""
 
     def _refuse_numbers_as_words(self, name: str, present: pd.Series[str]) -> None:
-        """Refuse a column of words most of which are numbers, or look like some, as ``1_003`` does.
+        """Refuse a column of words that mostly are or look like numbers, such as ``1_003``.
 
-        Few distinct ones, such as 1, 2 and 3+, are categories.
+        A few distinct values, such as 1, 2 and 3+, are categories.
         """
         numeric = present.map(looks_numeric)
         distinct = present[numeric].nunique()

@@ -31,8 +31,8 @@ class CSV(TableDataModule):
     separators, a currency or a percent sign. Dates become days since 1970. Any other column is
     categorical and is encoded as one indicator (0 or 1) for each of its categories but the first.
     Empty cells, ``?``, ``NA``, ``N/A``, ``nan``, ``null`` and ``none``, in upper or lower case, are
-    missing values, and so is a dash among numbers. Columns without a name, with one value only, or
-    that identify the rows are left out. A warning tells what is left out, filled or assumed.
+    missing values, and so is a dash among numbers. Columns without a name, with only one value, or
+    that identify the rows are left out. Warnings report what is left out, filled or assumed.
 
     The columns, their types and categories travel in checkpoints. Another file is matched with them
     by the names of the columns, in any order; a category or class that the model was not trained on
@@ -44,9 +44,9 @@ class CSV(TableDataModule):
         task: ``regression``, ``classification`` or ``auto`` (default): regression if the target
             is numeric, otherwise classification.
         ignore: names of columns to leave out, default none.
-        keep: names of columns to use as they are, although they look like identifiers, have one
-            value only, or contain numbers such as −999 that may stand for gaps; default none.
-        missing_values: other text or numbers that stand for gaps, such as −999; default none.
+        keep: names of columns to use although they look like identifiers, have only one value, or
+            contain numbers such as −999 that may be gaps; default none.
+        missing_values: other text or numbers that mark gaps, such as −999; default none.
         decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         on_missing: handling of missing values: ``impute`` (default) the training mean and add an
             indicator of missing values, or an extra category in categorical columns; ``drop`` the
@@ -122,7 +122,7 @@ class CSV(TableDataModule):
 
     @property
     def _missing_policy(self) -> str:
-        """Handling of missing values: that of the checkpoint for the training data."""
+        """Handling of missing values; for the training data, as in the checkpoint."""
         if not self.has_training_data or not self.has_loaded_state:
             return self.on_missing
         learned: str = self.learned["on_missing"]
@@ -153,7 +153,7 @@ class CSV(TableDataModule):
         return self._encode(text, {c.name: c.gaps(text) for c in columns})
 
     def _match_columns(self) -> None:
-        """Check that the table has the columns of the training, and say which ones are not used."""
+        """Check that the table has the columns of the training data; warn of columns not used."""
         if not self.has_loaded_state:
             return
         schema, columns = self._schema, self._text.cells.columns

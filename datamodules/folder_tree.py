@@ -27,7 +27,7 @@ Parts = tuple[str, ...]  # path below the top folder, one string per level
 
 
 class PlacedFile(NamedTuple):
-    """A file with what its folders say about it.
+    """A file with the split and the class of its folders.
 
     Attributes:
         path: path of the file.
@@ -61,7 +61,7 @@ class FolderTree:
     @property
     def split_level(self) -> int | None:
         """Level of the folders that are named after splits: 0 for ``train/CLASS``, 1 for
-        ``CLASS/train``, None if there are none.
+        ``CLASS/train``, None without split folders.
 
         A folder called ``train`` alone may be a class, beside ``car`` and ``bus``.
         """
@@ -92,7 +92,7 @@ class FolderTree:
         return placed
 
     def class_folders(self) -> list[tuple[str | None, str, Parts]]:
-        """Return the split, the class and the path of each folder that stands for a class."""
+        """Return the split, the class and the path of each class folder."""
         level = self.split_level
         if level is None:
             return [(None, p[0], p) for p in self.folders if len(p) == 1]
@@ -163,7 +163,7 @@ def read_bytes(path: Path) -> bytes:
     """Return the contents of a file.
 
     Raises:
-        DataError: the file cannot be read, is a link to a missing file, or is no regular file.
+        DataError: the file cannot be read, is a link to a missing file, or is not a regular file.
     """
     if not path.is_file():
         what = "a link to a missing file" if path.is_symlink() else "not a regular file"
@@ -225,5 +225,5 @@ def _count_files(folder: Path, suffixes: Collection[str]) -> int:
 
 
 def _split_names(folders: Iterable[str]) -> set[str | None]:
-    """Return the splits that folders are named after; None stands for other names."""
+    """Return the splits that folders are named after, with None for other names."""
     return {SPLIT_FOLDERS.get(name.lower()) for name in folders}

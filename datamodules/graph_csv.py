@@ -44,11 +44,11 @@ class GraphCSV(GraphDataModule):
         directed: whether edges lead from the first node to the second only, default False.
         weighted: whether to use the edge weights, default True.
         standardize: whether to scale features to mean 0 and variance 1 over all nodes, default
-            True. Features that contain only 0 and 1 are left as they are.
+            True. Features that contain only 0 and 1 are not scaled.
         ignore: names of columns of the node table to leave out, default none.
-        keep: names of columns to use as they are, although they look like identifiers, have one
-            value only, or contain numbers such as −999 that may stand for gaps; default none.
-        missing_values: other text or numbers that stand for gaps, such as −999; default none.
+        keep: names of columns to use although they look like identifiers, have only one value, or
+            contain numbers such as −999 that may be gaps; default none.
+        missing_values: other text or numbers that mark gaps, such as −999; default none.
         decimal: decimal sign of numbers, ``.`` or ``,``; detected by default.
         val_size: fraction of the labeled nodes for validation, default 0.2; ignored if there is a
             column ``split``.
@@ -215,7 +215,7 @@ class GraphCSV(GraphDataModule):
     # -- features -------------------------------------------------------------------------------
 
     def _scaling(self, x: Array) -> tuple[Array, Array]:
-        """Return what is subtracted from each feature, and by what it is divided."""
+        """Return the mean and the divisor of each feature; NaN divides unscaled features."""
         with warnings.catch_warnings():
             # NumPy warns about a feature without any value, whose mean becomes 0
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -238,7 +238,7 @@ class GraphCSV(GraphDataModule):
         return mean, np.where(is_scaled, std, np.nan)
 
     def _read_features(self) -> Tensor:
-        """Return the node features, (N, F); one-hot vectors if there are no feature columns."""
+        """Return the node features, (N, F); one-hot vectors without feature columns."""
         learned, nodes, schema = self.learned, self._nodes, self._schema
         if learned["node_ids"]:
             return self._identity_features(learned["node_ids"])
@@ -268,7 +268,7 @@ class GraphCSV(GraphDataModule):
     # -- splits ---------------------------------------------------------------------------------
 
     def _set_masks(self, graph: Data) -> None:
-        """Add the masks of the splits; other graphs than that of training are evaluated whole."""
+        """Add the masks of the splits; a graph other than the training graph is evaluated whole."""
         y, splits = graph.y, self._nodes.splits
         labeled, none = (y >= 0).nonzero()[:, 0], y.new_empty(0)
         if self.task == "links":

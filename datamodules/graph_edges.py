@@ -78,7 +78,7 @@ def read_edges(
 
 
 def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
-    """Return the table; cells may also be separated by spaces, and columns be without names."""
+    """Return the table; cells may also be separated by spaces, and columns may have no names."""
     table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#")
     names = [str(name) for name in table.cells.columns]
     if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).any():
@@ -95,7 +95,7 @@ def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
 
 
 def _has_header(first: list[str], nodes: Mapping[str, int]) -> bool:
-    """Return whether the first row of an edge table names the columns, and is not an edge."""
+    """Return whether the first row of an edge table names the columns rather than an edge."""
     if len(first) == 1:
         first = first[0].split()
     ends = _find_ends(first)
@@ -134,8 +134,8 @@ def find_columns(table: TextTable, nodes: Mapping[str, int]) -> EdgeColumns:
     found = names if len(names) == 2 else [name for name in names if is_node[name]]
     if len(found) != 2:
         raise DataError(
-            f"{table.path}: which columns contain the nodes of an edge? Name them source and "
-            f"target; the columns are {', '.join(names)}"
+            f"{table.path}: the columns with the nodes of an edge are unknown; name them source "
+            f"and target; the columns are {', '.join(names)}"
         )
     source, target = found
     _say(f"{table.path}: columns {source!r} and {target!r} are taken as source and target")

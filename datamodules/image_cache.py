@@ -1,4 +1,4 @@
-"""Images resized once: an array on disk, with what was found while reading the files."""
+"""Images resized once: an array on disk, with findings about the files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from datamodules.image_files import ReadImage, parse_color, read_image
 from datamodules.locks import preparing
 from zoo.errors import DataError
 
-VERSION = 2  # of the way in which files are read; a change makes older caches invalid
+VERSION = 2  # increased when files are read differently, which invalidates older caches
 
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """Format that all images are brought to; see :class:`~datamodules.image_folder.ImageFolder`."""
+    """Format of the resized images; see :class:`~datamodules.image_folder.ImageFolder`."""
 
     size: int
     channels: int
@@ -38,12 +38,12 @@ class ImageFormat:
 
 @dataclass
 class ImageCache:
-    """Resized images and what was found while reading them.
+    """Resized images and findings about their files.
 
     Attributes:
         pixels: path of the array, uint8 (N, C, size, size); rows of unreadable files are 0.
-        keys: for each file a number that depends on its name and its contents.
-        unreadable: for the position of each file that cannot be read the reason.
+        keys: number of each file, which depends on its name and its contents.
+        unreadable: position of each file that cannot be read → reason.
         transparent: number of images with transparent pixels.
         frames: number of images with further frames or pages.
     """
@@ -71,7 +71,7 @@ class ImageCache:
 def cached_images(
     folder: Path, files: Sequence[Path], format: ImageFormat, stop: bool
 ) -> ImageCache:
-    """Return the cache of the files' images, after building it if there is none.
+    """Return the cache of the files' images, which is built if it does not exist.
 
     Processes that need the same cache at the same time wait for the first one to build it.
 
@@ -148,7 +148,7 @@ def _build(
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """Create an array on disk and reserve its space: writing to a full disk would be a crash."""
+    """Create an array on disk and reserve its space, since writing to a full disk would crash."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:

@@ -22,13 +22,13 @@ SUFFIXES = {
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 #: color modes of 8 bits per channel that Pillow converts to RGB
 MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
-MAX_PIXELS = 178_956_970  # beyond it, Pillow takes a file for a decompression bomb
+MAX_PIXELS = 178_956_970  # Pillow takes larger images for decompression bombs
 
 Pixels = np.ndarray[Any, Any]
 
 
 class ReadImage(NamedTuple):
-    """An image as it is stored.
+    """A decoded and resized image.
 
     Attributes:
         pixels: uint8 (C, size, size).

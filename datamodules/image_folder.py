@@ -52,7 +52,7 @@ class ImageFolder(ImageDataModule):
             scaled to this size, and the longer side is cropped at both ends.
         channels: 3 for color (default) or 1 for grayscale.
         val_size: validation images, a count (≥ 1) or a fraction (< 1) of the training split, if
-            there is no folder for them; default 2/9, which gives 70/20/10 together with the tenth
+            they have no folder; default 2/9, which gives 70/20/10 together with the tenth
             for testing.
         background: color behind transparent pixels, a name such as ``white`` (default) or
             ``#rrggbb``.
@@ -62,9 +62,9 @@ class ImageFolder(ImageDataModule):
             :func:`~datamodules.image_labels.read_image_labels`. Default none.
         label_separator: string between the labels in a cell, default: the first of ``|``, ``;``
             and ``,`` that occurs in the column.
-        multi_label: whether y has zeros and ones, float32 (B, K), for a model that predicts any
-            number of labels; default: if an image has several labels or none. Otherwise y has class
-            indices.
+        multi_label: whether y contains zeros and ones, float32 (B, K), for a model that predicts
+            any number of labels, instead of class indices; default: whether an image has several
+            labels or none.
         on_error: handling of files that cannot be read: ``stop`` (default), or ``skip``: leave them
             out with a warning that counts them.
         **data: see :class:`~datamodules.images.ImageDataModule`.
@@ -129,7 +129,7 @@ class ImageFolder(ImageDataModule):
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether a sample has any number of labels, y float32 (B, K), and not one class."""
+        """True if a sample has any number of labels, y float32 (B, K), instead of one class."""
         if self.has_loaded_state:
             return bool(self.learned["is_multi_label"])
         if self.labels is None:
@@ -200,7 +200,7 @@ class ImageFolder(ImageDataModule):
         """The labels in the table.
 
         Raises:
-            DataError: there is no table, or it has a fault.
+            DataError: no table is given, or it has a fault.
         """
         if self.labels is None:
             raise DataError(
@@ -279,7 +279,7 @@ class ImageFolder(ImageDataModule):
         return self._tensors, rows
 
     def _warn_changes(self, cache: ImageCache, num_files: int) -> None:
-        """Say what was left out or replaced."""
+        """Warn of images that were left out or changed."""
         unreadable = list(cache.unreadable.values())
         if len(unreadable) == num_files:
             raise DataError(f"none of the {num_files} images can be read: {unreadable[0]}")

@@ -42,7 +42,7 @@ class ImageLabels:
 
     @property
     def are_single(self) -> bool:
-        """Whether every image has exactly one label."""
+        """True if every image has exactly one label."""
         return all(len(names) == 1 for names in self.labels.values())
 
     def check_single(self) -> None:

@@ -72,7 +72,7 @@ class LabeledFiles:
 
     @property
     def files(self) -> list[Path]:
-        """All files that are not hidden, sorted, whatever their folders."""
+        """All files that are not hidden, in any folder, sorted."""
         return [self.path.joinpath(*parts) for parts in self.tree.files]
 
     @property
@@ -150,7 +150,7 @@ class LabeledFiles:
     def usable_files(self) -> list[PlacedFile]:
         """Return the files for training and evaluation, which have a class if any file has one.
 
-        What is left out is said in a warning.
+        Warnings name the files that are left out.
 
         Raises:
             DataError: a class folder that training does not have.

@@ -31,8 +31,8 @@ class DistributedBatchSampler:
     batches, and no sample is used twice; up to ``world_size − 1`` samples of an epoch are left out.
 
     Evaluation (``shuffle=False``): every sample is in exactly one batch of exactly one process, and
-    all processes have equally many batches. Where the last batches would be empty, one sample more
-    goes into the others.
+    all processes have equally many batches. If the last batches would be empty, the other batches
+    get one more sample.
 
     Args:
         num_samples: number of samples.
@@ -47,7 +47,7 @@ class DistributedBatchSampler:
 
     Raises:
         InputError: ``batch_size`` is below 1.
-        DataError: there are no samples or fewer than processes, or ``drop_last`` leaves no batch.
+        DataError: there are fewer samples than processes or none, or ``drop_last`` leaves no batch.
     """
 
     def __init__(
@@ -284,7 +284,7 @@ def _identity(batch: Any) -> Any:
 
 
 def process_settings(trainer: Any) -> dict[str, Any]:
-    """Return the arguments of a sampler that the Trainer decides; none without a Trainer."""
+    """Return the arguments of a sampler that depend on the Trainer; empty without a Trainer."""
     if trainer is None:
         return {}
     return {

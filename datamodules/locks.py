@@ -13,8 +13,8 @@ from filelock import FileLock
 def preparing(folder: Path) -> Iterator[None]:
     """Let one process at a time download or unpack files into a folder; the others wait.
 
-    Runs that start together on a fresh machine would otherwise read files that another one is still
-    writing. A folder that cannot be written needs no lock, since nobody prepares files in it.
+    Runs that start together on a fresh machine would otherwise read files that another run is still
+    writing. A folder that cannot be written needs no lock, since no process prepares files in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ class Mesh(NamedTuple):
     Attributes:
         vertices: coordinates, float64 (V, 3).
         faces: vertex indices, int64 (F, 3); F = 0 for a point set.
-        notes: what was changed or left out → its count.
+        notes: description of each change or omission → its count.
     """
 
     vertices: Tensor
@@ -50,12 +50,12 @@ class Mesh(NamedTuple):
 
 
 def read_polygons(path: Path) -> PolygonMesh:
-    """Read a mesh or point set, with its polygons as they are.
+    """Read a mesh or point set, without cutting its polygons into triangles.
 
     Raises:
         InputError: a GLB file, and trimesh is not installed.
-        DataError: the file cannot be read, has no points, or contradicts itself, such as by another
-            number of faces than it declares; a coordinate is not finite or too large.
+        DataError: the file cannot be read, has no points, or is inconsistent, such as by another
+            number of faces than declared; a coordinate is not finite or too large.
     """
     try:
         mesh = READERS[path.suffix.lower()](path)
@@ -142,7 +142,7 @@ def remove_needless_faces(faces: Tensor) -> tuple[Tensor, dict[str, int]]:
 
 
 class ChangeLog:
-    """What was changed or left out in the files that were read, for a single warning."""
+    """Changes and omissions in the files that were read, for a single warning."""
 
     def __init__(self) -> None:
         self._changes: dict[str, list[tuple[Path, int]]] = {}
@@ -175,7 +175,7 @@ def check_coordinates(vertices: Array, path: Path, what: str = "vertex") -> None
     Args:
         vertices: coordinates; the first axis counts what the message names.
         path: file of the coordinates.
-        what: word for an entry of the first axis.
+        what: noun for an entry of the first axis, default ``vertex``.
     """
     flat = vertices.reshape(len(vertices), -1)
     infinite = ~np.isfinite(flat).all(1)

@@ -17,7 +17,7 @@ from zoo.errors import DataError
 
 
 class Frames(NamedTuple):
-    """Frames of a moving mesh, as the files contain them.
+    """Frames of a moving mesh, before vertices are merged.
 
     Attributes:
         path: the npz file, folder or mesh.
@@ -25,7 +25,7 @@ class Frames(NamedTuple):
         corners: vertex indices of the corners of all polygons, int64 (C,).
         sizes: number of corners of each polygon, int64 (P,).
         files: file of each frame; empty for an npz file.
-        notes: what the files contain and was not read → its count.
+        notes: description of contents that were not read → their count.
     """
 
     path: Path

@@ -28,8 +28,9 @@ class MeshSequence(TemplateMeshDataModule):
     names, or one such mesh. Labels are frame indices.
 
     Vertices that are at the same position in every frame are merged: STL and GLB files repeat a
-    vertex for each face or texture. Frames of another path than that of the training must have the
-    same vertices and faces, and ``test`` uses all of them; ``predict`` uses all frames of any path.
+    vertex for each face or texture. Frames of another path than the training data must have
+    the same vertices and faces, and ``test`` uses all of them; ``predict`` uses all frames of any
+    path.
 
     Args:
         path: npz file, folder of meshes, or mesh.
@@ -55,7 +56,7 @@ class MeshSequence(TemplateMeshDataModule):
     # -- what is learned from the training data -------------------------------------------------
 
     def learn(self) -> dict[str, Any]:
-        """Return also the connectivity of the files, and the vertex that each of theirs became."""
+        """Return also the connectivity of the files, and the merged vertex of each vertex."""
         raw, (vertex_of, _) = self._raw_frames, self._merged
         connectivity = {
             "corners": torch.from_numpy(raw.corners),
@@ -69,7 +70,7 @@ class MeshSequence(TemplateMeshDataModule):
 
     @cached_property
     def _merged(self) -> tuple[Tensor, Tensor]:
-        """For each vertex of the files the index of the merged vertex, (U,), and faces (F, 3)."""
+        """Index of the merged vertex of each vertex of the files, (U,), and faces (F, 3)."""
         raw = self._raw_frames
         first = PolygonMesh(raw.vertices[0].numpy(), raw.corners, raw.sizes)
         faces, notes = triangulate_mesh(first)[1:]
@@ -98,7 +99,7 @@ class MeshSequence(TemplateMeshDataModule):
 
     @cached_property
     def _raw_frames(self) -> Frames:
-        """The frames as the files contain them."""
+        """The frames before vertices are merged."""
         if not self.path.exists():
             raise DataError(f"no such file or folder: {self.path} (--data.path)")
         frames = read_frames(self.path)
@@ -170,12 +171,12 @@ class MeshSequence(TemplateMeshDataModule):
 
     @property
     def _is_test_frame(self) -> Tensor:
-        """Whether each frame is for testing if the path is that of the training, (T,)."""
+        """True for each frame that is for testing if the path is the training data, bool (T,)."""
         return torch.arange(len(self.frames)) % self.test_every == self.test_every - 1
 
     @cached_property
     def _is_tested_whole(self) -> bool:
-        """Whether all frames are for testing, as the model was trained on others."""
+        """True if all frames are for testing, since the model was trained on others."""
         if not self.has_loaded_state or self._trains_on_path:
             return False
         if hash_of(self.frames[~self._is_test_frame]) == self.learned["training_meshes"]:

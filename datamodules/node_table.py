@@ -57,11 +57,11 @@ class NodeTable:
         return [name for name in self.table.cells.columns if name != self.label]
 
     def learn(self, options: TableOptions) -> Schema:
-        """Return what the columns contain; see :func:`~datamodules.column_types.learn_schema`."""
+        """Return the schema of the columns; see :func:`~datamodules.column_types.learn_schema`."""
         return learn_schema(self.table, options, drops_gaps=False, needs_features=False)
 
     def formats(self, schema: Schema, decimal: str | None) -> dict[str, NumberFormat]:
-        """Return how this table writes the numbers of a schema's features.
+        """Return the notation of the numbers of a schema's features in this table.
 
         Args:
             schema: columns of the training graph.
@@ -82,7 +82,7 @@ class NodeTable:
 
         Args:
             schema: columns of the training graph.
-            formats: how this table writes their numbers, default as the training graph.
+            formats: notation of each feature's numbers in this table, default as in training.
 
         Raises:
             DataError: a cell does not fit its column.
@@ -111,10 +111,10 @@ def read_nodes(path: Path, missing: Sequence[str]) -> NodeTable:
 
     Args:
         path: path of the table.
-        missing: texts of features that stand for missing values.
+        missing: texts of missing feature values.
 
     Raises:
-        DataError: there is no column of ids; an id is missing or occurs twice; see also
+        DataError: the table has no column of ids; an id is missing or occurs twice; see also
             :func:`~datamodules.table_files.read_text_table`.
     """
     table = read_text_table(path)

@@ -1,4 +1,4 @@
-"""PolygonMesh: a mesh as read from a file, and the lines of text files."""
+"""A mesh as read from a file, and the lines of text files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PolygonMesh(NamedTuple):
         corners: vertex indices of the corners of all polygons, one polygon after another,
             int64 (C,).
         sizes: number of corners of each polygon, int64 (P,); P = 0 for a point set.
-        notes: what the file contains and was not read → its count.
+        notes: description of contents that were not read → their count.
     """
 
     vertices: Array
@@ -43,7 +43,7 @@ class PolygonMesh(NamedTuple):
 
     def first_face_beyond(self) -> tuple[int, int] | None:
         """Return the first polygon with a vertex that does not exist, and the index of the vertex;
-        None if there is no such polygon."""
+        None if all vertices exist."""
         bad = ((self.corners < 0) | (self.corners >= len(self.vertices))).nonzero()[0]
         if not len(bad):
             return None
@@ -71,7 +71,8 @@ class Lines:
         Args:
             path: path of the file.
             comments: strings that start a comment, which ends at the end of the line.
-            continuation: whether a line that ends with a backslash goes on in the next one.
+            continuation: whether a line that ends with a backslash continues in the next one;
+                default False.
         """
         found, pending = [], b""
         text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")

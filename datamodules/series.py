@@ -43,7 +43,7 @@ class Series(TensorDataModule):
     zone, Unix time, dates such as 20210131, years, or an index. Rows are sorted by time. Without
     such a column, rows are consecutive steps.
 
-    To ``predict``, the data are all windows of the table, also those whose future is not in it.
+    ``predict`` uses all windows of the table, including those whose future is not in it.
 
     Properties for models: ``num_series``, ``lookback``, ``horizon``.
 
@@ -58,14 +58,14 @@ class Series(TensorDataModule):
         num_steps: number of steps to generate (default 4,000), or to split from the beginning of
             the table (default all).
         batch_size: training windows per batch and process, default 64.
-        time: name of the time column, ``none`` if there is none; default recognized.
+        time: name of the time column, ``none`` for a table without one; default recognized.
         time_format: format of the times, such as ``%d/%m/%Y``, default recognized.
         time_zone: time zone of the times, such as ``Europe/Berlin``, needed for local times whose
             clocks change; default as written.
-        id_column: column that names the series of each row, if series are below one another.
-        fill: how to fill missing steps and values: ``interpolate`` (linearly), ``previous`` (the
-            last value), or ``ignore``, which takes rows as consecutive steps whatever their times.
-            By default, gaps are refused.
+        id_column: column that names the series of each row, if series are stacked; default none.
+        fill: rule for missing steps and values: ``interpolate`` (linearly) or ``previous`` (the
+            last value) fills them, and ``ignore`` takes rows as consecutive steps at any times. By
+            default, gaps are refused.
         **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
@@ -158,7 +158,7 @@ class Series(TensorDataModule):
         return {"train": train, "val": val, "test": test}
 
     def _moment(self, step: int) -> float | None:
-        """Return the time of a step as a number, dates in µs; None if steps are counted."""
+        """Return the time of a step as a number, dates in µs; None without a time column."""
         if not self.axis.columns:
             return None
         times = self.axis.times[step : step + 1]
@@ -170,7 +170,7 @@ class Series(TensorDataModule):
 
     @cached_property
     def has_training_data(self) -> bool:
-        """Whether the table begins with the training split, and more steps may follow."""
+        """True if the table begins with the training split; more steps may follow."""
         train = self.learned["sizes"]["train"]
         if not self.has_loaded_state:
             return True
@@ -262,7 +262,7 @@ class Series(TensorDataModule):
         self._splits["predict"] = (starts,), torch.arange(len(starts))
 
     def _describe_test(self) -> None:
-        """Say which steps are tested, if they are not the test split of the training data."""
+        """Warn if other steps than the test split of the training data are tested."""
         if not self.has_loaded_state:
             return
         count = len(self.raw_values)
@@ -340,7 +340,7 @@ class ETTh1(Series):
 
     The standard splits: 12, 4 and 4 months of 30 days for training, validation and test; the
     remainder of the file is not used. Stored as ``root/timeseries/ETTh1.csv``, downloaded if
-    missing. To ``predict``, the data are the test split.
+    missing. ``predict`` uses the test split.
 
     Args:
         lookback: number of past steps L in the input, default 336.

@@ -37,13 +37,13 @@ class SeriesTable:
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """How a table of series is read.
+    """Options of the user for reading a table of series.
 
     Args:
         columns: names of the series, default all columns but the time.
-        time: how times are written, see :class:`~datamodules.time_column.TimeOptions`.
-        id_column: column that names the series of each row, if series are below one another.
-        fill: values for missing steps and cells, see :func:`~datamodules.time_axis.align`.
+        time: column and notation of the times.
+        id_column: column that names the series of each row, if series are stacked; default none.
+        fill: rule for missing steps and cells, see :func:`~datamodules.time_axis.align`.
         learned: names of the series (``columns``) and state of the time axis (``time``) that a
             model was trained on, and that the table must have; default none.
     """
@@ -60,12 +60,12 @@ def read_series(path: Path, options: SeriesOptions) -> SeriesTable:
 
     Args:
         path: table with a header and a row for each step.
-        options: how it is read.
+        options: options of the user.
 
     Raises:
-        DataError: the message names the file and the line, column or time: no such column; a value
-            that is missing, unless ``fill`` says what to take, or not a finite number; a time that
-            is missing, cannot be read, occurs twice or is between steps; series below one another.
+        DataError: a column does not exist; a value is missing, unless ``fill`` is given, or is not
+            a finite number; a time is missing, cannot be read, occurs twice or is between steps;
+            or series are stacked. The message names the file and the line, column or time.
     """
     return _Reader(path, options).read()
 
@@ -137,7 +137,7 @@ class _Reader:
         return DataError(f"{self.path} has no column {name!r}{trained}{hint}")
 
     def _find_names(self) -> list[str]:
-        """Return the names of the series, and say which columns are left out."""
+        """Return the names of the series, with a warning about columns that are left out."""
         others = [name for name in self.cells.columns if name not in self._time_names]
         for name in self._chosen:
             if name in self._time_names:
@@ -158,7 +158,7 @@ class _Reader:
         return names
 
     def _is_left_out(self, name: str) -> bool:
-        """Return whether a column counts the rows or names one series, and say so."""
+        """Return whether a column counts the rows or names one series, with a warning if so."""
         cells = self.cells[name]
         if len(cells) < 2:
             return False

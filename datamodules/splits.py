@@ -14,20 +14,17 @@ from zoo.errors import DataError
 T = TypeVar("T")
 
 
-def hold_out_stratified(
-    labels: Tensor, size: float, seed: int, argument: str = "val_size"
-) -> tuple[Tensor, Tensor]:
+def hold_out_stratified(labels: Tensor, size: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return the indices of the remaining and of the held-out samples, both sorted.
 
-    Each class loses the same fraction, rounded so that the counts add up to ``size``. If that many
-    samples are held out, there is at least one of each class that has two or more.
+    The same fraction of each class is held out, rounded so that the counts add up to ``size``. If
+    ``size`` permits, at least one sample of each class with two or more is held out.
 
     Args:
         labels: class of each sample, int64 (N,). With a single class, the split is that of
             :func:`~datamodules.base.hold_out`.
         size: samples to hold out: a count (≥ 1) or a fraction (< 1).
         seed: random seed of the choice.
-        argument: name of the argument that gave ``size``, for the error message.
 
     Raises:
         DataError: no sample would remain.
@@ -35,7 +32,7 @@ def hold_out_stratified(
     count = split_count(size, len(labels))
     if count >= len(labels):
         raise DataError(
-            f"{argument}={size:g} leaves none of {len(labels)} samples for training; lower it"
+            f"val_size={size:g} leaves none of {len(labels)} samples for training; lower it"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     counts = held_out_per_class(labels.bincount().tolist(), count)

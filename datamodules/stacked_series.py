@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 
 def is_id(name: str) -> bool:
-    """Return whether a column's name says that it contains identifiers."""
+    """Return whether a column's name is usual for identifiers."""
     plain = name.strip().lower().replace(" ", "_")
     return plain in ID_NAMES or plain.endswith("_id")
 
@@ -25,11 +25,11 @@ def is_id(name: str) -> bool:
 def refuse_repeated(
     path: Path, cells: pd.DataFrame, lines: Array, column: TimeColumn | None
 ) -> None:
-    """Refuse a table whose times repeat because of a column that tells several series apart.
+    """Refuse a table whose times repeat because a column distinguishes several series.
 
     Args:
         path: path of the table, for the message.
-        cells: text of the columns that may do so.
+        cells: text of the columns that may distinguish series.
         lines: line of each row in the file.
         column: the time column, if there is one.
 
@@ -48,7 +48,7 @@ def refuse_repeated(
 
 
 def refuse_ids(path: Path, cells: pd.DataFrame) -> None:
-    """Refuse a table with a column whose name says that it tells several series apart.
+    """Refuse a table with a column that distinguishes several series, judging by its name.
 
     Raises:
         DataError: names the column.
@@ -96,7 +96,7 @@ def unstack(
         cells: text of the table, with a row for each time and series.
         lines: line of each row in the file.
         time: names of the time columns; without any, the rows of a series are counted.
-        name: column that tells the series apart.
+        name: column that distinguishes the series.
 
     Raises:
         DataError: a series has two rows of the same time.

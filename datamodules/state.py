@@ -14,12 +14,12 @@ class LearnedState:
 
     A subclass returns from ``learn()`` everything that it derives from the training data, such as
     column names, scaling, categories, class names or a vocabulary, and reads it back as
-    ``self.learned``. Lightning saves it in every checkpoint as the data module's ``state_dict``. A
-    data module that has received it by ``load_state_dict`` uses it in place of what its own files
-    would tell, so that a model sees new data as it saw those of its training.
+    ``self.learned``. Lightning saves it in every checkpoint as the data module's ``state_dict``.
+    After ``load_state_dict``, a data module uses this state instead of learning from its own files,
+    so that new data are read as the training data were.
 
     The state also contains the settings that decide how data are read and split, such as the seed
-    of the validation split. Those of the checkpoint prevail, with a warning if they differ.
+    of the validation split. The checkpoint's settings prevail, with a warning if they differ.
     """
 
     #: names of the attributes that decide how data are read and split
@@ -33,18 +33,18 @@ class LearnedState:
         return {}
 
     def forget(self) -> None:
-        """Drop samples that have been read, since another state now decides how to read them."""
+        """Drop samples that were read with the previous state."""
 
     @property
     def learned(self) -> dict[str, Any]:
-        """The values of ``learn()``, computed once, or those of the checkpoint."""
+        """The values of ``learn()``, computed once, or the checkpoint's values."""
         if self._learned is None:
             self._learned = self.learn()
         return self._learned
 
     @property
     def has_loaded_state(self) -> bool:
-        """Whether the state comes from a checkpoint."""
+        """True if the state comes from a checkpoint."""
         return self._has_loaded_state
 
     def state_dict(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class LearnedState:
         if self._learned is not None and _is_equal(state_dict, self.state_dict()):
             self._has_loaded_state = True
             return
-        for name in self.learned_settings:  # whatever else a file may contain
+        for name in self.learned_settings:  # other names in the file are ignored
             if name in state_dict["settings"]:
                 self._load_setting(name, state_dict["settings"][name])
         self._learned = dict(state_dict["learned"])

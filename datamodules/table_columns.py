@@ -22,7 +22,7 @@ from zoo.errors import DataError, suggest
 
 Array = np.ndarray[Any, Any]
 MISSING_CATEGORY = "(missing)"
-#: values that stand for gaps in many tables of measurements
+#: values that mark gaps in many tables of measurements
 SENTINELS = {sign * nines for nines in (99, 999, 9999, 99999, 99.9, 999.9) for sign in (-1, 1)}
 LISTED = 5  # categories in a message
 
@@ -32,14 +32,15 @@ class Column:
     """A column of the training table, as later tables are read.
 
     Args:
-        name: its name.
-        kind: ``number``, ``date``, which is the number of days since 1970, or ``category``.
-        number_format: how numbers are written.
-        notation: how dates are written, see :func:`~datamodules.time_notation.parse_times`.
+        name: name of the column.
+        kind: ``number``, ``date`` (read as the number of days since 1970), or ``category``.
+        number_format: notation of numbers.
+        notation: notation of dates, see :func:`~datamodules.time_notation.parse_times`.
         categories: names of the categories, sorted.
-        has_gaps: whether the training table has gaps here, which are a feature or category.
+        has_gaps: whether the column of the training table has gaps; if so, a gap is a feature or a
+            category.
         fill: the most frequent category, which fills gaps if ``has_gaps`` is False.
-        is_numeric: whether the categories are numbers, so that ``1`` and ``1.0`` are the same one.
+        is_numeric: whether the categories are numbers, so that ``1`` and ``1.0`` are equal.
     """
 
     name: str
@@ -64,11 +65,11 @@ class Column:
 
     @property
     def has_numbers(self) -> bool:
-        """Whether cells are numbers, which may also be the names of categories."""
+        """True if cells are numbers, including numeric names of categories."""
         return self.kind == "number" or self.is_numeric
 
     def gaps(self, table: TextTable) -> Array:
-        """Return whether each cell stands for a missing value, bool (N,)."""
+        """Return whether each cell is missing, bool (N,)."""
         numeric = self.kind != "category" or self.is_numeric
         return is_gap(table.cells[self.name], numeric).to_numpy()
 
@@ -79,7 +80,7 @@ class Column:
 
         Args:
             table: the table.
-            number_format: how this table writes numbers, default as the training table.
+            number_format: notation of numbers in this table, default that of the training table.
 
         Raises:
             DataError: a cell is not a finite number or a date, or the unit is another one.
@@ -134,8 +135,8 @@ class Column:
 
         Args:
             table: the table, for messages.
-            values: what ``read`` returned, (N,).
-            gaps: what ``gaps`` returned, (N,).
+            values: return value of ``read``, (N,).
+            gaps: return value of ``gaps``, (N,).
 
         Raises:
             DataError: a category that the training table does not have.
@@ -215,10 +216,10 @@ def _correct_hint(cell: str) -> str:
 
 
 def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
-    """Refuse numbers such as −999 that stand for gaps, as they are far from all others.
+    """Refuse numbers such as −999 that probably mark gaps, since they are far from all others.
 
     Raises:
-        DataError: names the first one, and tells how to read it.
+        DataError: there is such a number; the message names its cell and the options to read it.
     """
     present = numbers[~np.isnan(numbers)]
     for value in SENTINELS & {present.min(), present.max()} if len(present) else ():

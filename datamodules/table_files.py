@@ -88,7 +88,8 @@ def read_text_table(
     names = [
         f"Unnamed: {i}" if not name and "" in names[:i] else name for i, name in enumerate(names)
     ]
-    cells = cells.set_axis(names, axis=1).astype(object)  # whose cells are read one by one fast
+    # single cells of an object column are read faster
+    cells = cells.set_axis(names, axis=1).astype(object)
     return TextTable(path, cells, separator)
 
 
@@ -111,7 +112,7 @@ def _detect_separator(lines: list[str]) -> str:
 
     if found := [separator for separator in SEPARATORS if separator in header]:
         return max(found, key=fit)
-    # a single column, in whose cells a decimal comma may be
+    # a single column, whose cells may contain decimal commas
     return max(";\t|,", key=fit)
 
 
@@ -120,8 +121,8 @@ class _Rows:
 
     Args:
         path: path of the file, for messages.
-        lines: lines of the text, of which the first one is the header.
-        first_line: its number in the file.
+        lines: lines of the text; the first one is the header.
+        first_line: number of the header's line in the file.
         separator: character between values.
     """
 

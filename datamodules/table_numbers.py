@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ from datamodules.files import parse_number
 from datamodules.table_files import TextTable
 from zoo.errors import DataError
 
-#: text that stands for a missing value, in lower case
+#: text of missing values, in lower case
 GAPS = {
     "", "na", "n/a", "n.a.", "nan", "nat", "null", "none", "?", "<na>", r"\n",
     "#n/a", "#null!", "#value!", "#ref!", "#div/0!", "#name?", "#num!",
 }  # fmt: skip
-#: text that stands for a missing value among numbers and dates
+#: further text of missing values among numbers and dates
 NUMERIC_GAPS = {"-", "--", "---", "–", "—", ".", "..", "…"}
 TYPO_FRACTION = 0.05  # a column with at most this fraction of other cells has typos
 
@@ -39,11 +39,11 @@ _LOOKS_NUMERIC = re.compile(
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How a column writes numbers.
+    """Notation of the numbers in a column.
 
     Args:
         decimal: ``.`` (default) or ``,``.
-        thousands: whether the other one of these signs separates groups of three digits, default
+        thousands: whether the other of these two signs separates groups of three digits, default
             False. Spaces and apostrophes between such groups are always accepted.
         unit: currency or percent sign in the cells, default none.
     """
@@ -51,10 +51,6 @@ class NumberFormat:
     decimal: str = "."
     thousands: bool = False
     unit: str = ""
-
-    def to_state(self) -> dict[str, Any]:
-        """Return plain values, from which ``NumberFormat(**values)`` makes the same format."""
-        return asdict(self)
 
 
 PLAIN = NumberFormat()
@@ -70,11 +66,12 @@ class _Parts(NamedTuple):
 
 
 def is_gap(cells: pd.Series[str], numeric: bool = False) -> pd.Series[bool]:
-    """Return whether each cell stands for a missing value.
+    """Return whether each cell is a missing value.
 
     Args:
         cells: text of a column.
-        numeric: whether it contains numbers or dates, among which a dash is a gap; default False.
+        numeric: whether the column contains numbers or dates, so that a dash is a gap too; default
+            False.
     """
     codes, distinct = pd.factorize(cells)  # most columns repeat their values
     words = GAPS | NUMERIC_GAPS if numeric else GAPS
@@ -87,7 +84,7 @@ def mask_missing(table: TextTable, missing: Collection[str]) -> TextTable:
 
     Args:
         table: the table.
-        missing: texts that stand for missing values; ``-999`` is the same as ``-999.0``.
+        missing: texts of missing values; ``-999`` is the same as ``-999.0``.
     """
     if not missing:
         return table
@@ -108,7 +105,7 @@ def parse_numbers(cells: pd.Series[str], number_format: NumberFormat = PLAIN) ->
 
     Args:
         cells: text of a column.
-        number_format: how it writes numbers, default with a decimal point and no separators.
+        number_format: notation of the numbers, default a decimal point and no separators.
     """
     numbers = to_floats(cells, number_format)
     return numbers.where(numbers.abs() != math.inf)
@@ -187,10 +184,10 @@ def detect_formats(
 ) -> dict[str, NumberFormat]:
     """Return how each column of a table writes numbers, without columns that contain words.
 
-    ``8,44`` contains a decimal comma, and ``1,234.5`` thousands separators. A column in which every
-    comma or point could be either, such as ``1,234``, is read as the other columns are written;
-    else as ``known`` tells; else commas that separate the values of a row leave the thousands, and
-    semicolons the decimal comma.
+    ``8,44`` contains a decimal comma, and ``1,234.5`` thousands separators. If every comma or point
+    of a column could be either, as in ``1,234``, the column is read like the other columns;
+    otherwise by ``known``; otherwise commas separate thousands in a file whose values are separated
+    by commas, and are decimal commas in one with semicolons.
 
     Args:
         table: the table.
@@ -199,7 +196,7 @@ def detect_formats(
         known: formats of the columns in an earlier table, default none.
 
     Raises:
-        DataError: nothing tells what the commas of a column are, or its cells have different units.
+        DataError: the meaning of a column's commas is unknown, or its cells have different units.
     """
     names = table.cells.columns if columns is None else columns
     fitting = {name: _fitting_formats(table.cells[name]) for name in names}
@@ -216,7 +213,7 @@ def detect_formats(
 def _fitting_formats(cells: pd.Series[str]) -> list[NumberFormat]:
     """Return the formats in which the most cells are numbers, if nearly all of them are.
 
-    Nearly all means all but 5 % of the cells, or of the different ones.
+    Nearly all means all but 5% of the cells, or of the distinct ones.
     """
     present = cells[~is_gap(cells, numeric=True)].value_counts()
     if present.empty:

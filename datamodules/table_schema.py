@@ -14,7 +14,7 @@ from zoo.errors import DataError, suggest
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How the user wants a table to be read; see :class:`~datamodules.csv_file.CSV`."""
+    """Options of the user for reading a table; see :class:`~datamodules.csv_file.CSV`."""
 
     targets: list[str]
     task: str = "auto"
@@ -29,7 +29,7 @@ class Schema:
 
     Args:
         features: the columns that are features.
-        targets: the target columns; a category if the targets are classes.
+        targets: the target columns; a single category if the targets are classes.
         id_column: name of a column that identifies the rows, if it was left out; default none.
     """
 

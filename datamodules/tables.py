@@ -55,7 +55,7 @@ class TableDataModule(TensorDataModule):
     of its feature over the training rows.
 
     Names, classes and scaling are learned from the training rows, and travel in checkpoints with
-    the settings of the split. Rows that are not those of the training are tested as a whole.
+    the settings of the split. Other rows than the training data are tested as a whole.
 
     Properties for models: ``input_shape``; for classes ``num_classes``; for numeric targets
     ``num_targets``, ``target_mean`` and ``target_std``, the last two over the training rows.
@@ -65,7 +65,7 @@ class TableDataModule(TensorDataModule):
         val_size: rows for validation: a count (≥ 1) or a fraction (< 1), default 0.2.
         test_size: rows for testing: a count (≥ 1) or a fraction (< 1), default 0.1.
         standardize: whether to scale features to mean 0 and variance 1 over the training rows,
-            default True. A feature that is constant in them is set to 0, with a warning.
+            default True. A feature that is constant in these rows is set to 0, with a warning.
         **data: see :class:`~datamodules.base.TensorDataModule`.
 
     Raises:
@@ -122,13 +122,13 @@ class TableDataModule(TensorDataModule):
         }
 
     def fingerprint(self) -> str:
-        """Return a hash of the data, by which those of the training are recognized."""
+        """Return a hash of the data, by which the training data are recognized."""
         content = self._table.x.tobytes() + self._table.y.tobytes()
         return hashlib.sha256(content).hexdigest()
 
     @property
     def has_training_data(self) -> bool:
-        """Whether the rows are those of the training."""
+        """True if the rows are the training data."""
         return not self.has_loaded_state or self.fingerprint() == self.learned["fingerprint"]
 
     def forget(self) -> None:
@@ -152,7 +152,7 @@ class TableDataModule(TensorDataModule):
         return table
 
     def _check_features(self, table: Table) -> None:
-        """Refuse a table whose features, classes or targets are not those of the training."""
+        """Refuse a table whose features, classes or targets differ from those of training."""
         for kind in ("feature_names", "class_names", "target_names"):
             own, learned = list(getattr(table, kind)), self.learned[kind]
             if own != learned:
@@ -267,7 +267,7 @@ class TableDataModule(TensorDataModule):
 
     def _train_on_new_rows(self) -> None:
         """Split rows that a trained model is trained on further, and remember them."""
-        self._say("is not the training data: it is split anew, and scaled as they were")
+        self._say("is not the training data: it is split again, and scaled as they were")
         self._learned = {**self.learned, "fingerprint": self.fingerprint()}
         self.__dict__.pop("_row_indices", None)
         self._splits.clear()

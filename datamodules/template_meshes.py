@@ -88,7 +88,7 @@ class TemplateMeshDataModule(TensorDataModule):
 
     @property
     def has_training_meshes(self) -> bool:
-        """Whether the split ``train`` has the meshes that the model was trained on."""
+        """True if the split ``train`` contains the meshes that the model was trained on."""
         return True
 
     # -- samples --------------------------------------------------------------------------------

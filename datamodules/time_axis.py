@@ -23,13 +23,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """The times of series, and how they go on.
+    """The times of series, and of the steps that follow.
 
     Args:
         columns: names of the columns of times; empty if the rows are numbered.
         notation: notation of the times, see :mod:`datamodules.time_notation`.
         times: time of each step, sorted.
-        step: step between the times, None if there is only one.
+        step: step between the times; None for a single time.
         is_regular: whether all times are one step apart, default True.
     """
 
@@ -62,7 +62,7 @@ class TimeAxis:
         return write_times(self.extended(count), self.notation)
 
     def state(self) -> dict[str, Any]:
-        """Return what later data are read with, as plain values."""
+        """Return plain values, by which later data are read."""
         return {
             "columns": list(self.columns),
             "notation": self.notation,
@@ -125,13 +125,13 @@ def align(
     Args:
         rows: the rows of the table.
         column: its time column, None if the rows are consecutive steps.
-        fill: how to fill missing steps and values: ``interpolate``, ``previous``; ``ignore`` takes
-            rows as consecutive steps whatever their times; None refuses gaps.
+        fill: rule for missing steps and values: ``interpolate`` or ``previous`` fills them,
+            ``ignore`` takes rows as consecutive steps at any times, and None refuses gaps.
         learned: state of the axis that a model was trained on, default none.
 
     Raises:
-        DataError: a time occurs twice with different values; times are missing or not regular, or
-            the step is not that of ``learned``; nothing is there to fill a value from.
+        DataError: a time occurs twice with different values; times are missing or irregular, or
+            their step is not that of ``learned``; a gap has no value to be filled from.
     """
     if count := int(np.isnan(rows.values).sum()):  # otherwise refused when they were read
         rows.say(f"{count} missing values were filled ({fill})")
@@ -154,7 +154,7 @@ def align(
 
 
 def sort(rows: Rows) -> Rows:
-    """Return the rows in the order of time, and say it if that is another order."""
+    """Return the rows in the order of time, with a warning if the order has changed."""
     times = rows.times
     if times.is_monotonic_increasing:
         return rows
@@ -209,7 +209,7 @@ def _clock_hint(rows: Rows, changes: Array) -> str:
 
 
 def irregular_axis(rows: Rows, column: TimeColumn, step: TimeStep | None) -> TimeAxis:
-    """Return the axis of rows that are taken as consecutive steps, whatever their times.
+    """Return the axis of rows that are taken as consecutive steps at any times.
 
     Args:
         rows: sorted rows.
@@ -220,7 +220,7 @@ def irregular_axis(rows: Rows, column: TimeColumn, step: TimeStep | None) -> Tim
     if found is not None and _is_complete(found, rows.times):
         return TimeAxis(column.names, column.notation, rows.times, step or found)
     step = step or usual_step(rows.times)
-    rows.say(f"rows are taken as consecutive steps of {step}, whatever their times")
+    rows.say(f"rows are taken as consecutive steps of {step}, although their times are irregular")
     return TimeAxis(column.names, column.notation, rows.times, step, is_regular=False)
 
 
@@ -319,7 +319,7 @@ def fill_values(rows: Rows, fill: str | None) -> Rows:
     left = np.flatnonzero(filled.isna().any(axis=1))
     if len(left):
         raise DataError(
-            f"{rows.path}, line {rows.lines[left[0]]}: the value is missing, and there is none on "
-            f"the other side to fill it from ({fill}); delete the row"
+            f"{rows.path}, line {rows.lines[left[0]]}: the missing value is at the start or end of "
+            f"its series and cannot be filled ({fill}); delete the row"
         )
     return replace(rows, values=filled.to_numpy())

@@ -37,7 +37,7 @@ NO_TIME = "none"  # value of the option ``time`` for a table without times
 
 @dataclass(frozen=True)
 class TimeOptions:
-    """How the user says that times are written.
+    """Options of the user for reading times.
 
     Args:
         column: name of the time column, ``none`` for no time column, default recognized.
@@ -51,7 +51,7 @@ class TimeOptions:
     zone: str | None = None
 
     def check(self) -> None:
-        """Raise :class:`InputError` unless there is such a time zone."""
+        """Raise :class:`InputError` unless the time zone exists."""
         if self.zone is not None and self.zone not in available_timezones():
             hint = suggest(self.zone, available_timezones()) or "; an example is Europe/Berlin"
             raise InputError(f"unknown time_zone {self.zone!r}{hint}")
@@ -81,18 +81,18 @@ def find_time_column(
 ) -> TimeColumn | None:
     """Return the time column of a table, or None if it has none.
 
-    It is the column that the options name; else the first column of dates; else a column of numbers
-    that look like an axis and whose name says so (see ``TIME_NAMES``) or which is the first.
+    It is the column that the options name; otherwise the first column of dates; otherwise a column
+    of numbers that look like an axis, with a usual name (see ``TIME_NAMES``) or in the first place.
 
     Args:
         path: path of the table, for messages.
         cells: text of the table, a column for each name.
         lines: line of each row in the file.
-        options: what the user says about the times.
+        options: options of the user.
         used: names of columns that the user chose as series.
 
     Raises:
-        DataError: there is no such column, or a time is missing or cannot be read.
+        DataError: the column does not exist, or a time is missing or cannot be read.
     """
     if options.column == NO_TIME:
         return None
@@ -194,7 +194,7 @@ def _plain(name: str) -> str:
 
 
 def _date_column(cells: pd.DataFrame, name: str, used: list[str]) -> Found | None:
-    """Return a column of dates, together with a column of clock times if it has none of its own."""
+    """Return a column of dates, with a column of clock times if the dates have none."""
     notations = date_notations(cells[name])
     if not notations:
         return None
@@ -239,7 +239,7 @@ def _is_axis(numbers: pd.Series[float], name: str, is_first: bool) -> bool:
 
 
 def _regular_notation(path: Path, name: str, text: pd.Series[str], notations: list[str]) -> str:
-    """Return the order of day and month that leaves fewer times missing, and say so."""
+    """Return the order of day and month that leaves fewer times missing, with a warning."""
     missing = {}
     for notation in notations:
         times = parse_times(text, notation).dropna().unique().sort_values()

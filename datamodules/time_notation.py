@@ -38,7 +38,7 @@ DESCRIPTIONS = {
 
 
 def describe_notation(notation: str) -> str:
-    """Return a notation in words: ``%Y%m%d`` and other formats stand for themselves."""
+    """Return a notation in words; formats such as ``%Y%m%d`` are returned unchanged."""
     return DESCRIPTIONS.get(notation, notation)
 
 
@@ -48,7 +48,7 @@ def describe_notation(notation: str) -> str:
 def date_notations(cells: pd.Series[str]) -> list[str]:
     """Return the notations in which text cells are dates, best first.
 
-    More than one is returned if the order of day and month is not certain. A notation that reads at
+    More than one is returned if the order of day and month is ambiguous. A notation that reads at
     least half of the cells counts, so that a faulty cell among dates can be reported.
     """
     filled = cells[cells != ""]

@@ -12,7 +12,7 @@ from datamodules.time_notation import Times
 
 MAX_GRID = 20_000_000  # steps between the first and the last time of a table
 DAY, MONTH = pd.Timedelta(days=1), pd.Timedelta(days=30.436875)
-TOLERANCE = 1e-3  # of a step, by which numbers may differ from whole steps, as after rounding
+TOLERANCE = 1e-3  # fraction of a step by which rounded numbers may differ from whole steps
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,9 @@ class TimeStep:
 
 
 def find_step(times: Times) -> TimeStep | None:
-    """Return the step of sorted, distinct times, some of which may be missing.
+    """Return the step of sorted, distinct times with or without gaps.
 
-    It is None if the times are not a whole number of steps apart, whatever the step, or if there is
-    only one time.
+    It is None if no step divides all differences between times, or if there is only one time.
     """
     if len(times) < 2:
         return None

@@ -50,7 +50,7 @@ def test_frames_of_an_array_are_numbered(tmp_path: Path, trainer: Trainers) -> N
     assert (names[0], names[-1], len(names)) == ("frame00.ply", "frame11.ply", 12)
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path, trainer: Trainers) -> None:
+def test_misfits_are_refused(tmp_path: Path, trainer: Trainers) -> None:
     with pytest.raises(InputError, match="unknown format 'stl'; choose from ply, obj"):
         PredictedMeshes("stl")
     data = Digits()

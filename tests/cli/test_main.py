@@ -136,8 +136,11 @@ def test_evaluation_needs_only_a_checkpoint(run: Run, capsys: pytest.CaptureFixt
     checkpoint = str(folder / "checkpoints/best.ckpt")
     run("test", "--ckpt_path", checkpoint)
     assert capsys.readouterr().out.split("test/neg_elbo")[1].split()[0] == tested
-    run("validate", "--model=vae", "--ckpt_path", checkpoint)  # latent_dim from the checkpoint
-    assert "val/neg_elbo" in capsys.readouterr().out
+    last = str(folder / "checkpoints/last.ckpt")
+    run("validate", "--model=vae", "--ckpt_path", last)  # latent_dim from the checkpoint
+    text = capsys.readouterr().out
+    assert "val/neg_elbo" in text
+    assert text.split("\ncheckpoint ")[1].split()[0].endswith("checkpoints/last.ckpt")
 
 
 def test_any_lightning_module_trains(

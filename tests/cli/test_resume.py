@@ -295,9 +295,7 @@ def test_another_optimizer_starts_with_a_fresh_state(
         assert float(state[0]["step"]) == 11  # of this epoch only
 
 
-def test_settings_of_a_file_of_the_users_are_applied(
-    longer: Callable[..., Any], finished: Path
-) -> None:
+def test_settings_in_the_users_file_are_applied(longer: Callable[..., Any], finished: Path) -> None:
     config = yaml.safe_load((finished.parent.parent / "config.yaml").read_text())
     config["model"]["init_args"]["lr"] = 0.02
     Path("mine.yaml").write_text(yaml.safe_dump(config))
@@ -324,7 +322,9 @@ def test_another_batch_size_within_an_epoch_is_refused(
 # -- the end, and other folders ------------------------------------------------------------------
 
 
-def test_a_finished_run_says_so_and_is_tested(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_reported_and_tested(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run("--model=vae", "--trainer.max_epochs=2")
     expected = table(capsys.readouterr().out)
     files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -351,7 +351,7 @@ def test_a_run_that_stopped_early_is_finished_unless_patience_is_raised(
     assert torch.load(last, weights_only=True)["epoch"] == 2
 
 
-def test_the_last_checkpoint_has_the_last_weights_whatever_the_cadence(run: Run) -> None:
+def test_the_last_checkpoint_has_the_last_weights_at_any_interval(run: Run) -> None:
     """Early stopping restores the best weights, but only once the last ones are saved."""
     options = ("--trainer.callbacks=callbacks.EarlyStopping", "--trainer.callbacks.min_delta=9")
     args = ("fit", "--model=mlp", "--trainer.max_epochs=5", *options)
@@ -377,7 +377,7 @@ def test_another_name_starts_a_new_folder(run: Run, finished: Path) -> None:
     assert {path: path.read_bytes() for path in files} == files
 
 
-def test_the_best_checkpoint_of_a_future_that_is_given_up_is_replaced(
+def test_the_best_checkpoint_of_an_abandoned_future_is_replaced(
     run: Run, kill: Callable[..., None]
 ) -> None:
     kill(batch=22)

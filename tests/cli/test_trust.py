@@ -124,7 +124,7 @@ ATTACKS_ON_THE_TRAINER = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(("key", "value"), ATTACKS, ids=range(len(ATTACKS)))
-def test_data_of_a_stranger_run_no_code(
+def test_a_strangers_data_run_no_code(
     stranger: Path, fails: Fails, command: str, key: str, value: Any
 ) -> None:
     checkpoint = set_value(stranger, key, value)
@@ -137,7 +137,7 @@ def test_data_of_a_stranger_run_no_code(
 @pytest.mark.parametrize(
     ("key", "value"), ATTACKS_ON_THE_TRAINER, ids=range(len(ATTACKS_ON_THE_TRAINER))
 )
-def test_settings_of_a_stranger_run_no_code_and_write_nothing_elsewhere(
+def test_a_strangers_settings_run_no_code_and_write_nothing_elsewhere(
     stranger: Path, fails: Fails, key: str, value: Any
 ) -> None:
     checkpoint = set_value(stranger, key, value)
@@ -156,7 +156,7 @@ def test_data_are_not_downloaded_to_a_strangers_folder(
     assert "confirm it with --data.root /tmp/elsewhere" in message
 
 
-def test_hyper_parameters_of_a_stranger_call_nothing(stranger: Path, fails: Fails) -> None:
+def test_a_strangers_hyper_parameters_call_nothing(stranger: Path, fails: Fails) -> None:
     path = stranger / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["hyper_parameters"]["activation"] = {"class_path": "evil.Data", "init_args": {}}
@@ -229,7 +229,7 @@ def test_hostile_yaml_is_one_line(fails: Fails, tmp_path: Path, text: str, messa
     assert not Path("owned").exists()
 
 
-def test_files_that_are_no_settings(tmp_path: Path) -> None:
+def test_files_that_are_not_settings(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a file of settings"):
         read_settings("/dev/zero")
     with pytest.raises(InputError, match="is not a file of settings"):

@@ -144,8 +144,16 @@ def test_a_missing_file(tmp_path: Path) -> None:
         zoo.load(tmp_path / "no.ckpt")
 
 
+def test_a_folder_in_place_of_a_checkpoint(tmp_path: Path) -> None:
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    best.parent.mkdir()
+    best.touch()
+    with pytest.raises(InputError, match=rf"there is no checkpoint .*; try {best}"):
+        zoo.load(tmp_path)
+
+
 def test_checkpoints_of_runs_that_diverged_are_refused(tmp_path: Path) -> None:
-    """Weights that are nan would predict nan, or class 0, without a word."""
+    """NaN weights would silently predict NaN, or class 0."""
     path = tmp_path / "nan.ckpt"
     model = zoo.create_model("mlp")
     trainer = L.Trainer(logger=False, enable_progress_bar=False)

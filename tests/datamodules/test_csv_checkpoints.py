@@ -194,7 +194,7 @@ def test_dates_are_days_and_keep_their_notation(make: Make) -> None:
 def test_training_on_another_table_splits_it_and_remembers_it(make: Make, towns: State) -> None:
     text = TOWNS.replace("A,", "B,")
     data = make(text, towns)
-    with pytest.warns(UserWarning, match="is split anew, and scaled as they were"):
+    with pytest.warns(UserWarning, match="is split again, and scaled as they were"):
         data.setup("fit")
     expected = {"train": 14, "val": 4, "test": 2}
     assert sizes(data) == expected

@@ -208,7 +208,7 @@ def test_weights_change_the_predictions_of_models_that_use_them(tmp_path: Path) 
         ("source,target\na,q\nb,r\n", r"line 2: unknown node id 'q' \(2 unknown ids in all\)"),
         ("a,b\nb,q\n", "line 2: unknown node id 'q'; every node needs a row in .*nodes.csv"),
         ("a,q\nb,c\n", "line 1: unknown node id 'q'"),
-        ("one,two,three\na,b,c\n", "which columns contain the nodes of an edge. Name them source"),
+        ("one,two,three\na,b,c\n", "the columns with the nodes of an edge are unknown; name them"),
         ("source,target\na,a\n", "edges.csv has no edges between different nodes"),
         ("source,target\na,b,c\n", "edges.csv, line 2: expected 2 values, got 3"),
         ("a b\nb\n", "edges.csv, line 2: expected 2 values, as in other lines"),
@@ -258,7 +258,7 @@ def test_numbers_as_classes(tmp_path: Path) -> None:
     assert data.graph.y.tolist() == [2, 1, 2, 0, 1, 0]
 
 
-def test_a_class_without_training_nodes_is_said(tmp_path: Path) -> None:
+def test_a_class_without_training_nodes_is_reported(tmp_path: Path) -> None:
     nodes = "id,label,split\na,x,train\nb,y,train\nc,z,test\n"
     with pytest.warns(UserWarning, match=r"no training node has the class\(es\) z"):
         _ = table(tmp_path, nodes, "source,target\na,b\nb,c\n").graph
@@ -355,7 +355,7 @@ def test_graphs_that_do_not_fit_the_state(tmp_path: Path, nodes: str, message: s
 
 
 @pytest.mark.filterwarnings("ignore:.*standardized", "ignore:.*repeated edge")
-def test_differences_of_another_graph_are_said(tmp_path: Path) -> None:
+def test_differences_of_another_graph_are_reported(tmp_path: Path) -> None:
     edges = "source,target,weight\na,b,2\nb,c,3\n"
     other = restored(table(tmp_path), tmp_path, NODES.replace("a,x,1", "a,x,9"), edges)
     with pytest.warns(UserWarning, match="weights are left out, as the model was trained without"):

@@ -226,7 +226,7 @@ def colors(folder: Path, *names: str, count: int = 10, shift: int = 0) -> Path:
     return folder
 
 
-def test_the_state_says_how_images_are_read(tmp_path: Path) -> None:
+def test_the_state_decides_how_images_are_read(tmp_path: Path) -> None:
     trained = make(colors(tmp_path / "a", "red", "green", "blue"), channels=1, background="black")
     with pytest.warns(UserWarning, match="of the checkpoint is used") as caught:
         data = restore(trained.state_dict(), tmp_path / "a", size=99, channels=3, val_size=0.9)

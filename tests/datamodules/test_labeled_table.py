@@ -46,7 +46,7 @@ def rows(*order: int) -> str:
         ("text\tstance", (0, 1), ("text", "stance")),
     ],
 )
-def test_a_header_is_recognized_and_said(
+def test_a_recognized_header_is_reported(
     tmp_path: Path, header: str, order: tuple[int, int], names: tuple[str, str]
 ) -> None:
     path = write(tmp_path, f"{header}\n{rows(*order)}")

@@ -82,7 +82,7 @@ def said(folder: Path, content: pd.DataFrame, **options: Any) -> tuple[SeriesTab
          ["2020-01-01 15:00:00", "2020-01-01 15:15:00"]),
     ],
 )  # fmt: skip
-def test_times_are_read_and_go_on(
+def test_times_are_read_and_extended(
     tmp_path: Path, times: Any, name: str, step: str, following: list[str]
 ) -> None:
     """Months of different lengths, leap days, business days; the time is never a series."""
@@ -110,7 +110,7 @@ def test_the_next_dates(tmp_path: Path, times: Any, following: list[str]) -> Non
     assert axis.write(3)[len(times) :][: len(following)] == following
 
 
-def test_a_number_that_is_read_as_a_time_is_said(tmp_path: Path) -> None:
+def test_a_number_that_is_read_as_a_time_is_reported(tmp_path: Path) -> None:
     _, texts = said(tmp_path, table(HOURS.as_unit("s").asi8, "clock"))
     assert len(texts) == 1
     assert "column 'clock' is read as the time, in Unix time in s (2020-02-28 00:00:00" in texts[0]
@@ -141,7 +141,7 @@ def test_dates_and_clock_times_in_two_columns(tmp_path: Path) -> None:
 
 
 def test_the_order_of_day_and_month(tmp_path: Path) -> None:
-    """Days 1 to 12 may be months: regular times tell, else the user has to."""
+    """Days 1 to 12 may be months: regular times decide, otherwise the user must."""
     early = pd.date_range("2020-02-03", periods=48, freq="h")
     found, texts = said(tmp_path, table(early.strftime("%d/%m/%Y %H:%M")))
     assert found.axis.times[0] == early[0]
@@ -263,7 +263,7 @@ def test_gaps(tmp_path: Path) -> None:
     found, texts = said(tmp_path, content, fill="ignore")
     assert (16 * found.values[8:13, 0]).tolist() == [8, 9, 12, 13, 14]
     assert found.axis.write(1)[-1] == "2020-03-01 12:00:00"
-    assert "rows are taken as consecutive steps of 1 hour, whatever their times" in texts[0]
+    assert "consecutive steps of 1 hour, although their times are irregular" in texts[0]
 
 
 def test_missing_values(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_missing_values(tmp_path: Path) -> None:
     assert found.values[:, 0].tolist() == [i / 16 for i in range(60)]
     assert "2 missing values were filled (interpolate)" in texts[0]
     content.loc[0, "a"] = np.nan
-    with pytest.raises(DataError, match="line 2: the value is missing, and there is none on the"):
+    with pytest.raises(DataError, match="line 2: the missing value is at the start or end of its"):
         read(tmp_path, content, fill="previous")
 
 

@@ -236,7 +236,8 @@ def _config_beside(checkpoint: str | None) -> Path:
             f"no model given: add --model NAME ({', '.join(registry.list_models())}), "
             "--model package.Class or --config FILE"
         )
-    config = Path(checkpoint).absolute().parent.parent / "config.yaml"
+    path = Path(checkpoint).absolute()
+    config = (path if path.is_dir() else path.parent.parent) / "config.yaml"
     if not config.is_file():
         raise InputError(
             f"no model given, and there is no {config} beside the checkpoint: add --model NAME or "

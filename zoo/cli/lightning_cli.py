@@ -385,7 +385,9 @@ class ZooCLI(LightningCLI):
         """Print the metrics of a stage, then the paths of the run's files."""
         print_metrics(self.trainer, stage)
         if not self.trainer.fast_dev_run:
-            print_files(self.run_folder, self._best_checkpoint())
+            is_fit = self.subcommand == "fit"
+            evaluated = self._get(self.config_init, "ckpt_path")
+            print_files(self.run_folder, self._best_checkpoint() if is_fit else evaluated)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -134,9 +134,10 @@ def _crc32(file: Any, end: int) -> int:
 
 def _hint(path: Path) -> str:
     """Return a hint at another checkpoint of the run, if there is one."""
+    folder = path / "checkpoints" if path.is_dir() else path.parent  # a run folder was given
     for name in ("best.ckpt", "last.ckpt"):
-        other = path.with_name(name)
-        if name != path.name and other.is_file():
+        other = folder / name
+        if other != path and other.is_file():
             return f"; try {other}"
     return ""
 

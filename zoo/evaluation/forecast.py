@@ -26,7 +26,7 @@ class Forecast:
     Args:
         mean: forecast, float32 (N, C).
         lower, upper: ends of the prediction intervals, (N, C); NaN where they are unknown.
-        method: how the intervals were found, in words.
+        method: description of the method of the intervals.
     """
 
     mean: Tensor
@@ -37,13 +37,13 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Earlier:
-    """Forecasts of known steps, whose errors tell the errors to expect.
+    """Forecasts of known steps, from whose errors prediction intervals follow.
 
     Args:
         values: the series, float32 (T, C).
         starts: first step of each forecast, on which the model should not have been trained. Those
             with fewer than L steps before them are left out.
-        where: which steps these are, in words.
+        where: description of the steps, such as ``on the validation split``.
     """
 
     values: Tensor

@@ -34,8 +34,8 @@ def train_reference_classifier(data: Any, path: Path) -> Path:
     """Train a small classifier on a data set and save it, unless the file exists already.
 
     The classifier is a :class:`~zoo.models.supervised.cnn.CNN` with three convolutions and 64
-    features, trained on the CPU for 400 batches of 128 images of the official training split,
-    whatever the validation split of ``data``.
+    features, trained on the CPU for 400 batches of 128 images of the official training split, which
+    includes the samples that ``data`` holds out for validation.
 
     Args:
         data: data module of labeled images.

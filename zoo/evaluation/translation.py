@@ -61,7 +61,7 @@ def _bleu_settings(bleu: Any, references: list[str]) -> dict[str, Any]:
 
     Chinese is split into characters, other scripts without spaces between words into code points.
     The order is 4, or the number of tokens of the longest reference if that is less: without
-    n-grams of an order, BLEU is 0 whatever the translations.
+    n-grams of an order, BLEU is 0 for any translations.
     """
     kind = {"chinese": "zh", "other": "char", None: "13a"}[unspaced_script("".join(references))]
     split = bleu(tokenize=kind).tokenizer

@@ -13,8 +13,8 @@ class Triangulation(NamedTuple):
 
     Attributes:
         faces: vertex indices of the triangles, in the order of their polygons, (F, 3).
-        crossing: indices of the polygons that have no triangulation, as their sides cross; they
-            were cut into a fan from their first corner.
+        crossing: indices of the polygons without a triangulation, whose sides cross; they were cut
+            into a fan from their first corner.
     """
 
     faces: Tensor
@@ -53,9 +53,9 @@ def triangulate(vertices: Tensor, corners: Tensor, sizes: Tensor) -> Triangulati
 
 
 def _needs_ears(vertices: Tensor, corners: Tensor, sizes: Tensor) -> Tensor:
-    """Return the indices of polygons whose fan from the first corner is no triangulation.
+    """Return the indices of polygons that a fan from the first corner does not triangulate.
 
-    They are not convex, or the fan would contain triangles without area.
+    They are not convex, or their fan contains triangles without area.
     """
     chosen = (sizes > 3).nonzero()[:, 0]
     if not len(chosen):
@@ -113,7 +113,7 @@ def _clip_ears(points: Tensor) -> Tensor | None:
 def _find_ear(points: Tensor, tiny: float) -> int | None:
     """Return a corner that can be cut off a polygon (n, 2): its triangle contains no other corner.
 
-    The first one whose triangle has an area is preferred. Returns None if there is no such corner.
+    The first corner whose triangle has an area is preferred. Returns None if no corner qualifies.
     """
     before, after = points.roll(1, 0), points.roll(-1, 0)
     areas = _area(before, points, after)

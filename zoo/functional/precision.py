@@ -12,7 +12,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def widen(x: Tensor) -> Tensor:
-    """Convert a tensor in half precision to float32; return any other as it is.
+    """Convert a tensor in half precision to float32; return any other unchanged.
 
     Losses and metrics are computed on widened values: bfloat16 has three significant digits, and
     the largest number in float16 is 65,504.

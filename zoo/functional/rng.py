@@ -20,7 +20,7 @@ MASK = 2**63 - 1  # clears the sign bit
 
 
 class TorchRNG:
-    """One of PyTorch's generators, with those methods of :class:`SampleRNG` that models use.
+    """A generator of PyTorch with the methods of :class:`SampleRNG` that models use.
 
     Args:
         generator: random generator on the device of the numbers, default the global one.

@@ -44,7 +44,7 @@ def split_words(text: str) -> list[str]:
     pieces = PIECE.findall(text)
     for i, piece in enumerate(pieces):
         if piece == " " and 0 < i < len(pieces) - 1:
-            # scripts without spaces are joined without one, unless it is a token
+            # between words of scripts without spaces, a space is a token
             if _ends_unspaced(pieces[i - 1]) and _starts_unspaced(pieces[i + 1]):
                 tokens.append(piece)
         elif piece[0] == GLUE or piece[0].isspace():
@@ -85,9 +85,9 @@ def unspaced_script(text: str) -> str | None:
     unspaced = re.findall(_unspaced(), text)
     if 2 * len(unspaced) <= len(letters):
         return None
-    is_chinese = sum(character >= "\u2e80" and not "\u3041" <= character <= "\u309f"
-                     for character in unspaced)  # fmt: skip
-    return "chinese" if 10 * is_chinese > 9 * len(unspaced) else "other"
+    num_chinese = sum(character >= "\u2e80" and not "\u3041" <= character <= "\u309f"
+                      for character in unspaced)  # fmt: skip
+    return "chinese" if 10 * num_chinese > 9 * len(unspaced) else "other"
 
 
 def _has_space_between(first: str, second: str) -> bool:
@@ -182,7 +182,12 @@ def _unspaced() -> str:
 
 
 def _character_class(blocks: Sequence[tuple[int, int]], belongs: Callable[[str], bool]) -> str:
-    """Return the class of a regular expression with the characters of some blocks that belong."""
+    """Return the character class of a regular expression for some characters of blocks.
+
+    Args:
+        blocks: first and last code points of the blocks.
+        belongs: function that returns whether a character is in the class.
+    """
     ranges: list[list[int]] = []
     for first, last in blocks:
         for code in range(first, last + 1):

@@ -82,7 +82,7 @@ def test_a_new_table(
     forecast: Callable[..., pd.DataFrame],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its end tells where the forecast begins; a short one takes the intervals of training."""
+    """The forecast begins at its end; a short table uses the intervals of the training data."""
     before = forecast(forecaster)
     shifted = pd.read_csv("t.csv", parse_dates=["time"])[["wind", "time", "load"]]
     shifted["time"] += pd.Timedelta("366D")
