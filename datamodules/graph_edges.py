@@ -89,8 +89,9 @@ def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
         raise DataError(
             f"{table.location(line)}: expected {cells.shape[1]} values, as in other lines"
         )
-    header = names[0].split() if len(names[0].split()) == cells.shape[1] else range(1, 99)
-    header = [str(name) for name in header][: cells.shape[1]]
+    header = names[0].split()
+    if len(header) != cells.shape[1]:
+        header = [str(i + 1) for i in range(cells.shape[1])]
     return replace(table, cells=cells.set_axis(header, axis=1))
 
 

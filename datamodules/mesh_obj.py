@@ -18,7 +18,7 @@ LEFT_OUT = {
 
 
 def read_obj(path: Path) -> PolygonMesh:
-    """Read the polygons of a Wavefront OBJ file; corners of textures and normals are not needed.
+    """Read the polygons of a Wavefront OBJ file; texture coordinates and normals are ignored.
 
     Raises:
         DataError: a line that cannot be read, or a face of a vertex that does not exist.

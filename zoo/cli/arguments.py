@@ -279,9 +279,9 @@ def _data_seed(args: list[str], given: set[str], settings: list[dict[str, Any]])
     """
     if given & {"--data.seed", "--data.init_args.seed", "--data.help"}:
         return None
-    seed, _ = _take(args, "--seed")
-    if seed is not None:
-        return seed
+    run_seed, _ = _take(args, "--seed")
+    if run_seed is not None:
+        return run_seed
     for content in reversed(settings):
         data = content.get("data")
         arguments = data.get("init_args") if isinstance(data, dict) else None

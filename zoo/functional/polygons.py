@@ -105,7 +105,7 @@ def _clip_ears(points: Tensor) -> Tensor | None:
         triangles.append([ring[ear - 1], ring[ear], ring[(ear + 1) % len(ring)]])
         del ring[ear]
     triangles.append(ring)
-    if float(_area(*points[torch.tensor(triangles)].unbind(1)).min()) < -1e-9 * size:
+    if float(_double_area(*points[torch.tensor(triangles)].unbind(1)).min()) < -1e-9 * size:
         return None
     return torch.tensor(triangles)
 
@@ -116,22 +116,22 @@ def _find_ear(points: Tensor, tiny: float) -> int | None:
     The first corner whose triangle has an area is preferred. Returns None if no corner qualifies.
     """
     before, after = points.roll(1, 0), points.roll(-1, 0)
-    areas = _area(before, points, after)
+    areas = _double_area(before, points, after)
     flat = None
     for ear in (areas >= -tiny).nonzero()[:, 0].tolist():
         if areas[ear] <= tiny:
             flat = ear if flat is None else flat
             continue
         a, b, c = before[ear], points[ear], after[ear]
-        inside = (_area(a, b, points) >= -tiny) & (_area(b, c, points) >= -tiny)
-        inside &= _area(c, a, points) >= -tiny
+        inside = (_double_area(a, b, points) >= -tiny) & (_double_area(b, c, points) >= -tiny)
+        inside &= _double_area(c, a, points) >= -tiny
         is_corner = (points == a).all(1) | (points == b).all(1) | (points == c).all(1)
         if not bool((inside & ~is_corner).any()):
             return ear
     return flat
 
 
-def _area(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def _double_area(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Return twice the signed area of triangles (..., 2), positive if counterclockwise."""
     u, v = b - a, c - a
     return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
