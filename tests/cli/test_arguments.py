@@ -53,7 +53,5 @@ def test_a_configuration_file_of_version_0_1_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     checkpoint = tmp_path / "checkpoints" / "last.ckpt"
     for args in (["fit", f"--config={config}"], ["test", f"--ckpt_path={checkpoint}"]):
-        with pytest.raises(
-            InputError, match=r"version 0\.1 of the zoo: replace it by --model gcn,"
-        ):
+        with pytest.raises(InputError, match=r"version 0\.1 of the zoo: use --model gcn instead,"):
             expand(args)
