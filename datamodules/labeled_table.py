@@ -126,25 +126,37 @@ def read_labeled_table(path: Path, options: TableOptions) -> LabeledTable:
 
 
 def _read_csv(path: Path) -> Rows:
-    cells = read_text_table(path, has_header=lambda _: False).cells
+    table = read_text_table(path, has_header=lambda _: False)
+    _say_empty(path, table.num_empty)
+    cells = table.cells
     return list(zip(cells.index.tolist(), cells.to_numpy().tolist(), strict=True))
 
 
 def _read_tabs(path: Path) -> Rows:
+    lines = split_lines(path, read_text(path).rstrip("\r\n"))
     rows = [
         (number, [cell.strip() for cell in line.split("\t")])
-        for number, line in enumerate(split_lines(path, read_text(path)), start=1)
+        for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
     width = len(rows[0][1])
     for number, row in rows:
         if len(row) != width:
             meaning = ", text and label" if width == 2 else ""
+            is_quoted = any(cell.startswith('"') for _, cells in rows for cell in cells)
             raise DataError(
-                f"{path}, line {number}: expected {width} columns{meaning}, got {len(row)}; "
-                "replace tabs and line breaks inside texts by spaces"
+                f"{path}, line {number}: expected {width} column{'s' * (width > 1)}{meaning}, got "
+                f"{len(row)}; replace tabs and line breaks inside texts by spaces"
+                + (", or name the file .csv if quotation marks enclose them" if is_quoted else "")
             )
+    _say_empty(path, len(lines) - len(rows))
     return _unquote(path, rows)
+
+
+def _say_empty(path: Path, count: int) -> None:
+    if count:
+        rows = "1 empty row is" if count == 1 else f"{count:,} empty rows are"
+        warnings.warn(f"{path}: {rows} left out", stacklevel=5)
 
 
 def _unquote(path: Path, rows: Rows) -> Rows:
@@ -237,9 +249,10 @@ def _find_in_header(
         if position is None and (kind == "text" or options.needs_labels):
             own, trained, _ = wanted[kind]
             known = f" {own or trained!r}" if own or trained else ""
+            hint = "rename it, or name it" if known else "name it"
             raise DataError(
                 f"{path}, line {line}: there is no column{known} of {kind}s among "
-                f"{', '.join(map(repr, names))}; name it with --data.{kind}_column"
+                f"{', '.join(map(repr, names))}; {hint} with --data.{kind}_column"
             )
     assert text is not None
     if text == label:

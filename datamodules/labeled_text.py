@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from datamodules.files import parse_number
 from datamodules.labeled_table import (
     LabeledTable,
     TableColumns,
@@ -200,15 +201,38 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
     def _read(self, split: str) -> LabeledTable:
         """Return the table of a split, or of the texts to predict; equal numbers are one class."""
         if split not in self._tables:
-            learned = TableColumns(**self.learned["columns"]) if self.has_loaded_state else None
             needs_labels = split != "predict"
             options = TableOptions(
-                self.header, self.text_column, self.label_column, learned, needs_labels
+                self.header, self.text_column, self.label_column, self._columns(split), needs_labels
             )
             table = read_labeled_table(Path(str(self._path(split))), options)
-            names = self._known_labels(split) if needs_labels else table.labels
-            self._tables[split] = merge_equal_numbers(table, names)
+            if needs_labels:
+                table = merge_equal_numbers(table, self._known_labels(split))
+            else:
+                self._say_other_labels(table)
+            self._tables[split] = table
         return self._tables[split]
+
+    def _columns(self, split: str) -> TableColumns | None:
+        """Return the columns of the training table, by which the others are read."""
+        if self.has_loaded_state:
+            return TableColumns(**self.learned["columns"])
+        is_first = split == "train" or self.paths["train"] is None
+        return None if is_first else self._read("train").columns
+
+    def _say_other_labels(self, table: LabeledTable) -> None:
+        """Say which values of an ignored column of labels are none, and perhaps parts of texts."""
+        others = [label for label in table.labels if label and label not in self.class_names]
+        numbers = {parse_number(name) for name in self.class_names}
+        others = [label for label in others if parse_number(label) not in numbers - {None}]
+        if others:
+            column = repr(table.columns.label) if table.columns.label else "the second column"
+            self.say(
+                f"{len(others):,} of {len(table.texts):,} values in {column}, such as "
+                f"{others[0][:40]!r}, are no classes of the model and are left out; if they are "
+                "parts of texts, put the texts in quotation marks, or one on each line of a file "
+                "named .txt"
+            )
 
     def _path(self, split: str) -> str | None:
         if split != "predict":

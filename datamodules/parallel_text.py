@@ -266,8 +266,8 @@ class ParallelText(TokenSequenceDataModule):
             sides = [[row for row, fit in zip(rows, fits, strict=True) if fit] for rows in sides]
             if pairs and not sides[0]:
                 raise DataError(
-                    f"every training pair has a sentence of more than {max(limits)} tokens; raise "
-                    "max_length"
+                    f"{self.source}: every training pair has a sentence of more than "
+                    f"{max(limits):,} tokens; raise --data.max_length"
                 )
         source, target = map(cut_rows, sides, limits)
         self._counts[split] = source[1], target[1]

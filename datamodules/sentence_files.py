@@ -6,7 +6,7 @@ import warnings
 from itertools import zip_longest
 from pathlib import Path
 
-from datamodules.files import read_text, split_lines
+from datamodules.files import read_text, source_name, split_lines
 from zoo.errors import DataError
 
 Pairs = list[tuple[str, str]]  # a sentence and its translation
@@ -17,9 +17,10 @@ def read_pairs(path: Path, target_path: Path) -> Pairs:
     out, with a warning.
 
     Raises:
-        DataError: a file has more lines than the other, or a line is empty in one of them.
+        DataError: a file has no sentences or more lines than the other, or a line is empty in one
+            of them.
     """
-    sources, targets = (split_lines(file, read_text(file)) for file in (path, target_path))
+    sources, targets = map(_read_lines, (path, target_path))
     pairs: Pairs = []
     for line, (source, target) in enumerate(zip_longest(sources, targets), 1):
         if source is None or target is None:
@@ -37,8 +38,6 @@ def read_pairs(path: Path, target_path: Path) -> Pairs:
         if source:
             pairs.append((source, target))
     _say_left_out(path, len(sources) - len(pairs))
-    if not pairs:
-        raise DataError(f"{path} contains no sentences")
     return pairs
 
 
@@ -46,18 +45,26 @@ def read_sentences(path: Path) -> dict[int, str]:
     """Return the sentences in the lines of a file, by the number of the line; empty lines are left
     out, with a warning.
 
+    Args:
+        path: a file; ``-`` for the standard input.
+
     Raises:
         DataError: the file has no sentences.
     """
-    lines = split_lines(path, read_text(path))
+    lines = _read_lines(path)
     sentences = {line: text.strip() for line, text in enumerate(lines, 1) if text.strip()}
-    if not sentences:
-        raise DataError(f"{path} contains no sentences")
     _say_left_out(path, len(lines) - len(sentences))
     return sentences
+
+
+def _read_lines(path: Path) -> list[str]:
+    text = read_text(path)
+    if not text.strip():
+        raise DataError(f"{source_name(path)} contains no sentences")
+    return split_lines(source_name(path), text)
 
 
 def _say_left_out(path: Path, count: int) -> None:
     if count:
         lines = "1 empty line is" if count == 1 else f"{count:,} empty lines are"
-        warnings.warn(f"{path}: {lines} left out", stacklevel=3)
+        warnings.warn(f"{source_name(path)}: {lines} left out", stacklevel=3)

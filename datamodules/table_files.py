@@ -28,11 +28,13 @@ class TextTable:
         cells: text of each cell without surrounding spaces, one row per row of the file that is not
             empty. The index contains the line of the file in which each row begins.
         separator: character between the values of a row.
+        num_empty: number of rows between others that are empty and left out, default 0.
     """
 
     path: Path
     cells: pd.DataFrame
     separator: str
+    num_empty: int = 0
 
     def location(self, line: int | None = None, column: str | None = None) -> str:
         """Return the beginning of a message about a line, a column or a cell."""
@@ -65,8 +67,6 @@ def read_text_table(
     if path.suffix.lower() in BINARY_SUFFIXES:
         raise DataError(f"{path} is not a text file: export the table as CSV in UTF-8")
     text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        raise DataError(f"{path} contains null characters, so it is not text: save it as UTF-8")
     lines = text.split("\n")
     declared = re.fullmatch(r'"?sep=([,;|\t])"?[ ]*', lines[0])
     first = 0 if declared is None else 1
@@ -74,12 +74,13 @@ def read_text_table(
         first += 1
     separator = _detect_separator(lines[first:]) if declared is None else declared[1]
     rows = _Rows(path, lines[first:], first + 1, separator).read()
-    rows = rows[(rows != "").any(axis=1)]
+    has_values = (rows != "").any(axis=1)
+    rows, num_empty = rows[has_values], _count_between(has_values.tolist())
     names = [str(name) for name in rows.iloc[0]] if len(rows) else []
     if names and has_header is not None and not has_header(names[:-1]):
         numbers = [*map(str, range(1, len(names))), ""]
         names, cells = _match_header(path, numbers, rows)
-        return TextTable(path, cells.set_axis(names, axis=1), separator)
+        return TextTable(path, cells.set_axis(names, axis=1), separator, num_empty)
     if len(rows) < 2:
         raise DataError(f"{path} has no rows below its header")
     names, cells = _match_header(path, names, rows.iloc[1:])
@@ -90,7 +91,13 @@ def read_text_table(
     ]
     # single cells of an object column are read faster
     cells = cells.set_axis(names, axis=1).astype(object)
-    return TextTable(path, cells, separator)
+    return TextTable(path, cells, separator, num_empty)
+
+
+def _count_between(has_values: list[bool]) -> int:
+    """Return the number of empty rows before the last one that has values."""
+    last = max((i for i, has in enumerate(has_values) if has), default=-1)
+    return has_values[: last + 1].count(False)
 
 
 def _is_skipped(line: str, comment: str | None) -> bool:
@@ -100,7 +107,10 @@ def _is_skipped(line: str, comment: str | None) -> bool:
 
 def _detect_separator(lines: list[str]) -> str:
     """Return the separator that occurs as often in the first rows as in the header."""
-    sample = [re.sub(r'"[^"]*"', "", line) for line in lines[: SAMPLE_LINES + 1] if line.strip()]
+    signs = re.escape(SEPARATORS)
+    quoted = rf'(^|[{signs}])[ ]*"(?:[^"]|"")*"(?=[ ]*($|[{signs}]))'  # may contain line breaks
+    text = re.sub(quoted, r"\1", "\n".join(lines[: SAMPLE_LINES + 1]), flags=re.MULTILINE)
+    sample = [re.sub(r'"[^"]*"', "", line) for line in text.split("\n") if line.strip()]
     if not sample:
         return ","
     header, *rows = sample

@@ -17,9 +17,9 @@ from datamodules.base import TensorDataModule, split_count, stage_splits
 from datamodules.files import download_file
 from datamodules.loader import Batch, TensorLoader
 from datamodules.text_files import read_texts, shuffle_lines, sorted_fraction
-from datamodules.tokenized import Tokenized
+from datamodules.tokenized import MIN_UNKNOWN, SPLIT_NAMES, Tokenized
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
-from zoo.functional.tokenization import UnknownTokenError, make_tokenizer
+from zoo.functional.tokenization import UNKNOWN_ID, UnknownTokenError, make_tokenizer
 
 STDLIB_CHARACTERS = 1_000_000  # default limit for the text of the standard library
 SORTED = 0.8  # fraction of ascending lines from which on a text counts as sorted
@@ -38,8 +38,9 @@ class Text(Tokenized, TensorDataModule):
     The splits are consecutive parts of the text: training, validation, test. Carriage returns
     before line feeds are removed.
 
-    A checkpoint contains the tokenizer. A text that begins with the training text is tested on
-    what follows the validation split, any other text as a whole. ``predict`` takes whole texts.
+    A checkpoint contains the tokenizer and the length. A text that begins with the training text is
+    tested on what follows the validation split, any other text as a whole. ``predict`` takes whole
+    texts.
 
     Properties for models: ``vocab_size``, ``tokenizer`` (its description, see
     :mod:`zoo.functional.tokenization`), ``length``.
@@ -64,12 +65,13 @@ class Text(Tokenized, TensorDataModule):
 
     Raises:
         InputError: an argument is out of range.
-        DataError: a file does not exist, is empty or not UTF-8, or is too short for the splits.
+        DataError: a file does not exist, is empty or not UTF-8, or is too short for the splits, or
+            for a window.
     """
 
     learned_settings = (
         *TensorDataModule.learned_settings, "test_size", "tokenizer_type", "max_vocab_size",
-        "lowercase", "max_characters", "shuffle_lines",
+        "lowercase", "max_characters", "shuffle_lines", "length",
     )  # fmt: skip
     #: whether ``predict`` serves the official test split
     has_official_test_split = False
@@ -167,16 +169,19 @@ class Text(Tokenized, TensorDataModule):
     @property
     def split_texts(self) -> dict[str, str]:
         """Text of each split; a text that is not that of the training is not split."""
-        if self._is_training or not self.has_loaded_state:
-            sizes = self._count_characters()
-        elif self.has_training_data:
-            sizes = self.learned["sizes"]
-        else:
+        if not self.is_split:
             return {"train": "", "val": self.text, "test": self.text}
+        is_new = self._is_training or not self.has_loaded_state
+        sizes = self._count_characters() if is_new else self.learned["sizes"]
         first = sizes["train"]
         second = first + sizes["val"]
         splits = {"train": slice(first), "val": slice(first, second), "test": slice(second, None)}
         return {name: self.text[characters] for name, characters in splits.items()}
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the text is divided into splits, as in training."""
+        return self._is_training or self.has_training_data
 
     def _count_characters(self) -> dict[str, int]:
         """Return the number of characters of each split."""
@@ -261,10 +266,27 @@ class Text(Tokenized, TensorDataModule):
         tokens = self._encode(name)
         if name == "train":
             return self._training_windows(tokens)
+        self._warn_of_unknown(name, tokens)
         if len(tokens) < 2:
+            if name == "predict" or (name == "test" and not self.is_split):
+                raise DataError(
+                    f"{self.source}: a text of 1 token has no next token to predict; at least 2 "
+                    "are needed"
+                )
             return torch.empty(0, self.length + 1, dtype=torch.int32)
         missing = -(len(tokens) - 1) % self.length
         return F.pad(tokens, (0, missing), value=-1).unfold(0, self.length + 1, self.length)
+
+    def _warn_of_unknown(self, name: str, tokens: Tensor) -> None:
+        if not self.fitted_tokenizer.num_special_tokens:
+            return
+        split = "text" if name == "predict" else f"{SPLIT_NAMES[name]} text"
+        share = float((tokens == UNKNOWN_ID).sum()) / max(1, len(tokens))
+        if share >= MIN_UNKNOWN:
+            self._say(
+                f"{share:.1%} of the tokens of the {split} are not in the vocabulary; their "
+                "characters are not counted in bits per character"
+            )
 
     def _training_windows(self, tokens: Tensor) -> Tensor:
         if len(tokens) < 2 * self.length:

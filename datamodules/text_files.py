@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from datamodules.files import read_text
+from datamodules.files import read_text, refuse_old_line_ends
 from zoo.errors import DataError
 
 MIN_LINES = 50  # fewer lines are not enough to tell whether they are sorted
@@ -40,7 +40,13 @@ def read_texts(path: Path | None, pattern: str) -> str:
             )
     else:
         files = [path]
-    return "\n".join(read_text(file).replace("\r\n", "\n") for file in files)
+    return "\n".join(map(_read_file, files))
+
+
+def _read_file(path: Path) -> str:
+    text = read_text(path)
+    refuse_old_line_ends(path, text)
+    return text.replace("\r\n", "\n")
 
 
 def _files_in(folder: Path, pattern: str) -> list[Path]:

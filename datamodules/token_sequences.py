@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 
 from datamodules.base import TensorDataModule, hold_out, stage_splits
 from datamodules.loader import Batch, DistributedBatchSampler, TensorLoader
+from datamodules.tokenized import MIN_UNKNOWN, SPLIT_NAMES
 from zoo.functional.tokenization import PAD_ID, UNKNOWN_ID
 
 BATCHES_PER_POOL = 50
 MIN_LENGTH = 128  # shortest default length, for new texts that are longer than those of training
-MIN_UNKNOWN = 0.1  # fraction of unknown tokens from which on it is said
 
 T = TypeVar("T")
 
@@ -229,8 +229,7 @@ def hash_texts(texts: Iterable[Any]) -> str:
 
 def name_splits(splits: Sequence[str]) -> str:
     """Return the names of splits for a message, such as *training and validation*."""
-    names = {"train": "training", "val": "validation", "test": "test"}
-    return " and ".join(names[split] for split in splits if split in names)
+    return " and ".join(SPLIT_NAMES[split] for split in splits if split in SPLIT_NAMES)
 
 
 def pad(sequences: Sequence[Sequence[int]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Properties that text data modules with one tokenizer share."""
+"""What the data modules of texts share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from functools import cached_property
 from typing import Any
 
 from zoo.functional.tokenization import Tokenizer, load_tokenizer
+
+MIN_UNKNOWN = 0.1  # fraction of unknown tokens from which on it is said
+SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 class Tokenized:

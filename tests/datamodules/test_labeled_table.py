@@ -146,3 +146,26 @@ def test_equal_numbers_are_one_class() -> None:
     with pytest.warns(UserWarning, match="0 is read as 0.0, 1 is read as 1.0"):
         merged = merge_equal_numbers(table, ["0.0", "1.0", "x"])
     assert merged.labels == ["1.0", "1.0", "0.0", "x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("t.tsv", "\ngood\tpos\n\n \nbad\tneg\n\n\n"), ("t.csv", "good,pos\n,\n\n,\nbad,neg\n\n\n")],
+)
+def test_empty_rows_are_counted(tmp_path: Path, name: str, content: str) -> None:
+    """Those at the end are not mentioned."""
+    with pytest.warns(UserWarning, match=rf"{name}: 3 empty rows are left out") as warned:
+        table = read(write(tmp_path, content, name))
+    assert len(warned) == 1
+    assert pairs(table) == [("good", "pos"), ("bad", "neg")]
+    assert table.lines[1] == 5
+
+
+def test_quoted_line_breaks_between_tabs(tmp_path: Path) -> None:
+    """The hint of the error helps."""
+    content = '"good\nfilm"\tpos\n"bad\n\nfilm"\tneg\n' * 3
+    with pytest.raises(DataError, match=r"line 2: expected 1 column, got 2; .* name the file .csv"):
+        read(write(tmp_path, content))
+    table = read(write(tmp_path, content, "t.csv"))
+    assert pairs(table)[:2] == [("good\nfilm", "pos"), ("bad\n\nfilm", "neg")]
+    assert table.lines == [1, 3, 6, 8, 11, 13]

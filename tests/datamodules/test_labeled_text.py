@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules import SST2, LabeledText
+from datamodules import SST2, LabeledText, Text
 from datamodules.labeled_text import BAD, GOOD, generate_reviews
 from datamodules.token_sequences import BucketBatchSampler, pad, trim_padding
 from tests.conftest import zoo_data
+from zoo.core.checkpoints import data_state
 from zoo.errors import DataError, InputError
 
 
@@ -236,6 +237,33 @@ def test_a_new_table_for_training_is_split_anew(tmp_path: Path) -> None:
     again = LabeledText(new.paths["train"])
     again.load_state_dict(new.state_dict())
     assert again.examples == new.examples
+
+
+def test_all_tables_are_read_by_the_columns_of_the_training_table(tmp_path: Path) -> None:
+    rows = [("comment", "title", "label"), ("fine", "a", "1"), ("dull", "b", "0")]
+    path = write(tmp_path, "t.tsv", rows)
+    val = write(tmp_path, "v.tsv", [("label", "title", "comment"), ("1", "dull", "fine")])
+    data = LabeledText(path, val_path=val, test_size=0)
+    with pytest.warns(UserWarning, match="texts in 'comment', labels in 'label'; left out"):
+        validation = data.examples["val"]
+    assert validation == [("fine", "1")]
+    other = write(tmp_path, "o.tsv", [("label", "title"), ("1", "fine")])
+    message = r"o\.tsv, line 1: there is no column 'comment' of texts among .* rename it, or name"
+    with (
+        pytest.warns(UserWarning, match="is a header"),
+        pytest.raises(DataError, match=message),
+    ):
+        _ = LabeledText(path, val_path=other, test_size=0).examples
+
+
+def test_a_checkpoint_of_sst2_reads_the_users_table(tmp_path: Path) -> None:
+    """The class is derived from that of the user's data."""
+    state = {"SST2": trained(tmp_path).state_dict()}
+    new = LabeledText(write(tmp_path, "n.txt", [("film was fine",)]))
+    new.load_state_dict(data_state(state, LabeledText) or {})
+    assert new.class_names == ["0", "1"]
+    assert data_state(state, SST2) == data_state(state, LabeledText)
+    assert data_state(state, Text) is None
 
 
 # -- length ----------------------------------------------------------------------------------------

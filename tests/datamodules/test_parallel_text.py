@@ -128,7 +128,7 @@ def test_long_training_pairs_are_left_out_and_long_test_sentences_are_cut(tmp_pa
     assert len(data.split("test")[0]) == 31
     assert data.length == 11
     assert data.target_length == 12
-    with pytest.raises(DataError, match="every training pair has a sentence of more than 1 tokens"):
+    with pytest.raises(DataError, match="has a sentence of more than 1 tokens; raise --data"):
         ParallelText(num_samples=20, max_length=1).setup("fit")
 
 
@@ -180,6 +180,7 @@ def test_prediction_takes_sources_without_targets(tmp_path: Path) -> None:
     ("source", "target", "message"),
     [
         (["a", "b", "c"], ["x", "y"], r"a\.de, line 3 has no counterpart in .*a\.en, .* line 2"),
+        ([], ["x", "y"], r"a\.de contains no sentences"),
         (["a"], ["x", "y"], r"a\.en, line 2 has no counterpart in .*a\.de, .* after line 1"),
         (["a", "", "c"], ["x", "y", "z"], r"a\.de, line 2 is empty"),
         (["a", "b"], ["x", " "], r"a\.en, line 2 is empty"),

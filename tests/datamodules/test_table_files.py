@@ -108,7 +108,7 @@ def test_row_numbers_without_a_name(read: Read, text: str) -> None:
         ("x,y\n8,44,3\n9,55,4\n", "line 2: expected 2 values, got 3; .* in quotation marks"),
         ("name,list,y\na,['112', '112'],2\nb,[],3\n", "line 2: expected 3 values, got 4"),
         ('a,y\n"1\n2",3\n4,5\n6,"7\n8,9\n', "line 5: a quotation mark is not closed"),
-        ("a,y\n1,\x002\n", "contains null characters, so it is not text: save it as UTF-8"),
+        ("a,y\n1,\x002\n", r"line 2: a null character, .* perhaps UTF-16; save the file as UTF-8"),
     ],
 )
 def test_faulty_tables(read: Read, text: str, message: str) -> None:

@@ -104,6 +104,13 @@ def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
         _ = Text(str(tmp_path), pattern="*.md").text
 
 
+@pytest.mark.parametrize("damage", [b"xxxx" * 20, b""])
+def test_a_damaged_gzip_file(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "t.txt.gz").write_bytes(gzip.compress(b"packed text" * 9)[:15] + damage)
+    with pytest.raises(DataError, match=r"t\.txt\.gz cannot be read"):
+        _ = Text(str(tmp_path / "t.txt.gz")).text
+
+
 def test_gzip_files_are_decompressed(tmp_path: Path) -> None:
     (tmp_path / "t.txt.gz").write_bytes(gzip.compress(b"packed text"))
     assert Text(str(tmp_path / "t.txt.gz")).text == "packed text"
@@ -115,6 +122,12 @@ def test_gzip_files_are_decompressed(tmp_path: Path) -> None:
         (b"", {}, "contains no text"),
         (b" \n", {}, "contains no text"),
         (b"one\ntwo\n\xff", {}, r"text\.txt, line 3: byte 8 is not UTF-8 text"),
+        ("one\n".encode("utf-16"), {}, r"text\.txt is UTF-16 text; save it as UTF-8"),
+        ("one\n".encode("utf-32"), {}, r"text\.txt is UTF-32 text; save it as UTF-8"),
+        (b"\xfe\xff" + "one\n".encode("utf-16-be"), {}, r"text\.txt is UTF-16 text"),
+        ("one".encode("utf-16-le"), {}, r"line 1: a null character, .* perhaps UTF-16; save"),
+        (b"one\ntw\0o", {}, r"text\.txt, line 2: a null character"),
+        (b"one\rtwo\r", {}, r"text\.txt has carriage returns in place of line feeds"),
         (b"short text", {"length": 64}, "10 training tokens are too few .* at least 128"),
         (b"short text", {"val_size": 8, "test_size": 2}, "leave none of 10 characters"),
     ],
@@ -254,6 +267,39 @@ def test_characters_that_the_model_does_not_know(path: str, tmp_path: Path) -> N
     new.load_state_dict(Text(path).state_dict())
     message = r"n\.txt: ' ', 'é' are not in the .* of 27 tokens: leave them out, or train with"
     with pytest.raises(DataError, match=message):
+        new.setup("predict")
+
+
+def test_the_length_of_the_checkpoint_decides(path: str, tmp_path: Path) -> None:
+    data = Text(path, length=16)
+    (tmp_path / "n.txt").write_text("A" * 40)
+    new = Text(str(tmp_path / "n.txt"))
+    with pytest.warns(UserWarning, match="length=16 of the checkpoint is used instead of 64"):
+        new.load_state_dict(data.state_dict())
+    assert [tuple(x.shape) for x, _ in new.predict_dataloader()] == [(3, 16)]
+
+
+def test_a_text_of_one_token_has_nothing_to_predict(path: str, tmp_path: Path) -> None:
+    (tmp_path / "n.txt").write_text("A")
+    new = Text(str(tmp_path / "n.txt"))
+    new.load_state_dict(Text(path).state_dict())
+    for stage in ("test", "predict"):
+        with pytest.raises(DataError, match=r"n\.txt: a text of 1 token has no next token to"):
+            new.setup(stage)
+    (tmp_path / "n.txt").write_text("AB")
+    again = Text(str(tmp_path / "n.txt"))
+    again.load_state_dict(Text(path).state_dict())
+    assert [tuple(x.shape) for x, _ in again.predict_dataloader()] == [(1, 64)]
+
+
+def test_unknown_words_are_said(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a cat sat\n" * 90)
+    (tmp_path / "n.txt").write_text("a horse sat\n")
+    options: dict[str, Any] = {"tokenizer_type": "words", "length": 8}
+    new = Text(str(tmp_path / "n.txt"), **options)
+    new.load_state_dict(Text(str(tmp_path / "t.txt"), **options).state_dict())
+    message = r"n\.txt: 16.7% of the tokens of the text are not in the vocabulary; their characters"
+    with pytest.warns(UserWarning, match=message):
         new.setup("predict")
 
 

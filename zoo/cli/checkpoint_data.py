@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.cli.arguments import Parser, import_class
 from zoo.core import registry
-from zoo.core.checkpoints import load, read
+from zoo.core.checkpoints import data_state, load, read
 from zoo.core.migrations import DATA_CLASSES_0_1, migrate_data_settings
 from zoo.core.settings import read_settings
 from zoo.core.task import Task
@@ -80,7 +80,8 @@ def load_model(path: str, *classes: type[ModelT], own_class: str | None = None) 
 def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> Any:
     """Create the data module that a checkpoint's model was trained on, or another one.
 
-    If its class is that of the training data, it reads data by the checkpoint's state.
+    If its class is that of the training data, or one is derived from the other, it reads data by
+    the checkpoint's state.
 
     Args:
         checkpoint: a ``.ckpt`` file in the folder ``checkpoints`` of a run, whose ``config.yaml``
@@ -108,7 +109,7 @@ def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> An
         settings["root"] = root
     cls = registry.import_class(path)
     data = cls(**migrate_data_settings(settings, cls))
-    state = read(checkpoint).get(cls.__qualname__)
+    state = data_state(read(checkpoint), cls)
     if state is not None:
         data.load_state_dict(state)
     return data

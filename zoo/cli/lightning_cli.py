@@ -206,7 +206,7 @@ class ZooCLI(LightningCLI):
 
     def _restore_data(self, data: Any) -> None:
         """Load the data module's state from the checkpoint before anything is read by it."""
-        state = self._checkpoint.get(type(data).__qualname__)
+        state = checkpoints.data_state(self._checkpoint, type(data))
         if state is not None and data is not self._restored:
             data.load_state_dict(state)
             self._restored = data

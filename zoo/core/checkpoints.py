@@ -243,6 +243,17 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
     )
 
 
+def data_state(checkpoint: dict[str, Any], cls: type) -> dict[str, Any] | None:
+    """Return the state of the data module in a checkpoint, if it suits a class of data modules.
+
+    It suits its own class, and classes that are derived from one another: a model that was trained
+    on SST-2 reads the user's table of texts by the vocabulary and the classes of SST-2.
+    """
+    related = (*cls.__mro__, *_subclasses(cls))
+    found = (checkpoint[c.__qualname__] for c in related if c.__qualname__ in checkpoint)
+    return next(found, None)
+
+
 def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:
     """Return the arguments of the model in a checkpoint, after checking the classes they name.
 

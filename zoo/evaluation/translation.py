@@ -44,15 +44,19 @@ def measure_translation(
             f"{len(pairs)} sentences, {num_beams} beam(s); sacreBLEU {signature}{remark}",
         )
     _, tokenizer = model.tokenizers
-    exact = sum(
-        translation == tokenizer.normalize(reference)
-        for translation, reference in zip(translations, references, strict=True)
+    normalized = [tokenizer.normalize(reference) for reference in references]
+    exact = sum(map(str.__eq__, translations, normalized))
+    remark = " in lower case" if tokenizer.lowercase else ""
+    changed = sum(
+        len(text) != len(reference.lower() if tokenizer.lowercase else reference)
+        for text, reference in zip(normalized, references, strict=True)
     )
-    case = " in lower case" if tokenizer.lowercase else ""
+    if changed:
+        remark += f", without whitespace that is not in the vocabulary ({changed} references)"
     yield Measurement(
         "exact",
         exact / len(pairs),
-        f"fraction of {len(pairs)} translations equal to the reference{case}",
+        f"fraction of {len(pairs)} translations equal to the reference{remark}",
     )
 
 

@@ -65,7 +65,7 @@ class Tokenizer(ABC):
             UnknownTokenError: a token is not in the vocabulary, and the tokenizer has no special
                 token for unknown ones.
         """
-        tokens = self.tokenize(self.normalize(text))
+        tokens = self.tokenize(self._fold_case(text))
         if self.num_special_tokens:
             return [self._token_ids.get(token, UNKNOWN_ID) for token in tokens]
         missing = [token for token in dict.fromkeys(tokens) if token not in self._token_ids]
@@ -80,6 +80,9 @@ class Tokenizer(ABC):
 
     def normalize(self, text: str) -> str:
         """Return a text as it is encoded and, if no token is unknown, decoded."""
+        return self._fold_case(text)
+
+    def _fold_case(self, text: str) -> str:
         return text.lower() if self.lowercase else text
 
     def decode(self, token_ids: Iterable[int]) -> str:
@@ -126,7 +129,7 @@ class Characters(Tokenizer):
         # Only the distinct characters are looked up: a text of a million has a few hundred.
         import numpy as np
 
-        code_points = np.frombuffer(self.normalize(text).encode("utf-32-le"), dtype=np.uint32)
+        code_points = np.frombuffer(self._fold_case(text).encode("utf-32-le"), dtype=np.uint32)
         distinct, inverse = np.unique(code_points, return_inverse=True)
         token_ids = np.array(super().encode("".join(map(chr, distinct))), dtype=np.int64)
         return token_ids[inverse].tolist()
@@ -167,6 +170,10 @@ class Words(Tokenizer):
         return [
             token for token in split_words(text.strip()) if token in known or not token.isspace()
         ]
+
+    def normalize(self, text: str) -> str:
+        text = self._fold_case(text)
+        return text if self.rules == 1 else self.detokenize(self.tokenize(text))
 
     def detokenize(self, tokens: list[str]) -> str:
         if self.keep_whitespace:
@@ -239,7 +246,7 @@ class BPE(Tokenizer):
         return self._tokenizer.encode(text, add_special_tokens=False).tokens
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(self.normalize(text), add_special_tokens=False).ids
+        return self._tokenizer.encode(self._fold_case(text), add_special_tokens=False).ids
 
     def decode(self, token_ids: Iterable[int]) -> str:
         return self._tokenizer.decode([i for i in token_ids if i >= self.num_special_tokens])

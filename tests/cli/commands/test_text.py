@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -92,8 +93,8 @@ def test_translation_refuses_bad_input(
     assert "--num_beams must be at least 1" in fails(
         "translate", translator, "may", "--num_beams", "0"
     )
-    assert "needs texts, or a file" in fails("translate", translator)
-    assert "needs texts, or a file" in fails("translate", translator, "may", "--file", "t.txt")
+    assert "needs texts, a file" in fails("translate", translator)
+    assert "needs texts, a file" in fails("translate", translator, "may", "--file", "t.txt")
     assert "there is no file x.txt" in fails("translate", translator, "--file", "x.txt")
     assert "--out needs --file" in fails("translate", translator, "may", "--out", "t.txt")
     for command, needed in {
@@ -121,6 +122,51 @@ def test_translation_of_a_file(
     main(["translate", translator, "--file", str(tmp_path / "t.txt"), "--out", str(out_file)])
     translations = table["translation"].tolist()
     assert out_file.read_text("utf-8") == f"{translations[0]}\n\n{translations[1]}\n"
+
+
+def give_input(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+def test_translation_of_the_standard_input(
+    translator: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[..., str],
+) -> None:
+    capfd.readouterr()
+    main(["translate", translator, "may the first", "june"])
+    first, second = capfd.readouterr().out.splitlines()
+    give_input(monkeypatch, b"\xef\xbb\xbfmay the first\r\n\njune\n")
+    with pytest.warns(UserWarning, match="standard input: 1 empty line is left out"):
+        main(["translate", translator, "--file", "-"])
+    assert capfd.readouterr().out == f"{first}\n\n{second}\n"
+    give_input(monkeypatch, b"may\n\xff\n")
+    assert "standard input, line 2: byte 4 is not UTF-8" in fails(
+        "translate", translator, "--file", "-"
+    )
+
+
+def test_a_prompt_from_a_file_or_the_standard_input(
+    writer: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: Callable[..., str],
+) -> None:
+    def text(*options: str) -> str:
+        capfd.readouterr()
+        main(["generate", writer, "--tokens", "5", *options])
+        return capfd.readouterr().out
+
+    expected = text("--prompt", "the cat\nsat")
+    (tmp_path / "p.txt").write_bytes(b"the cat\r\nsat\r\n")
+    assert text("--prompt_file", str(tmp_path / "p.txt")) == expected
+    give_input(monkeypatch, b"the cat\nsat\n")
+    assert text("--prompt_file", "-") == expected
+    (tmp_path / "p.txt").write_text("a horse")
+    error = fails("generate", writer, "--prompt_file", str(tmp_path / "p.txt"))
+    assert "p.txt: 'r' is not in the tokenizer's vocabulary" in error
 
 
 def test_a_long_text_says_what_its_tokens_are_predicted_from(
@@ -152,6 +198,8 @@ def test_predictions_of_texts_without_labels(run: Callable[..., Path], tmp_path:
     torch.testing.assert_close(found, expected)
     assert table["class"].tolist() == [names[k] for k in expected.argmax(1).tolist()]
     (tmp_path / "n.txt").write_text("it was fine\tperhaps\n")
+    with pytest.warns(UserWarning, match="1 of 1 values in the second column, such as 'perhaps'"):
+        run("predict", *data, *path)
     with pytest.raises(SystemExit):
         main(["test", *data, *path])
 

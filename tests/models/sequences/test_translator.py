@@ -203,15 +203,23 @@ def test_perfect_translator_has_perfect_metrics(
     assert is_short == (script == "short")
 
 
-def test__translations_that_do_not_end_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_translations_that_do_not_end_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     _, model = make_with_data()
     answers = torch.tensor([[5, 6, 3], [5, 6, 7]])
     monkeypatch.setattr(model, "generate", lambda *_: answers)
-    message = f"1 of 2 translations are cut at {model.target_length - 2} tokens, the longest of"
+    limit = model.target_length - 1
+    message = f"1 of 2 translations are cut at {limit} tokens, one more than the longest target"
     with pytest.warns(UserWarning, match=message):
         translations = model.translate(["may", "june"])
     decode = model.tokenizers[1].decode
     assert translations == [decode([5, 6]), decode([5, 6, 7])]
+
+
+def test_unknown_words_of_a_text_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, model = make_with_data()
+    monkeypatch.setattr(model, "generate", lambda *_: torch.full((1, 1), 3))
+    with pytest.warns(UserWarning, match="50.0% of the tokens of the texts are not in the voc"):
+        model.translate(["may horse"])
 
 
 def test_texts_are_cut_only_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:

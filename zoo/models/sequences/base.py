@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from zoo.core.constructor import build_config
 from zoo.core.task import Task
 from zoo.errors import InputError
-from zoo.functional.tokenization import PAD_ID, Tokenizer, load_tokenizer
+from zoo.functional.tokenization import PAD_ID, UNKNOWN_ID, Tokenizer, load_tokenizer
 from zoo.networks.sequence_network import SequenceConfig, SequenceNetwork
 
 IGNORE_INDEX = -100  # target of tokens that are not predicted, as in F.cross_entropy
+MIN_UNKNOWN = 0.1  # fraction of unknown tokens from which on it is said
 VISIBLE_WHITESPACE = str.maketrans({"\n": "⏎", "\t": "⇥", " ": "␣"})
 
 Labels = list[str] | None
@@ -186,6 +187,22 @@ def cut_tokens(rows: list[list[int]], length: int, texts: str) -> list[list[int]
         stacklevel=3,
     )
     return cut
+
+
+def warn_of_unknown(rows: list[list[int]], tokenizer: Tokenizer, texts: str) -> None:
+    """Warn if at least a tenth of the tokens are not in the vocabulary.
+
+    Args:
+        rows: token ids of each text.
+        tokenizer: tokenizer that encoded them.
+        texts: name of the texts in the warning.
+    """
+    unknown = sum(row.count(UNKNOWN_ID) for row in rows) if tokenizer.num_special_tokens else 0
+    share = unknown / max(1, sum(map(len, rows)))
+    if share >= MIN_UNKNOWN:
+        warnings.warn(
+            f"{share:.1%} of the tokens of the {texts} are not in the vocabulary", stacklevel=3
+        )
 
 
 def make_embedding(vocab_size: int, dim: int, std: float) -> nn.Embedding:

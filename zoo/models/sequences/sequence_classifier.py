@@ -16,6 +16,7 @@ from zoo.models.sequences.base import (
     cut_tokens,
     make_embedding,
     pad_rows,
+    warn_of_unknown,
 )
 from zoo.networks.sequence_pooling import POOLINGS, SequencePooling
 
@@ -106,5 +107,6 @@ class SequenceClassifier(TextModel, Classifier):
             InputError: the model was created without a tokenizer.
         """
         rows = [self.tokenizer.encode(text) for text in texts]
+        warn_of_unknown(rows, self.tokenizer, "texts")
         rows = cut_tokens(rows, self.length, "texts")
         return self.probabilities(self.scores(pad_rows(rows, self.device)))

@@ -24,6 +24,7 @@ from zoo.models.sequences.base import (
     make_embedding,
     pad_rows,
     token_labels,
+    warn_of_unknown,
 )
 from zoo.models.sequences.generation import beam_search
 
@@ -252,6 +253,7 @@ class Translator(SequenceModel):
         """
         source_tokenizer, _ = self.tokenizers
         rows = [source_tokenizer.encode(text) for text in texts]
+        warn_of_unknown(rows, source_tokenizer, "texts")
         limit = self.length - 1  # the end token takes up a position
         if cut:
             rows = cut_tokens(rows, limit, "texts")
@@ -276,7 +278,7 @@ class Translator(SequenceModel):
         if not all(complete):
             warnings.warn(
                 f"{complete.count(False):,} of {len(rows):,} translations are cut at "
-                f"{self.target_length - 2:,} tokens, the longest of training",
+                f"{self.target_length - 1:,} tokens, one more than the longest target of training",
                 stacklevel=3,
             )
         _, tokenizer = self.tokenizers
