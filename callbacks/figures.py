@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
 from zoo.errors import InputError, check_at_least
-from zoo.plots.style import write_gif
+from zoo.plots.files import write_figure, write_gif
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
     if not writes_files(trainer):
         return None
     path = _figure_path(trainer, f"{name}.png")
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    write_figure(figure, path, dpi=120, bbox_inches="tight")
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(f"figures/{name}", [str(path)])

@@ -196,7 +196,10 @@ class TokenSequenceDataModule(TensorDataModule):
         warnings.warn(f"{self.source}: {text}", stacklevel=3)
 
     def test_dataloader(self) -> Any:
-        return self._loader("test") if len(self._stored("test")[1]) else []
+        if len(self._stored("test")[1]):
+            return self._loader("test")
+        self.say("there is no test split (test_size=0), so that nothing is tested")
+        return []
 
     def predict_dataloader(self) -> TensorLoader:
         self.setup("predict")

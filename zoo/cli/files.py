@@ -24,12 +24,14 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> None:
     """
     import matplotlib
 
+    from zoo.plots.files import write_figure
+
     # without a date and with fixed ids, an SVG file depends only on the figure
     metadata = {"Date": None} if path.suffix == ".svg" else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context({"svg.hashsalt": "zoo"}):
-            figure.savefig(path, metadata=metadata, **options)
+            write_figure(figure, path, metadata=metadata, **options)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {path}: {error}") from error
 

@@ -7,8 +7,6 @@ A figure has one title (:func:`new_figure`); each of its panels has its own titl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -176,18 +174,3 @@ def class_style(index: int) -> dict[str, Any]:
         "color": COLORS[index % len(COLORS)],
         "marker": MARKERS[index // len(COLORS) % len(MARKERS)],
     }
-
-
-def write_gif(frames: Iterable[Figure], path: Path) -> None:
-    """Write figures of equal size as a GIF: 1/8 second per frame, 2 seconds for the last one."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
-    images = []
-    for frame in frames:
-        frame.set_dpi(80)
-        canvas = FigureCanvasAgg(frame)
-        canvas.draw()
-        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
-    durations = [125] * (len(images) - 1) + [2_000]  # milliseconds
-    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -29,7 +29,8 @@ from zoo.errors import check_at_least
 from zoo.functional.divergences import jensen_shannon
 from zoo.functional.gan import logistic_discriminator_loss, non_saturating_generator_loss
 from zoo.networks import MLP
-from zoo.plots.style import COLORS, INK, new_figure, write_gif
+from zoo.plots.files import write_gif
+from zoo.plots.style import COLORS, INK, new_figure
 from zoo.studies.base import Row, Table, make_generator, track
 
 if TYPE_CHECKING:
