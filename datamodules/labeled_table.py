@@ -106,6 +106,7 @@ def read_labeled_table(path: Path, options: TableOptions) -> LabeledTable:
         )  # fmt: skip
         if options.header is None:
             _say_header(path, header, text, label)
+        rows = _leave_out_headers(path, header, rows)
     else:
         text, label = _find_by_position(path, rows, options)
         columns = TableColumns(is_label_first=label == 0)
@@ -120,6 +121,19 @@ def read_labeled_table(path: Path, options: TableOptions) -> LabeledTable:
                 "or remove the line"
             )
     return LabeledTable(texts, labels, [line for line, _ in rows], columns)
+
+
+def _leave_out_headers(path: Path, header: tuple[int, list[str]], rows: Rows) -> Rows:
+    """Return the rows without repetitions of the header, which joined files contain."""
+    kept = [row for row in rows if row[1] != header[1]]
+    if len(kept) < len(rows):
+        line = next(line for line, cells in rows if cells == header[1])
+        warnings.warn(
+            f"{path}: {len(rows) - len(kept):,} rows equal the header, the first one in line "
+            f"{line}, and are left out",
+            stacklevel=4,
+        )
+    return kept
 
 
 # -- rows ----------------------------------------------------------------------------------------

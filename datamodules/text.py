@@ -16,7 +16,7 @@ from torch import Tensor
 from datamodules.base import TensorDataModule, split_count, stage_splits
 from datamodules.files import download_file
 from datamodules.loader import Batch, TensorLoader
-from datamodules.text_files import read_texts, shuffle_lines, sorted_fraction
+from datamodules.text_files import JoinedText, read_texts, shuffle_lines, sorted_fraction
 from datamodules.tokenized import MIN_UNKNOWN, SPLIT_NAMES, Tokenized
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
 from zoo.functional.tokenization import UNKNOWN_ID, UnknownTokenError, make_tokenizer
@@ -139,7 +139,7 @@ class Text(Tokenized, TensorDataModule):
 
     def forget(self) -> None:
         super().forget()
-        for name in ("text", "has_training_data", "fitted_tokenizer"):
+        for name in ("text", "joined", "has_training_data", "fitted_tokenizer"):
             self.__dict__.pop(name, None)
 
     # -- the text -------------------------------------------------------------------------------
@@ -147,18 +147,22 @@ class Text(Tokenized, TensorDataModule):
     @cached_property
     def text(self) -> str:
         """Text of all splits."""
-        text = self._read()
+        text = self._unshuffled_text()
+        return shuffle_lines(text, self.seed) if self.shuffle_lines else text
+
+    def _unshuffled_text(self) -> str:
         limit = self.max_characters
         if limit is None and self.path is None:
             limit = STDLIB_CHARACTERS
-        text = text[:limit]
+        text = self.joined.text[:limit]
         if not text.strip():
             raise DataError(f"{self.source} contains no text")
-        if self.shuffle_lines:
-            return shuffle_lines(text, self.seed)
         return text
 
-    def _read(self) -> str:
+    @cached_property
+    def joined(self) -> JoinedText:
+        """Text of all files."""
+        self.download()
         return read_texts(None if self.path is None else Path(self.path), self.pattern)
 
     @property
@@ -248,12 +252,7 @@ class Text(Tokenized, TensorDataModule):
 
     def _encode(self, name: str) -> Tensor:
         """Return the tokens of a split, int32 (N,)."""
-        official = self.path is None or self.has_official_test_split
-        text = (
-            self.text
-            if name == "predict" and not official
-            else self.split_texts["test" if name == "predict" else name]
-        )
+        text = self._prediction_text if name == "predict" else self.split_texts[name]
         try:
             return torch.tensor(self.fitted_tokenizer.encode(text), dtype=torch.int32)
         except UnknownTokenError as error:
@@ -320,6 +319,14 @@ class Text(Tokenized, TensorDataModule):
 
     # -- prediction -----------------------------------------------------------------------------
 
+    @property
+    def _predicts_test_split(self) -> bool:
+        return self.path is None or self.has_official_test_split
+
+    @property
+    def _prediction_text(self) -> str:
+        return self.split_texts["test"] if self._predicts_test_split else self._unshuffled_text()
+
     def test_dataloader(self) -> Any:
         if len(self._stored("test")[1]):
             return self._loader("test")
@@ -331,14 +338,19 @@ class Text(Tokenized, TensorDataModule):
         return self._loader("predict")
 
     def prediction_ids(self) -> dict[str, Sequence[Any]]:
-        """Return the number of each window, and the line in which it begins, from 1 on."""
+        """Return the number of each window, from 0 on, and where it begins: the name of the file,
+        if there are several, and the line, from 1 on."""
         self.setup("predict")
         (windows,), _ = self._splits["predict"]
         tokenizer = self.fitted_tokenizer
         breaks = torch.tensor([tokenizer.token_text(i).count("\n") for i in range(len(tokenizer))])
         per_window = breaks[windows[:, : self.length].clamp(min=0).long()].sum(1)
-        lines = 1 + per_window.cumsum(0) - per_window
-        return {"window": range(len(windows)), "line": lines.tolist()}
+        ids: dict[str, Sequence[Any]] = {"window": range(len(windows))}
+        if self._predicts_test_split and self.shuffle_lines:
+            return ids  # its lines are from anywhere
+        start = len(self._unshuffled_text()) - len(self._prediction_text)
+        first = 1 + self._unshuffled_text().count("\n", 0, start)
+        return ids | self.joined.locate((first + per_window.cumsum(0) - per_window).tolist())
 
 
 class TinyShakespeare(Text):
@@ -368,7 +380,3 @@ class TinyShakespeare(Text):
 
     def download(self) -> None:
         download_file(self.url, Path(str(self.path)), self.sha256)
-
-    def _read(self) -> str:
-        self.download()
-        return super()._read()

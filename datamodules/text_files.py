@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sysconfig
 import warnings
-from itertools import pairwise
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +19,35 @@ from zoo.errors import DataError
 MIN_LINES = 50  # fewer lines are not enough to tell whether they are sorted
 
 
-def read_texts(path: Path | None, pattern: str) -> str:
+@dataclass(frozen=True)
+class JoinedText:
+    """The text of one or more files.
+
+    Args:
+        text: texts of the files, with a line break between two of them.
+        first_lines: number of the line of ``text`` in which each file begins, by its name.
+    """
+
+    text: str
+    first_lines: dict[str, int]
+
+    def locate(self, lines: Sequence[int]) -> dict[str, list[Any]]:
+        """Return the columns ``file``, if there is more than one, and ``line``, counted from 1.
+
+        Args:
+            lines: numbers of lines of ``text``, from 1 on.
+        """
+        if len(self.first_lines) == 1:
+            return {"line": list(lines)}
+        names, starts = list(self.first_lines), list(self.first_lines.values())
+        files = [bisect_right(starts, line) - 1 for line in lines]
+        return {
+            "file": [names[i] for i in files],
+            "line": [line - starts[i] + 1 for line, i in zip(lines, files, strict=True)],
+        }
+
+
+def read_texts(path: Path | None, pattern: str) -> JoinedText:
     """Return the text of a file, or of the files in a folder, joined in the order of their names.
 
     Args:
@@ -25,8 +57,10 @@ def read_texts(path: Path | None, pattern: str) -> str:
     Raises:
         DataError: no file matches, or a file cannot be read.
     """
+    folder = path
     if path is None:
-        files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+        folder = Path(sysconfig.get_paths()["stdlib"])
+        files = sorted(folder.glob("*.py"))
     elif path.is_dir():
         visible = _files_in(path, "**/*")
         files = _files_in(path, pattern)
@@ -40,7 +74,11 @@ def read_texts(path: Path | None, pattern: str) -> str:
             )
     else:
         files = [path]
-    return "\n".join(map(_read_file, files))
+    texts = [_read_file(file) for file in files]
+    heights = [text.count("\n") + 1 for text in texts]
+    names = [file.name if file == path else file.relative_to(folder).as_posix() for file in files]
+    first_lines = accumulate(heights[:-1], initial=1)
+    return JoinedText("\n".join(texts), dict(zip(names, first_lines, strict=True)))
 
 
 def _read_file(path: Path) -> str:

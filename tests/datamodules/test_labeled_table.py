@@ -161,6 +161,16 @@ def test_empty_rows_are_counted(tmp_path: Path, name: str, content: str) -> None
     assert table.lines[1] == 5
 
 
+@pytest.mark.parametrize(("name", "sign"), [("t.tsv", "\t"), ("t.csv", ",")])
+def test_a_header_that_is_repeated_is_left_out(tmp_path: Path, name: str, sign: str) -> None:
+    content = "text\tlabel\ngood\tpos\nbad\tneg\n" * 3
+    path = write(tmp_path, content.replace("\t", sign), name)
+    with pytest.warns(UserWarning, match=r"2 rows equal the header, the first one in line 4, and"):
+        table = read(path)
+    assert pairs(table) == [("good", "pos"), ("bad", "neg")] * 3
+    assert table.lines == [2, 3, 5, 6, 8, 9]
+
+
 def test_quoted_line_breaks_between_tabs(tmp_path: Path) -> None:
     """The hint of the error helps."""
     content = '"good\nfilm"\tpos\n"bad\n\nfilm"\tneg\n' * 3

@@ -313,6 +313,29 @@ def test_prediction_serves_the_whole_text_with_its_lines(path: str) -> None:
     assert ids["line"] == [1 + data.text[: 16 * i].count("\n") for i in range(windows)]
 
 
+def test_the_windows_of_a_folder_name_their_files(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text("one\ntwo\n")
+    (tmp_path / "sub" / "b.txt").write_text("three\nfour\nfive\nsix\n")
+    data = Text(str(tmp_path), length=10, shuffle_lines=True)
+    ids = data.prediction_ids()
+    assert ids == {
+        "window": range(3),
+        "file": ["a.txt", "sub/b.txt", "sub/b.txt"],
+        "line": [1, 1, 3],
+    }
+    x, _ = next(iter(data.predict_dataloader()))
+    assert data.fitted_tokenizer.decode(x[1].tolist()) == "hree\nfour\n"
+
+
+def test_the_lines_of_a_test_split_are_those_of_the_file() -> None:
+    data = Text(max_characters=5_000, val_size=0, test_size=2_000, length=50)
+    ids = data.prediction_ids()
+    first = data.joined.locate([1 + data.text[:3_000].count("\n")])
+    assert [ids["file"][0], ids["line"][0]] == [first["file"][0], first["line"][0]]
+    assert ids["line"][0] > 1
+
+
 def test_a_rest_that_fills_no_window_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("abcdefghij" * 29)
     data = Text(str(tmp_path / "t.txt"), length=100, val_size=0, test_size=0)
