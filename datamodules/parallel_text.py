@@ -45,9 +45,9 @@ class ParallelText(TokenSequenceDataModule):
     ``target_vocab_size``, ``target_tokenizer``, ``target_length``.
 
     Args:
-        path: training sentences in the source language, one per line; lines end at line feeds, and
-            the file may be compressed with gzip. Default: generated dates, see
-            :func:`~datamodules.dates.generate_dates`.
+        path: training sentences in the source language, one per line, without whitespace at their
+            ends; lines end at line feeds, and the file may be compressed with gzip. Default:
+            generated dates, see :func:`~datamodules.dates.generate_dates`.
         target_path: translations of the training sentences, line by line.
         val_path: validation sentences; default: held out from the training pairs by the seed.
         val_target_path: translations of the validation sentences.

@@ -112,6 +112,16 @@ def test_names_of_special_tokens_in_a_text_are_text() -> None:
         assert made.decode(token_ids) == text
 
 
+def test_normal_text_is_what_decoding_returns() -> None:
+    """Only whitespace outside the vocabulary and the case are changed, and unknown words kept."""
+    made = make_tokenizer("words", ["a  b", "c"], lowercase=True)
+    assert made.normalize(" A  b\tzebra\u2028C ") == "a  b zebra c"
+    assert made.decode(made.encode("A  b\tC")) == made.normalize("A  b\tC") == "a  b c"
+    whole = make_tokenizer("words", ["a  b"], keep_whitespace=True)
+    assert whole.normalize(" A  b\t") == " A  b\t"
+    assert make_tokenizer("bpe", ["a"], 300).normalize(" A  b\t") == " A  b\t"
+
+
 def test_rare_words_are_not_in_the_vocabulary() -> None:
     made = make_tokenizer("words", ["a a a b b c"], min_count=2)
     assert made.tokens[4:] == ["a", "b"]

@@ -48,7 +48,7 @@ def measure_translation(
     exact = sum(map(str.__eq__, translations, normalized))
     remark = " in lower case" if tokenizer.lowercase else ""
     changed = sum(
-        len(text) != len(reference.lower() if tokenizer.lowercase else reference)
+        text != (reference.lower() if tokenizer.lowercase else reference)
         for text, reference in zip(normalized, references, strict=True)
     )
     if changed:

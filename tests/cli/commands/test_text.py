@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import zoo
-from zoo import SequenceClassifier
+from zoo import LanguageModel, SequenceClassifier, Translator
 from zoo.cli.main import main
 
 SMALL = ["--model.dim=16", "--model.layers=1", "--model.heads=2", "--trainer.max_steps=3"]
@@ -202,6 +203,47 @@ def test_predictions_of_texts_without_labels(run: Callable[..., Path], tmp_path:
         run("predict", *data, *path)
     with pytest.raises(SystemExit):
         main(["test", *data, *path])
+
+
+@pytest.mark.parametrize("name", ["language_model", "causal_conv", "rnn"])
+def test_predictions_of_a_new_text(name: str, run: Callable[..., Path], tmp_path: Path) -> None:
+    """Each window has its line and its mean −log p, in windows of the length of the training."""
+    (tmp_path / "t.txt").write_text("the cat sat on the mat.\n" * 200)
+    (tmp_path / "n.txt").write_text("the mat\n\nsat on the cat.\n")
+    data = [f"--model={name}", "--data=text"]
+    folder = run(*data, f"--data.path={tmp_path / 't.txt'}", "--data.length=16", *SMALL)
+    checkpoint = str(folder / "checkpoints" / "last.ckpt")
+    predicted = run(
+        "predict", *data, "--ckpt_path", checkpoint, f"--data.path={tmp_path / 'n.txt'}"
+    )
+    table = pd.read_csv(predicted / "predictions.csv")
+    assert table["window"].tolist() == [0, 1]
+    assert table["line"].tolist() == [1, 3]
+    assert table["tokens"].tolist() == [16, 8]
+    model = zoo.load(checkpoint, LanguageModel)
+    tokens = torch.tensor(model.tokenizer.encode("the mat\n\nsat on the cat.\n"))
+    for start, row in zip((0, 16), table.to_dict("records"), strict=True):
+        x, y = tokens[start : start + 16], tokens[start + 1 : start + 17]
+        with torch.no_grad():
+            nll = torch.nn.functional.cross_entropy(model(x[None, : len(y)])[0], y)
+        assert row["nll"] == pytest.approx(float(nll), rel=1e-5)
+        assert row["bits_per_char"] == pytest.approx(float(nll) / math.log(2), rel=1e-5)
+
+
+def test_predictions_of_translations(run: Callable[..., Path], tmp_path: Path) -> None:
+    """Sources need no targets; each line has the greedy translation of ``zoo translate``."""
+    for name, word in (("a.de", "wort"), ("a.en", "word")):
+        (tmp_path / name).write_text("".join(f"{word} {i % 7} .\n" for i in range(50)))
+    (tmp_path / "n.de").write_text("wort 3\n\nwort 1 .\n")
+    data = ["--model=translator", "--data=parallel_text"]
+    paths = [f"--data.path={tmp_path / 'a.de'}", f"--data.target_path={tmp_path / 'a.en'}"]
+    checkpoint = str(run(*data, *paths, *SMALL) / "checkpoints" / "last.ckpt")
+    path = f"--data.path={tmp_path / 'n.de'}"
+    predicted = run("predict", *data, "--ckpt_path", checkpoint, path)
+    table = pd.read_csv(predicted / "predictions.csv", keep_default_na=False, dtype=str)
+    assert table["line"].tolist() == ["1", "3"]
+    model = zoo.load(checkpoint, Translator)
+    assert table["translation"].tolist() == model.translate(["wort 3", "wort 1 ."])
 
 
 def test_evaluation_of_a_translator(translator: str) -> None:

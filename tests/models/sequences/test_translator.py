@@ -140,6 +140,28 @@ def test_a_loaded_checkpoint_translates_the_same(
     assert [loaded.translate([text], num_beams=2)[0] for text in texts] == expected
 
 
+def test_exact_leaves_out_whitespace_that_is_not_in_the_vocabulary(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer = make_tokenizer("words", ["a good film .", "so  bad"], lowercase=True)
+    made = make(
+        length=50, target_length=50, tokenizer=tokenizer.to_json(),
+        target_tokenizer=tokenizer.to_json(),
+    )  # fmt: skip
+    references = ["A good\u2028film .", "a\tgood film .", "so  bad film .", "a good film ."]
+    monkeypatch.setattr(made, "generate", lambda x, *_: torch.where(x == 0, 3, x))
+    pairs = [(reference, reference) for reference in references]
+    exact = {metric.name: metric for metric in measure_translation(made, pairs)}["exact"]
+    assert exact.value == 1
+    assert exact.meaning.endswith(
+        "equal to the reference in lower case, without whitespace that is not in the vocabulary "
+        "(2 references)"
+    )
+    assert made.translate(references) == [
+        "a good film .", "a good film .", "so  bad film .", "a good film ."
+    ]  # fmt: skip
+
+
 def test_no_texts_have_no_translations() -> None:
     _, model = make_with_data()
     assert model.translate([]) == []
@@ -170,6 +192,11 @@ PERFECT = {
     "japanese": ["これは本です。", "はい、そうです"],
     "emoji": ["👨‍👩‍👧 👍🏽🇩🇪🇫🇷 1️⃣ ok", "so 😀😀 good !"],
     "separators": ["a\u2028b c\x85d e", "one\x0btwo\x0cthree  four\xa0five"],
+    "code": ["for (i=0; i<10; ++i) { a[i] *= 2; } // ok", "x = \"it's\\n\" + f'{y!r}'  # end"],
+    "links": ["see https://example.com/a?b=c&d=e#f_g now", "mail me@x.co.uk or @you #tag_1 $5 5%"],
+    "quotes": ["“double” ‘single’ «guillemets» ‚low‘", "rock 'n' roll, James' hat, '90s --- …"],
+    "korean": ["한국어 문장입니다 참 좋다.", "안녕\u1112\u1161\u11ab  하세요 여러분"],
+    "marks": ["abc \u202bעברית\u202c d e f", "zero\u200bwidth soft\u00adhyphen a b c"],
     "short": ["yes", "no no"],
 }
 
