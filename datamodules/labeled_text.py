@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from datamodules.files import parse_number
+from datamodules.held_out_classes import Examples, keep_every_class, name_classes
 from datamodules.labeled_table import (
     LabeledTable,
     TableColumns,
@@ -28,11 +29,9 @@ from datamodules.token_sequences import (
     hash_texts,
     name_splits,
 )
-from datamodules.tokenized import Tokenized
+from datamodules.tokenized import SPLIT_NAMES, Tokenized
 from zoo.errors import DataError, check_at_least, check_count_or_fraction
 from zoo.functional.tokenization import make_tokenizer
-
-Examples = list[tuple[str, str]]  # text and label
 
 MAX_LENGTH = 1_024  # largest default length: the cost of attention grows with its square
 
@@ -262,6 +261,11 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
                 splits["train"], splits[name] = self.hold_out_examples(
                     splits["train"], size, f"{name}_size"
                 )
+        if moved := keep_every_class(splits):
+            self.say(
+                "a class that was held out as a whole gets one training text: "
+                f"{name_classes(moved)}"
+            )
         return splits
 
     def _check_labels(self, split: str, examples: Examples, names: list[str]) -> None:
@@ -303,6 +307,9 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
             self.say(
                 f"not the training data: all {len(self._training_examples):,} texts are tested"
             )
+        for name in splits:
+            if name in ("val", "test") and self.is_split:
+                self._say_missing_classes(name)
         total = sum((self._counts[name] for name in splits), TokenCount())
         texts = f"{name_splits(splits)} texts".strip()
         hint = (
@@ -311,6 +318,12 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
             else "raise --data.max_length to keep more"
         )
         self.say_counts(total, texts, self.length, hint)
+
+    def _say_missing_classes(self, split: str) -> None:
+        found = set(self._splits[split][0][-1].tolist())
+        missing = [label for i, label in enumerate(self.class_names) if i not in found]
+        if found and missing:
+            self.say(f"the {SPLIT_NAMES[split]} split has no text of {name_classes(missing)}")
 
     # -- prediction -----------------------------------------------------------------------------
 

@@ -190,7 +190,10 @@ class _Rows:
         return DataError(f"{self.path} cannot be read: {message.strip()}")
 
     def _wrong_width(self, line: int, count: int) -> DataError:
-        return DataError(f"{self.path}, line {line}: expected {self.width} values, got {count}")
+        return DataError(
+            f"{self.path}, line {line}: expected {self.width} values, got {count}; put a value "
+            "that contains the separator in quotation marks"
+        )
 
     def _refuse_short_rows(self, rows: pd.DataFrame) -> None:
         ends_empty = (rows[self.width - 1] == "") & (rows[self.width] == "")

@@ -330,7 +330,7 @@ class Text(Tokenized, TensorDataModule):
     def test_dataloader(self) -> Any:
         if len(self._stored("test")[1]):
             return self._loader("test")
-        self._say("there is no test split (test_size=0), so that nothing is tested")
+        self._say("the test split is empty, so that nothing is tested; raise --data.test_size")
         return []
 
     def predict_dataloader(self) -> TensorLoader:

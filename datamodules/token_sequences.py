@@ -198,7 +198,7 @@ class TokenSequenceDataModule(TensorDataModule):
     def test_dataloader(self) -> Any:
         if len(self._stored("test")[1]):
             return self._loader("test")
-        self.say("there is no test split (test_size=0), so that nothing is tested")
+        self.say("the test split is empty, so that nothing is tested; raise --data.test_size")
         return []
 
     def predict_dataloader(self) -> TensorLoader:

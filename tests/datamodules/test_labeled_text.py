@@ -145,6 +145,32 @@ def test_faulty_tables(tmp_path: Path, content: str, message: str) -> None:
         LabeledText(str(tmp_path / "t.tsv")).setup("fit")
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_rare_class_is_always_trained(tmp_path: Path, seed: int) -> None:
+    rows = [(f"film {i}", str(i % 2)) for i in range(12)]
+    path = write(tmp_path, "t.tsv", [*rows, ("b", "rare"), ("c", "rarer"), ("d", "rarer")])
+    data = LabeledText(path, seed=seed, test_size=0.3, val_size=0.3)
+    data.setup("fit")
+    labels = {name: [label for _, label in split] for name, split in data.examples.items()}
+    assert data.class_names == ["0", "1", "rare", "rarer"]
+    assert set(labels["train"]) == set(data.class_names)
+    assert sum(map(len, labels.values())) == len(rows) + 3
+    again = LabeledText(path, seed=seed, test_size=0.3, val_size=0.3)
+    again.load_state_dict(data.state_dict())
+    assert again.examples == data.examples
+
+
+def test_moved_and_missing_classes_are_said(tmp_path: Path) -> None:
+    rows = [("a", "1"), ("b", "0")] * 8 + [("c", "rare")]
+    held_out = LabeledText(write(tmp_path, "t.tsv", rows), test_size=16, val_size=0)
+    message = r"t\.tsv: a class that was held out as a whole gets one training text: '(0|1|rare)'"
+    with pytest.warns(UserWarning, match=message):
+        _ = held_out.examples
+    data = LabeledText(write(tmp_path, "t.tsv", rows), test_size=1, val_size=1)
+    with pytest.warns(UserWarning, match=r"t\.tsv: the test split has no text of '.', 'rare'"):
+        data.setup("test")
+
+
 def test_a_label_that_does_not_occur_in_training(tmp_path: Path) -> None:
     (tmp_path / "t.tsv").write_text("a\t1\nb\t0\n" * 20)
     (tmp_path / "v.tsv").write_text("c\t2\n")
