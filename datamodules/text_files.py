@@ -57,9 +57,8 @@ def read_texts(path: Path | None, pattern: str) -> JoinedText:
     Raises:
         DataError: no file matches, or a file cannot be read.
     """
-    folder = path
+    folder = Path(sysconfig.get_paths()["stdlib"]) if path is None else path
     if path is None:
-        folder = Path(sysconfig.get_paths()["stdlib"])
         files = sorted(folder.glob("*.py"))
     elif path.is_dir():
         visible = _files_in(path, "**/*")
