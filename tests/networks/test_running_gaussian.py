@@ -9,11 +9,12 @@ from zoo.networks import RunningGaussian
 
 def test_estimates_mean_and_covariance_and_samples_from_them() -> None:
     torch.manual_seed(0)
-    root = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
-    gaussian = RunningGaussian(2, momentum=0.01)
+    root = torch.tensor([[2.0, 0.0, 0.0], [1.0, 0.5, 0.0], [0.5, -0.5, 1.0]])
+    gaussian = RunningGaussian(3, momentum=0.01)
+    mean = torch.tensor([3.0, -1.0, 2.0])
     for _ in range(2000):
-        gaussian.update(torch.randn(64, 2) @ root.T + torch.tensor([3.0, -1.0]))
-    torch.testing.assert_close(gaussian.mean, torch.tensor([3.0, -1.0]), atol=0.05, rtol=0)
+        gaussian.update(torch.randn(64, 3) @ root.T + mean)
+    torch.testing.assert_close(gaussian.mean, mean, atol=0.05, rtol=0)
     torch.testing.assert_close(gaussian.covariance, root @ root.T, atol=0.15, rtol=0)
     samples = gaussian.sample(200_000, torch.Generator().manual_seed(0))
     torch.testing.assert_close(samples.mean(0), gaussian.mean, atol=0.03, rtol=0)

@@ -20,6 +20,7 @@ from zoo import (
 from zoo.functional.jacobians import estimate_squared_jacobian_norm, squared_jacobian_norm
 from zoo.functional.rng import TorchRNG
 from zoo.models.latent.denoising_autoencoder import corrupt, psnr
+from zoo.models.latent.sparse_autoencoder import active_fraction
 
 
 def test_the_loss_is_the_squared_error_per_pixel() -> None:
@@ -29,10 +30,37 @@ def test_the_loss_is_the_squared_error_per_pixel() -> None:
 
 
 def test_input_noise_acts_in_training_only_and_the_target_stays_clean() -> None:
-    model, x = Autoencoder((1, 8, 8), input_noise=0.5), torch.rand(6, 1, 8, 8)
+    model, x = Autoencoder((100,), input_noise=0.5), torch.rand(400, 100)
+    inputs: list[torch.Tensor] = []
+    model.encoder.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    loss = model.step((x, None))["loss"]
+    noise = inputs[0] - x
+    assert noise.mean().item() == pytest.approx(0, abs=0.01)
+    assert noise.std().item() == pytest.approx(0.5, abs=0.01)
+    assert (noise / 0.5).pow(4).mean().item() == pytest.approx(3, abs=0.15)  # as of a Gaussian
     clean = torch.nn.functional.mse_loss(model.reconstruct(x), x)
-    assert model.step((x, None))["loss"] != clean
+    target = torch.nn.functional.mse_loss(model.reconstruct(inputs[0]), x)
+    torch.testing.assert_close(loss, target)
     assert model.eval().step((x, None))["loss"] == clean
+
+
+@pytest.mark.parametrize(
+    ("output", "function"), [("sigmoid", torch.special.expit), ("identity", torch.clone)]
+)
+def test_the_range_of_the_output(
+    output: str, function: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    model, z = Autoencoder((9,), output=output), 10 * torch.randn(6, 2)
+    torch.testing.assert_close(model.decode(z), function(model.decoder(z)))
+    assert (model.decoder(z).abs() > 1).any()
+
+
+def test_training_updates_the_density_of_codes_with_those_of_the_noisy_inputs() -> None:
+    for model in (Autoencoder((9,), input_noise=0.5), DenoisingAutoencoder((9,), 2)):
+        codes: list[torch.Tensor] = []
+        model.encoder.register_forward_hook(lambda *arguments, to=codes: to.append(arguments[2]))
+        model.step((torch.rand(6, 9), None))
+        torch.testing.assert_close(model.code_density.mean, codes[0].detach().mean(0))
 
 
 def test_eight_dimensions_beat_eight_principal_components(
@@ -132,6 +160,7 @@ def test_the_target_is_the_clean_image_in_training_and_evaluation() -> None:
     noisy = corrupt(x, "masking", 0.5, TorchRNG(torch.Generator().manual_seed(3)))
     expected = torch.nn.functional.mse_loss(model.reconstruct(noisy), x)
     torch.testing.assert_close(parts["mse"], expected)
+    torch.testing.assert_close(parts["psnr"], psnr(model.reconstruct(noisy), x).mean())
     torch.testing.assert_close(parts["noisy_psnr"], psnr(noisy, x).mean())
 
 
@@ -188,6 +217,18 @@ def test_the_estimate_is_unbiased() -> None:
     assert abs(float(estimates.mean()) - exact) < 4 * float(estimates.std()) / 200
 
 
+def test_the_estimate_replaces_the_exact_penalty_in_training_only() -> None:
+    model = ContractiveAutoencoder((7,), 5, hidden_dims=(), jacobian="estimate").double()
+    x = torch.rand(1, 7).double()
+    h, weight = model.encode(x), model.encoder[0][1].weight
+    exact = float(((h * (1 - h)).square() * weight.square().sum(1)).sum().detach())
+    batch = (x.expand(20_000, 7), None)
+    estimate = float(model.step(batch)["jacobian"])
+    assert estimate == pytest.approx(exact, rel=0.05)
+    assert estimate != pytest.approx(exact, rel=1e-6)
+    assert float(model.eval().step(batch)["jacobian"]) == pytest.approx(exact, rel=1e-12)
+
+
 def test_the_penalty_is_exact_in_evaluation(trainer: Callable[..., L.Trainer]) -> None:
     """``trainer.test`` runs in inference mode, which does not allow gradients by default."""
     model = ContractiveAutoencoder((1, 8, 8), 6, jacobian="estimate")
@@ -214,6 +255,14 @@ def test_penalties_on_codes() -> None:
         parts["sparsity"],
         (0.1 * (0.1 / rate).log() + 0.9 * (0.9 / (1 - rate)).log()).sum(),
     )
+
+
+def test_the_fraction_of_active_units() -> None:
+    z = torch.zeros(3, 8)
+    z[0, :2] = -3.0  # two of eight are equal
+    z[1] = 5.0
+    z[2, :2] = torch.tensor([1.0, 3.0])  # (1 + 3)² / (8 (1 + 9))
+    torch.testing.assert_close(active_fraction(z), torch.tensor([0.25, 1.0, 0.2]))
 
 
 @pytest.mark.parametrize("sparsity", ["l1", "kl"])

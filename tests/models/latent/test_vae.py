@@ -84,6 +84,45 @@ def test_sampling_uses_its_generator_and_not_the_global_one(
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize(
+    ("model_class", "options"),
+    [
+        (VAE, {}),
+        (VAE, {"likelihood": "gaussian"}),
+        (BetaVAE, {"beta": 3.0}),
+        (IWAE, {"num_samples": 3}),
+        (VampPriorVAE, {"num_pseudo_inputs": 4}),
+        (Autoencoder, {}),
+        (DenoisingAutoencoder, {}),
+        (ContractiveAutoencoder, {"contraction_weight": 0.3}),
+        (SparseAutoencoder, {"sparsity": "kl", "sparsity_weight": 0.3}),
+        (SparseAutoencoder, {"sparsity": "l1", "sparsity_weight": 0.3}),
+    ],
+)
+def test_the_gradient_is_that_of_the_loss(
+    model_class: type[LatentModel], options: dict[str, object]
+) -> None:
+    """Nothing is detached: the slope along a random direction equals the difference quotient."""
+    model = model_class((1, 4, 4), 2, hidden_dims=(8,), activation="tanh", **options).double()
+    batch = (torch.rand(6, 1, 4, 4).double(), None)
+
+    def loss() -> torch.Tensor:
+        with model.seeded(0):
+            return model.step(batch)["loss"]
+
+    weights = list(model.parameters())
+    gradients = torch.autograd.grad(loss(), weights)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        direction = torch.randn_like(weight)
+        values = []
+        for step in (1e-5, -1e-5):
+            weight.data.add_(direction, alpha=step)
+            values.append(float(loss()))
+            weight.data.sub_(direction, alpha=step)
+        slope = (values[0] - values[1]) / 2e-5
+        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-7)
+
+
 def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
     model, batch = VAE((1, 8, 8), latent_dim=4).double(), digits()
     x = batch[0].double()

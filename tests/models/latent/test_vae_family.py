@@ -51,6 +51,17 @@ def test_free_bits_are_not_penalized() -> None:
     assert penalized > parts["kl"]
 
 
+def test_the_warm_up_multiplies_beta(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = BetaVAE((1, 4, 4), beta=3.0, hidden_dims=(8,)).train()
+    model._warmup_steps = 8.0
+    for step, weight in ((0, 0.0), (2, 0.75), (8, 3.0), (9, 3.0)):
+        monkeypatch.setattr(BetaVAE, "global_step", step)
+        parts = parts_of(model, train=True)
+        torch.testing.assert_close(parts["loss"], parts["reconstruction"] + weight * parts["kl"])
+    monkeypatch.setattr(BetaVAE, "global_step", 2)
+    assert model.eval().kl_weight() == 3.0
+
+
 @pytest.mark.parametrize("warmup", [8, 0.5])
 def test_the_kl_is_warmed_up_in_training_only(warmup: float, trainer: Trainer) -> None:
     weights = []
@@ -93,6 +104,60 @@ def test_categorical_likelihood() -> None:
         assert other.sample(3).shape == (3, 2, 6, 5)
 
 
+def test_a_gaussian_likelihood_has_one_standard_deviation() -> None:
+    model = VAE((1, 4, 4), 2, likelihood="gaussian", hidden_dims=(8,)).double().eval()
+    with torch.no_grad():
+        model.log_sigma.fill_(-0.7)
+    x, _ = batch()
+    means = model.decoder(torch.randn(6, 2).double())
+    expected = Normal(means, math.exp(-0.7)).log_prob(x).sum((1, 2, 3))
+    torch.testing.assert_close(model.log_prob(x, means), expected)
+
+
+@pytest.mark.parametrize("binarization", ["none", "threshold", "stochastic"])
+@pytest.mark.parametrize("samples", [0, 3])
+def test_bounds_are_those_of_binarized_pixels_and_errors_those_of_gray_ones(
+    samples: int, binarization: str
+) -> None:
+    """Of a β-VAE, and of an importance-weighted autoencoder with so many samples."""
+    options: dict[str, Any] = {"binarization": binarization, "hidden_dims": (8,)}
+    make = (lambda: IWAE((1, 4, 4), 2, samples, **options)) if samples else (
+        lambda: BetaVAE((1, 4, 4), 2, beta=3.0, **options)
+    )  # fmt: skip
+    model = make().double().eval()
+    gray, _ = batch()
+    with model.seeded(2):
+        parts = model.step((gray, None))
+    generator = torch.Generator().manual_seed(2)
+    x = {
+        "none": lambda: gray,
+        "threshold": lambda: gray.round(),
+        "stochastic": lambda: torch.bernoulli(gray, generator=generator),
+    }[binarization]()
+    mean, log_var = model.encoder(x)[:, :2], model.encoder(x)[:, 2:]
+    posterior, prior = Normal(mean, (log_var / 2).exp()), Normal(0.0, torch.ones(2).double())
+    noise = torch.empty(max(samples, 1), 6, 2).double().normal_(generator=generator)
+    z = posterior.loc + posterior.scale * noise
+    p = model.decoder(z.flatten(0, 1)).sigmoid().view(-1, *x.shape)
+    log_p = (x * p.log() + (1 - x) * (1 - p).log()).sum((2, 3, 4))  # (samples, B)
+    if samples:
+        log_w = log_p + (prior.log_prob(z) - posterior.log_prob(z)).sum(2)
+        bound, neg_elbo = -log_w.exp().mean(0).log().mean(), -log_w.mean()
+        torch.testing.assert_close(parts["loss"], bound)
+        assert bound < neg_elbo
+    else:
+        kl = torch.distributions.kl_divergence(posterior, prior).sum(1).mean()
+        bound = neg_elbo = -log_p.mean() + kl
+        torch.testing.assert_close(parts["reconstruction"], -log_p.mean())
+    torch.testing.assert_close(parts["neg_elbo"], neg_elbo)
+    torch.testing.assert_close(parts["bits_per_dim"], bound / (16 * math.log(2)))
+    seen = x if binarization == "threshold" else gray  # encode is deterministic
+    code = model.encoder(seen)[:, :2]
+    torch.testing.assert_close(model.encode(gray), code)
+    error = (model.decoder(code).sigmoid() - gray).square().mean()
+    torch.testing.assert_close(parts["mse"], error)
+
+
 def test_the_number_of_gray_levels_comes_from_the_data() -> None:
     import zoo
 
@@ -131,9 +196,26 @@ def test_a_conditional_code_ends_with_the_class() -> None:
     assert model.sample(7).shape == (7, 1, 4, 4)
     sampled = model.sample_latent(4, y=torch.tensor([2, 2, 0, 1]))
     assert sampled[:, 2:].argmax(1).tolist() == [2, 2, 0, 1]
+    assert model.sample_latent(5)[:, 2:].argmax(1).tolist() == [0, 1, 2, 0, 1]
     middle = model.interpolate(x[:1], x[1:2], 3)[1]
     half = (model.encode(x[:1]) + model.encode(x[1:2])) / 2
     torch.testing.assert_close(middle, model.decode(half))
+
+
+def test_importance_weights_of_a_conditional_model() -> None:
+    """log w = log p(x|z, y) + log p(z) − log q(z|x), for each sample of z with its own class."""
+    model = ConditionalVAE((1, 4, 4), 3, 2, hidden_dims=(8,)).double().eval()
+    x, y = batch()
+    with model.seeded(4):
+        found = model.log_weights(x, y, num_samples=3)
+    mean, log_var = model.posterior(x)
+    q, prior = Normal(mean, (log_var / 2).exp()), Normal(0.0, torch.ones(2).double())
+    noise = torch.empty(3, 6, 2).double().normal_(generator=torch.Generator().manual_seed(4))
+    for row, z in zip(found, mean + q.scale * noise, strict=True):
+        p = model.decoder(torch.cat([z, torch.eye(3)[y]], 1)).sigmoid()
+        log_p = (x * p.log() + (1 - x) * (1 - p).log()).sum((1, 2, 3))
+        expected = log_p + (prior.log_prob(z) - q.log_prob(z)).sum(1)
+        torch.testing.assert_close(row, expected)
 
 
 def test_the_class_is_inferred_by_bayes_rule() -> None:
@@ -175,6 +257,7 @@ def test_a_conditional_model_needs_labels() -> None:
 def test_the_vamp_prior_is_the_mixture_of_its_posteriors() -> None:
     model = VampPriorVAE((1, 4, 4), 1, num_pseudo_inputs=4, hidden_dims=(8,)).double()
     with torch.no_grad():
+        torch.testing.assert_close(model.pseudo_inputs(), 1 / (1 + (-model.pseudo_logits).exp()))
         mean, log_var = model.posterior(model.pseudo_inputs())
     mixture = MixtureSameFamily(
         Categorical(torch.ones(4).double()), Normal(mean[:, 0], (log_var[:, 0] / 2).exp())

@@ -141,6 +141,62 @@ def test_the_parts_of_the_loss() -> None:
     assert 1 <= parts["codes_used"] <= 8
 
 
+def test_the_commitment_moves_the_encoder_towards_its_codes() -> None:
+    """The gradient of mean_b ‖h − e‖² with respect to h is 2 (h − e) / B, and none reaches e."""
+    model = make().double().eval()
+    x, weight = torch.rand(6, 1, 8, 8).double(), model.encoder[-1].weight
+    (found,) = torch.autograd.grad(model.step((x, None))["commitment"], weight)
+    h = model._encode_grid(x)
+    nearest = torch.cdist(h.flatten(0, 2), model.codebook.vectors).argmin(1)
+    vectors = model.codebook.vectors[nearest].view(h.shape)
+    (expected,) = torch.autograd.grad(h, weight, 2 * (h - vectors).detach() / 6)
+    torch.testing.assert_close(found, expected)
+    assert found.abs().max() > 0
+
+
+@pytest.mark.parametrize("binarization", ["threshold", "stochastic"])
+def test_bounds_are_those_of_binarized_pixels_and_errors_those_of_gray_ones(
+    binarization: str,
+) -> None:
+    model = make(binarization=binarization).double().eval()
+    gray = torch.rand(6, 1, 8, 8).double()
+    with torch.no_grad():  # so that the images have different codes
+        model.codebook.vectors.copy_(model._encode_grid(gray).flatten(0, 2)[:8])
+    with model.seeded(2):
+        parts = model.step((gray, None))
+    x = gray.round()
+    if binarization == "stochastic":
+        x = torch.bernoulli(gray, generator=torch.Generator().manual_seed(2))
+    h = model.encoder(x).movedim(1, -1)  # (B, h, w, D)
+    indices = torch.cdist(h.flatten(0, 2), model.codebook.vectors).argmin(1)
+    p = model.decoder(model.codebook.vectors[indices].view(h.shape).movedim(-1, 1)).sigmoid()
+    reconstruction = -(x * p.log() + (1 - x) * (1 - p).log()).sum() / 6
+    torch.testing.assert_close(parts["reconstruction"], reconstruction)
+    log_prior = model.prior(indices.view(h.shape[:-1])).log_softmax(1).movedim(1, -1)
+    prior_nll = -log_prior.flatten(0, 2)[range(len(indices)), indices].sum() / 6
+    torch.testing.assert_close(parts["prior_nll"], prior_nll)
+    bits = (reconstruction + prior_nll) / (64 * math.log(2))
+    torch.testing.assert_close(parts["bits_per_dim"], bits)
+    error = (model.reconstruct(gray) - gray).square().mean()
+    torch.testing.assert_close(parts["mse"], error)
+    frequency = torch.bincount(indices).double() / len(indices)
+    frequency = frequency[frequency > 0]
+    used = math.exp(-float((frequency * frequency.log()).sum()))
+    assert float(parts["codes_used"]) == pytest.approx(used)
+    assert used > 1.1
+
+
+def test_samples_come_from_the_prior() -> None:
+    """The prior is certain of code 3 everywhere."""
+    model = make(ema_decay=0.7).eval()
+    assert model.codebook.decay == 0.7
+    with torch.no_grad():
+        model.prior.head[-1].weight.zero_()
+        model.prior.head[-1].bias.copy_(100.0 * (torch.arange(8) == 3))
+    expected = model.codebook.vectors[3].expand(2, 4, 4)
+    assert torch.equal(model.sample_latent(2).view(2, 4, 4), expected)
+
+
 def test_encode_and_reconstruct_do_not_update_the_codebook_in_training_mode() -> None:
     model, x = make().train(), torch.rand(5, 1, 8, 8)
     before = {name: value.clone() for name, value in model.codebook.state_dict().items()}
