@@ -92,6 +92,15 @@ def test_patterns_select_layers() -> None:
     assert float(total.detach()) == pytest.approx(0.5 * (sums[0] + sums[1]) + 0.1 * sums[2])
 
 
+def test_frozen_weights_are_not_penalized() -> None:
+    for strength in (0.5, {"*weight": 0.5}):
+        model = make(l1=strength)
+        model.network[1].weight.requires_grad_(False)
+        total = model._penalized(model.step(batch()))["penalty"]
+        expected = 0.5 * float(model.network[3].weight.detach().abs().sum())
+        assert float(total.detach()) == pytest.approx(expected)
+
+
 def test_a_pattern_that_matches_nothing_is_an_error(trainer: Trainer) -> None:
     with pytest.raises(
         InputError, match=r"no parameter matches 'netwrk\*'; the parameters are network.1"
@@ -143,8 +152,10 @@ def test_mixup_interpolates_inputs_and_losses() -> None:
     entropy = torch.nn.functional.cross_entropy
     expected = weight * entropy(logits, y) + (1 - weight) * entropy(logits, y[partner])
     torch.testing.assert_close(parts["loss"], expected)
+    assert 0.1 < weight < 0.9
     model.eval()  # no mixup in evaluation
-    torch.testing.assert_close(model.step((x, y))["loss"], entropy(model.logits(x), y))
+    for _ in range(5):
+        torch.testing.assert_close(model.step((x, y))["loss"], entropy(model.logits(x), y))
 
 
 def test_mixup_must_not_be_negative() -> None:

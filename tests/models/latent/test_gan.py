@@ -200,6 +200,27 @@ def test_a_schedule_ends_with_training_when_batches_are_accumulated(
     assert [o.param_groups[0]["initial_lr"] for o in fit.optimizers] == [0.02, 0.01]
 
 
+def test_each_network_has_the_schedule_of_its_own_steps(
+    trainer: Callable[..., L.Trainer],
+) -> None:
+    """Linear to 0 over 6 steps of the discriminator, 2 epochs of ⌈7 / 3⌉, and 3 of the generator."""
+    rates: list[list[float]] = [[], []]
+
+    class RecordRates(L.Callback):
+        def on_before_optimizer_step(self, trainer: L.Trainer, _: Any, optimizer: Any) -> None:
+            index = [o is optimizer for o in trainer.optimizers].index(True)
+            rates[index].append(optimizer.param_groups[0]["lr"])
+
+    model = GAN(
+        (1, 8, 8), accumulate_grad_batches=3, discriminator_steps=2, schedule="linear",
+        discriminator_lr=0.02, **SMALL,
+    )  # fmt: skip
+    trainer(max_epochs=2, callbacks=[RecordRates()]).fit(model, Repeat(batch(), 7))
+    assert rates[0] == pytest.approx([0.02 * (1 - k / 6) for k in range(6)])
+    assert rates[1] == pytest.approx([0.01 * (1 - k / 3) for k in range(3)])
+    assert model.schedule_positions(5) == [5, 2]
+
+
 def test_gradients_are_clipped_and_their_norms_recorded(trainer: Callable[..., L.Trainer]) -> None:
     """The norm of a plain gradient descent step is the learning rate times the clipped norm."""
     history = WeightHistory()

@@ -106,6 +106,11 @@ def test_the_energy_of_a_path_by_its_formula() -> None:
         total += float(change.square().mean())
         total += 0.01 * float((shapes[k + 1] - shapes[k]).square().mean())
     assert model.path_energy(shapes).item() == pytest.approx(total, rel=1e-12)
+    # the mean lengths are constants of the gradient: the slope along the direction of scaling
+    shapes.requires_grad_()
+    (gradient,) = torch.autograd.grad(model.path_energy(shapes), shapes)
+    slope = (gradient * shapes.detach()).sum().item()
+    assert slope == pytest.approx(2 * total, rel=1e-9)  # both terms are quadratic in the scale
 
 
 def test_the_path_of_least_energy_for_a_known_energy() -> None:

@@ -17,6 +17,7 @@ from datamodules import Digits
 from zoo import PCA
 from zoo.errors import InputError
 from zoo.functional.moments import FactoredMoments, Moments
+from zoo.models.latent.pca import fit_components, projection_error
 
 Fit = Callable[..., PCA]
 SOLVERS = ["auto", "covariance", "svd"]
@@ -60,6 +61,20 @@ def test_pca_equals_scikit_learn_up_to_signs(fit: Fit, solver: str) -> None:
         np.testing.assert_allclose(
             model.log_prob(x), oracle.score_samples(x.numpy()), rtol=1e-6, atol=1e-6
         )
+
+
+def test_errors_and_likelihoods_are_those_of_scikit_learn(fit: Fit) -> None:
+    x, new = data(), data(20)
+    model, oracle = fit(x), decomposition.PCA(3).fit(x.numpy())
+    mse = np.square(oracle.inverse_transform(oracle.transform(x)) - x.numpy()).mean()
+    assert float(model.trainer.callback_metrics["train/mse"]) == pytest.approx(mse, rel=1e-6)
+    nll = -oracle.score_samples(new.numpy()).mean()
+    assert float(model.step((new, None))["nll"].detach()) == pytest.approx(nll, rel=1e-6)
+    largest = model.components.gather(1, model.components.abs().argmax(1, keepdim=True))
+    assert (largest > 0).all()
+    error = np.square(oracle.inverse_transform(oracle.transform(new)) - new.numpy()).mean()
+    found = projection_error(new, *fit_components(x, 3, batch_size=7))
+    assert float(found) == pytest.approx(error, rel=1e-6)
 
 
 def test_the_triangular_factor_keeps_digits_that_the_covariance_loses(fit: Fit) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
 from zoo import VAE, Autoencoder
@@ -36,6 +37,21 @@ def test_samples_follow_the_mixture() -> None:
     frequency = torch.bincount(nearest.indices) / 20_000
     assert ((frequency - 1 / 3).abs() < 0.03).all()
     assert torch.equal(sampled, sampler.sample(20_000, torch.Generator().manual_seed(0)))
+
+
+def test_clusters_are_sampled_with_their_weights() -> None:
+    codes = torch.cat([torch.randn(count, 2) + 20 * i for i, count in enumerate((600, 300, 100))])
+    sampled = GaussianMixtureSampler(codes, 3).sample(20_000, torch.Generator().manual_seed(0))
+    frequency = torch.bincount((sampled.mean(1) / 20).round().long()) / 20_000
+    torch.testing.assert_close(frequency, torch.tensor([0.6, 0.3, 0.1]), atol=0.015, rtol=0)
+
+
+def test_one_gaussian_is_fitted_to_clusters_too() -> None:
+    codes, queries = clusters().double(), clusters(50).double()
+    fitted = fit_sampler("gaussian", Autoencoder((9,), 2), codes, components=3)
+    assert isinstance(fitted, GaussianMixtureSampler)
+    expected = multivariate_normal(codes.mean(0), codes.T.cov(correction=0)).logpdf(queries)
+    np.testing.assert_allclose(fitted.log_prob(queries), expected, rtol=1e-4)
 
 
 def test_one_gaussian_has_the_moments_of_the_codes() -> None:

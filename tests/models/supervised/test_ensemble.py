@@ -67,6 +67,12 @@ def test_predictions_are_the_mean_of_the_members() -> None:
     member_nll = -probabilities[:, range(6), y].log().mean()
     torch.testing.assert_close(parts["member_nll"], member_nll)
     torch.testing.assert_close(parts["loss"], 4 * member_nll)
+    y = torch.where(y < 4, mean.argmax(1), y)
+    parts = ensemble.step((x, y))
+    assert float(parts["accuracy"]) == float((mean.argmax(1) == y).float().mean()) >= 4 / 6
+    member_accuracy = float((probabilities.argmax(2) == y).float().mean())
+    assert float(parts["member_accuracy"]) == pytest.approx(member_accuracy)
+    parts = ensemble.step((x, torch.arange(6)))
     assert parts["nll"] <= parts["member_nll"]  # Jensen
 
 
@@ -128,6 +134,10 @@ def test_regressors_with_variances_form_a_mixture_of_gaussians(num_targets: int)
     # the density of standardized targets is s times as high
     loss = 3 * (member_nll - num_targets * torch.tensor(2.0).double().log())
     torch.testing.assert_close(parts["loss"], loss, atol=1e-10, rtol=0)
+    spread = (means - mean).square().mean(0).sqrt().mean()
+    torch.testing.assert_close(parts["spread"], spread, atol=1e-10, rtol=0)
+    member_mse = (means - y).square().mean()
+    torch.testing.assert_close(parts["member_mse"], member_mse, atol=1e-10, rtol=0)
 
 
 def test_regressors_with_variances_equal_separately_trained_models(trainer: Trainer) -> None:
@@ -160,6 +170,15 @@ def test_mc_dropout_of_a_regressor_with_variances() -> None:
     parts = model.step((x, y))
     assert parts["nll"] <= parts["member_nll"]
     assert model.train().member_outputs(x).shape == (1, 5, 2, 2)
+
+
+def test_the_loss_of_mc_dropout_is_that_of_standardized_targets() -> None:
+    scale = {"target_mean": 5.0, "target_std": 2.0}
+    settings = {"hidden_dims": (16,), "dropout": 0.5}
+    model = MCDropoutRegressor((4,), 2, 3, member_settings=settings, **scale).eval()
+    x, y = torch.randn(5, 4), torch.randn(5, 2)
+    errors = (model.member_outputs(x)[..., 0] - y) / 2
+    torch.testing.assert_close(model.step((x, y))["loss"], 3 * errors.square().mean())
 
 
 def test_members_are_ordinary_models(trainer: Trainer, tmp_path: Any) -> None:

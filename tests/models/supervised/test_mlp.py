@@ -36,6 +36,83 @@ def test_label_smoothing_changes_the_loss_but_not_the_nll() -> None:
     torch.testing.assert_close(parts["nll"], -log_p[torch.arange(7), y].mean())
 
 
+def test_metrics_and_predictions_take_probabilities() -> None:
+    model = MLPClassifier((4,), 3).double().eval()
+    with torch.no_grad():
+        model.network[-1].weight.mul_(10)  # confident
+        x, y = torch.randn(300, 4, dtype=torch.float64), torch.randint(0, 3, (300,))
+        p = model.logits(x).exp()
+        p = p / p.sum(1, keepdim=True)
+        parts, prediction = model.step((x, y)), model.predict_step((x, y))
+    torch.testing.assert_close(parts["outputs"], (p, y))
+    torch.testing.assert_close(prediction["probabilities"], p)
+    assert torch.equal(prediction["class"], p.argmax(1))
+    metric = model.make_metrics()["ece"]
+    metric.update(*parts["outputs"])
+    confidence, found = p.max(1)
+    bins = (15 * confidence).ceil()
+    errors = [
+        (confidence[bins == b].mean() - (found == y)[bins == b].double().mean()).abs()
+        * (bins == b).double().mean()
+        for b in bins.unique()
+    ]
+    assert float(metric.compute()) == pytest.approx(float(sum(errors)), rel=1e-5)
+
+
+def test_dropout_of_inputs_and_hidden_layers() -> None:
+    for model in (
+        MLPClassifier((4,), 3, (5, 6), dropout=(0.5, 0.4), input_dropout=0.2),
+        MLPRegressor((4,), 3, hidden_dims=(5, 6), dropout=(0.5, 0.4), input_dropout=0.2),
+    ):
+        rates = [m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)]
+        assert rates == [0.2, 0.5, 0.4]
+
+
+MEANS, STDS = torch.tensor([100.0, -3.0, 0.0]), torch.tensor([10.0, 0.5, 2.0])
+
+
+@pytest.mark.parametrize("predict_variance", [False, True])
+def test_the_loss_of_a_regressor_is_that_of_standardized_targets(predict_variance: bool) -> None:
+    """Metrics are in the units of the targets."""
+    model = MLPRegressor(
+        (4,), 3, tuple(MEANS.tolist()), tuple(STDS.tolist()), predict_variance=predict_variance
+    ).double()  # fmt: skip
+    x = torch.randn(20, 4, dtype=torch.float64)
+    mean, std = MEANS.double(), STDS.double()
+    y = mean + std * torch.randn(20, 3, dtype=torch.float64)
+    outputs, parts = model.network(x), model.step((x, y))
+    prediction = mean + std * outputs[:, :3]
+    torch.testing.assert_close(model.predict(x), prediction)
+    torch.testing.assert_close(parts["mse"], (prediction - y).square().sum() / 60)
+    torch.testing.assert_close(parts["mae"], (prediction - y).abs().sum() / 60)
+    torch.testing.assert_close(parts["outputs"], (prediction, y))
+    if not predict_variance:
+        torch.testing.assert_close(parts["loss"], ((prediction - y) / std).square().sum() / 60)
+        return
+    variance = std.square() * ((1 + outputs[:, 3:].exp()).log() + 1e-6)
+    torch.testing.assert_close(model.moments(x)[..., 1], variance)
+    normal = torch.distributions.Normal(prediction, variance.sqrt())
+    torch.testing.assert_close(parts["nll"], -normal.log_prob(y).sum() / 20)
+    standardized = torch.distributions.Normal(prediction / std, variance.sqrt() / std)
+    torch.testing.assert_close(parts["loss"], -standardized.log_prob(y / std).sum() / 20)
+    with torch.no_grad():
+        model.network[-1].bias[3:] = -1000.0  # the smallest variance
+    smallest = (1e-6 * std.square()).expand(20, 3)
+    torch.testing.assert_close(model.moments(x)[..., 1], smallest, rtol=1e-9, atol=0)
+
+
+def test_the_coefficient_of_determination_is_that_of_scikit_learn() -> None:
+    from sklearn.metrics import r2_score
+
+    model = MLPRegressor((4,), 2)
+    metric = model.make_metrics()["r2"]
+    x, y = torch.randn(30, 4), torch.tensor([1.0, 5.0]) * torch.randn(30, 2)
+    with torch.no_grad():
+        metric.update(*model.step((x, y))["outputs"])
+        expected = r2_score(y, model(x), multioutput="variance_weighted")
+    assert float(metric.compute()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_logits_neither_log_nor_change_state() -> None:
     model = MLPClassifier((4,), 3).eval()
     x = torch.randn(5, 4, requires_grad=True)

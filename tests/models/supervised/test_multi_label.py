@@ -36,6 +36,11 @@ def test_loss_is_the_sum_of_binary_cross_entropies() -> None:
     correct = (p >= 0.5) == y.bool()
     assert float(parts["accuracy"]) == pytest.approx(int(correct.sum()) / 18)
     assert float(parts["exact_match"]) == pytest.approx(int(correct.all(1).sum()) / 6)
+    torch.testing.assert_close(parts["outputs"], (p, y.int()))
+    prediction = model.predict_step((x, y))
+    torch.testing.assert_close(prediction["probabilities"], p)
+    assert torch.equal(prediction["labels"], p >= 0.5)
+    assert 0.3 < float(p.min()) < 0.5 < float(p.max())  # on both sides, close to ½
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
