@@ -203,7 +203,7 @@ def test_a_schedule_ends_with_training_when_batches_are_accumulated(
 def test_each_network_has_the_schedule_of_its_own_steps(
     trainer: Callable[..., L.Trainer],
 ) -> None:
-    """Linear to 0 over 6 steps of the discriminator, 2 epochs of ⌈7 / 3⌉, and 3 of the generator."""
+    """Linear to 0: 6 steps of the discriminator, 2 epochs of ⌈7 / 3⌉, and 3 of the generator."""
     rates: list[list[float]] = [[], []]
 
     class RecordRates(L.Callback):
