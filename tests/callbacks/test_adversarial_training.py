@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -209,6 +211,10 @@ def test_trades_loss_matches_its_formula(trainer: Callable[..., L.Trainer]) -> N
     torch.testing.assert_close(parts["divergence"], divergence, rtol=1e-12, atol=0)
     nll = -log_p.gather(1, y[:, None]).mean()
     torch.testing.assert_close(parts["loss"], nll + 2.0 * divergence, rtol=1e-12, atol=0)
+    weights = list(model.parameters())  # both distributions depend on them
+    expected = torch.autograd.grad(nll + 2.0 * divergence, weights, retain_graph=True)
+    for one, other in zip(torch.autograd.grad(parts["loss"], weights), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
     # the attack ascends KL(p(x) ‖ p(x′)) from a random point, whether or not a sample is fooled
     point = PGD(eps=0.1, steps=3, seed=5).starting_point(x)
     for _ in range(3):
@@ -281,6 +287,141 @@ def test_adversarial_training_of_ensembles(trainer: Callable[..., L.Trainer]) ->
     run.fit(model, data)
     metrics = run.callback_metrics
     assert 0.1 < metrics["val/robust_accuracy"] < metrics["val/accuracy"]
+
+
+def fake_trainer(**attributes: Any) -> Any:
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    defaults = {"world_size": 1, "global_rank": 0, "global_step": 0, "current_epoch": 0}
+    return SimpleNamespace(**{"strategy": strategy, **defaults, **attributes})
+
+
+def test_epsilon_rises_over_a_fraction_of_training() -> None:
+    callback = AdversarialTraining(FGSM(eps=0.2), eps_warmup=0.25)
+    for step, eps in ((0, 0.02), (4, 0.1), (9, 0.2), (30, 0.2)):
+        run = fake_trainer(estimated_stepping_batches=40, num_training_batches=8, global_step=step)
+        assert callback.scheduled_attack(run, 0).eps == pytest.approx(eps)
+
+
+def test_every_process_has_its_own_seeds() -> None:
+    callback = AdversarialTraining(RandomFGSM(eps=0.1))
+    runs = [fake_trainer(world_size=2, global_rank=rank) for rank in (0, 1)]
+    seeds = {callback.scheduled_attack(run, index).seed for run in runs for index in range(5)}
+    assert len(seeds) == 10
+
+
+def test_a_fraction_of_a_batch_is_attacked_with_its_own_labels() -> None:
+    calls: list[tuple[Tensor, Tensor]] = []
+
+    def attack(module: Any, x: Tensor, y: Tensor) -> Tensor:
+        calls.append((x, y))
+        return x + 1
+
+    callback = AdversarialTraining(PGD(eps=0.1), adversarial_fraction=0.5)
+    x, y = torch.rand(6, 1, 8, 8), torch.arange(6)
+    found = callback.adversarial_step(small(), lambda batch: {"batch": batch}, (x, y), attack)  # type: ignore[arg-type]
+    assert torch.equal(calls[0][0], x[:3])
+    assert torch.equal(calls[0][1], y[:3])
+    assert torch.equal(found["batch"][0], torch.cat([x[:3] + 1, x[3:]]))
+    assert torch.equal(found["batch"][1], y)
+
+
+def test_a_fraction_of_the_batches_of_graphs_is_attacked() -> None:
+    """Whenever 0.4 · (number of batches) reaches an integer."""
+    callback = AdversarialTraining(PGD(eps=0.1), adversarial_fraction=0.4)
+    attack = SimpleNamespace(perturb_batch=lambda module, batch: "attacked")
+    found = []
+    for _ in range(10):
+        callback._num_batches += 1
+        parts = callback.adversarial_step(None, lambda batch: {"batch": batch}, "graph", attack)  # type: ignore[arg-type]
+        found.append(parts["batch"] == "attacked")
+    assert found == [False, False, True, False, True] * 2
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_perturbation_of_free_training_by_its_formula(norm: str) -> None:
+    """δ ← Π(δ + ε steepest(∇L)), clipped to the bounds when it is used."""
+    model = small(normalization="none").double()
+    x, y = torch.rand(4, 1, 8, 8).double(), torch.arange(4)
+    x[:, :, :2] = 0.0
+    callback, delta = FreeAdversarialTraining(0.1, norm), torch.zeros_like(x)
+    for _ in range(4):
+        delta = ((x + delta).clamp(0, 1) - x).requires_grad_()
+        loss = model.step((x + delta, y))["loss"]
+        found = callback.adversarial_step(model, model.step, (x, y), callback.attack)["loss"]
+        torch.testing.assert_close(found, loss)
+        (gradient,) = torch.autograd.grad(loss, delta)
+        found.backward()
+        callback.on_after_backward(None, model)  # type: ignore[arg-type]
+        if norm == "linf":
+            delta = (delta.detach() + 0.1 * gradient.sign()).clamp(-0.1, 0.1)
+        else:
+            lengths = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+            delta = delta.detach() + 0.1 * gradient / lengths
+            lengths = delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+            delta = delta * (0.1 / lengths).clamp(max=1)
+        torch.testing.assert_close(callback._delta, delta)
+
+
+def test_free_training_takes_as_many_optimizer_steps_as_replays() -> None:
+    steps: list[int] = []
+    FreeAdversarialTraining(0.1, replays=3)._replay(steps.append, 1)
+    assert steps == [1, 1, 1]
+
+
+def test_the_attacks_of_fast_training() -> None:
+    callback = FastAdversarialTraining(0.3, "l2", step_size=0.2, bounds=(0.0, 2.0))
+    pgd = PGD(eps=0.3, norm="l2", steps=10, bounds=(0.0, 2.0))
+    assert callback.attack == RandomFGSM(eps=0.3, norm="l2", step_size=0.2, bounds=(0.0, 2.0))
+    assert callback.val_attack == callback._guard_attack == pgd
+
+
+def test_the_accuracy_of_the_guard_is_that_under_its_attack() -> None:
+    data, model = Digits(batch_size=64), small(normalization="none")
+    guard = FastAdversarialTraining(0.02, guard_samples=100)
+    batches = [next(iter(data.train_dataloader())) for _ in range(4)]
+    for index, batch in enumerate(batches):
+        guard.on_train_batch_start(None, model, batch, index)  # type: ignore[arg-type]
+    assert len(guard._guard_batches) == 2  # 128 samples are the first to reach 100
+    correct = []
+    for x, y in batches[:2]:
+        x_adv = PGD(eps=0.02, steps=10)(model.eval(), x, y)
+        correct.append((model(x_adv).argmax(1) == y).float())
+    expected = float(torch.cat(correct).mean())
+    clean = torch.cat([(model(x).argmax(1) == y).float() for x, y in batches[:2]]).mean()
+    assert guard._guard_accuracy(fake_trainer(), model) == pytest.approx(expected)
+    assert expected < clean
+
+
+def test_the_guard_compares_with_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A drop of at most 0.2 is tolerated, in one epoch or in several."""
+    guard, model, run = FastAdversarialTraining(0.1), small(), fake_trainer(should_stop=False)
+    monkeypatch.setattr(model, "log", lambda *_: None)
+    stops = []
+    for accuracy in (0.7, 0.8, 0.65, 0.61, 0.7, 0.59):
+        guard._guard_batches = [(torch.zeros(1), torch.zeros(1))]
+        monkeypatch.setattr(guard, "_guard_accuracy", lambda *_, value=accuracy: value)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            guard.on_train_epoch_end(run, model)
+        stops.append(run.should_stop)
+    assert stops == [False] * 5 + [True]
+
+
+def test_trades_attacks_in_evaluation_mode_and_trains_in_training_mode() -> None:
+    modes: list[bool] = []
+
+    class RecordingCNN(CNN):
+        def logits(self, x: Tensor) -> Tensor:
+            modes.append(self.network.training)
+            return super().logits(x)
+
+    model = RecordingCNN((1, 8, 8), 10, (8,)).train()
+    callback = TRADES(PGD(eps=0.1, steps=3))
+    batch = torch.rand(4, 1, 8, 8), torch.arange(4)
+    callback.adversarial_step(model, model.step, batch, callback.attack)
+    assert modes[-2:] == [True, True]
+    assert modes[:-2] == [False] * len(modes[:-2])
+    assert len(modes) >= 6
 
 
 def test_batches_without_an_attack(trainer: Callable[..., L.Trainer]) -> None:

@@ -162,6 +162,85 @@ def test_the_loss_of_the_variational_autoencoder_by_hand() -> None:
     torch.testing.assert_close(model.encode(batch), mean)
 
 
+def test_training_samples_codes_and_as_many_absent_edges_as_edges() -> None:
+    data = SBM(nodes=60, val_nodes=10, task="links")
+    model = GraphAutoencoder(data.num_features, latent_dim=4, variational=True).double().train()
+    batch = model.on_after_batch_transfer(data.split("train"), 0)
+    edges = batch.edge_label_index
+    count = edges.shape[1]
+    adjacency = torch.zeros(60, 60, dtype=torch.bool)
+    adjacency[batch.edge_index[0], batch.edge_index[1]] = True
+    pairs, labels = model._labeled_pairs(batch)
+    assert torch.equal(pairs[:, :count], edges)
+    assert labels.tolist() == [1] * count + [0] * count
+    absent = pairs[:, count:]
+    assert not adjacency[absent[0], absent[1]].any()
+    assert not adjacency[absent[1], absent[0]].any()
+    assert (absent[0] != absent[1]).all()
+    # the loss of these pairs, with the same noise
+    model._labeled_pairs = lambda _: (pairs, labels)  # type: ignore[method-assign]
+    torch.manual_seed(3)
+    parts = model.step(batch)
+    torch.manual_seed(3)
+    mean, log_var = model.posterior(batch)
+    assert log_var is not None
+    z = mean + log_var.exp().sqrt() * torch.randn_like(mean)
+    p = (z @ z.T).sigmoid()
+    nll = -p[edges[0], edges[1]].log().mean() - (1 - p[absent[0], absent[1]]).log().mean()
+    torch.testing.assert_close(parts["nll"], nll)
+    assert parts["weight"] == 2 * count
+    vars(model).pop("_labeled_pairs")
+    prediction, target = model.eval().step(data.split("test").apply(_to_double))["outputs"]
+    batch = data.split("test").apply(_to_double)
+    z = model.encode(batch)
+    p = (z @ z.T).sigmoid()[batch.edge_label_index[0], batch.edge_label_index[1]]
+    torch.testing.assert_close(prediction, p)
+    assert torch.equal(target, batch.edge_label.long())
+    probability = model.predict_step(batch)["probability"]
+    torch.testing.assert_close(probability, p)
+
+
+def _to_double(value: torch.Tensor) -> torch.Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
+@pytest.mark.parametrize(
+    ("pooling", "pool"),
+    [
+        ("sum", lambda h: h.sum(0)),
+        ("mean", lambda h: h.mean(0)),
+        ("max", lambda h: h.max(0).values),
+    ],
+)
+def test_graph_logits_by_their_formula(
+    pooling: str, pool: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """W [pool(h⁰), …, pool(h^L)] + b, with the features of one graph at a time."""
+    model = classifier(pooling=pooling, dropout=0.5)
+    graphs = [Data(x=torch.randn(len(g.x), 1).double(), edge_index=g.edge_index)
+              for g in RandomGraphs(num_samples=4).graphs]  # fmt: skip
+    for g, logits in zip(graphs, model.logits(Batch.from_data_list(graphs)), strict=True):
+        features = [g.x, *model.network.layer_outputs(g.x, g.edge_index)]
+        pooled = torch.cat([pool(h) for h in features])
+        torch.testing.assert_close(logits, model.head.weight @ pooled + model.head.bias)
+
+
+def test_edge_weights_of_a_graph_convolution() -> None:
+    """With one layer, D^−½ (A + I) D^−½ X W + b for the weighted adjacency matrix A."""
+    batch = SBM(nodes=60, val_nodes=10).split("train").apply(_to_double)
+    pairs = batch.edge_index[:, batch.edge_index[0] < batch.edge_index[1]]
+    weights = torch.rand(pairs.shape[1]).double()
+    a = torch.zeros(60, 60).double()
+    a[pairs[0], pairs[1]] = a[pairs[1], pairs[0]] = weights
+    batch.edge_index, batch.edge_weight = symmetrize_edges(pairs), weights.repeat(2)
+    model = NodeClassifier(batch.x.shape[1], 3, conv="gcn", layers=1).double().eval()
+    a += torch.eye(60)
+    scale = a.sum(1).rsqrt()
+    normalized = scale[:, None] * a * scale
+    (weight, bias) = sorted(model.parameters(), key=lambda p: -p.ndim)
+    torch.testing.assert_close(model.logits(batch), normalized @ batch.x @ weight.T + bias)
+
+
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
 def test_precisions(precision: Any, trainer: Callable[..., L.Trainer]) -> None:
     data = SBM(nodes=80, val_nodes=20)

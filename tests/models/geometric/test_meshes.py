@@ -40,6 +40,20 @@ def test_logits_of_batches_and_of_moved_meshes() -> None:
     assert float((extrinsic.logits(moved) - extrinsic.logits(batch)).detach().abs().max()) > 1e-3
 
 
+def test_logits_of_a_mesh_are_the_mean_over_its_area() -> None:
+    model = MeshClassifier(8, num_times=5, width=8, blocks=1).eval()
+    times = [10 ** (-2.5 + 0.5 * k) for k in range(5)]
+    assert model.heat_times.tolist() == pytest.approx(times)
+    data = Isometric(num_samples=16, subdivisions=1, eigenpairs=4, val_size=0, batch_size=3)
+    batch = batch_of(data)
+    vertex_logits = model.vertex_logits(batch, model.surfaces(batch))
+    for i, logits in enumerate(model.logits(batch)):
+        inside = batch.batch == i
+        mass = batch.mass[inside, None]
+        expected = (mass * vertex_logits[inside]).sum(0) / mass.sum()
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_only_intrinsic_features_generalize_to_other_bendings(trainer: Trainer) -> None:
     """The training data are rolled sheets, the test data folded ones."""
 
@@ -65,6 +79,7 @@ def test_every_vertex_of_a_segmentation_counts_once() -> None:
     logits = model.logits(batch)
     assert logits.shape == (batch.num_nodes, 6)
     torch.testing.assert_close(parts["loss"], F.cross_entropy(logits, batch.y))
+    assert parts["weight"] == batch.num_nodes > batch.num_graphs
     assert model.count_samples(batch) == batch.num_nodes
     probabilities, labels = parts["outputs"]
     assert (len(probabilities), len(labels)) == (batch.num_nodes, batch.num_nodes)

@@ -28,6 +28,15 @@ def test_the_loss_includes_the_orthogonality_penalty() -> None:
     penalty = parts["orthogonality_penalty"]
     torch.testing.assert_close(parts["loss"], nll + 0.5 * penalty)
     assert float(penalty.detach()) > 0
+    torch.testing.assert_close(parts["outputs"], (model.logits(x).softmax(1).detach(), y))
+    weights = list(model.parameters())
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    found, of_nll, of_penalty = (
+        torch.autograd.grad(value, weights, **options) for value in (parts["loss"], nll, penalty)
+    )
+    for total, first, second in zip(found, of_nll, of_penalty, strict=True):
+        torch.testing.assert_close(total, first + 0.5 * second, rtol=1e-4, atol=1e-6)
+    assert any(gradient.abs().max() > 0 for gradient in of_penalty)
     without = PointClassifier(6, network="pointnet2", width=8)
     assert "orthogonality_penalty" not in without.step((x, y))
 

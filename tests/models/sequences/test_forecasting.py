@@ -110,13 +110,49 @@ def test_a_window_in_other_units_gives_the_forecast_in_those_units() -> None:
     assert (plain(x + shift) - plain(x) - shift).abs().max() > 0.1
 
 
+def test_errors_are_means_over_steps_and_series() -> None:
+    for model in (make(), DLinear(**SIZES).double()):
+        x, y = series(), 10 + series()[:, :5]
+        parts, found = model.step((x, y)), model(x)
+        torch.testing.assert_close(parts["mse"], ((found - y) ** 2).sum() / 60)
+        torch.testing.assert_close(parts["loss"], parts["mse"])
+        torch.testing.assert_close(parts["mae"], (found - y).abs().sum() / 60)
+        torch.testing.assert_close(parts["naive_mse"], ((x[:, 29:] - y) ** 2).sum() / 60)
+        torch.testing.assert_close(parts["outputs"], (found.detach(), y))
+
+
+@pytest.mark.parametrize("normalization", ["window", "last", "none"])
+def test_the_forecast_in_the_units_of_the_window(normalization: str) -> None:
+    """The network gets (x − m) / s and outputs a mean and, by softplus, a variance in that unit."""
+    model = make(window_normalization=normalization, predict_variance=True)
+    heads: list[torch.Tensor] = []
+    pasts: list[torch.Tensor] = []
+    model.head.register_forward_hook(lambda *arguments: heads.append(arguments[2]))
+    model.embedding.register_forward_pre_hook(lambda _, inputs: pasts.append(inputs[0]))
+    x = series() + 100
+    mean, variance = model.moments(x)
+    assert variance is not None
+    center = {"window": x.mean(1), "last": x[:, -1], "none": torch.zeros(4, 3).double()}
+    scale = torch.ones(4, 3).double()
+    if normalization == "window":
+        scale = (x - x.mean(1, keepdim=True)).square().mean(1).sqrt() + 1e-5
+    m, s = center[normalization][:, None], scale[:, None]
+    past = ((x - m) / s).mT.flatten(0, 1)  # (B·C, L)
+    torch.testing.assert_close(pasts[0][:, 0], past[:, :8])
+    out = heads[0].view(4, 3, 2, 5).permute(2, 0, 3, 1)
+    torch.testing.assert_close(mean, m + s * out[0])
+    torch.testing.assert_close(variance, s**2 * ((1 + out[1].exp()).log() + 1e-5))
+
+
 def test_the_likelihood_is_that_of_a_normal_distribution() -> None:
     model = make(predict_variance=True)
     x, y = series(), series()[:, :5]
     mean, variance = model.moments(x)
     assert variance is not None
     expected = -torch.distributions.Normal(mean, variance.sqrt()).log_prob(y).mean()
-    torch.testing.assert_close(model.step((x, y))["nll"], expected)
+    parts = model.step((x, y))
+    torch.testing.assert_close(parts["nll"], expected)
+    torch.testing.assert_close(parts["loss"], expected)
 
 
 def test_coverage_is_the_fraction_of_values_in_the_interval() -> None:
@@ -125,7 +161,8 @@ def test_coverage_is_the_fraction_of_values_in_the_interval() -> None:
     mean, variance = model.moments(x)
     assert variance is not None
     offset = torch.full_like(mean, 1.6)  # in standard deviations; the interval ends at 1.645
-    offset[0] = 1.7
+    offset[0, :3] = 1.7
+    offset[0, 3:] = -1.7
     parts = model.step((x, mean + offset * variance.sqrt()))
     assert float(parts["coverage_90"]) == pytest.approx(0.75)
 

@@ -80,6 +80,49 @@ def test_the_loss_is_a_mean_over_predicted_tokens() -> None:
     torch.testing.assert_close(bits.compute(), expected / math.log(2) / 2)
 
 
+def test_the_accuracy_is_a_fraction_of_the_predicted_tokens() -> None:
+    model, x = make(), random_tokens(2, LENGTH)
+    y = model.logits(x).argmax(-1)
+    y[0, :6] = (y[0, :6] + 1) % V  # six errors
+    y[1, 4:] = -100
+    assert float(model.step((x, y))["accuracy"]) == pytest.approx(1 - 6 / (LENGTH + 4))
+    prediction = model.predict_step((x, y))
+    assert prediction["tokens"].tolist() == [LENGTH, 4]
+    log_p = model.logits(x).log_softmax(-1)
+    for row, count in ((0, LENGTH), (1, 4)):
+        nll = -log_p[row, range(count), y[row, :count]].mean()
+        torch.testing.assert_close(prediction["nll"][row], nll)
+
+
+def test_bits_per_character_of_windows() -> None:
+    """Characters of unpredicted tokens do not count."""
+    tokenizer = make_tokenizer("words", ["one three four five sixteen"] * 3)
+    model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.to_json())
+    y = torch.tensor([tokenizer.encode("one three four five sixteen")])
+    y[0, 3:] = -100
+    x = torch.randint(len(tokenizer), y.shape)
+    prediction = model.predict_step((x, y))
+    log_p = model.logits(x).log_softmax(-1)
+    bits = -float(log_p[0, range(3), y[0, :3]].detach().sum()) / math.log(2)
+    characters = sum(tokenizer.characters_per_token()[token] for token in y[0, :3])
+    assert float(prediction["bits_per_char"]) == pytest.approx(bits / characters)
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_the_gradient_is_that_of_the_loss(tie: bool) -> None:
+    """The slope along a random direction of the embedding equals the difference quotient."""
+    model, x, y = make(tie_embeddings=tie), random_tokens(3, LENGTH), random_tokens(3, LENGTH)
+    weight = model.embedding.weight
+    (gradient,) = torch.autograd.grad(model.step((x, y))["loss"], weight)
+    direction, values = torch.randn_like(weight), []
+    for step in (1e-5, -1e-5):
+        weight.data.add_(direction, alpha=step)
+        values.append(float(model.step((x, y))["loss"].detach()))
+        weight.data.sub_(direction, alpha=step)
+    slope = (values[0] - values[1]) / 2e-5
+    assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-5)
+
+
 def test_padding_changes_nothing() -> None:
     model = make()
     x = random_tokens(1, 5)

@@ -67,6 +67,31 @@ def test_the_loss_by_hand() -> None:
     torch.testing.assert_close(parts["loss"], -(0.9 * mean_log_p + 0.1 * log_p.mean()))
 
 
+def test_padding_is_not_counted() -> None:
+    model, (x, y) = make(label_smoothing=0.1), batch()
+    y[0, 4:] = 0
+    targets = y[:, 1:]
+    is_token = targets != 0
+    parts = model.step((x, y))
+    logits = model(x, y[:, :-1])
+    log_p = logits.log_softmax(-1)[is_token]  # (13, V)
+    token_log_p = log_p[range(13), targets[is_token]]
+    torch.testing.assert_close(parts["nll"], -token_log_p.mean())
+    torch.testing.assert_close(parts["loss"], -(0.9 * token_log_p.mean() + 0.1 * log_p.mean()))
+    assert parts["weight"] == 13
+    nll, found = parts["outputs"]
+    assert torch.equal(found, torch.where(is_token, targets, -100))
+    torch.testing.assert_close(nll[is_token], -token_log_p)
+    # the most likely tokens as targets, but for two errors; padding is never correct
+    best = logits.argmax(-1)
+    assert best[0, 0] != 0
+    y = torch.cat([y[:, :1], torch.where(is_token, best, 0)], 1)
+    correct = (model(x, y[:, :-1]).argmax(-1) == y[:, 1:]) & (y[:, 1:] != 0)
+    expected = float(correct.sum() / (y[:, 1:] != 0).sum())
+    assert float(model.step((x, y))["accuracy"]) == pytest.approx(expected)
+    assert 0 < expected
+
+
 def decode_greedily(model: Translator, x: Tensor) -> list[list[int]]:
     """Return the greedy targets, computed one sentence at a time and without a state."""
     targets = []
