@@ -89,7 +89,7 @@ def test_padding_is_not_counted() -> None:
     correct = (model(x, y[:, :-1]).argmax(-1) == y[:, 1:]) & (y[:, 1:] != 0)
     expected = float(correct.sum() / (y[:, 1:] != 0).sum())
     assert float(model.step((x, y))["accuracy"]) == pytest.approx(expected)
-    assert 0 < expected
+    assert expected > 0
 
 
 def decode_greedily(model: Translator, x: Tensor) -> list[list[int]]:
