@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import callbacks
-from callbacks.weights import ActivationMaximization
+from callbacks.weights import ActivationMaximization, _penalties
 from datamodules import Diabetes, Digits, Iris, Toy2D, ToyCurves
-from zoo import CNN, LinearRegression, MLPClassifier, PolynomialRegression, create_model
+from zoo import CNN, LinearRegression, MLPClassifier, PolynomialRegression, create_model, plots
 from zoo.errors import InputError
 
 Trainer = Callable[..., L.Trainer]
@@ -90,6 +90,56 @@ def test_activation_maximization_raises_activations_and_keeps_the_model(layer: s
     assert 0 <= float(many[0].min()) <= float(many[0].max()) <= 1
     assert all(p.grad is None for p in model.parameters())
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+
+
+def test_activation_maximization_by_its_formula() -> None:
+    """Adam on λ |a| Σ TV − Σ a, where a is the mean over a feature map and the pixels are σ(v)."""
+    model = CNN((2, 8, 8), 10, (4,)).double().eval()
+    images, activations, _ = ActivationMaximization("network.1.0", [3, 1], 6, 5.0).maximize(
+        model, torch.rand(1, 2, 8, 8).double()
+    )
+    noise = torch.rand(2, 2, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    v = torch.special.logit(0.475 + 0.05 * noise).requires_grad_()
+    optimizer = torch.optim.Adam([v], lr=0.1)
+
+    def means() -> torch.Tensor:
+        maps = model.network[1][0](model.network[0](v.sigmoid()))
+        return torch.stack([maps[0, 3].mean(), maps[1, 1].mean()])
+
+    for _ in range(6):
+        x, a = v.sigmoid(), means()
+        differences = [x[..., 1:] - x[..., :-1], x[..., 1:, :] - x[..., :-1, :]]
+        variation = sum(d.abs().mean() for d in differences)
+        loss = 5.0 * a.detach().abs().sum() * variation - a.sum()
+        (v.grad,) = torch.autograd.grad(loss, v)
+        optimizer.step()
+    torch.testing.assert_close(images, v.sigmoid().detach())
+    torch.testing.assert_close(activations, means().detach())
+
+
+def test_penalties_that_histograms_draw() -> None:
+    hparams = {"l1": 0.1, "l2": {"network.1.*": 0.2, "*bias": 0.0}, "lp": 0.3, "p": 0.7}
+    assert _penalties(hparams) == {
+        "0.1 |w|^1": (0.1, 1.0),
+        "0.2 |w|^2 on network.1.*": (0.2, 2.0),
+        "0.3 |w|^0.7": (0.3, 0.7),
+    }
+
+
+def test_attributions_to_the_predicted_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Input times gradient of the predicted class's logit, summed over channels."""
+    pytest.importorskip("captum")
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "attribution_maps", lambda *arguments: drawn.append(arguments))
+    model = CNN((3, 8, 8), 10, (4,)).eval()
+    x = torch.rand(5, 3, 8, 8, requires_grad=True)
+    logits = model(x)
+    predicted = logits.argmax(1)
+    callback = callbacks.Attributions("InputXGradient")
+    monkeypatch.setattr(callback, "class_names", lambda count: [str(k) for k in range(count)])
+    callback.draw(model, x.detach(), (predicted + 1) % 10)
+    (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), x)
+    torch.testing.assert_close(drawn[0][1], (x * gradient).sum(1).detach())
 
 
 def test_a_negative_kernel_is_maximized_by_a_black_image() -> None:

@@ -135,6 +135,19 @@ def test_schedules_end_with_training(trainer: Callable[..., L.Trainer]) -> None:
     assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_the_rate_rises_linearly_during_the_warm_up(trainer: Callable[..., L.Trainer]) -> None:
+    """(step + 1) / (rise + 1) of the learning rate in a quarter of 16 steps, then constant."""
+    rates = []
+
+    class RecordRate(L.Callback):
+        def on_before_optimizer_step(self, trainer: L.Trainer, _: Any, optimizer: Any) -> None:
+            rates.append(optimizer.param_groups[0]["lr"])
+
+    model = Counting(lr=0.1, warmup=0.25)
+    trainer(max_epochs=2, callbacks=[RecordRate()]).fit(model, loader(*[(1.0, 1)] * 8))
+    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08] + [0.1] * 12)
+
+
 def test_schedules_need_a_number_of_steps(trainer: Callable[..., L.Trainer]) -> None:
     model = MLPClassifier((1, 8, 8), 10, (8,), schedule="cosine")
     with pytest.raises(InputError, match="needs the length of training"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as L
 import pytest
@@ -63,6 +64,15 @@ def test_predictions_of_a_segmentation_are_those_of_each_point() -> None:
     assert torch.equal(prediction["class"], model.segment(x))
     assert prediction["probabilities"].shape == (3, 20, 5)
     torch.testing.assert_close(prediction["probabilities"].sum(-1), torch.ones(3, 20))
+
+
+def test_columns_of_predicted_parts_are_fractions_of_the_points() -> None:
+    parts = {"class": torch.tensor([[0, 0, 1, 2], [2, 2, 2, 2]])}
+    data = SimpleNamespace(class_names=["wing", "body", "tail"])
+    columns = PointSegmenter(3, width=4).prediction_columns(parts, data)
+    assert columns == {
+        "fraction(wing)": [0.5, 0.0], "fraction(body)": [0.25, 0.0], "fraction(tail)": [0.25, 1.0]
+    }  # fmt: skip
 
 
 def test_only_distances_generalize_to_other_rotations(trainer: Trainer) -> None:

@@ -85,6 +85,16 @@ def test_lasso_equals_scikit_learn_with_the_same_zeros(fit: Fit) -> None:
     assert ((found == 0) == (oracle.coef_ == 0)).all()
 
 
+def test_lasso_of_several_targets(fit: Fit) -> None:
+    """The mean is over samples and targets, so each target has the penalty l1 times their number."""
+    x, y = regression(targets=3)
+    model = LinearRegression((6,), 3, l1=0.2, solver="fista")
+    fit(model, x, y)
+    for row, target in zip(weights(model)[0], y.T, strict=True):
+        oracle = linear_model.Lasso(alpha=0.3, tol=1e-14, max_iter=100_000).fit(x, target)
+        np.testing.assert_allclose(row, oracle.coef_, atol=1e-9)
+
+
 def test_elastic_net_equals_scikit_learn(fit: Fit) -> None:
     x, y = regression(targets=1)
     model = LinearRegression((6,), 1, l1=0.4, l2=0.3, solver="fista")
@@ -276,6 +286,31 @@ def test_newton_equals_scikit_learn(fit: Fit, count: int) -> None:
     np.testing.assert_allclose(weights(model)[0], oracle.coef_, atol=1e-6)
     probabilities = model(x).softmax(1).detach().numpy()
     np.testing.assert_allclose(probabilities, oracle.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_step_of_newtons_method(fit: Fit, count: int) -> None:
+    """W ← W − H⁻¹ g from W = 0, with derivatives of the objective by automatic differentiation."""
+    x, y = classes(count)
+    model = LogisticRegression((5,), count, l2=0.05)
+    rows = model.num_rows
+
+    def objective(flat: Tensor) -> Tensor:
+        w = flat.view(rows, 6)
+        logits = x @ w[:, :5].T + w[:, 5]
+        if count == 2:
+            logits = torch.cat([torch.zeros(len(x), 1).double(), logits], 1)
+        nll = -logits.log_softmax(1)[range(len(x)), y].mean()
+        return nll + 0.05 * w[:, :5].square().sum()
+
+    start = torch.zeros(6 * rows).double()
+    gradient = torch.autograd.functional.jacobian(objective, start)
+    hessian = torch.autograd.functional.hessian(objective, start)
+    expected = start - torch.linalg.pinv(hessian, hermitian=True) @ gradient
+    losses = [float(fit(model, x, y).callback_metrics["train/loss"])]
+    torch.testing.assert_close(model._weights().detach().flatten(), expected)
+    losses.append(float(fit(model, x, y).callback_metrics["train/loss"]))
+    assert losses == pytest.approx([float(objective(w)) for w in (start, expected)], rel=1e-6)
 
 
 @pytest.mark.parametrize("count", [2, 3])
