@@ -40,6 +40,16 @@ def test_samples_follow_the_probabilities() -> None:
     # the most likely token has probability 0.644 < 0.7, so the second is kept too
     check(frequencies(top_p=0.7), best_two)
     assert frequencies(top_p=0.6).tolist() == [0, 0, 0, 1]
+    # top-p counts probabilities at the temperature: that of the best token is now 0.865 > 0.7
+    assert frequencies(top_p=0.7, temperature=0.5).tolist() == [0, 0, 0, 1]
+
+
+def test_a_finished_sequence_does_not_take_the_place_of_an_unfinished_one() -> None:
+    """Of the tokens a, b and the end, the end is most likely first, but b and the end score more:
+    log(0.25 · 1) / 2 > log(0.4). Two beams must still follow both a and b."""
+    p = torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.35, 0.25, 0.4]])
+    found = beam_search(lambda tokens, _: p[tokens].log(), torch.tensor([3]), 2, 2, 4)
+    assert found.tolist() == [[1, 2]]
 
 
 def test_the_most_likely_token_is_always_kept() -> None:

@@ -86,8 +86,9 @@ def test_lasso_equals_scikit_learn_with_the_same_zeros(fit: Fit) -> None:
 
 
 def test_lasso_of_several_targets(fit: Fit) -> None:
-    """The mean is over samples and targets, so each target has the penalty l1 times their number."""
+    """The mean is over samples and targets: each target's penalty is l1 times their number."""
     x, y = regression(targets=3)
+    x = x - 100
     model = LinearRegression((6,), 3, l1=0.2, solver="fista")
     fit(model, x, y)
     for row, target in zip(weights(model)[0], y.T, strict=True):
@@ -311,6 +312,17 @@ def test_a_step_of_newtons_method(fit: Fit, count: int) -> None:
     torch.testing.assert_close(model._weights().detach().flatten(), expected)
     losses.append(float(fit(model, x, y).callback_metrics["train/loss"]))
     assert losses == pytest.approx([float(objective(w)) for w in (start, expected)], rel=1e-6)
+
+
+def test_newtons_method_halves_steps_that_are_too_long(fit: Fit) -> None:
+    """From weights so large that the Hessian is almost 0, a whole step would go far beyond."""
+    x, y = classes(2)
+    model = LogisticRegression((5,), 2, l2=1e-4, tolerance=1e-10)
+    with torch.no_grad():
+        model.network.weight.fill_(3.0)
+    fit(model, x, y, epochs=60)
+    oracle = linear_model.LogisticRegression(C=1 / (2 * 80 * 1e-4), tol=1e-12, max_iter=100_000)
+    np.testing.assert_allclose(weights(model)[0], oracle.fit(x, y).coef_, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [2, 3])
