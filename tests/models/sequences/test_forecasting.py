@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning.pytorch as L
@@ -119,6 +120,20 @@ def test_errors_are_means_over_steps_and_series() -> None:
         torch.testing.assert_close(parts["mae"], (found - y).abs().sum() / 60)
         torch.testing.assert_close(parts["naive_mse"], ((x[:, 29:] - y) ** 2).sum() / 60)
         torch.testing.assert_close(parts["outputs"], (found.detach(), y))
+
+
+def test_predicted_columns_are_in_the_units_of_the_data() -> None:
+    mean = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]]])  # windows, steps
+    std = torch.tensor([10.0, 100.0], dtype=torch.float64)
+    data = SimpleNamespace(
+        series_names=["a", "b"], series_std=std, to_original_units=lambda values: values * std + 1
+    )
+    outputs = {"forecast": mean, "variance": mean.square()}
+    assert DLinear(2, 30, 2).prediction_columns(outputs, data) == {
+        "sample": [0, 0, 1, 1], "step": [1, 2, 1, 2],
+        "a": [11, 31, 51, 71], "b": [201, 401, 601, 801],
+        "std(a)": [10, 30, 50, 70], "std(b)": [200, 400, 600, 800],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("normalization", ["window", "last", "none"])

@@ -59,14 +59,19 @@ def test_without_layers_it_is_a_bag_of_words() -> None:
 
 
 def test_input_dropout_keeps_the_mean() -> None:
-    model = make(layers=0, input_dropout=0.5).train()
-    embedded = torch.ones(1, 1, 16, dtype=torch.float64)
+    """Whole tokens are 0 with the given probability, and the others divided by the rest of it."""
+    model = make(layers=0, input_dropout=0.2).train()
     inputs: list[Tensor] = []
-    model.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].mean()))
-    for _ in range(400):
-        model.logits_from_embeddings(embedded, torch.ones(1, 1, dtype=torch.bool))
-    assert torch.stack(inputs).mean() == pytest.approx(1, abs=0.15)
-    assert {round(float(value), 3) for value in inputs} == {0.0, 2.0}
+    model.network.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    embedded = torch.ones(2000, 3, 16, dtype=torch.float64)
+    token_mask = torch.ones(2000, 3, dtype=torch.bool)
+    model.logits_from_embeddings(embedded, token_mask)
+    assert torch.equal(inputs[0], inputs[0][..., :1].expand(-1, -1, 16))
+    values, counts = inputs[0][..., 0].unique(return_counts=True)
+    assert values.tolist() == [0.0, 1.25]
+    assert float(counts[0]) / 6000 == pytest.approx(0.2, abs=0.02)
+    model.eval().logits_from_embeddings(embedded, token_mask)
+    assert torch.equal(inputs[1], embedded)
 
 
 def test_classify_needs_only_texts() -> None:
