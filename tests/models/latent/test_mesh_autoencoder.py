@@ -17,6 +17,7 @@ from zoo import PCA, Autoencoder, MeshAutoencoder, MeshVAE
 from zoo.errors import InputError
 from zoo.functional.meshes import edge_length_distortion, edge_lengths
 from zoo.functional.paths import linear_path, minimize_path_energy
+from zoo.functional.templates import unpack_template
 
 Trainer = Callable[..., L.Trainer]
 DATA = Articulated(num_samples=200, batch_size=16)
@@ -60,6 +61,15 @@ def test_everything_that_pooling_needs_is_saved() -> None:
     stored = [name for name in state if name.endswith(("kept", "corners", "weights", "spiral"))]
     assert len(stored) == 2 + 2 * 2 + 5
     make().load_state_dict(state)
+
+
+def test_networks_map_offsets_from_the_template() -> None:
+    model, x = make().double().eval(), batch()[0][:3].double()
+    template = unpack_template(DATA.template)[0]
+    z = model.encode(x)
+    torch.testing.assert_close(z, model.encoder[0][1](x - template))
+    torch.testing.assert_close(model.decode(z), model.decoder[0](z) + template)
+    assert template.abs().max() > 0.5
 
 
 def test_the_isometry_error() -> None:

@@ -20,6 +20,7 @@ from zoo.cli.commands.reproduce import last_value
 from zoo.core.report import concatenate_batches
 from zoo.functional.tokenization import UnknownTokenError, make_tokenizer
 from zoo.metrics.text import BitsPerCharacter, Perplexity
+from zoo.models.sequences.language_model import _IncrementalDecoder
 from zoo.networks.position_encoding import POSITION_ENCODINGS
 from zoo.networks.sequence_network import LAYER_TYPES
 
@@ -94,9 +95,10 @@ def test_the_accuracy_is_a_fraction_of_the_predicted_tokens() -> None:
         torch.testing.assert_close(prediction["nll"][row], nll)
 
 
-def test_bits_per_character_of_windows() -> None:
+@pytest.mark.parametrize("kind", ["words", "characters"])
+def test_bits_per_character_of_windows(kind: str) -> None:
     """Characters of unpredicted tokens do not count."""
-    tokenizer = make_tokenizer("words", ["one three four five sixteen"] * 3)
+    tokenizer = make_tokenizer(kind, ["one three four five sixteen"] * 3)
     model = make(vocab_size=len(tokenizer), tokenizer=tokenizer.to_json())
     y = torch.tensor([tokenizer.encode("one three four five sixteen")])
     y[0, 3:] = -100
@@ -211,6 +213,9 @@ def test_learned_positions_start_again_from_half_the_window() -> None:
     # there are 16 positions, so the network starts again from the last 8 of 17 tokens
     logits = model.logits(out[:, 9:17])[:, -1]
     assert torch.equal(out[:, 17], logits.argmax(-1))
+    next_logits = _IncrementalDecoder(model)
+    next_logits(out[:, :16])
+    torch.testing.assert_close(next_logits(out[:, 16:17]), logits)
 
 
 def test_the_same_seed_gives_the_same_text() -> None:
