@@ -65,6 +65,21 @@ def test_averages_are_weighted_by_the_number_of_elements(
     assert run.callback_metrics["val/loss"].item() == pytest.approx(3.5)
 
 
+def test_gradients_of_two_processes_are_those_of_all_their_elements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The mean of 3 over 30 elements and 5 over 10 is 3.5, also as a mean over the processes."""
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: torch.tensor(20.0))
+    process = SimpleNamespace(world_size=2, strategy=strategy)
+    monkeypatch.setattr(Counting, "trainer", process)
+    monkeypatch.setattr(Counting, "record", lambda *_: None)
+    losses = [
+        float(Counting().training_step((torch.tensor([loss]), torch.tensor([count])), 0))
+        for loss, count in ((3.0, 30), (5.0, 10))
+    ]
+    assert losses == [4.5, 2.5]
+
+
 def test_step_metrics_are_means_over_the_logging_interval(
     trainer: Callable[..., L.Trainer], tmp_path: Path
 ) -> None:

@@ -142,6 +142,12 @@ def test_the_loss_is_the_negative_elbo_summed_over_pixels_and_latents() -> None:
     torch.testing.assert_close(parts["loss"], reconstruction + kl, rtol=1e-9, atol=1e-9)
 
 
+def test_codes_are_sampled_from_a_standard_normal_prior() -> None:
+    z = VAE((1, 8, 8), latent_dim=50).sample_latent(4_000, torch.Generator().manual_seed(0))
+    moments = [float(z.pow(k).mean()) for k in (1, 2, 4)]
+    assert moments == pytest.approx([0, 1, 3], abs=0.05)
+
+
 def test_the_reconstruction_is_a_sum_over_pixels_of_any_image_size() -> None:
     """A decoder that outputs ½ everywhere costs log 2 per pixel."""
     for side in (4, 8, 16):
