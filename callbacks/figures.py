@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 
+from zoo.core.files import replacing
 from zoo.errors import InputError, check_at_least
 from zoo.plots.files import write_figure, write_gif
 
@@ -47,8 +48,9 @@ def save_figure(trainer: Trainer, figure: Figure, name: str) -> Path | None:
     """
     if not writes_files(trainer):
         return None
-    path = _figure_path(trainer, f"{name}.png")
-    write_figure(figure, path, dpi=120, bbox_inches="tight")
+    path = run_folder(trainer) / "figures" / f"{name}.png"
+    with replacing(path) as partial:
+        write_figure(figure, partial, dpi=120, bbox_inches="tight")
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_image(f"figures/{name}", [str(path)])
@@ -72,19 +74,13 @@ def save_animation(trainer: Trainer, frames: Sequence[Figure], name: str) -> Pat
     """
     if not writes_files(trainer):
         return None
-    path = _figure_path(trainer, f"{name}.gif")
-    write_gif(frames, path)
+    path = run_folder(trainer) / "figures" / f"{name}.gif"
+    with replacing(path) as partial:
+        write_gif(frames, partial)
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             logger.log_video(f"figures/{name}", [str(path)], format=["gif"])
     return path
-
-
-def _figure_path(trainer: Trainer, filename: str) -> Path:
-    """Return the path of a file in the run's ``figures`` folder, and create the folder."""
-    folder = run_folder(trainer) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / filename
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from callbacks.figures import run_folder, writes_files
+from zoo.core.files import replacing
 from zoo.core.report import print_rank_zero
 from zoo.errors import InputError, check_choice
 
@@ -65,11 +66,11 @@ class PredictedMeshes(Callback):
         if not writes_files(trainer):
             return
         folder = run_folder(trainer) / "meshes"
-        folder.mkdir(parents=True, exist_ok=True)
         faces = data.faces
         for shape in data.to_original_units(shapes):
             path = folder / f"{self._names[self._written]}.{self.format}"
-            WRITERS[self.format](path, shape, faces)
+            with replacing(path) as partial:
+                WRITERS[self.format](partial, shape, faces)
             self._written += 1
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

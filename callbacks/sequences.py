@@ -13,7 +13,14 @@ from torch import Tensor
 
 from callbacks.figures import FigureCallback, evaluation_mode, run_folder, writes_files
 from zoo import plots
-from zoo.errors import InputError, check_at_least, check_fraction, check_integer, check_non_negative
+from zoo.errors import (
+    InputError,
+    check_at_least,
+    check_fraction,
+    check_integer,
+    check_non_negative,
+    writing,
+)
 from zoo.functional.tokenization import UnknownTokenError
 from zoo.networks.attention import record_attention_weights
 from zoo.networks.position_encoding import position_embeddings
@@ -219,9 +226,10 @@ class TextSamples(Callback):
             )
         text = model.tokenizer.decode(tokens[0].tolist())
         path = run_folder(trainer) / "samples.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(f"── step {step:,} ──\n{text}\n\n")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(f"── step {step:,} ──\n{text}\n\n")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_text("samples", ["step", "text"], [[step, text]])

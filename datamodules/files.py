@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from zoo.errors import DataError
+from zoo.errors import DataError, writing
 
 STANDARD_INPUT = Path("-")
 #: byte order marks of other encodings; that of UTF-32 begins with that of UTF-16
@@ -130,9 +130,11 @@ def download_file(url: str, path: Path, sha256: str) -> None:
 
     Raises:
         DataError: the file cannot be downloaded, or its checksum does not match.
+        InputError: its folder cannot be created.
     """
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path, "or choose another --data.root"):
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(url, str(path), sha256, progress=False)
         except (OSError, RuntimeError) as error:

@@ -196,7 +196,7 @@ def _walk(
     for entry in _entries(folder):
         suffix = Path(entry.name).suffix.lower()
         path = Path(entry.path)
-        if entry.is_dir():
+        if _is_folder(entry):
             if is_hidden(entry.name):
                 tree.hidden += _count_files(path, suffixes)
             elif path.resolve() not in ancestors:  # otherwise a link to a folder that contains it
@@ -216,6 +216,13 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"the folder {folder} cannot be read: {error.strerror}") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which is named where it is read
+        return False
 
 
 def _count_files(folder: Path, suffixes: Collection[str]) -> int:

@@ -57,6 +57,8 @@ def read_polygons(path: Path) -> PolygonMesh:
         DataError: the file cannot be read, has no points, or is inconsistent, such as by another
             number of faces than declared; a coordinate is not finite or too large.
     """
+    if path.exists() and not path.is_file():  # a pipe, or a device such as /dev/zero, has no end
+        raise DataError(f"{path} is not a regular file: remove it")
     try:
         mesh = READERS[path.suffix.lower()](path)
     except OSError as error:

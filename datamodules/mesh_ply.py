@@ -116,6 +116,8 @@ def _read_header(path: Path, data: bytes) -> tuple[str, list[Element], int]:
                 case ["element", name, count]:
                     elements.append(Element(name, _natural_number(count), []))
                 case ["property", "list", length, kind, name]:
+                    if TYPES[length].startswith("f"):
+                        raise ValueError("a length is an integer")
                     elements[-1].properties.append(Property(name, TYPES[kind], TYPES[length]))
                 case ["property", kind, name]:
                     elements[-1].properties.append(Property(name, TYPES[kind]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from datamodules.base import default_root, hold_out
 from datamodules.class_weights import ClassWeights, Weighting
 from datamodules.graph_lists import GraphListDataModule
 from datamodules.point_clouds import check_rotations, sample_rotations
-from zoo.errors import DataError, InputError, check_at_least, check_count_or_fraction
+from zoo.errors import DataError, InputError, check_at_least, check_count_or_fraction, writing
 from zoo.functional.meshes import face_areas
 from zoo.functional.spectral import MeshOperators, spectral_operators
 
@@ -207,18 +208,16 @@ def cached_operators(folder: Path, vertices: Tensor, faces: Tensor, k: int) -> M
         return _read_operators(file, len(vertices), k)
     operators = spectral_operators(vertices, faces, k)
     partial = file.with_suffix(f".{os.getpid()}.partial")
-    try:
+    # float32 halves the size and loses nothing, as batches are float32 too
+    tensors = [t.float() if t.is_floating_point() else t for t in operators]
+    with writing(file, "or choose another --data.root"):
         folder.mkdir(parents=True, exist_ok=True)
-        # float32 halves the size and loses nothing, as batches are float32 too
-        torch.save([t.float() if t.is_floating_point() else t for t in operators], partial)
-        partial.replace(file)
-    except (OSError, RuntimeError) as error:  # torch.save raises the latter on a full disk
-        if partial.is_file():
-            partial.unlink()
-        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-        raise InputError(
-            f"cannot write operators to {folder}: {reason}; choose another --data.root"
-        ) from error
+        try:
+            with open(partial, "wb") as stream:
+                torch.save(tensors, stream)
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return operators
 
 
@@ -229,12 +228,15 @@ def _read_operators(file: Path, num_vertices: int, k: int) -> MeshOperators:
         InputError: the file is damaged.
     """
     try:
+        with zipfile.ZipFile(file) as archive:  # torch.load does not compare the checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"the checksum of {damaged} is wrong")
         operators = MeshOperators(*torch.load(file, weights_only=True))
         if operators.eigenvectors.shape != (num_vertices, k):
             raise ValueError(f"its eigenvectors have shape {tuple(operators.eigenvectors.shape)}")
     except Exception as error:  # torch.load raises all kinds of exceptions
         reason = " ".join(str(error).split())[:100]
         raise InputError(
-            f"the cached operators {file} are damaged ({reason}): delete the file and run again"
+            f"the cached operators {file} are damaged ({reason}): delete this file and run again"
         ) from error
     return operators

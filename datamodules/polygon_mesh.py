@@ -12,6 +12,7 @@ import numpy as np
 from zoo.errors import DataError
 
 Array = np.ndarray[Any, Any]
+MAX_INTEGER = 2**62
 
 
 class PolygonMesh(NamedTuple):
@@ -128,11 +129,11 @@ class Lines:
         """Return the integer in a line.
 
         Raises:
-            DataError: the value is not an integer.
+            DataError: the value is not an integer, or does not fit into 64 bits.
         """
         try:
-            if b"_" not in value:
-                return int(value)
+            if b"_" not in value and abs(integer := int(value)) < MAX_INTEGER:
+                return integer
         except ValueError:
             pass
         raise self.error(number, f"expected an integer, got {_shorten(value)}")

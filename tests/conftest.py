@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,49 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
                 shutil.rmtree(folder)
                 raise
     return folder
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let the system refuse to write files beyond a size in bytes, as ``ulimit -f`` does."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def full_disk(after: int = 0) -> Callable[..., Any]:
+    """Return a replacement of ``open`` whose files take no more than ``after`` bytes."""
+    true_open = open
+
+    class FullFile:
+        def __init__(self, file: Any) -> None:
+            self._file, self._left = file, after
+
+        def write(self, content: Any) -> int:
+            self._left -= len(content)
+            if self._left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return int(self._file.write(content))
+
+        def __enter__(self) -> FullFile:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+    def opened(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
+        file = true_open(path, mode, *args, **options)
+        return file if mode in ("r", "rb") else FullFile(file)
+
+    return opened
 
 
 def newest_run(folder: Path) -> Path:

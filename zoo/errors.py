@@ -13,9 +13,13 @@ Three kinds of error have three meanings:
 from __future__ import annotations
 
 import difflib
+import errno
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 #: a number, or several by position or by name
@@ -34,6 +38,57 @@ class DataError(InputError):
 
 class DivergedError(RuntimeError):
     """Training produced a loss or a weight that is not finite."""
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+#: error number of the operating system → what the user can do
+REMEDIES = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there",
+    errno.EIO: "check the disk",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.ENOENT: "check that its folder still exists",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
+@contextmanager
+def writing(path: str | Path, hint: str = "") -> Iterator[None]:
+    """Raise a one-line error if the operating system refuses to write a file.
+
+    ``torch.save`` hides the system's error behind a RuntimeError, which is looked through.
+
+    Args:
+        path: file to write, for the message.
+        hint: end of the message, after the remedy; default none.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        cause = system_error(error)
+        if cause is None:
+            raise
+        raise InputError(f"cannot write {path}: {describe_system_error(cause, hint)}") from error
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the operating system behind an exception, None if there is none."""
+    while error is not None and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def describe_system_error(error: OSError, hint: str = "") -> str:
+    """Return the reason of the operating system, its remedy and a hint; see :func:`writing`."""
+    number = error.errno or 0
+    return f"{os.strerror(number)}; {REMEDIES.get(number, 'check the path')}{hint and ', ' + hint}"
 
 
 # -- names ---------------------------------------------------------------------------------------

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lightning.pytorch as L
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, file_size_limit
+from zoo.cli.commands.reproduce import last_value
+from zoo.cli.resume import read_rows
+from zoo.cli.run_folder import MetricsFile
+from zoo.errors import InputError
 
 Run = Callable[..., Path]
 Fails = Callable[..., str]
@@ -165,6 +173,88 @@ def test_a_run_folder_that_cannot_be_written(fails: Fails, tmp_path: Path) -> No
     (tmp_path / "taken").write_text("a file, not a folder")
     message = fails("--model=vae", "--trainer.default_root_dir=taken")
     assert "cannot write the run folder taken/vae" in message
+
+
+def test_a_checkpoint_that_cannot_be_written(fails: Fails, run: Run) -> None:
+    """The files of an earlier part of the run are as they were."""
+    folder = run("fit", "--model=vae", *SHORT)
+    last = folder / "checkpoints/last.ckpt"
+    before = {path: path.read_bytes() for path in folder.rglob("*.c*") if path.suffix != ".yaml"}
+    with file_size_limit(1_000_000):
+        message = fails(
+            "fit", "--model=vae", f"--ckpt_path={last}", "--trainer.max_epochs=2",
+            "--trainer.limit_train_batches=3",
+        )  # fmt: skip
+    assert re.search(
+        r"cannot write \S+/best\.ckpt: File too large; raise the limit of file sizes "
+        rf"\(ulimit -f\), then resume with --ckpt_path \S*{last.relative_to(folder.parent)}$",
+        message,
+    )
+    after = {path: path.read_bytes() for path in before}
+    rows = folder / "metrics.csv"
+    assert after.pop(rows).startswith(before.pop(rows))
+    assert after == before
+    assert not list(folder.rglob(".*"))  # no partial file
+
+
+class Vanish(L.Callback):
+    """Remove the run folder after the first step."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        folder = Path(trainer.default_root_dir)
+        if folder.is_dir():
+            shutil.rmtree(folder)
+
+
+def test_a_run_folder_that_is_removed(fails: Fails) -> None:
+    callback = f"--trainer.callbacks+={__name__}.Vanish"
+    message = fails("fit", "--model=vae", *SHORT, "--checkpoint.monitor=null", callback)
+    assert re.search(
+        r"cannot write runs/vae/\S+/metrics\.csv: No such file or directory; check that its "
+        r"folder still exists$",
+        message,
+    )
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b"step,a\n1,2,3\n"])
+def test_a_damaged_table_of_metrics(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} is damaged \(.*\): delete it, and the run "):
+        read_rows(tmp_path)
+    path.unlink()
+    assert read_rows(tmp_path) == []
+
+
+def test_rows_of_metrics_survive_a_full_disk(tmp_path: Path) -> None:
+    first = [{"step": "1", "train/loss": "0.5"}, {"step": "2", "train/loss": "0.25"}]
+    (tmp_path / "metrics.csv").write_text("rows of later steps\n")
+    logger = MetricsFile(tmp_path.parent, "", tmp_path.name, first)
+    logger.log_metrics({"train/loss": 0.125}, 3)
+    logger.save()
+    before = (tmp_path / "metrics.csv").read_bytes()
+    assert before == b"step,train/loss\r\n1,0.5\r\n2,0.25\r\n3,0.125\r\n"
+    for metrics in ({"train/loss": 1 / 3}, {"test/loss": 1.0}):  # in the columns, in a new one
+        logger.log_metrics(metrics, 4)
+        with file_size_limit(len(before) + 3), pytest.raises(InputError, match="File too large"):
+            logger.save()
+        assert (tmp_path / "metrics.csv").read_bytes() == before
+    logger.finalize("failed")  # there is space again
+    assert last_value(tmp_path / "metrics.csv", "train/loss") == 1 / 3
+    assert last_value(tmp_path / "metrics.csv", "test/loss") == 1.0
+
+
+def test_output_that_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", "list"], stdout=full, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: reading or writing failed: No space left on device; free space there "
+        "(ZOO_DEBUG=1 shows where)\n"
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty"])

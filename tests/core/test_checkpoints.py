@@ -13,8 +13,9 @@ import torch
 
 import zoo
 from datamodules import Digits
+from tests.conftest import full_disk
 from zoo import MLPClassifier
-from zoo.core.checkpoints import AtomicCheckpointIO, read
+from zoo.core.checkpoints import AtomicCheckpointIO, data_state, read
 from zoo.errors import InputError
 
 
@@ -109,7 +110,8 @@ def test_a_given_class_is_used(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is corrupt or truncated"),
+        (b"", "is corrupt, or not a checkpoint"),
+        (bytes(4096), r"is corrupt, or not a checkpoint$"),
         (b"PK\x03\x04 nonsense", "is corrupt or"),
         (b"not a checkpoint at all", "is corrupt, or not a checkpoint"),
     ],
@@ -137,6 +139,49 @@ def test_weights_of_another_shape(checkpoint: Path) -> None:
     edit(checkpoint, hyper_parameters=hyper_parameters | {"latent_dim": 7})
     with pytest.raises(InputError, match=r"\(256, 3\) in the file and \(256, 7\) in the model"):
         zoo.load(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state_dict": [1]}, "is damaged: its entry state_dict must be of type dict, got list"),
+        ({"hyper_parameters": [1]}, "is damaged: its entry hyper_parameters must be of type dict"),
+        ({"callbacks": [1]}, "is damaged: its entry callbacks must be of type dict, got list"),
+        ({"global_step": "3"}, "is damaged: its entry global_step must be of type int, got str"),
+        ({"loops": {}}, "is damaged: its entry loops lacks fit_loop"),
+        ({"state_dict": {"a": 1}}, r"does not fit VAE .*: a is int in the file and missing in the"),
+    ],
+)
+def test_entries_of_other_types(checkpoint: Path, changes: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        zoo.load(edit(checkpoint, **changes))
+
+
+def test_the_state_of_data_that_is_not_a_dictionary(checkpoint: Path) -> None:
+    content = read(edit(checkpoint, Digits=[1]))
+    with pytest.raises(InputError, match="is damaged: its entry Digits must be of type dict, got"):
+        data_state(content, Digits, checkpoint)
+
+
+@pytest.mark.parametrize("is_full_after", [0, 20_000])
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full_after: int
+) -> None:
+    """torch.save hides the system's error behind a RuntimeError once it has written something."""
+    path = tmp_path / "last.ckpt"
+    first = {"state_dict": {"weight": torch.arange(3)}}
+    AtomicCheckpointIO().save_checkpoint(first, path)
+    before = path.read_bytes()
+    monkeypatch.setattr("builtins.open", full_disk(is_full_after))
+    with pytest.raises(InputError) as caught:
+        AtomicCheckpointIO().save_checkpoint({"state_dict": {"w": torch.zeros(99_999)}}, path)
+    monkeypatch.undo()
+    assert str(caught.value) == (
+        f"cannot write {path}: No space left on device; free space there, then resume with "
+        f"--ckpt_path {path}"
+    )
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

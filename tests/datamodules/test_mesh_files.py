@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from datamodules.folder_tree import list_tree
 from datamodules.mesh_files import read_mesh, read_polygons, read_surface
 from zoo.errors import DataError, InputError
 from zoo.functional.meshes import face_areas
@@ -237,6 +239,13 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "word.off": (off().replace("2 0 0", "2 a 0"), "line 4: expected numbers, got '2 a 0'"),
     "negative.off": (off().replace("3 1 2 3", "3 1 2 -3"), "face 3 refers to vertex -3, but"),
     "decimals.off": (off().replace("3 1 2 3", "3 1 2 0.5"), "line 10: expected an integer, got"),
+    "huge.off": (off().replace("3 1 2 3", f"3 1 2 {10**19}"), "line 10: expected an integer, got"),
+    "huge.obj": (f"v 0 0 0\nf 1 1 {10**19}\n", "line 2: expected an integer, got '10000000000"),
+    "list.ply": (
+        "ply\nformat ascii 1.0\nelement face 1\nproperty list float int vertex_indices\n"
+        "end_header\n",
+        "line 4: cannot read 'property list float int vertex_indices' in the header",
+    ),
     "words.off": ("OFF\nthree\n", "line 2: expected an integer, got 'three'"),
     "no counts.off": ("OFF\n4\n", "line 2: expected the numbers of vertices, faces and edges"),
     "empty.off": ("", r"empty\.off is empty"),
@@ -285,6 +294,16 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
         read_mesh(write(tmp_path, name, contents))
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_pipes_and_links_to_themselves_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.off")  # reading it would wait for a writer
+    with pytest.raises(DataError, match=r"pipe\.off is not a regular file: remove it"):
+        read_mesh(tmp_path / "pipe.off")
+    (tmp_path / "loop.off").symlink_to("loop.off")
+    assert list_tree(tmp_path, [".off"]).files == [("loop.off",), ("pipe.off",)]
+    with pytest.raises(DataError, match=r"loop\.off cannot be read: Too many levels of symbolic"):
+        read_mesh(tmp_path / "loop.off")
 
 
 def test_positions_far_from_the_origin_keep_their_digits(tmp_path: Path) -> None:

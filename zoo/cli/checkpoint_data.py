@@ -109,7 +109,7 @@ def make_data_module(checkpoint: Path, name: str | None, root: str | None) -> An
         settings["root"] = root
     cls = registry.import_class(path)
     data = cls(**migrate_data_settings(settings, cls))
-    state = data_state(read(checkpoint), cls)
+    state = data_state(read(checkpoint), cls, checkpoint)
     if state is not None:
         data.load_state_dict(state)
     return data

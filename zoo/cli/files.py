@@ -1,10 +1,11 @@
-"""Files that commands write; a failure is a one-line error."""
+"""Figures that commands write; a failure is a one-line error."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.core.files import replacing
 from zoo.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,21 +30,9 @@ def save_figure(figure: Figure, path: Path, **options: Any) -> None:
     # without a date and with fixed ids, an SVG file depends only on the figure
     metadata = {"Date": None} if path.suffix == ".svg" else {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "zoo"}):
-            write_figure(figure, path, metadata=metadata, **options)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {path}: {error}") from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
+        with replacing(path) as partial, matplotlib.rc_context({"svg.hashsalt": "zoo"}):
+            write_figure(figure, partial, metadata=metadata, **options)
+    except InputError:
+        raise
+    except ValueError as error:  # an unknown format
         raise InputError(f"cannot write {path}: {error}") from error

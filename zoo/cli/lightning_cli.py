@@ -28,6 +28,7 @@ from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
+from zoo.core.files import replacing
 from zoo.core.finetuning import initialize_from
 from zoo.core.migrations import migrate
 from zoo.core.quiet import silence_libraries
@@ -206,7 +207,8 @@ class ZooCLI(LightningCLI):
 
     def _restore_data(self, data: Any) -> None:
         """Load the data module's state from the checkpoint before anything is read by it."""
-        state = checkpoints.data_state(self._checkpoint, type(data))
+        path = self._get(self.config, "ckpt_path")
+        state = checkpoints.data_state(self._checkpoint, type(data), path)
         if state is not None and data is not self._restored:
             data.load_state_dict(state)
             self._restored = data
@@ -305,7 +307,8 @@ class ZooCLI(LightningCLI):
             yield
         except InputError:
             if former is not None:
-                path.write_bytes(former)
+                with replacing(path) as partial:
+                    partial.write_bytes(former)
             raise
 
     def _save_config(self) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Any, NoReturn
 
 from zoo.cli.arguments import SUBCOMMANDS, expand
 from zoo.core import registry
-from zoo.errors import DivergedError, InputError
+from zoo.errors import DivergedError, InputError, describe_system_error
 
 HELP = """\
 usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
@@ -92,6 +93,11 @@ def main(args: list[str] | None = None) -> None:
         if os.environ.get("ZOO_DEBUG"):
             raise
         _fail(str(error), 2)
+    except OSError as error:
+        if os.environ.get("ZOO_DEBUG") or not error.errno:
+            raise
+        _discard_unwritten_output()
+        _fail(f"{_describe(error)} (ZOO_DEBUG=1 shows where)", 2)
     except DivergedError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
@@ -168,9 +174,24 @@ def _exit_if_output_is_closed() -> None:
     try:
         print(flush=True)
     except BrokenPipeError:
-        # the interpreter flushes once more when it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_unwritten_output()
         sys.exit(1)
+
+
+def _discard_unwritten_output() -> None:
+    """Point the output to nowhere if it cannot be written: the interpreter flushes it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe(error: OSError) -> str:
+    """Return the reason of an error of the operating system, with the file if it is known."""
+    if error.errno == errno.ENOENT and error.filename is None:  # of os.getcwd
+        return "the working folder has been removed: change to another one"
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' → '.join(files) or 'reading or writing failed'}: {describe_system_error(error)}"
 
 
 def _fail(message: str, code: int) -> NoReturn:

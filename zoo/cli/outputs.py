@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.model_summary import summarize
 
+from zoo.core.files import replacing, write_text
 from zoo.core.predictions import prediction_table
 from zoo.core.report import concatenate_batches, metrics_table, print_rank_zero, short_path
 from zoo.core.task import Task
@@ -59,15 +60,18 @@ def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
     # other processes start later, and would name another folder
     folder = Path(trainer.strategy.broadcast(str(run_folder)))
     outputs = concatenate_batches(batches)
-    torch.save(outputs, folder / f"predictions{rank}.pt")
-    print_rank_zero(f"predictions {folder / f'predictions{rank}.pt'}")
+    path = folder / f"predictions{rank}.pt"
+    with replacing(path) as partial, open(partial, "wb") as file:
+        torch.save(outputs, file)
+    print_rank_zero(f"predictions {path}")
     if not isinstance(outputs, dict):  # the model is not one of the zoo's
         return
     data, loader = getattr(trainer, "datamodule", None), trainer.predict_dataloaders
     table = prediction_table(trainer.lightning_module, outputs, data, loader)
     if table is not None:
-        table.to_csv(folder / f"predictions{rank}.csv", index=False)
-        print_rank_zero(f"table       {folder / f'predictions{rank}.csv'}  ({len(table):,} rows)")
+        path = path.with_suffix(".csv")
+        write_text(path, table.to_csv(index=False))
+        print_rank_zero(f"table       {path}  ({len(table):,} rows)")
 
 
 def write_config(
@@ -81,7 +85,7 @@ def write_config(
         model: model whose layers are summarized for Weights & Biases.
         loggers: loggers of the run.
     """
-    (run_folder / "config.yaml").write_text(text, encoding="utf-8")
+    write_text(run_folder / "config.yaml", text)
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             summary = str(summarize(model, max_depth=3))

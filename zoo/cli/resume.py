@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import InputError
+
 WANDB_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)")
 
 
@@ -184,9 +186,25 @@ def requeued_checkpoint(config: Mapping[str, Any]) -> str | None:
 
 
 def read_rows(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of ``metrics.csv``, without empty cells."""
+    """Return the rows of ``metrics.csv``, without empty cells.
+
+    Raises:
+        InputError: the file is not a table.
+    """
     path = folder / "metrics.csv"
-    if not path.is_file():
+    if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: v for k, v in row.items() if v} for row in csv.DictReader(file)]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restkey=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _damaged(path, str(error)) from error
+    if any("" in row for row in rows):
+        raise _damaged(path, "a row has more cells than there are columns")
+    return [{k: v for k, v in row.items() if v} for row in rows]
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path} is damaged ({reason}): delete it, and the run goes on without its earlier rows"
+    )

@@ -2,19 +2,77 @@
 
 from __future__ import annotations
 
+import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from zoo.cli.arguments import LOGGERS
 from zoo.cli.resume import ResumedRun, slurm_suffix
-from zoo.errors import InputError, check_choice, check_folder_name
+from zoo.core.files import replacing
+from zoo.errors import (
+    InputError,
+    check_choice,
+    check_folder_name,
+    describe_system_error,
+    writing,
+)
+
+
+class _MetricsWriter(ExperimentWriter):
+    """Lightning's writer of ``metrics.csv``, which loses no row if the disk is full.
+
+    Args:
+        folder: folder of the file.
+        rows: rows that the file starts with; a former file is replaced by them.
+    """
+
+    def __init__(self, folder: str, rows: Sequence[Mapping[str, str]]) -> None:
+        with writing(folder):
+            super().__init__(folder)
+        self._path = Path(self.metrics_file_path)
+        self.metrics_keys = sorted({name for row in rows for name in row})
+        if rows:
+            self._write_file(self.metrics_keys, rows)
+        else:
+            self._path.unlink(missing_ok=True)
+
+    def _check_log_dir_exists(self) -> None:
+        """Do nothing: the parent deletes the former file."""
+
+    def save(self) -> None:
+        with writing(self._path):
+            names = list(self.metrics_keys)
+            self._size = self._path.stat().st_size if self._path.is_file() else 0
+            try:
+                super().save()
+            except (OSError, InputError):  # saved again when the Trainer ends
+                self.metrics_keys = names
+                if self._path.is_file():
+                    os.truncate(self._path, self._size)  # no half of a row
+                raise
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        with open(self._path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        self._write_file(fieldnames, rows)
+
+    def _write_file(self, names: Sequence[str], rows: Iterable[Mapping[str, str]]) -> None:
+        with (
+            replacing(self._path) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+        self._size = self._path.stat().st_size
 
 
 class MetricsFile(CSVLogger):
@@ -32,18 +90,16 @@ class MetricsFile(CSVLogger):
     ) -> None:
         super().__init__(root, name, version)
         self._first_rows = rows
+        self._experiment: _MetricsWriter | None = None
         #: number of rows so far
         self.num_rows = len(rows)
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        is_new = self._experiment is None
-        writer = super().experiment
-        if is_new and self._first_rows:
-            writer.metrics = [dict(row) for row in self._first_rows]
-            writer.save()
-        return writer
+        if self._experiment is None:
+            self._experiment = _MetricsWriter(self.log_dir, self._first_rows)
+        return self._experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:
@@ -79,8 +135,8 @@ def make_run_folder(root: str | Path, name: str) -> Path:
             return path
     except OSError as error:
         raise InputError(
-            f"cannot write the run folder {parent}: {error.strerror}; choose another with "
-            "--trainer.default_root_dir"
+            f"cannot write the run folder {parent}: "
+            f"{describe_system_error(error, 'or choose another --trainer.default_root_dir')}"
         ) from error
     raise InputError(f"cannot find a free name for a run in {parent}")
 

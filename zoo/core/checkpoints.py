@@ -14,6 +14,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 import zoo
+from zoo.core.files import replacing
 from zoo.core.migrations import is_current, migrate
 from zoo.core.trust import Source, check_values
 from zoo.core.weights import copy_matching, match_compiled
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from zoo.core.task import Task
 
 ModelT = TypeVar("ModelT", bound="Task")
+ENTRIES = {  # of a checkpoint that Lightning has written
+    "state_dict": dict,
+    "hyper_parameters": dict,
+    "loops": dict,
+    "callbacks": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "global_step": int,
+    "epoch": int,
+    "pytorch-lightning_version": str,
+}
+LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 COMMENT = b"crc32:%08x"  # at the end of a checkpoint; checksum of all bytes before it
 
 
@@ -37,18 +50,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "wb+") as file:
-                torch.save(checkpoint, file)
-                _append_checksum(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path, _hint_to_resume(Path(path))) as partial, open(partial, "wb+") as file:
+            torch.save(checkpoint, file)
+            _append_checksum(file)
+            file.flush()
+            os.fsync(file.fileno())
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -74,24 +80,43 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         _check_sums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if _is_archive(path):  # intact, but it contains more than tensors
+    except Exception as error:  # torch.load raises all kinds of exceptions
+        holds_objects = isinstance(error, pickle.UnpicklingError) and _is_archive(path)
+        if holds_objects:  # the file is intact
             raise InputError(
                 f"checkpoint {path} contains Python objects, which could run code when read, and "
                 "was not opened: the zoo's own checkpoints contain only tensors and plain values"
             ) from error
-        raise InputError(
-            f"checkpoint {path} is corrupt, or not a checkpoint{_hint(path)}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"checkpoint {path} is corrupt or truncated: {reason}{_hint(path)}"
-        ) from error
+        what = "is corrupt, or not a checkpoint"
+        if isinstance(error, zipfile.BadZipFile | OSError):
+            what = f"is corrupt or truncated: {error}"
+        raise InputError(f"checkpoint {path} {what}{_hint(path)}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{path} is not a Lightning checkpoint: it has no state_dict")
+    _check_structure(checkpoint, path)
     _check_weights(checkpoint["state_dict"], path)
     return checkpoint
+
+
+def _check_structure(checkpoint: dict[str, Any], path: Path) -> None:
+    """Raise :class:`InputError` if an entry that Lightning writes is of another type."""
+    for name, kind in ENTRIES.items():
+        if name in checkpoint:
+            _check_entry(checkpoint, name, kind, path)
+    missing = set(LOOPS).difference(checkpoint.get("loops", LOOPS))
+    if missing:
+        raise InputError(
+            f"checkpoint {path} is damaged: its entry loops lacks {min(missing)}{_hint(path)}"
+        )
+
+
+def _check_entry(checkpoint: dict[str, Any], name: str, kind: type, path: Path) -> None:
+    value = checkpoint[name]
+    if not isinstance(value, kind):
+        raise InputError(
+            f"checkpoint {path} is damaged: its entry {name} must be of type {kind.__name__}, got "
+            f"{type(value).__name__}{_hint(path)}"
+        )
 
 
 def _append_checksum(file: Any) -> None:
@@ -140,6 +165,12 @@ def _hint(path: Path) -> str:
         if other != path and other.is_file():
             return f"; try {other}"
     return ""
+
+
+def _hint_to_resume(path: Path) -> str:
+    """Return how to go on after a checkpoint could not be written."""
+    last = path.with_name("last.ckpt")
+    return f"then resume with --ckpt_path {last}" if last.is_file() else ""
 
 
 @overload
@@ -203,8 +234,8 @@ def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path)
     Raises:
         InputError: names the first weight that is missing, unknown or of another shape.
     """
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
+    shapes = {name: _shape(value) for name, value in model.state_dict().items()}
+    found = {name: _shape(value) for name, value in weights.items()}
     wrong = sorted(name for name in shapes | found if shapes.get(name) != found.get(name))
     if wrong:
         name = wrong[0]
@@ -214,6 +245,11 @@ def check_fit(model: torch.nn.Module, weights: dict[str, Any], path: str | Path)
             f"{name} is {found.get(name, 'missing')} in the file and "
             f"{shapes.get(name, 'missing')} in the model{more}"
         )
+
+
+def _shape(value: Any) -> Any:
+    """Return the shape of a tensor, or the name of the type of another value."""
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
@@ -228,7 +264,12 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
     """
     from zoo.core.task import Task
 
-    name = str(checkpoint.get("class_path"))
+    if "class_path" not in checkpoint:
+        raise InputError(
+            f"checkpoint {path} does not name the class of its model, as those of the zoo do: read "
+            "it with zoo.load(path, model_class=...)"
+        )
+    name = str(checkpoint["class_path"])
     found = [c for c in _subclasses(Task) if f"{c.__module__}.{c.__qualname__}" == name]
     if found:
         return found[-1]  # the newest, if a cell of a notebook was run again
@@ -243,15 +284,22 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
     )
 
 
-def data_state(checkpoint: dict[str, Any], cls: type) -> dict[str, Any] | None:
+def data_state(checkpoint: dict[str, Any], cls: type, path: str | Path) -> dict[str, Any] | None:
     """Return the state of the data module in a checkpoint, if it suits a class of data modules.
 
     It suits its own class, and classes that are derived from one another: a model that was trained
     on SST-2 reads the user's table of texts by the vocabulary and the classes of SST-2.
+
+    Raises:
+        InputError: it is not a dictionary.
     """
-    related = (*cls.__mro__, *_subclasses(cls))
-    found = (checkpoint[c.__qualname__] for c in related if c.__qualname__ in checkpoint)
-    return next(found, None)
+    names = (c.__qualname__ for c in (*cls.__mro__, *_subclasses(cls)))
+    name = next((name for name in names if name in checkpoint), None)
+    if name is None:
+        return None
+    _check_entry(checkpoint, name, dict, Path(path))
+    state: dict[str, Any] = checkpoint[name]
+    return state
 
 
 def hyper_parameters(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Any]:

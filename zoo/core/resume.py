@@ -97,7 +97,7 @@ class Resumption:
         self._changed, self._optimizer_states, self._schedule_states = {}, [], []
         if task._trainer is None or task.trainer.state.fn != "fit":
             return
-        if "optimizer_states" not in checkpoint:
+        if not {"optimizer_states", "lr_schedulers", "global_step"} <= checkpoint.keys():
             raise InputError(
                 "the checkpoint contains weights only, without the state of the optimizer: resume "
                 "from best.ckpt or last.ckpt of a run, or start from these weights with --init_from"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from zoo.core.checkpoints import AtomicCheckpointIO, load
 from zoo.core.distributed import temporary_seed
+from zoo.core.files import check_writable
 from zoo.core.optim import make_schedule
 from zoo.errors import InputError
 from zoo.metrics.features import ClassifierFeatures
@@ -46,6 +47,7 @@ def train_reference_classifier(data: Any, path: Path) -> Path:
     """
     if path.is_file():
         return path
+    check_writable(path)
     from zoo.models.supervised.cnn import CNN
 
     with temporary_seed(0):

@@ -21,6 +21,7 @@ from zoo.cli.checkpoint_data import (
 )
 from zoo.cli.files import save_figure
 from zoo.core.classification import Classifier
+from zoo.core.files import check_writable
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least, check_non_negative
 from zoo.evaluation.robustness import RobustnessRow, TargetModel, model_name
@@ -54,6 +55,7 @@ def attack(args: list[str]) -> None:
         f"{target.clean_accuracy:.2%}\n"
     )
     folder = options.out or run_folder_of(Path(target.path)) / "figures"
+    check_writable(folder / "robustness.png")
     rows: list[RobustnessRow] = []
     figures = {}
     print(f"{'attack':<26}{'eps':>7}{'accuracy':>10}{target.distance_name:>14}   threat model")

@@ -18,7 +18,7 @@ from zoo.cli.checkpoint_data import (
     load_samples,
     make_data_module,
 )
-from zoo.cli.files import write_text
+from zoo.core.files import check_writable, write_text
 from zoo.core.quiet import silence_libraries
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least, check_choice, check_non_negative
@@ -63,6 +63,8 @@ def evaluate(args: list[str]) -> None:
     checkpoint = find_checkpoint(options.checkpoint)
     model: Task = load_model(str(checkpoint), LatentModel, Translator, own_class=options.model)
     data = make_data_module(checkpoint, options.data, options.root)
+    path = checkpoint.absolute().parent / "evaluation.json"
+    check_writable(path)
     if isinstance(model, Translator):
         data.setup("test")  # tells how the data differ from those of training
         pairs = data.sentence_pairs["test"][: options.images]
@@ -71,7 +73,6 @@ def evaluate(args: list[str]) -> None:
         assert isinstance(model, LatentModel)
         measurements = list(_measure_latent(model, data, options))
     print_measurements(measurements)
-    path = checkpoint.absolute().parent / "evaluation.json"
     settings = {name: value for name, value in vars(options).items() if name != "checkpoint"}
     content = {"settings": settings, "metrics": [asdict(metric) for metric in measurements]}
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

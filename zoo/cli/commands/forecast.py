@@ -17,9 +17,10 @@ from zoo.cli.checkpoint_data import (
     make_data_module,
     run_folder_of,
 )
-from zoo.cli.files import save_figure, write_text
+from zoo.cli.files import save_figure
 from zoo.core import registry
 from zoo.core.checkpoints import read
+from zoo.core.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
 from zoo.evaluation.forecast import Earlier, Forecast, errors_needed, forecast_future

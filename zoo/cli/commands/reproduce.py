@@ -19,6 +19,7 @@ from typing import Any
 
 from zoo.cli.arguments import Parser
 from zoo.core import registry
+from zoo.core.files import check_writable, write_text
 from zoo.core.settings import read_settings
 from zoo.errors import InputError, check_at_least
 
@@ -74,6 +75,7 @@ def reproduce(args: list[str]) -> None:
     check_at_least(1, **{"--seeds": options.seeds})
     for name in options.recipes:
         registry.read_recipe(name)  # a wrong name is an error before the first run
+    check_writable(options.page)
     for name in options.recipes:
         trials = [_run(name, seed, extra) for seed in range(options.seeds)]
         write_row(options.page, options.section, HEADER, _row(name, trials, extra))
@@ -264,8 +266,7 @@ def write_row(page: Path, section: str, header: tuple[str, ...], row: list[str])
         lines[same[0]] = _line(row)
     else:
         lines.insert(end, _line(row))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    write_text(page, "\n".join(lines).rstrip() + "\n")
 
 
 def _line(cells: Sequence[str]) -> str:

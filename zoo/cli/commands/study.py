@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo import studies
-from zoo.cli.files import save_figure, write_text
+from zoo.cli.files import save_figure
+from zoo.core.files import check_writable, replacing, write_text
 from zoo.errors import InputError, check_choice
 from zoo.studies import NAMES, module_name
 
@@ -71,11 +72,12 @@ def run_one(name: str, args: list[str]) -> None:
     """Run a study; print its explanation and table, and write its figure and results."""
     module = _import_study(name)
     settings, out = _parse_settings(name, module, args)
+    folder = out or Path("runs/studies") / name
+    check_writable(folder / f"{name}.png")
     started = time.perf_counter()
     result = module.run(**settings)
     seconds = time.perf_counter() - started
     print(f"{read_explanation(name)}\n\n{module.table(result)}\n\n{seconds:.1f} s")
-    folder = out or Path("runs/studies") / name
     paths = write_results(name, module, settings, result, module.plot(result), folder)
     print("written to " + ", ".join(map(str, paths)))
 
@@ -92,6 +94,7 @@ def run_all(args: list[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/studies"),
                         help="folder of the results, default runs/studies")  # fmt: skip
     options = parser.parse_args(args)
+    check_writable(options.page)
     sections = []
     started_all = time.perf_counter()
     images = options.page.parent / options.page.stem
@@ -150,7 +153,8 @@ def write_results(
     write_text(paths[2], json.dumps(content, ensure_ascii=False, allow_nan=False))
     if hasattr(module, "animate"):
         paths.append(folder / f"{name}.gif")
-        module.animate(result, paths[-1])
+        with replacing(paths[-1]) as partial:
+            module.animate(result, partial)
     return paths
 
 

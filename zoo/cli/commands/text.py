@@ -14,7 +14,7 @@ from datamodules.files import STANDARD_INPUT, read_text, source_name
 from datamodules.sentence_files import read_sentences
 from zoo.cli.arguments import Parser, seed
 from zoo.cli.checkpoint_data import add_model_option, find_checkpoint, load_model, run_folder_of
-from zoo.cli.files import write_text
+from zoo.core.files import write_text
 from zoo.core.quiet import silence_libraries
 from zoo.errors import InputError, check_at_least
 from zoo.functional.tokenization import UnknownTokenError
