@@ -418,7 +418,7 @@ def test_a_damaged_checkpoint_is_one_line_that_names_the_best(
         content[len(content) // 2] ^= 1
     path.write_bytes(content)
     error = fails("fit", f"--ckpt_path={path}", "--trainer.max_epochs=2")
-    assert re.search(r"last.ckpt is corrupt or truncated: .*; the run's \S+/best.ckpt", error)
+    assert re.search(r"last.ckpt is corrupt or truncated: .*; try \S+/best.ckpt", error)
 
 
 def test_a_resumed_run_is_the_same_run_of_weights_and_biases(
