@@ -55,3 +55,14 @@ def test_a_configuration_file_of_version_0_1_is_refused(tmp_path: Path) -> None:
     for args in (["fit", f"--config={config}"], ["test", f"--ckpt_path={checkpoint}"]):
         with pytest.raises(InputError, match=r"version 0\.1 of the zoo: use --model gcn instead,"):
             expand(args)
+
+
+@pytest.mark.parametrize("flag", ["--name", "--trainer.default_root_dir"])
+@pytest.mark.parametrize("value", ["", "~", "null", "#1"])
+def test_words_that_mean_null_are_refused(flag: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"{flag}={value} is read as null"):
+        expand(["--model=pca", f"{flag}={value}"])
+    with pytest.raises(InputError, match="is read as null"):
+        expand(["--model=pca", flag, value])
+    folder = f"--trainer.default_root_dir=./{value}"
+    assert folder in expand(["--model=pca", folder]).args

@@ -99,6 +99,8 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
     loggers, rest = _take_all(rest, "--logger")
     checkpoint, _ = _take(rest, "--ckpt_path")
     configs, rest = _take_all(rest, "--config", "-c", many=False)
+    for flag in ("--name", "--trainer.default_root_dir"):
+        _refuse_null(flag, _take(rest, flag)[0])
     for name in registry.PROPERTIES:
         if given & {f"--model.{name}", f"--model.init_args.{name}"}:
             raise InputError(f"--model.{name} comes from the data: choose other --data instead")
@@ -147,6 +149,15 @@ def _subcommand(args: list[str], commands: tuple[str, ...]) -> tuple[str | None,
     if args and not args[0].startswith("-"):
         raise unknown("command", args[0], [*SUBCOMMANDS, *commands])
     return None, args
+
+
+def _refuse_null(flag: str, value: str | None) -> None:
+    """Refuse a word that YAML reads as no value, so that the default would be used silently."""
+    if value is None or not (value in ("", "~", "null", "Null", "NULL") or value[0] == "#"):
+        return
+    is_folder = value and flag != "--name"
+    hint = f"write {flag}=./{value}" if is_folder else "choose another one"
+    raise InputError(f"{flag}={value} is read as null: {hint}")
 
 
 def _take(args: list[str], flag: str) -> tuple[str | None, list[str]]:
