@@ -57,7 +57,7 @@ def check_processed(folder: Path) -> None:
         except Exception as error:  # torch.load raises all kinds of exceptions
             raise DataError(
                 f"{path} is damaged, or contains Python objects, which could run code when read: "
-                f"delete the folder {path.parent}, which is then written again from {folder / 'raw'}"
+                f"delete the folder {path.parent}, which is then written again"
             ) from error
 
 

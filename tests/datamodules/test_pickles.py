@@ -45,9 +45,8 @@ def test_a_strangers_graph_files_run_no_code(
         torch.save(Touch(), path)
     else:
         path.write_bytes(pickle.dumps(Touch()))
+    module = data(root=tmp_path)
     with pytest.raises(DataError, match="contains Python objects, which could run code") as error:
-        module = data(root=tmp_path)
-        module.prepare_data()
         module.setup("fit")
     assert name in str(error.value)
     assert not Path("owned").exists()

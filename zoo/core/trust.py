@@ -77,7 +77,7 @@ class Source:
 
 
 def is_expanded(path: str) -> bool:
-    """Return whether a library may read a path as another one: ``~/x``, ``$HOME/x``, ``file:/x``."""
+    """Return whether a library may read ``~/x``, ``$HOME/x`` or ``file:/x`` as another path."""
     is_variable = os.path.expandvars(path) != path
     return is_variable or path.startswith("~") or PROTOCOL.match(path) is not None
 
