@@ -232,3 +232,24 @@ def test_predictions_are_named_by_line_and_identifier(make: Make) -> None:
 def test_unknown_categories_are_not_predicted(make: Make, towns: State) -> None:
     with pytest.raises(DataError, match="line 2, column 'town': 'D' is not one of the values"):
         make("area,town\n5,D\n", towns).predict_dataloader()
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_numbers_that_mark_gaps_are_not_predicted_from(make: Make, rows: int) -> None:
+    """−999 is refused as in training, and read as a gap where the user says so."""
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    text = "town,area\n" + "A,-999\n" + "B,7\n" * (rows - 1)
+    new = make(text, state)
+    with pytest.raises(DataError, match="line 2, column 'area': -999 seems to stand for a gap"):
+        new.setup("predict")
+    new = make(text, state, missing_values=[-999])
+    with pytest.warns(UserWarning, match="1 in 'area' by the training mean"):
+        new.setup("predict")
+    mean = make("town,area\n" + "A,\n" + "B,7\n" * (rows - 1), state)
+    mean.setup("predict")
+    first, expected = (next(iter(d.predict_dataloader()))[0] for d in (new, mean))
+    assert torch.equal(first, expected)
+    plain = make(
+        "town,area\nA,99\n", {**state, "settings": {**state["settings"], "keep": ["area"]}}
+    )
+    plain.setup("predict")
