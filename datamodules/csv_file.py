@@ -131,7 +131,7 @@ class CSV(TableDataModule):
         return learned
 
     def _load_setting(self, name: str, value: Any) -> None:
-        """Add the gaps and the numbers that the user names for another table to the checkpoint's."""
+        """Add the gaps and columns that the user names for another table to the checkpoint's."""
         if name in ("missing_values", "keep"):
             own = getattr(self, name)
             value = [*value, *(text for text in own if text not in value)]

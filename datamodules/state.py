@@ -27,6 +27,7 @@ class LearnedState:
 
     _learned: dict[str, Any] | None = None
     _has_loaded_state: bool = False
+    _loaded: dict[str, Any] | None = None
 
     def learn(self) -> dict[str, Any]:
         """Return everything that is derived from the training data: plain values and tensors."""
@@ -54,9 +55,13 @@ class LearnedState:
         return {"learned": self.learned, "settings": settings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._learned is not None and _is_equal(state_dict, self.state_dict()):
+        own = self._loaded if self._has_loaded_state else None
+        if self._learned is not None and (
+            _is_equal(state_dict, own) or _is_equal(state_dict, self.state_dict())
+        ):
             self._has_loaded_state = True
             return
+        self._loaded = state_dict
         for name in self.learned_settings:  # other names in the file are ignored
             if name in state_dict["settings"]:
                 self._load_setting(name, state_dict["settings"][name])

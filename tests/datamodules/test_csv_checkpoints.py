@@ -249,7 +249,19 @@ def test_numbers_that_mark_gaps_are_not_predicted_from(make: Make, rows: int) ->
     mean.setup("predict")
     first, expected = (next(iter(d.predict_dataloader()))[0] for d in (new, mean))
     assert torch.equal(first, expected)
-    plain = make(
-        "town,area\nA,99\n", {**state, "settings": {**state["settings"], "keep": ["area"]}}
-    )
-    plain.setup("predict")
+    make(text, state, keep=["area"]).setup("predict")  # a number, as the user says
+
+
+def test_a_rare_large_number_is_predicted_from(make: Make) -> None:
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    make("town,area\nA,99\n", state).setup("predict")
+
+
+def test_gaps_named_for_another_table_survive_a_second_load(make: Make) -> None:
+    """The Trainer loads the same state again; the table is not read twice."""
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    data = make("town,area\nA,-999\n", state, missing_values=[-999])
+    text = data._text
+    data.load_state_dict(state)
+    assert data._text is text
+    assert data.missing_values == ["-999"]
