@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from zoo.errors import DataError
+
 
 class LearnedState:
     """Mixin of data modules whose reading of data depends on the training data.
@@ -55,6 +57,16 @@ class LearnedState:
         return {"learned": self.learned, "settings": settings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Read data by the state of a checkpoint.
+
+        Raises:
+            DataError: it is not the state that ``state_dict`` has returned.
+        """
+        for part in ("learned", "settings"):
+            if not isinstance(state_dict.get(part), dict):
+                raise DataError(
+                    f"the checkpoint is damaged: its entry {type(self).__name__} lacks {part!r}"
+                )
         own = self._loaded if self._has_loaded_state else None
         if self._learned is not None and (
             _is_equal(state_dict, own) or _is_equal(state_dict, self.state_dict())
