@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.column_types import learn_schema, too_many_classes
-from datamodules.table_columns import Array, Column
+from datamodules.table_columns import Array, Column, refuse_distant_sentinels
 from datamodules.table_files import TextTable, read_text_table
 from datamodules.table_numbers import detect_formats, mask_missing
 from datamodules.table_schema import Schema, TableOptions, check_columns, column_label
@@ -130,6 +130,14 @@ class CSV(TableDataModule):
             self._say(f"is the training data, so on_missing={learned} of the checkpoint is used")
         return learned
 
+    def _load_setting(self, name: str, value: Any) -> None:
+        """Add the gaps and columns that the user names for another table to the checkpoint's."""
+        if name in ("missing_values", "keep"):
+            own = getattr(self, name)
+            value = [*value, *(text for text in own if text not in value)]
+            setattr(self, name, value)
+        super()._load_setting(name, value)
+
     # -- reading --------------------------------------------------------------------------------
 
     @cached_property
@@ -205,6 +213,8 @@ class CSV(TableDataModule):
         known = {c.name: c.number_format for c in columns if c.has_numbers}
         formats = detect_formats(text, known, self.decimal, known) if self.has_loaded_state else {}
         values = {c.name: c.read(text, formats.get(c.name)) for c in columns}
+        if not self.has_training_data:
+            self._refuse_sentinels(text, values)
         self._say_what_is_filled(gaps)
         x = [c.encode(text, values[c.name], gaps[c.name]) for c in schema.features]
         y = [self._encode_target(c, text, values, gaps) for c in schema.targets]
@@ -217,6 +227,19 @@ class CSV(TableDataModule):
             self._target_columns,
             self._row_names(text),
         )
+
+    def _refuse_sentinels(self, text: TextTable, values: dict[str, Array]) -> None:
+        """Refuse numbers such as −999 that are far from those of the training data."""
+        learned = zip(
+            self.learned["feature_names"],
+            self.learned["mean"].tolist(),
+            self.learned["std"].tolist(),
+            strict=True,
+        )
+        for name, mean, std in learned:
+            is_number = name in values and values[name].dtype.kind == "f"
+            if is_number and name not in self.keep:
+                refuse_distant_sentinels(text, name, values[name], mean, std)
 
     def _encode_target(
         self, column: Column, text: TextTable, values: dict[str, Array], gaps: Gaps

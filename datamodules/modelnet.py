@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules.locks import preparing
+from datamodules.pickles import check_processed
 from datamodules.point_clouds import SampledPointDataModule
 from zoo.errors import DataError, check_choice
 
@@ -55,6 +56,7 @@ class ModelNet(SampledPointDataModule):
         folder = self.root / f"ModelNet{self.name}"
         try:
             with preparing(folder):
+                check_processed(folder)
                 shapes = PyGModelNet(str(folder), self.name, train)
         except OSError as error:
             raise DataError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch_geometric.data import Data
 
 from datamodules.locks import preparing
+from datamodules.pickles import check_pickles, check_processed
 from datamodules.single_graph import GraphDataModule
 from zoo.errors import DataError, check_choice, unknown
 
@@ -28,7 +30,8 @@ class Planetoid(GraphDataModule):
 
     Raises:
         InputError: unknown name or split.
-        DataError: the files are missing and cannot be downloaded.
+        DataError: the files are missing and cannot be downloaded; they are damaged, or contain
+            Python objects other than arrays.
 
     Source: Yang et al., Revisiting semi-supervised learning with graph embeddings, 2016.
     """
@@ -46,6 +49,7 @@ class Planetoid(GraphDataModule):
         folder = self.root / "Planetoid"
         try:
             with preparing(folder):
+                self._check_files(folder / self.name)
                 graph = PyGPlanetoid(str(folder), self.name, split=self.split_type)[0]
         except OSError as error:
             raise DataError(
@@ -54,3 +58,9 @@ class Planetoid(GraphDataModule):
             ) from None
         graph.x = graph.x / graph.x.sum(1, keepdim=True).clamp(min=1)
         return graph
+
+    def _check_files(self, folder: Path) -> None:
+        """Check the files that are there, all of them pickled but ``test.index``."""
+        check_processed(folder)
+        files = sorted((folder / "raw").glob(f"ind.{self.name.lower()}.*"))
+        check_pickles(path for path in files if path.suffix != ".index")

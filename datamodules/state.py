@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from zoo.errors import DataError
+
 
 class LearnedState:
     """Mixin of data modules whose reading of data depends on the training data.
@@ -27,6 +29,7 @@ class LearnedState:
 
     _learned: dict[str, Any] | None = None
     _has_loaded_state: bool = False
+    _loaded: dict[str, Any] | None = None
 
     def learn(self) -> dict[str, Any]:
         """Return everything that is derived from the training data: plain values and tensors."""
@@ -54,9 +57,23 @@ class LearnedState:
         return {"learned": self.learned, "settings": settings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._learned is not None and _is_equal(state_dict, self.state_dict()):
+        """Read data by the state of a checkpoint.
+
+        Raises:
+            DataError: it is not the state that ``state_dict`` has returned.
+        """
+        for part in ("learned", "settings"):
+            if not isinstance(state_dict.get(part), dict):
+                raise DataError(
+                    f"the checkpoint is damaged: its entry {type(self).__name__} lacks {part!r}"
+                )
+        own = self._loaded if self._has_loaded_state else None
+        if self._learned is not None and (
+            _is_equal(state_dict, own) or _is_equal(state_dict, self.state_dict())
+        ):
             self._has_loaded_state = True
             return
+        self._loaded = state_dict
         for name in self.learned_settings:  # other names in the file are ignored
             if name in state_dict["settings"]:
                 self._load_setting(name, state_dict["settings"][name])

@@ -23,6 +23,7 @@ from zoo.errors import DataError, suggest
 Array = np.ndarray[Any, Any]
 MISSING_CATEGORY = "(missing)"
 #: values that mark gaps in many tables of measurements
+DISTANT = 4  # standard deviations from the mean beyond which a sentinel is a gap
 SENTINELS = {sign * nines for nines in (99, 999, 9999, 99999, 99.9, 999.9) for sign in (-1, 1)}
 LISTED = 5  # categories in a message
 
@@ -233,6 +234,33 @@ def refuse_sentinels(table: TextTable, name: str, numbers: Array) -> None:
             f"{table.location(line, name)}: {text} seems to stand for a gap, as the other values "
             f"are {others.min():g} to {others.max():g}; add it to {missing}, or the column to "
             f"{keep} if it is a number"
+        )
+
+
+def refuse_distant_sentinels(
+    table: TextTable, name: str, numbers: Array, mean: float, std: float
+) -> None:
+    """Refuse numbers such as −999 that are far from all of the training data.
+
+    Args:
+        table: the table.
+        name: name of the column.
+        numbers: its values, (N,).
+        mean: mean of the training data.
+        std: standard deviation of the training data.
+
+    Raises:
+        DataError: there is such a number; the message names its cell and the option to read it.
+    """
+    wrong = np.isin(numbers, list(SENTINELS)) & (np.abs(numbers - mean) > DISTANT * std)
+    wrong &= (numbers < 0) | (wrong.sum() > 1)  # as in training
+    if wrong.any():
+        line, text = int(table.cells.index[wrong][0]), f"{numbers[wrong][0]:g}"
+        missing, keep = list_option("missing_values", [text]), list_option("keep", [name])
+        raise DataError(
+            f"{table.location(line, name)}: {text} seems to stand for a gap, as the training data "
+            f"are {mean:.4g} ± {std:.2g}; add it to {missing}, or the column to {keep} if it is a "
+            "number"
         )
 
 

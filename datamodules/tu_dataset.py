@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 
 from datamodules.graph_classification import GraphClassificationDataModule
 from datamodules.locks import preparing
+from datamodules.pickles import check_processed
 from zoo.errors import DataError, check_folder_name
 
 
@@ -41,6 +42,7 @@ class TUDataset(GraphClassificationDataModule):
         folder = self.root / "TUDataset"
         try:
             with preparing(folder):
+                check_processed(folder / self.name)
                 graphs = list(PyGTUDataset(str(folder), self.name))
         except OSError as error:
             raise DataError(

@@ -136,6 +136,14 @@ CASES: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
         ),
         {"validation": 4},
     ),
+    "stochastic weight averaging, within an epoch": (
+        (
+            *(*MLP, FIFTH, "--trainer.callbacks=StochasticWeightAveraging"),
+            *("--trainer.callbacks.swa_lrs=0.01", "--trainer.callbacks.swa_epoch_start=1"),
+        ),
+        {"batch": 33},
+    ),
+    "double precision": ((*MLP, FIFTH, "--trainer.precision=64-true"), {"batch": 33}),
     "the guard of fast adversarial training": (
         (
             *("--model=cnn", "--trainer.max_epochs=2", "--trainer.limit_train_batches=6"),
@@ -168,6 +176,15 @@ def test_a_killed_run_that_is_resumed_leaves_the_files_of_an_uninterrupted_one(
     for name in files:
         if name != "averaged.ckpt":  # without the state of callbacks
             assert_same(read(whole / "checkpoints" / name), read(resumed / "checkpoints" / name))
+
+
+def test_stochastic_weight_averaging_resumes_by_its_own_settings(run: Run) -> None:
+    """The device of the average is written to ``config.yaml`` as its name."""
+    swa = ("--trainer.callbacks=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.01")
+    folder = run(*MLP, *swa, "--trainer.limit_train_batches=2")
+    callback = yaml.safe_load((folder / "config.yaml").read_text())["trainer"]["callbacks"][0]
+    assert callback["init_args"]["device"] == "cpu"
+    run("fit", f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=5")
 
 
 def test_saving_more_often_changes_no_logged_number(run: Run) -> None:

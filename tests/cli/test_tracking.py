@@ -127,3 +127,19 @@ def test_wandb_receives_animations_and_texts(run: Callable[..., Path]) -> None:
     rows = json.loads(table.read_text("utf-8"))["data"]
     assert [row[0] for row in rows] == [4]
     assert len(rows[0][1]) > 100
+
+
+def test_a_user_without_an_account_is_one_line(
+    fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    def init(**options: Any) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    message = fails("fit", "--model=vae", "--logger=wandb", "--trainer.max_epochs=1")
+    assert message == (
+        "error: Weights & Biases: No API key configured. Use `wandb login` to log in. "
+        "WANDB_MODE=offline logs to the run folder only"
+    )

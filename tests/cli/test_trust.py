@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,27 @@ ATTACKS_ON_THE_TRAINER = [
             }
         ],
     ),
+    *(
+        ("trainer.logger", [{"class_path": f"lightning.pytorch.loggers.{name}", "init_args": args}])
+        for name, args in [
+            ("TensorBoardLogger", {"save_dir": "$ELSEWHERE"}),
+            ("TensorBoardLogger", {"save_dir": ".", "name": "${ELSEWHERE}"}),
+            ("TensorBoardLogger", {"save_dir": ".", "sub_dir": "$ELSEWHERE"}),
+            ("CSVLogger", {"save_dir": "local:/tmp/elsewhere"}),
+            ("CSVLogger", {"save_dir": "simplecache::file:/tmp/elsewhere"}),
+        ]
+    ),
+    ("trainer.logger", "WandbLogger"),
+    ("trainer.logger", ["TensorBoardLogger"]),
+    ("trainer.default_root_dir", "$ELSEWHERE"),
+    ("data.dict_kwargs", {"root": "/tmp/elsewhere"}),
+    (
+        "data",
+        {
+            "class_path": "lightning.pytorch.demos.mnist_datamodule.MNISTDataModule",
+            "init_args": {"data_dir": "/tmp/elsewhere"},
+        },
+    ),
     ("name", "../../elsewhere"),
     ("name", "/tmp/elsewhere"),
     ("logger", ["os.system"]),
@@ -138,8 +160,9 @@ def test_a_strangers_data_run_no_code(
     ("key", "value"), ATTACKS_ON_THE_TRAINER, ids=range(len(ATTACKS_ON_THE_TRAINER))
 )
 def test_a_strangers_settings_run_no_code_and_write_nothing_elsewhere(
-    stranger: Path, fails: Fails, key: str, value: Any
+    stranger: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch, key: str, value: Any
 ) -> None:
+    monkeypatch.setenv("ELSEWHERE", "/tmp/elsewhere")
     checkpoint = set_value(stranger, key, value)
     before = contents(Path.cwd())
     fails("test", f"--ckpt_path={checkpoint}")
@@ -154,6 +177,48 @@ def test_data_are_not_downloaded_to_a_strangers_folder(
     checkpoint = set_value(stranger, "data.init_args.root", "/tmp/elsewhere")
     message = fails(*(part.format(checkpoint) for part in COMMANDS[command]))
     assert "confirm it with --data.root /tmp/elsewhere" in message
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["metrics.csv", "config.yaml", "figures", "checkpoints/best.ckpt", "checkpoints", "wandb"],
+)
+def test_nothing_is_written_through_a_strangers_links(
+    stranger: Path, run: Run, fails: Fails, tmp_path: Path, link: str
+) -> None:
+    """Neither a resumed run nor a command replaces what a link in the folder leads to."""
+    path, target = stranger / link, tmp_path / "elsewhere"
+    if path.exists():
+        path.rename(target)
+    else:
+        target.mkdir()
+    path.symlink_to(target)
+    before = contents(tmp_path)
+    checkpoint = stranger / "checkpoints" / "last.ckpt"
+    for command in (
+        ("fit", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=2"),
+        ("interpolate", str(checkpoint)),
+        ("evaluate", str(stranger)),
+    ):
+        message = fails(*command)
+        assert f"{path} is a link to {target}" in message
+    assert contents(tmp_path) == before
+    settings = ("--trainer.max_epochs=2", "--trainer.limit_train_batches=3")
+    new = run("fit", f"--ckpt_path={checkpoint}", "--name=new", *settings)  # in a folder of its own
+    assert (new / "metrics.csv").is_file()
+
+
+def test_links_within_the_run_are_followed(stranger: Path, run: Run) -> None:
+    (stranger / "newest.ckpt").symlink_to("checkpoints/last.ckpt")
+    run("fit", f"--ckpt_path={stranger / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=2")
+
+
+def test_a_pipe_in_place_of_the_metrics_is_one_line(stranger: Path, fails: Fails) -> None:
+    (stranger / "metrics.csv").unlink()
+    os.mkfifo(stranger / "metrics.csv")
+    checkpoint = stranger / "checkpoints" / "last.ckpt"
+    message = fails("fit", f"--ckpt_path={checkpoint}", "--trainer.max_epochs=2")
+    assert "metrics.csv is damaged (not a file): delete it" in message
 
 
 def test_a_strangers_hyper_parameters_call_nothing(stranger: Path, fails: Fails) -> None:

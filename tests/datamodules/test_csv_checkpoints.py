@@ -232,3 +232,36 @@ def test_predictions_are_named_by_line_and_identifier(make: Make) -> None:
 def test_unknown_categories_are_not_predicted(make: Make, towns: State) -> None:
     with pytest.raises(DataError, match="line 2, column 'town': 'D' is not one of the values"):
         make("area,town\n5,D\n", towns).predict_dataloader()
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_numbers_that_mark_gaps_are_not_predicted_from(make: Make, rows: int) -> None:
+    """−999 is refused as in training, and read as a gap where the user says so."""
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    text = "town,area\n" + "A,-999\n" + "B,7\n" * (rows - 1)
+    new = make(text, state)
+    with pytest.raises(DataError, match="line 2, column 'area': -999 seems to stand for a gap"):
+        new.setup("predict")
+    new = make(text, state, missing_values=[-999])
+    with pytest.warns(UserWarning, match="1 in 'area' by the training mean"):
+        new.setup("predict")
+    mean = make("town,area\n" + "A,\n" + "B,7\n" * (rows - 1), state)
+    mean.setup("predict")
+    first, expected = (next(iter(d.predict_dataloader()))[0] for d in (new, mean))
+    assert torch.equal(first, expected)
+    make(text, state, keep=["area"]).setup("predict")  # a number, as the user says
+
+
+def test_a_rare_large_number_is_predicted_from(make: Make) -> None:
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    make("town,area\nA,99\n", state).setup("predict")
+
+
+def test_gaps_named_for_another_table_survive_a_second_load(make: Make) -> None:
+    """The Trainer loads the same state again; the table is not read twice."""
+    state = make(TOWNS, ignore=["note"]).state_dict()
+    data = make("town,area\nA,-999\n", state, missing_values=[-999])
+    text = data._text
+    data.load_state_dict(state)
+    assert data._text is text
+    assert data.missing_values == ["-999"]

@@ -14,6 +14,7 @@ import torch
 from datamodules import Digits
 from datamodules.state import LearnedState
 from zoo import MLPClassifier
+from zoo.errors import DataError
 
 
 class Scaled(LearnedState):
@@ -79,3 +80,11 @@ def test_the_state_travels_in_checkpoints(
     with pytest.warns(UserWarning, match="seed=3 of the checkpoint is used instead of 4"):
         trainer(max_steps=2).validate(model, other, ckpt_path=tmp_path / "a.ckpt")
     assert torch.equal(other.split("val")[0], Digits(seed=3, val_size=0.5).split("val")[0])
+
+
+@pytest.mark.parametrize(
+    "state", [{"learned": {}}, {"settings": {}}, {"learned": 5, "settings": {}}]
+)
+def test_a_damaged_state_is_refused(state: dict[str, Any]) -> None:
+    with pytest.raises(DataError, match="is damaged: its entry Digits lacks"):
+        Digits().load_state_dict(state)

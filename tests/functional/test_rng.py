@@ -127,3 +127,23 @@ def test_numbers_of_a_known_key() -> None:
     u, v = (other.uniform(4, dtype=torch.float64) for _ in range(2))
     expected_normal = (-2 * (1 - u).log()).sqrt() * (2 * torch.pi * v).cos()
     torch.testing.assert_close(twin.normal(4, dtype=torch.float64), expected_normal)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision_is_never_one_and_keeps_probabilities(dtype: torch.dtype) -> None:
+    """A pixel of value 1 stays 1, and uniform numbers stay below 1, in every precision."""
+    rng = SampleRNG(torch.arange(4.0))
+    assert bool((rng.bernoulli(torch.ones(4, 100_000, dtype=dtype)) == 1).all())
+    uniform = rng.uniform_like(torch.empty(4, 100_000, dtype=dtype))
+    assert uniform.dtype == dtype
+    assert float(uniform.max()) < 1
+    wide, narrow = (
+        SampleRNG(torch.arange(4.0)).bernoulli(torch.full((4, 50), 0.5, dtype=kind)).float()
+        for kind in (torch.float32, dtype)
+    )
+    assert torch.equal(wide, narrow)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0,), (3, 0)])
+def test_batches_without_values(shape: tuple[int, ...]) -> None:
+    assert SampleRNG(torch.empty(shape)).normal(2).shape == (shape[0], 2)

@@ -15,7 +15,7 @@ from zoo.core.checkpoints import data_state, load, read
 from zoo.core.migrations import DATA_CLASSES_0_1, migrate_data_settings
 from zoo.core.settings import read_settings
 from zoo.core.task import Task
-from zoo.core.trust import Source, check_class, check_data_folder
+from zoo.core.trust import Source, check_class, check_data_folder, check_links
 from zoo.errors import InputError
 from zoo.models.latent.base import LatentModel
 
@@ -35,14 +35,17 @@ def find_checkpoint(path: str) -> Path:
     """Return the checkpoint at a path: the file itself, or the best or last one of a run folder.
 
     Raises:
-        InputError: the folder has no checkpoint.
+        InputError: the folder has no checkpoint, or a link through which results would be written
+            outside it.
     """
     folder = Path(path)
     if not folder.is_dir():
+        check_links(run_folder_of(folder))
         return folder
     for name in ("best.ckpt", "last.ckpt"):
         for found in (folder / "checkpoints" / name, folder / name):
             if found.is_file():
+                check_links(run_folder_of(found))
                 return found
     raise InputError(
         f"{path} is not a run folder: it has no checkpoints/best.ckpt or checkpoints/last.ckpt"

@@ -108,6 +108,11 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(stop.__context__, KeyboardInterrupt):  # the Trainer exits with code 1
             _end("interrupted", 130)
         raise
+    except Exception as error:
+        is_wandb = type(error).__module__.startswith("wandb.")  # which is imported where needed
+        if os.environ.get("ZOO_DEBUG") or not is_wandb:
+            raise
+        _fail(f"Weights & Biases: {error} WANDB_MODE=offline logs to the run folder only", 2)
 
 
 @contextmanager

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
+from jsonargparse.typing import register_type
 from lightning.pytorch.cli import LightningArgumentParser
 
 from zoo.cli.error_text import one_line
 from zoo.errors import InputError
+
+register_type(torch.device)  # whose name is written to config.yaml, as of callbacks that average
 
 
 @dataclass

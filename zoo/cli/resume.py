@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.core.trust import check_links
 from zoo.errors import InputError
 
 WANDB_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)")
@@ -82,6 +83,9 @@ def resumed_run(
         checkpoint: its contents.
         config: settings of the run.
         given: options on the command line.
+
+    Raises:
+        InputError: the folder contains a link that leads out of it.
     """
     settings = config["trainer"]
     name = config["name"] if "--name" in given else None
@@ -93,6 +97,7 @@ def resumed_run(
     )
     own = None
     if is_run and is_own:
+        check_links(folder)
         own = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     progress = checkpoint.get("progress", {})
     return ResumedRun(
@@ -194,6 +199,8 @@ def read_rows(folder: Path) -> list[dict[str, str]]:
     path = folder / "metrics.csv"
     if not path.exists():
         return []
+    if not path.is_file():
+        raise _damaged(path, "not a file")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, restkey=""))

@@ -34,7 +34,12 @@ ENTRIES = {  # of a checkpoint that Lightning has written
     "global_step": int,
     "epoch": int,
     "pytorch-lightning_version": str,
+    "progress": dict,
+    "train_means": dict,
+    "loader": dict,
+    "random_state": list,
 }
+NAMED = ("state_dict", "hyper_parameters", "loops", "callbacks")  # whose keys are names
 LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 COMMENT = b"crc32:%08x"  # at the end of a checkpoint; checksum of all bytes before it
 
@@ -103,6 +108,13 @@ def _check_structure(checkpoint: dict[str, Any], path: Path) -> None:
     for name, kind in ENTRIES.items():
         if name in checkpoint:
             _check_entry(checkpoint, name, kind, path)
+    for name in NAMED:
+        for key in checkpoint.get(name, ()):
+            if not isinstance(key, str):
+                raise InputError(
+                    f"checkpoint {path} is damaged: its entry {name} has the key {key!r}, which is "
+                    f"not a name{_hint(path)}"
+                )
     missing = set(LOOPS).difference(checkpoint.get("loops", LOOPS))
     if missing:
         raise InputError(
@@ -111,7 +123,7 @@ def _check_structure(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _check_entry(checkpoint: dict[str, Any], name: str, kind: type, path: Path) -> None:
-    value = checkpoint[name]
+    value = checkpoint.get(name)
     if not isinstance(value, kind):
         raise InputError(
             f"checkpoint {path} is damaged: its entry {name} must be of type {kind.__name__}, got "
@@ -291,7 +303,7 @@ def data_state(checkpoint: dict[str, Any], cls: type, path: str | Path) -> dict[
     on SST-2 reads the user's table of texts by the vocabulary and the classes of SST-2.
 
     Raises:
-        InputError: it is not a dictionary.
+        InputError: it is not what a data module has written.
     """
     names = (c.__qualname__ for c in (*cls.__mro__, *_subclasses(cls)))
     name = next((name for name in names if name in checkpoint), None)

@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -221,6 +222,23 @@ class Resumption:
             trainer._logger_connector.log_metrics(values, step)
         if state.get("after_batch") or state.get("in_validation"):
             self._continue_after_batch()
+        if state:
+            self._continue_averaging()
+
+    def _continue_averaging(self) -> None:
+        """Create the schedule of stochastic weight averaging, which Lightning does only at the
+        start of an epoch; the learning rates are those of the checkpoint."""
+        trainer = self._task.trainer
+        for callback in trainer.callbacks:
+            is_swa = isinstance(callback, StochasticWeightAveraging)
+            if not is_swa or callback._scheduler_state is None:
+                continue
+            if trainer.current_epoch <= callback.swa_end:
+                groups = trainer.optimizers[0].param_groups
+                rates = [group["lr"] for group in groups]
+                callback.on_train_epoch_start(trainer, self._task)
+                for group, rate in zip(groups, rates, strict=True):
+                    group["lr"] = rate
 
     def _continue_after_batch(self) -> None:
         """Validate if the checkpoint was written before or in a validation."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins import DoublePrecision
 from torch import Tensor
 
 import zoo
@@ -342,6 +343,8 @@ class Task(RandomNumbers, InputChecks, FastHookName, LightningModule, metaclass=
         self._resumption.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self._trainer is not None and isinstance(self.trainer.precision_plugin, DoublePrecision):
+            self.double()  # the Trainer would do so after it has loaded the weights in float32
         checkpoint["state_dict"] = match_compiled(checkpoint["state_dict"], self)
         self._resumption.load(checkpoint)
 

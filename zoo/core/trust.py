@@ -38,6 +38,10 @@ SECTIONS = frozenset(
 #: types whose values a string or a number describes
 PLAIN = (bool, int, float, str, bytes, complex, type(None), os.PathLike, enum.Enum)
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+#: path of another file system, as fsspec takes it, such as ``s3://…``, ``file:/…`` or ``zip::…``
+PROTOCOL = re.compile(r"[A-Za-z][\w+.-]+:(:|/)")
+#: files and folders beside a checkpoint that commands write
+OUTPUTS = ("figures", "figures/*", "evaluation.json", "translations.csv", "forecast*")
 CONTAINERS = (list, tuple, dict, set, frozenset, collections.abc.Iterable)
 
 
@@ -65,11 +69,36 @@ class Source:
 
     def is_inside(self, path: str) -> bool:
         """Return whether a path is in the working folder, the run's folder, or the data folder."""
-        if "://" in path or path.startswith("~"):
+        if is_expanded(path):
             return False
         folders = [Path.cwd(), self.path.parent, Path(os.environ.get("ZOO_DATA", "data"))]
         target = Path(path).resolve()
         return any(target.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def is_expanded(path: str) -> bool:
+    """Return whether a library may read ``~/x``, ``$HOME/x`` or ``file:/x`` as another path."""
+    is_variable = os.path.expandvars(path) != path
+    return is_variable or path.startswith("~") or PROTOCOL.match(path) is not None
+
+
+def check_links(folder: Path) -> None:
+    """Refuse links beside a checkpoint through which a command would write outside the folder.
+
+    Args:
+        folder: folder of a run, or another folder with a checkpoint in it.
+
+    Raises:
+        InputError: names the link.
+    """
+    is_run = (folder / "config.yaml").exists() or (folder / "checkpoints").exists()
+    for pattern in ("*", "checkpoints/*", "figures/*") if is_run else OUTPUTS:
+        for path in sorted(folder.glob(pattern)):
+            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+                raise InputError(
+                    f"{path} is a link to {path.resolve()}, outside the folder of the run, where "
+                    "nothing must be written: replace the link by a copy"
+                )
 
 
 def check_config(config: Mapping[str, Any], source: Source) -> None:
@@ -106,7 +135,8 @@ def check_config(config: Mapping[str, Any], source: Source) -> None:
             continue
         _check_annotation(value, parameters.get(key), f"trainer.{key}", source)
         for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Mapping) or key == "callbacks":
+            is_name = isinstance(item, str) and key in ("callbacks", "logger")
+            if isinstance(item, Mapping | list) or is_name:
                 check_class(item, f"trainer.{key}", parents.get(key), source)
         _check_strings(value, f"trainer.{key}", source)
 
@@ -137,14 +167,15 @@ def check_class(value: Any, name: str, parent: type | None, source: Source) -> N
 
 def check_data_folder(data: Mapping[str, Any] | None, source: Source) -> None:
     """Check the folder of the data, into which missing files would be downloaded."""
-    root = ((data or {}).get("init_args") or {}).get("root")
-    if root is None or source.replaces("--data.root", "--data.init_args.root"):
-        return
-    if not isinstance(root, str) or not source.is_inside(root):
-        raise InputError(
-            f"{source.path}: the data are in {root}, outside the working folder: "
-            f"confirm it with --data.root {root}"
-        )
+    for group in ("init_args", "dict_kwargs"):
+        root = ((data or {}).get(group) or {}).get("root")
+        if root is None or source.replaces("--data.root", "--data.init_args.root"):
+            continue
+        if not isinstance(root, str) or not source.is_inside(root):
+            raise InputError(
+                f"{source.path}: the data are in {root}, outside the working folder: "
+                f"confirm it with --data.root {root}"
+            )
 
 
 def check_values(value: Any, name: str, source: Source) -> None:
@@ -167,7 +198,8 @@ def check_values(value: Any, name: str, source: Source) -> None:
 def _find(path: str, source: Source) -> type:
     """Return the class at a dotted path; only trusted packages are imported for it."""
     module, _, name = path.rpartition(".")
-    if module.partition(".")[0] in PACKAGES:
+    is_demo = module.startswith("lightning.pytorch.demos")  # which downloads to any folder
+    if module.partition(".")[0] in PACKAGES and not is_demo:
         try:
             cls: Any = import_class(path)
         except InputError as error:
@@ -276,6 +308,6 @@ def _check_strings(value: Any, name: str, source: Source) -> None:
         for item in value:
             _check_strings(item, name, source)
     elif isinstance(value, str):
-        is_path = Path(value).is_absolute() or ".." in Path(value).parts or "://" in value
-        if (is_path or value.startswith("~")) and not source.is_inside(value):
+        is_path = Path(value).is_absolute() or ".." in Path(value).parts
+        if (is_path or is_expanded(value)) and not source.is_inside(value):
             raise source.error(f"{name} is {value!r}, a path outside the working folder")

@@ -98,14 +98,16 @@ class SampleRNG:
 
     def uniform_like(self, x: Tensor, batch_dim: int = 0) -> Tensor:
         """Return uniform numbers in [0, 1) with the shape of ``x``; see :meth:`normal_like`."""
-        return self._like(self.uniform, x, batch_dim)
+        below_one = 1 - torch.finfo(x.dtype).eps / 2  # to which half precision rounds down from 1
+        return self._like(self.uniform, x, batch_dim).clamp(max=below_one)
 
     def bernoulli(self, p: Tensor) -> Tensor:
         """Return 1 with probability ``p``, (B, ...), else 0; see :meth:`normal_like`."""
-        return (self.uniform_like(p) < p).to(p.dtype)
+        wide = torch.promote_types(p.dtype, torch.float32)  # in which no uniform number is 1
+        return (self.uniform_like(p.to(wide)) < p).to(p.dtype)
 
     def _like(self, draw: Callable[..., Tensor], x: Tensor, batch_dim: int) -> Tensor:
-        """Draw in float32 at least: low-precision uniform numbers would round to 1."""
+        """Draw in float32 at least, so that the precision changes the numbers by rounding only."""
         if x.shape[batch_dim] != len(self.keys):
             raise ValueError(
                 f"there are {len(self.keys)} samples with a random stream, but dimension "
@@ -124,7 +126,7 @@ def sample_keys(x: Tensor, seed: int) -> Tensor:
         x: samples, (B, ...), of any real type.
         seed: random seed.
     """
-    bits = _bits(x.detach().reshape(len(x), -1))
+    bits = _bits(x.detach().reshape(len(x), math.prod(x.shape[1:])))
     positions = torch.arange(1, bits.shape[1] + 1, device=x.device) * GOLDEN
     content = splitmix64(bits.long() + positions).sum(1)
     return splitmix64(content + splitmix64(torch.tensor(seed, device=x.device) * GOLDEN + FIRST))
