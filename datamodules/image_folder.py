@@ -169,7 +169,8 @@ class ImageFolder(ImageDataModule):
         files = self.folders.files
         unreadable = {files[row] for row in self._cache.unreadable}
         if stage == "predict":
-            self._splits["predict"] = self._select([f for f in files if f not in unreadable])
+            readable = [file for file in files if file not in unreadable]
+            self._splits["predict"] = self._tensors_to_predict, self._rows(readable)
             return
         unlabeled = self._unlabeled_images() if self.is_multi_label else set()
         self.folders.excluded = unreadable | unlabeled
@@ -265,9 +266,18 @@ class ImageFolder(ImageDataModule):
         files = self.folders.files
         if not self.is_multi_label:
             return pixels, torch.tensor([self.folders.label(file) for file in files])
-        if self.labels is None:  # images to predict
-            return pixels, torch.zeros(len(files), len(self.class_names))
         return pixels, self._table.to_matrix(files, self.class_names)
+
+    @property
+    def _tensors_to_predict(self) -> Batch:
+        """Pixels and labels of all files. A trained model needs no table with the labels of new
+        images: all their labels are 0."""
+        if not self.has_loaded_state or (self.labels is None and not self.is_multi_label):
+            return self._tensors
+        pixels = torch.from_numpy(self._cache.open())
+        if not self.is_multi_label:
+            return pixels, torch.zeros(len(pixels), dtype=torch.int64)
+        return pixels, torch.zeros(len(pixels), len(self.class_names))
 
     @cached_property
     def _row_of(self) -> dict[Path, int]:
@@ -275,8 +285,10 @@ class ImageFolder(ImageDataModule):
 
     def _select(self, files: Sequence[Path]) -> tuple[Batch, Tensor]:
         """Return the tensors of all files, and the rows of some files in them."""
-        rows = torch.tensor([self._row_of[file] for file in files], dtype=torch.int64)
-        return self._tensors, rows
+        return self._tensors, self._rows(files)
+
+    def _rows(self, files: Sequence[Path]) -> Tensor:
+        return torch.tensor([self._row_of[file] for file in files], dtype=torch.int64)
 
     def _warn_changes(self, cache: ImageCache, num_files: int) -> None:
         """Warn of images that were left out or changed."""
@@ -287,7 +299,7 @@ class ImageFolder(ImageDataModule):
             shown = "; ".join(unreadable[:NAMED])
             more = len(unreadable) - NAMED
             shown += f"; and {more} more" if more > 0 else ""
-            warnings.warn(f"{len(unreadable)} of {num_files} images are left out: {shown}",
+            warnings.warn(f"left out {len(unreadable)} of {num_files} images: {shown}",
                           stacklevel=2)  # fmt: skip
         if cache.transparent:
             warnings.warn(

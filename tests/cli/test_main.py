@@ -264,7 +264,10 @@ def test_help_lists_models_and_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fashion_mnist" in out
 
 
-@pytest.mark.parametrize("args", [["--model.help=zoo.VAE"], ["fit", "--model.help", "zoo.VAE"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--model.help=zoo.VAE"], ["fit", "--model.help", "zoo.VAE"], ["--model.help", "vae"]],
+)
 def test_help_on_a_class_lists_its_arguments(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -274,6 +277,28 @@ def test_help_on_a_class_lists_its_arguments(
     out = capsys.readouterr().out
     for argument in ("latent_dim", "binarization", "activation", "schedule"):
         assert f"--model.{argument}" in out or f".{argument} " in out
+
+
+def test_help_on_a_data_set_takes_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--data.help=csv"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "Help for --data.help=datamodules.CSV" in out
+    assert "--data.missing_values" in out
+
+
+def test_help_on_an_unknown_name_names_the_nearest(fails: Fails) -> None:
+    assert "did you mean 'vae'" in fails("--model.help", "vaee")
+    assert "did you mean 'csv'" in fails("--data.help", "cvs")
+
+
+def test_imports_of_a_named_class_print_no_warnings(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train.py"), "--model=zoo.NodeClassifier"]
+    done = subprocess.run(
+        [*command, "--print_config"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
 
 
 def test_help_on_a_command_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_an_exact_model_stays_exact(
 
 
 def test_one_row_without_the_target_is_predicted(
-    run: Run, regression: list[str], tmp_path: Path
+    run: Run, regression: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "new.csv").write_text("b;a\n4;2,5\n")
     folder = run("predict", *regression, "--data.path=new.csv")
@@ -59,6 +59,7 @@ def test_one_row_without_the_target_is_predicted(
     assert list(table.columns) == ["row", "y"]
     assert table["row"].tolist() == [2]
     assert table["y"].tolist() == pytest.approx([-6], abs=1e-3)
+    assert "predictions.csv  (1 row)\n" in capsys.readouterr().out
 
 
 def test_classes_are_predicted_with_their_names_and_the_users_ids(run: Run, tmp_path: Path) -> None:

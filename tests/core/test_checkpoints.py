@@ -87,6 +87,20 @@ def test_hyper_parameters_do_not_run_code(checkpoint: Path, tmp_path: Path) -> N
         zoo.load(checkpoint)
 
 
+def test_another_number_of_classes_needs_other_class_weights(
+    tmp_path: Path, trainer: Callable[..., L.Trainer]
+) -> None:
+    data = Digits()
+    model = zoo.MLPClassifier((1, 8, 8), 10, hidden_dims=(8,), class_weights=[1.0] * 10)
+    fast = trainer(fast_dev_run=True)
+    fast.fit(model, data)
+    fast.save_checkpoint(tmp_path / "c.ckpt")
+    with pytest.raises(InputError, match=r"got 10; pass other .*, or class_weights=None$"):
+        zoo.load(tmp_path / "c.ckpt", num_classes=3)
+    with pytest.warns(UserWarning, match=r"\(3, 8\) for \(10, 8\)"):
+        assert zoo.load(tmp_path / "c.ckpt", num_classes=3, class_weights=None).num_classes == 3
+
+
 def test_the_users_own_class_is_found_once_imported(
     tmp_path: Path, trainer: Callable[..., L.Trainer]
 ) -> None:

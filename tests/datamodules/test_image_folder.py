@@ -118,7 +118,7 @@ def test_unreadable_images_are_left_out_and_counted(folder: Path) -> None:
     os.mkfifo(folder / "dogs" / "pipe.png")
     Image.new("1", (20_000, 10_000)).save(folder / "dogs" / "bomb.png")
     expected = (
-        r"^4 of 42 images are left out: .*cats/07\.png is not a readable image .*; "
+        r"^left out 4 of 42 images: .*cats/07\.png is not a readable image .*; "
         r".*cats/08\.png is a link to a missing file: remove it; .*dogs/bomb\.png has more than "
         r"178 megapixels: make it smaller or remove it; and 1 more$"
     )

@@ -174,3 +174,19 @@ def test_checkpoints_keep_the_labels(tmp_path: Path) -> None:
     assert unlabeled.num_classes == 2
     with pytest.raises(DataError, match=r"give a table with those of the images \(--data.labels\)"):
         unlabeled.split("test")
+
+
+@pytest.mark.parametrize("names", [("red", "green|red"), ("red", "green")])
+def test_new_images_are_predicted_without_the_table_of_the_training_images(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    folder = pictures(tmp_path / "x")
+    rows = "".join(f"{n:02d}.png,{names[n % 2]}\n" for n in range(40))
+    (folder / "labels.csv").write_text("file,labels\n" + rows)
+    state = make(folder).state_dict()
+    other = make(pictures(tmp_path / "y", 3, first=50), labels=str(folder / "labels.csv"))
+    other.load_state_dict(state)
+    _, y = other.split("predict")
+    assert y.tolist() == ([[0.0, 0.0]] * 3 if "|" in names[1] else [0] * 3)
+    assert other.prediction_ids() == {"file": ["50.png", "51.png", "52.png"]}
+    assert other.class_names == ["green", "red"]

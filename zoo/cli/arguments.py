@@ -93,6 +93,7 @@ def expand(args: list[str], commands: tuple[str, ...] = ()) -> Invocation:
             class that cannot be imported; no model at all.
     """
     subcommand, rest = _subcommand(list(args), commands)
+    rest = _name_classes_of_help(rest)
     given = {arg.split("=")[0] for arg in rest if arg.startswith("--")}
     model, rest = _take(rest, "--model")
     data, rest = _take(rest, "--data")
@@ -158,6 +159,20 @@ def _refuse_null(flag: str, value: str | None) -> None:
     is_folder = value and flag != "--name"
     hint = f"write {flag}=./{value}" if is_folder else "choose another one"
     raise InputError(f"{flag}={value} is read as null: {hint}")
+
+
+def _name_classes_of_help(args: list[str]) -> list[str]:
+    """Replace the names that ``--model.help`` and ``--data.help`` are given by class paths."""
+    for flag in ("--model.help", "--data.help"):
+        if not any(arg.split("=")[0] == flag for arg in args):
+            continue
+        name, args = _take(args, flag)
+        if name and "." not in name:
+            is_model = flag == "--model.help"
+            settings = registry.recipe_for(name)[1] if is_model else {}
+            name = settings["model"]["class_path"] if is_model else registry.data_class(name)
+        args = [*args, f"{flag}={name}"]
+    return args
 
 
 def _take(args: list[str], flag: str) -> tuple[str | None, list[str]]:

@@ -31,7 +31,6 @@ from zoo.core.distributed import destroy_process_group
 from zoo.core.files import replacing
 from zoo.core.finetuning import initialize_from
 from zoo.core.migrations import migrate
-from zoo.core.quiet import silence_libraries
 from zoo.core.report import print_rank_zero
 from zoo.core.signature import arguments_of
 from zoo.core.speed import NullProfiler, keep_freed_memory, skip_nvml_check
@@ -42,7 +41,6 @@ from zoo.errors import InputError, check_choice
 
 def run(invocation: Invocation) -> None:
     """Run a subcommand of LightningCLI: fit, validate, test or predict."""
-    silence_libraries()
     if not torch.cuda.is_available():
         skip_nvml_check()
         keep_freed_memory()

@@ -23,6 +23,7 @@ from zoo.errors import DivergedError, InputError, describe_system_error
 HELP = """\
 usage: zoo --model NAME [--data NAME] [--OPTION VALUE ...]
        zoo fit|validate|test|predict --model NAME [...]
+       zoo fit|validate|test|predict --ckpt_path CKPT [--data.path FILE] [...]
        zoo list | reproduce RECIPE ... [--seeds N]
        zoo evaluate CKPT [--importance_samples K] [--num_samples N] [--sampler NAME]
        zoo interpolate|traverse|arithmetic|compare CKPT ... [--help]
@@ -39,7 +40,7 @@ the same as "zoo".
                         or a class of your own: package.module.Class
   --data NAME           {data},
                         or a class of your own; default: the recipe's data
-  --model.X, --data.X   any argument of the model or the data; --model.help CLASS lists them
+  --model.X, --data.X   any argument of the model or the data; --model.help NAME lists them
   --trainer.X           any argument of Lightning's Trainer (max_epochs, devices, precision, ...)
   --logger NAME ...     csv (default), tensorboard, wandb; several allowed
   --name NAME           name of the run, whose folder is runs/NAME/<time>; default: the recipe's
@@ -143,6 +144,9 @@ def _dispatch(args: list[str]) -> None:
         return
     if args[0] in SUBCOMMANDS and args[1:2] in (["-h"], ["--help"]):
         args = [args[0], "--model", registry.list_models()[0], *args[1:]]
+    from zoo.core.quiet import silence_libraries
+
+    silence_libraries()  # before the imports of models and data, some of which print warnings
     invocation = expand(args, tuple(COMMANDS))
     from zoo.cli.lightning_cli import run
 

@@ -71,7 +71,8 @@ def write_predictions(trainer: Trainer, batches: Any, run_folder: Path) -> None:
     if table is not None:
         path = path.with_suffix(".csv")
         write_text(path, table.to_csv(index=False))
-        print_rank_zero(f"table       {path}  ({len(table):,} rows)")
+        rows = "1 row" if len(table) == 1 else f"{len(table):,} rows"
+        print_rank_zero(f"table       {path}  ({rows})")
 
 
 def write_config(

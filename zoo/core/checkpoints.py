@@ -292,7 +292,7 @@ def find_class(checkpoint: dict[str, Any], path: str | Path) -> type[Task]:
             return cls
     raise InputError(
         f"checkpoint {path} contains {name}, which is not one of the zoo's models and has not been "
-        "imported: import it first, or pass it as zoo.load(path, model_class=...)"
+        f"imported: add --model {name}, or in Python import it before zoo.load"
     )
 
 
@@ -343,8 +343,11 @@ def _construct(cls: type[Task], hparams: dict[str, Any], path: str | Path) -> Ta
     try:
         return cls(**hparams)
     except (TypeError, ValueError) as error:
+        hint = ""
+        if hparams.get("class_weights") and str(error).startswith("class_weights "):
+            hint = "; pass other class_weights as well, or class_weights=None"
         raise InputError(
-            f"the hyper-parameters in {path} do not fit {cls.__qualname__}: {error}"
+            f"the hyper-parameters in {path} do not fit {cls.__qualname__}: {error}{hint}"
         ) from error
 
 

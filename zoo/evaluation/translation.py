@@ -34,6 +34,7 @@ def measure_translation(
     settings = _bleu_settings(bleu, references)
     order = settings["max_ngram_order"]
     remark = "" if order == MAX_ORDER else f"; BLEU-{order}, as no reference has {order + 1} tokens"
+    beams = "1 beam" if num_beams == 1 else f"{num_beams} beams"
     for name, lowercase in (("bleu", False), ("bleu_lowercase", True)):
         metric = bleu(lowercase=lowercase, **settings)
         score = metric.corpus_score(translations, [references]).score
@@ -41,7 +42,7 @@ def measure_translation(
         yield Measurement(
             name,
             score,
-            f"{len(pairs)} sentences, {num_beams} beam(s); sacreBLEU {signature}{remark}",
+            f"{len(pairs)} sentences, {beams}; sacreBLEU {signature}{remark}",
         )
     _, tokenizer = model.tokenizers
     normalized = [tokenizer.normalize(reference) for reference in references]

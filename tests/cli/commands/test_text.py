@@ -251,7 +251,7 @@ def test_evaluation_of_a_translator(translator: str) -> None:
     content = json.loads((Path(translator).parent / "evaluation.json").read_text("utf-8"))
     metrics = {metric["name"]: metric for metric in content["metrics"]}
     assert set(metrics) == {"bleu", "bleu_lowercase", "exact"}
-    assert "5 sentences, 2 beam(s); sacreBLEU" in metrics["bleu"]["meaning"]
+    assert "5 sentences, 2 beams; sacreBLEU" in metrics["bleu"]["meaning"]
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_translation_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     assert metrics["exact"].value == 0.5
     assert "c:mixed" in metrics["bleu"].meaning
     assert "c:lc" in metrics["bleu_lowercase"].meaning
-    assert "3 beam(s)" in metrics["bleu"].meaning
+    assert "3 beams; " in metrics["bleu"].meaning
 
 
 PERFECT = {
