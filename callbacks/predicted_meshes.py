@@ -76,7 +76,8 @@ class PredictedMeshes(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._written:
             folder = run_folder(trainer) / "meshes"
-            print_rank_zero(f"meshes      {folder}  ({self._written} files)")
+            noun = "file" if self._written == 1 else "files"
+            print_rank_zero(f"meshes      {folder}  ({self._written:,} {noun})")
 
 
 def _file_names(ids: dict[str, Sequence[Any]]) -> list[str]:

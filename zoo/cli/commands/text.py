@@ -165,4 +165,5 @@ def _translate_file(model: Translator, checkpoint: Path, options: Any) -> None:
         sys.stdout.write(content)
         return
     write_text(out, content)
-    print(f"translations {out}  ({len(translations):,} lines)")
+    noun = "line" if len(translations) == 1 else "lines"
+    print(f"translations {out}  ({len(translations):,} {noun})")
