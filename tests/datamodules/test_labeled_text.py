@@ -286,10 +286,10 @@ def test_a_checkpoint_of_sst2_reads_the_users_table(tmp_path: Path) -> None:
     """The class is derived from that of the user's data."""
     state = {"SST2": trained(tmp_path).state_dict()}
     new = LabeledText(write(tmp_path, "n.txt", [("film was fine",)]))
-    new.load_state_dict(data_state(state, LabeledText) or {})
+    new.load_state_dict(data_state(state, LabeledText, "x.ckpt") or {})
     assert new.class_names == ["0", "1"]
-    assert data_state(state, SST2) == data_state(state, LabeledText)
-    assert data_state(state, Text) is None
+    assert data_state(state, SST2, "x.ckpt") == data_state(state, LabeledText, "x.ckpt")
+    assert data_state(state, Text, "x.ckpt") is None
 
 
 # -- length ----------------------------------------------------------------------------------------

@@ -64,4 +64,5 @@ class RandomNumbers(Base):
         samples = batch[0] if isinstance(batch, tuple | list) else None
         if isinstance(samples, Tensor):
             return self.seeded(EVALUATION_SEED, samples)
-        return self.seeded(batch_idx * self.trainer.world_size + self.global_rank)
+        processes = self.trainer.world_size if self._trainer else 1
+        return self.seeded(batch_idx * processes + self.global_rank)
