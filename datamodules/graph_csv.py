@@ -103,7 +103,8 @@ class GraphCSV(GraphDataModule):
         if nodes.label is None and self.task == "nodes":
             raise DataError(
                 f"{self.path} has no column 'label', which is required; its other columns are "
-                f"{', '.join(nodes.feature_columns)}"
+                f"{', '.join(nodes.feature_columns)}: rename the one with the classes, or set "
+                "--data.task links"
             )
         targets = [nodes.label] if nodes.label is not None and self.task == "nodes" else []
         ignore = [*self.ignore, *(name for name in [nodes.label] if name and not targets)]

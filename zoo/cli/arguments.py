@@ -154,10 +154,9 @@ def _subcommand(args: list[str], commands: tuple[str, ...]) -> tuple[str | None,
 
 def _refuse_null(flag: str, value: str | None) -> None:
     """Refuse a word that YAML reads as no value, so that the default would be used silently."""
-    if value is None or not (value in ("", "~", "null", "Null", "NULL") or value[0] == "#"):
+    if not value or not (value in ("~", "null", "Null", "NULL") or value.startswith("#")):
         return
-    is_folder = value and flag != "--name"
-    hint = f"write {flag}=./{value}" if is_folder else "choose another one"
+    hint = "choose another one" if flag == "--name" else f"write {flag}=./{value}"
     raise InputError(f"{flag}={value} is read as null: {hint}")
 
 
