@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,11 @@ def spring_layout(edges: Tensor, num_nodes: int) -> Tensor:
     graph = networkx.Graph()
     graph.add_nodes_from(range(num_nodes))
     graph.add_edges_from(edges.T.tolist())
-    # NetworkX's default for large graphs, method="energy", scatters the nodes on a ring
-    positions = networkx.spring_layout(graph, seed=0, method="force", iterations=100)
+    # The default for large graphs since NetworkX 3.5, "energy", scatters the nodes on a ring.
+    # Earlier versions, the only ones for Python 3.10, have no other method than "force".
+    is_a_choice = "method" in inspect.signature(networkx.spring_layout).parameters
+    options: dict[str, Any] = {"method": "force"} if is_a_choice else {}
+    positions = networkx.spring_layout(graph, seed=0, iterations=100, **options)
     return torch.tensor(np.array([positions[i] for i in range(num_nodes)]))
 
 
