@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from zoo import (
     SequenceClassifier,
 )
 from zoo.core.checkpoints import AtomicCheckpointIO
+from zoo.core.resume import without_functions
 from zoo.errors import DivergedError
 
 # everything that has state: augmentation, noise in the model, schedule, momentum, early stopping
@@ -351,3 +353,20 @@ def test_checkpoints_are_written_atomically(
         AtomicCheckpointIO().save_checkpoint({"state_dict": {}}, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_functions_are_not_saved() -> None:
+    def anneal(t: float) -> float:
+        return t
+
+    state = {
+        "SWA": {"scheduler": {"anneal_func": anneal, "epochs": 3}},
+        "steps": [{"f": anneal}, 1],
+    }
+    saved = without_functions(state)
+    assert saved == {"SWA": {"scheduler": {"epochs": 3}}, "steps": [{}, 1]}
+    assert state["SWA"]["scheduler"]["anneal_func"] is anneal  # the state itself is unchanged
+    file = io.BytesIO()
+    torch.save(saved, file)
+    file.seek(0)
+    assert torch.load(file, weights_only=True) == saved

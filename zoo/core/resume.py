@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,19 @@ RESUME_KEYS = ("train_means", "random_state", "loader", "progress")
 OPTIMIZER_ARGUMENTS = ("optimizer", "optimizer_options")
 RATE_ARGUMENTS = ("lr", "discriminator_lr", "weight_decay")
 SCHEDULE_ARGUMENTS = ("schedule", "warmup", "schedule_options")
+
+
+def without_functions(state: Any) -> Any:
+    """Return a state without the entries of dictionaries that are functions.
+
+    Such an entry can only be read by running code, which reading a checkpoint never does. The
+    object has it anyway once it is created again, such as SWALR's ``anneal_func``, which torch 2.6
+    saves.
+    """
+    if type(state) is dict:
+        items = state.items()
+        return {k: without_functions(v) for k, v in items if not isinstance(v, FunctionType)}
+    return [without_functions(item) for item in state] if type(state) is list else state
 
 
 class Resumption:
@@ -57,6 +71,8 @@ class Resumption:
     def save(self, checkpoint: dict[str, Any]) -> None:
         """Add the state to a checkpoint that is written within ``fit``."""
         task, trainer = self._task, self._task.trainer
+        for key in checkpoint.keys() & {"callbacks", "lr_schedulers"}:
+            checkpoint[key] = without_functions(checkpoint[key])
         checkpoint["train_means"] = task._train_means.state_dict()
         checkpoint["random_state"] = all_gather_objects(random_state(), trainer.world_size)
         if hasattr(trainer.train_dataloader, "state_dict"):
