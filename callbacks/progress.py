@@ -43,7 +43,7 @@ class ProgressBar(LightningProgressBar):
 
     @property
     def is_enabled(self) -> bool:
-        """Whether the bar is shown; ``LightningModule.print`` asks for it."""
+        """True if the bar is shown; read by ``LightningModule.print``."""
         return self._enabled
 
     def print(self, *args: Any, sep: str = " ", **kwargs: Any) -> None:

@@ -174,6 +174,7 @@ class TensorDataModule(ClassWeights, LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def forget(self) -> None:
+        super().forget()
         self._splits.clear()
 
     def training_labels(self) -> Tensor:

@@ -115,11 +115,6 @@ class CSV(TableDataModule):
         rows = [list(cells.columns), *cells.to_numpy().tolist()]
         return hashlib.sha256(repr(rows).encode()).hexdigest()
 
-    def forget(self) -> None:
-        super().forget()
-        for name in ("_text", "_schema"):
-            self.__dict__.pop(name, None)
-
     @property
     def _missing_policy(self) -> str:
         """Handling of missing values; for the training data, as in the checkpoint."""

@@ -76,10 +76,6 @@ class GraphClassificationDataModule(ClassWeights, GraphListDataModule):
     def learn(self) -> dict[str, Any]:
         return {"num_features": self.num_features, "class_names": self.class_names}
 
-    def forget(self) -> None:
-        for name in ("graphs", "split_indices"):
-            self.__dict__.pop(name, None)
-
     @cached_property
     def graphs(self) -> list[Data]:
         """All graphs, loaded at first access."""

@@ -130,8 +130,6 @@ class GraphCSV(GraphDataModule):
     def forget(self) -> None:
         super().forget()
         self._encoded = None
-        for name in ("_nodes", "_edges", "_schema"):
-            self.__dict__.pop(name, None)
 
     def _fingerprint(self) -> str:
         """Return a checksum of both tables."""

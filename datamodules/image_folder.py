@@ -152,11 +152,6 @@ class ImageFolder(ImageDataModule):
         super().load_state_dict(state_dict)
         self.folders.use_classes([] if self.is_multi_label else self.learned["class_names"])
 
-    def forget(self) -> None:
-        super().forget()
-        for name in ("_cache", "_tensors", "_table"):
-            self.__dict__.pop(name, None)
-
     # -- splits ---------------------------------------------------------------------------------
 
     def download(self) -> None:

@@ -158,8 +158,6 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
     def forget(self) -> None:
         super().forget()
         self._counts.clear()
-        for name in ("_tables", "_training_examples", "_held_out", "fitted_tokenizer"):
-            self.__dict__.pop(name, None)
 
     # -- properties for models ------------------------------------------------------------------
 
@@ -220,7 +218,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
         return None if is_first else self._read("train").columns
 
     def _say_other_labels(self, table: LabeledTable) -> None:
-        """Say which values of an ignored column of labels are none, and perhaps parts of texts."""
+        """Warn about values in an ignored column of labels that are not classes of the model."""
         others = [label for label in table.labels if label and label not in self.class_names]
         numbers = {parse_number(name) for name in self.class_names}
         others = [label for label in others if parse_number(label) not in numbers - {None}]
@@ -228,7 +226,7 @@ class LabeledText(Tokenized, TokenSequenceDataModule):
             column = repr(table.columns.label) if table.columns.label else "the second column"
             self.say(
                 f"{len(others):,} of {len(table.texts):,} values in {column}, such as "
-                f"{others[0][:40]!r}, are no classes of the model and are left out; if they are "
+                f"{others[0][:40]!r}, are not classes of the model and are left out; if they are "
                 "parts of texts, put the texts in quotation marks, or one on each line of a file "
                 "named .txt"
             )

@@ -93,6 +93,7 @@ class MeshFolder(MeshDataModule):
         self.folders.use_classes(self.learned["class_names"])
 
     def forget(self) -> None:
+        super().forget()
         self._splits.clear()
 
     # -- meshes ---------------------------------------------------------------------------------

@@ -90,11 +90,6 @@ class MeshSequence(TemplateMeshDataModule):
             )
         return vertex_of, faces
 
-    def forget(self) -> None:
-        super().forget()
-        for name in ("_merged", "frames", "_is_tested_whole"):
-            self.__dict__.pop(name, None)
-
     # -- frames ---------------------------------------------------------------------------------
 
     @cached_property

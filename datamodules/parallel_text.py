@@ -159,8 +159,6 @@ class ParallelText(TokenSequenceDataModule):
     def forget(self) -> None:
         super().forget()
         self._counts.clear()
-        for name in ("_training_pairs", "_held_out", "fitted_tokenizers", "_prediction_lines"):
-            self.__dict__.pop(name, None)
 
     # -- properties for models ------------------------------------------------------------------
 

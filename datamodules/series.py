@@ -178,11 +178,6 @@ class Series(TensorDataModule):
             self._fingerprint(train) == self.learned["fingerprint"]
         )
 
-    def forget(self) -> None:
-        super().forget()
-        for name in ("_series", "scaled_values", "_windowed_values", "has_training_data"):
-            self.__dict__.pop(name, None)
-
     # -- properties for models ------------------------------------------------------------------
 
     @cached_property

@@ -111,6 +111,7 @@ class GraphDataModule(ClassWeights, LightningDataModule):
         return {"num_features": self.num_features, "class_names": self.class_names}
 
     def forget(self) -> None:
+        super().forget()
         self._graph = None
         self._batches.clear()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,7 +37,11 @@ class LearnedState:
         return {}
 
     def forget(self) -> None:
-        """Drop samples that were read with the previous state."""
+        """Drop what was read with the previous state: the values of all cached properties."""
+        for cls in type(self).__mro__:
+            for name, attribute in vars(cls).items():
+                if isinstance(attribute, cached_property):
+                    self.__dict__.pop(name, None)
 
     @property
     def learned(self) -> dict[str, Any]:

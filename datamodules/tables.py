@@ -131,11 +131,6 @@ class TableDataModule(TensorDataModule):
         """True if the rows are the training data."""
         return not self.has_loaded_state or self.fingerprint() == self.learned["fingerprint"]
 
-    def forget(self) -> None:
-        super().forget()
-        for name in ("_table", "_row_indices", "_prediction_table"):
-            self.__dict__.pop(name, None)
-
     # -- properties for models ------------------------------------------------------------------
 
     @cached_property

@@ -67,10 +67,6 @@ class TemplateMeshDataModule(TensorDataModule):
             "training_meshes": hash_of(self._training[0]),
         }
 
-    def forget(self) -> None:
-        super().forget()
-        self.__dict__.pop("_training", None)
-
     @property
     def template(self) -> str:
         """The normalized mean training mesh, packed as text."""

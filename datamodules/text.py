@@ -131,16 +131,11 @@ class Text(Tokenized, TensorDataModule):
 
     @cached_property
     def has_training_data(self) -> bool:
-        """Whether the text begins with the training split, and more text may follow."""
+        """True if the text begins with the training split; more text may follow."""
         if not self.has_loaded_state:
             return True
         count = self.learned["sizes"]["train"]
         return len(self.text) >= count and self._fingerprint(count) == self.learned["fingerprint"]
-
-    def forget(self) -> None:
-        super().forget()
-        for name in ("text", "joined", "has_training_data", "fitted_tokenizer"):
-            self.__dict__.pop(name, None)
 
     # -- the text -------------------------------------------------------------------------------
 
@@ -184,7 +179,7 @@ class Text(Tokenized, TensorDataModule):
 
     @property
     def is_split(self) -> bool:
-        """Whether the text is divided into splits, as in training."""
+        """True if the text is divided into splits, as in training."""
         return self._is_training or self.has_training_data
 
     def _count_characters(self) -> dict[str, int]:
@@ -218,7 +213,7 @@ class Text(Tokenized, TensorDataModule):
         self._is_training = True
         self._warn_of_sorted_lines()
         if not self.has_training_data:
-            self._say("not the training text: split anew, with the vocabulary of the checkpoint")
+            self._say("not the training text: split again, with the vocabulary of the checkpoint")
             sizes = self._count_characters()
             fingerprint = self._fingerprint(sizes["train"])
             self._learned = {**self.learned, "sizes": sizes, "fingerprint": fingerprint}

@@ -127,12 +127,12 @@ class TokenSequenceDataModule(TensorDataModule):
 
     @property
     def has_training_data(self) -> bool:
-        """Whether the texts are those of the training."""
+        """True if these are the training texts."""
         return not self.has_loaded_state or self.fingerprint() == self.learned["fingerprint"]
 
     @property
     def is_split(self) -> bool:
-        """Whether the texts are divided into splits, as in training."""
+        """True if the texts are divided into splits, as in training."""
         return self._is_training or self.has_training_data
 
     def hold_out_examples(
@@ -166,7 +166,7 @@ class TokenSequenceDataModule(TensorDataModule):
         """Split texts that a trained model is trained on further, and remember them."""
         self._is_training = True
         if not self.has_training_data:
-            self.say("not the training data: split anew, with the vocabulary of the checkpoint")
+            self.say("not the training data: split again, with the vocabulary of the checkpoint")
             self._learned = {**self.learned, "fingerprint": self.fingerprint()}
             self._splits.clear()
 
@@ -180,7 +180,7 @@ class TokenSequenceDataModule(TensorDataModule):
             count: counts of the texts.
             texts: name of the texts.
             length: number of tokens after which they are cut.
-            hint: what follows from this length.
+            hint: advice at the end of the message.
         """
         if count.cut:
             self.say(

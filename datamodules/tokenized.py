@@ -1,4 +1,4 @@
-"""What the data modules of texts share."""
+"""Tokenizers of data modules of texts."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def writing(path: str | Path, hint: str = "") -> Iterator[None]:
 
 
 def system_error(error: BaseException | None) -> OSError | None:
-    """Return the error of the operating system behind an exception, None if there is none."""
+    """Return the error of the operating system that caused an exception, or None."""
     while error is not None and not (isinstance(error, OSError) and error.errno):
         error = error.__cause__ or error.__context__
     return error
@@ -106,7 +106,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for an unknown name, with the nearest known names or the whole list.
 
     Args:
-        kind: what the name stands for, such as ``model``.
+        kind: kind of thing that has the name, such as ``model``.
         name: the unknown name.
         known: all known names.
     """

@@ -275,7 +275,7 @@ def test_the_sign_of_the_augmentation_alternates(monkeypatch: pytest.MonkeyPatch
 
 
 def test_restarts_of_ensembles() -> None:
-    """Parts that use random numbers have new seeds; others are repeated as they are."""
+    """Parts that use random numbers have new seeds; others are repeated without a change."""
     restarts = Restarts(AttackEnsemble(BIM(eps=0.1), PGD(eps=0.1, seed=3)), 2)
     first, second = (part.attacks for part in restarts.attacks)  # type: ignore[attr-defined]
     assert (first[0], second[0]) == (BIM(eps=0.1), BIM(eps=0.1))

@@ -176,7 +176,7 @@ def test_a_run_folder_that_cannot_be_written(fails: Fails, tmp_path: Path) -> No
 
 
 def test_a_checkpoint_that_cannot_be_written(fails: Fails, run: Run) -> None:
-    """The files of an earlier part of the run are as they were."""
+    """The files of the run's earlier part are unchanged."""
     folder = run("fit", "--model=vae", *SHORT)
     last = folder / "checkpoints/last.ckpt"
     before = {path: path.read_bytes() for path in folder.rglob("*.c*") if path.suffix != ".yaml"}

@@ -210,7 +210,12 @@ def test_nothing_is_written_through_a_strangers_links(
 
 def test_links_within_the_run_are_followed(stranger: Path, run: Run) -> None:
     (stranger / "newest.ckpt").symlink_to("checkpoints/last.ckpt")
-    run("fit", f"--ckpt_path={stranger / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=2")
+    resumed = run(
+        "fit", f"--ckpt_path={stranger / 'checkpoints' / 'last.ckpt'}", "--trainer.max_epochs=2"
+    )
+    assert resumed == stranger
+    last = torch.load(stranger / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (last["epoch"], last["global_step"]) == (1, 6)
 
 
 def test_a_pipe_in_place_of_the_metrics_is_one_line(stranger: Path, fails: Fails) -> None:

@@ -1,4 +1,4 @@
-"""Targets, losses and metrics stay in float32 whatever the precision of the Trainer."""
+"""Targets, losses and metrics stay in float32 at every precision of the Trainer."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_recognized_header_is_reported(
 
 
 def test_a_first_text_is_not_a_header(tmp_path: Path) -> None:
-    """Its label occurs again, or the user says that there is no header."""
+    """Its label occurs again, or the user sets ``header`` to False."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = read(write(tmp_path, "text\tpos\n" + rows(0, 1)))

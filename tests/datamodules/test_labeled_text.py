@@ -257,7 +257,7 @@ def test_a_new_table_for_training_is_split_anew(tmp_path: Path) -> None:
     data = trained(tmp_path)
     new = LabeledText(write(tmp_path, "n.tsv", [("was fine", "1"), ("was dull", "0")] * 10))
     new.load_state_dict(data.state_dict())
-    with pytest.warns(UserWarning, match="not the training data: split anew, with the vocabulary"):
+    with pytest.warns(UserWarning, match="not the training data: split again, with the vocabulary"):
         new.setup("fit")
     assert [len(new.examples[name]) for name in ("train", "val", "test")] == [16, 2, 2]
     again = LabeledText(new.paths["train"])

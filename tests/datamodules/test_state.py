@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,28 @@ class Scaled(LearnedState):
         self.num_reads += 1
         return {"mean": torch.tensor(self.values).mean(), "names": ["a", float("nan")]}
 
-    def forget(self) -> None:
-        self.num_reads = -1
+    @cached_property
+    def centered(self) -> list[float]:
+        return [value - float(self.learned["mean"]) for value in self.values]
+
+
+class Doubled(Scaled):
+    """A subclass with a cached property of its own."""
+
+    @cached_property
+    def doubled(self) -> list[float]:
+        return [2 * value for value in self.centered]
 
 
 def test_the_state_is_learned_once_and_prevails() -> None:
-    train, new = Scaled([1.0, 3.0]), Scaled([10.0])
+    train, new = Scaled([1.0, 3.0]), Doubled([10.0])
     assert train.learned["mean"] == train.learned["mean"] == 2
     assert train.num_reads == 1
+    assert (new.centered, new.doubled) == ([0], [0])
     new.load_state_dict(train.state_dict())
     assert new.has_loaded_state
     assert new.learned["mean"] == 2
-    assert new.num_reads == -1  # samples read before are dropped
+    assert (new.centered, new.doubled) == ([8], [16])  # what was read before is dropped
 
 
 def test_an_equal_state_drops_nothing() -> None:

@@ -97,7 +97,7 @@ def test_quantiles_of_known_errors() -> None:
 
 
 def test_the_interval_ends_at_ranks_of_split_conformal_prediction() -> None:
-    """19 errors −9 … 9: the 90% interval is their range, and there is none of 18 errors."""
+    """19 errors −9 … 9: the 90% interval is their range; 18 errors are too few."""
     jumps = torch.tensor([float(e) for e in range(-9, 10)])
     values = torch.cat([torch.zeros(3), jumps.cumsum(0)])[:, None]
     starts = torch.arange(3, 22)

@@ -75,12 +75,6 @@ class Classifier(Task):
     ) -> None:
         super().__init__(**task)
         check_at_least(2, num_classes=num_classes)
-        check_positive(class_weights=class_weights)
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise InputError(
-                f"class_weights must be {num_classes} numbers, one for each class, got "
-                f"{len(class_weights)}"
-            )
         check_probability(label_smoothing=label_smoothing)
         check_non_negative(mixup=mixup)
         if mixup and not self.supports_mixup:
@@ -89,7 +83,7 @@ class Classifier(Task):
                 "leave mixup at 0"
             )
         self.num_classes = num_classes
-        weights = None if class_weights is None else torch.tensor(class_weights)
+        weights = class_weight_tensor(class_weights, num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -189,3 +183,19 @@ class Classifier(Task):
     def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
         """Return the class of each sample by name, its probability, and those of all classes."""
         return class_columns(outputs["probabilities"], getattr(data, "class_names", None))
+
+
+def class_weight_tensor(weights: Sequence[float] | None, num_classes: int) -> Tensor | None:
+    """Return the weights of the classes, (K,), or None without weights.
+
+    Raises:
+        InputError: a weight is not positive, or they are not ``num_classes`` numbers.
+    """
+    if weights is None:
+        return None
+    check_positive(class_weights=weights)
+    if len(weights) != num_classes:
+        raise InputError(
+            f"class_weights must be {num_classes} numbers, one for each class, got {len(weights)}"
+        )
+    return torch.tensor(weights)

@@ -18,8 +18,8 @@ def replacing(path: str | Path, hint: str = "") -> Iterator[Path]:
     """Yield the path of a temporary file, which takes the place of ``path`` at the end.
 
     The temporary file has the same name, and is in a temporary folder beside ``path``, whose folder
-    is created if there is none. After an error it is gone, and a former file is as it was. A device
-    such as ``/dev/stdout`` is written to directly.
+    is created if necessary. After an error it is deleted, and an existing file is unchanged. A
+    device such as ``/dev/stdout`` is written to directly.
 
     Args:
         path: file to write; a link is followed.

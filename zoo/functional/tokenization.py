@@ -79,7 +79,7 @@ class Tokenizer(ABC):
         return [self._token_ids[token] for token in tokens]
 
     def normalize(self, text: str) -> str:
-        """Return a text as it is encoded and, if no token is unknown, decoded."""
+        """Return the form of a text in which it is encoded and, if no token is unknown, decoded."""
         return self._fold_case(text)
 
     def _fold_case(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Figures as files, whatever characters their labels contain."""
+"""Figures as files, with any characters in their labels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write_gif(frames: Iterable[Figure], path: Path) -> None:
 
 
 def keep_dollar_signs(figure: Figure) -> None:
-    """Draw the dollar signs in a figure's texts as such: names and words are no formulas.
+    """Draw the dollar signs in a figure's texts as such: names and words are not formulas.
 
     The labels of numbers that matplotlib makes itself, such as powers of ten, remain formulas.
     """

@@ -219,7 +219,7 @@ def _draw(data: Any, future: Forecast, level: float, model_name: str) -> Any:
 
 
 def _describe_intervals(future: Forecast, level: float, unread: str) -> str:
-    """Return the method of the prediction intervals, or the reason why there are none.
+    """Return the method of the prediction intervals, or the reason for leaving them out.
 
     Args:
         future: the forecast.

@@ -136,7 +136,7 @@ class LatentModel(Task):
 
     @property
     def has_encoder(self) -> bool:
-        """Whether the model has ``encode``, ``reconstruct`` and ``interpolate``; a GAN does not."""
+        """True if the model has ``encode``, ``reconstruct`` and ``interpolate``; a GAN does not."""
         return type(self).encode is not LatentModel.encode
 
     def encode(self, x: Tensor) -> Tensor:
@@ -207,7 +207,7 @@ class LatentModel(Task):
 
     @property
     def has_images(self) -> bool:
-        """Whether ``to_images`` converts the model's samples to images."""
+        """True if ``to_images`` converts the model's samples to images."""
         overrides = type(self).to_images is not LatentModel.to_images
         is_mesh = self.hparams["template"] is not None
         return len(self.input_shape) == 3 or is_mesh or overrides

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
 
-from zoo.core.classification import Classifier
+from zoo.core.classification import Classifier, class_weight_tensor
 from zoo.core.create import create_model
 from zoo.core.registry import import_class, recipe_for
 from zoo.core.task import Task
-from zoo.errors import InputError, check_at_least, check_positive
+from zoo.errors import InputError, check_at_least
 from zoo.functional.precision import widen
 
 
@@ -64,14 +63,8 @@ class MultiLabelClassifier(Task):
     ) -> None:
         super().__init__(**task)
         check_at_least(2, num_classes=num_classes)
-        check_positive(class_weights=class_weights)
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise InputError(
-                f"class_weights must be {num_classes} numbers, one for each label, got "
-                f"{len(class_weights)}"
-            )
         self.input_shape, self.num_classes = tuple(input_shape), num_classes
-        weights = None if class_weights is None else torch.tensor(class_weights)
+        weights = class_weight_tensor(class_weights, num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
 
     class_weights: Tensor | None
