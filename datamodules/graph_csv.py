@@ -36,7 +36,8 @@ class GraphCSV(GraphDataModule):
 
     A checkpoint contains the names, scaling and order of the features and the names of the classes,
     and a graph from other tables is read by them. Such a graph is tested on all of its labeled
-    nodes. ``predict`` predicts every node of the table, with or without labels.
+    nodes. ``predict`` predicts every node of the table, labeled or not; if no node has an edge,
+    the edge table contains only its header.
 
     Args:
         path: node table, separated by commas, semicolons, tabs, vertical bars or spaces.
@@ -112,6 +113,9 @@ class GraphCSV(GraphDataModule):
         schema = nodes.learn(options)
         self._encoded = nodes.encode_features(schema)
         mean, std = self._scaling(self._encoded)
+        edge_index, weights = self._edges
+        if not edge_index.numel():
+            raise DataError(f"{self.edges} has no edges between different nodes")
         return {
             "schema": schema.to_state(),
             "columns": nodes.feature_columns,
@@ -119,7 +123,7 @@ class GraphCSV(GraphDataModule):
             "std": torch.from_numpy(std),
             "node_ids": [] if schema.features else list(nodes.ids),  # of the one-hot features
             "class_names": schema.class_names,
-            "is_weighted": self._edges[1] is not None,
+            "is_weighted": weights is not None,
             "fingerprint": self._fingerprint(),
         }
 

@@ -38,7 +38,7 @@ class EdgeColumns:
 def read_edges(
     path: Path, nodes: Mapping[str, int], node_table: Path, directed: bool, use_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the edges of a table and their weights.
+    """Return the edges of a table and their weights; a table with a header only has none.
 
     Self-loops are left out, and so are repeated edges; their weights are averaged.
 
@@ -55,7 +55,7 @@ def read_edges(
 
     Raises:
         DataError: the columns cannot be told apart; an unknown node; a weight that is not a number
-            or is negative; no edges.
+            or is negative.
     """
     table = _read_table(path, nodes)
     columns = find_columns(table, nodes)
@@ -68,9 +68,9 @@ def read_edges(
     if bool(loops.any()):
         _say(f"{path}: {_count(loops.sum(), 'self-loop')} left out, as models add their own")
     pairs, weights = pairs[:, ~loops], weights[~loops]
-    if not pairs.shape[1]:
-        raise DataError(f"{path} has no edges between different nodes")
-    edges, weights = _merge(path, pairs, weights, directed, is_weighted)
+    edges = pairs
+    if pairs.shape[1]:
+        edges, weights = _merge(path, pairs, weights, directed, is_weighted)
     return edges, weights.float() if is_weighted else None
 
 
@@ -79,7 +79,7 @@ def read_edges(
 
 def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
     """Return the table; cells may also be separated by spaces, and columns may have no names."""
-    table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#")
+    table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#", min_rows=0)
     names = [str(name) for name in table.cells.columns]
     if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).any():
         return table

@@ -46,6 +46,7 @@ def read_text_table(
     path: Path,
     has_header: Callable[[list[str]], bool] | None = None,
     comment: str | None = None,
+    min_rows: int = 1,
 ) -> TextTable:
     """Read a table whose first row names the columns.
 
@@ -59,9 +60,10 @@ def read_text_table(
         has_header: function of the first row that returns whether it names the columns, default
             always. Without names, the columns are numbered from 1.
         comment: beginning of lines above the table that are left out, default none.
+        min_rows: smallest number of rows below the header, 0 or 1, default 1.
 
     Raises:
-        DataError: the table has no rows, no header, a repeated column name, a quotation mark that
+        DataError: the table has too few rows, no header, a repeated column name, a quotation mark
             is never closed, or a row with more or fewer values than the header.
     """
     if path.suffix.lower() in BINARY_SUFFIXES:
@@ -81,7 +83,7 @@ def read_text_table(
         numbers = [*map(str, range(1, len(names))), ""]
         names, cells = _match_header(path, numbers, rows)
         return TextTable(path, cells.set_axis(names, axis=1), separator, num_empty)
-    if len(rows) < 2:
+    if len(rows) - 1 < min_rows:
         raise DataError(f"{path} has no rows below its header")
     names, cells = _match_header(path, names, rows.iloc[1:])
     _check_names(path, names)

@@ -438,6 +438,34 @@ def test_a_damaged_checkpoint_is_one_line_that_names_the_best(
     assert re.search(r"last.ckpt is corrupt or truncated: .*; try \S+/best.ckpt", error)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"progress": {"unlogged": 3}},
+        {"progress": {"metrics": [1]}},
+        {"loader": {"next": "x"}},
+        {"train_means": {"x": 1}},
+        {"random_state": [{"torch": 1}]},
+        {"optimizer_states": [{}]},
+        {"callbacks": 1},  # all of them
+        {"loops": dict.fromkeys(("fit_loop", "validate_loop", "test_loop", "predict_loop"), 1)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_damaged_state_of_training_is_one_line(
+    changes: dict[str, Any], finished: Path, fails: Callable[..., str]
+) -> None:
+    content = torch.load(finished, weights_only=True)
+    if changes == {"callbacks": 1}:
+        changes = {"callbacks": dict.fromkeys(content["callbacks"], 1)}
+    torch.save(content | changes, finished)
+    error = fails("fit", f"--ckpt_path={finished}", "--trainer.max_epochs=9")
+    assert re.search(
+        r"the state of training in \S+ cannot be restored \(\w+: .*\); start from", error
+    )
+    assert f"--init_from {finished}" in error
+
+
 def test_a_resumed_run_is_the_same_run_of_weights_and_biases(
     run: Run, kill: Callable[..., None]
 ) -> None:

@@ -166,6 +166,7 @@ def test_weights_of_another_shape(checkpoint: Path) -> None:
         ({"random_state": "x"}, "is damaged: its entry random_state must be of type list, got str"),
         ({"callbacks": {3: 1}}, "is damaged: its entry callbacks has the key 3, which is not a"),
         ({"state_dict": {3: 1}}, "is damaged: its entry state_dict has the key 3, which is not a"),
+        ({"pytorch-lightning_version": "x"}, "is damaged: 'x' is not a version of Lightning"),
         ({"loops": {}}, "is damaged: its entry loops lacks fit_loop"),
         ({"state_dict": {"a": 1}}, r"does not fit VAE .*: a is int in the file and missing in the"),
     ],

@@ -210,6 +210,8 @@ def test_weights_change_the_predictions_of_models_that_use_them(tmp_path: Path) 
         ("a,q\nb,c\n", "line 1: unknown node id 'q'"),
         ("one,two,three\na,b,c\n", "the columns with the nodes of an edge are unknown; name them"),
         ("source,target\na,a\n", "edges.csv has no edges between different nodes"),
+        ("source,target\n", "edges.csv has no edges between different nodes"),
+        ("", "edges.csv has no rows below its header"),
         ("source,target\na,b,c\n", "edges.csv, line 2: expected 2 values, got 3"),
         ("a b\nb\n", "edges.csv, line 2: expected 2 values, as in other lines"),
     ],
@@ -327,6 +329,19 @@ def test_another_graph_is_read_as_the_training_graph(tmp_path: Path) -> None:
     assert next(iter(other.test_dataloader())).mask.tolist() == [True, False]
     assert next(iter(other.predict_dataloader())).mask.tolist() == [True, True]
     assert other.prediction_ids() == {"node": ["q", "r"]}
+
+
+@pytest.mark.parametrize("edges", ["source,target\n", "source,target\nq,q\n"])
+@pytest.mark.filterwarnings("ignore")
+def test_another_graph_may_have_no_edges(tmp_path: Path, edges: str) -> None:
+    data = table(tmp_path, "id,label,height\na,x,1\nb,y,2\nc,x,3\nd,y,4\ne,x,5\n")
+    other = restored(data, tmp_path, "id,height\nq,3\n", edges)
+    other.setup("predict")
+    batch = next(iter(other.predict_dataloader()))
+    assert batch.x.tolist() == [[0.0]]
+    assert batch.edge_index.shape == (2, 0)
+    model = NodeClassifier(1, 2).eval()
+    assert model.predict_step(batch)["probabilities"].shape == (1, 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*standardized", "ignore:.*repeated edge")

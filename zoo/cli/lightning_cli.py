@@ -181,7 +181,8 @@ class ZooCLI(LightningCLI):
                 )
         self._checkpoint = checkpoint = migrate(checkpoint, cls)
         if self.config["subcommand"] == "fit":
-            self.resumed = resume.resumed_run(Path(path), checkpoint, config, self.invocation.given)
+            with resume.faults_explained(path):
+                self.resumed = resume.resumed_run(path, checkpoint, config, self.invocation.given)
         for key, value in checkpoints.hyper_parameters(checkpoint, path).items():
             options = {f"--model.{key}", f"--model.init_args.{key}"}
             if key in model["init_args"] and not options & self.invocation.given:
@@ -285,7 +286,8 @@ class ZooCLI(LightningCLI):
             if self.resumed and self.resumed.finished:
                 self._test_finished_run(self.resumed.checkpoint)
                 return
-            with self._saved_config():
+            checkpoint = self.resumed.checkpoint if self.resumed else None
+            with self._saved_config(), resume.faults_explained(checkpoint, self.model):
                 super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.core.resume import is_restoring
 from zoo.core.trust import check_links
 from zoo.errors import InputError
 
@@ -70,8 +72,34 @@ class ResumedRun:
         return f"resuming {self.checkpoint.name} after step {self.step:,}{where}{rows}"
 
 
+@contextmanager
+def faults_explained(checkpoint: str | Path | None, model: Any = None) -> Iterator[None]:
+    """Turn errors that a checkpoint's state of training causes into one line.
+
+    Args:
+        checkpoint: the checkpoint file; None if the run does not start from one.
+        model: the model whose training is continued; errors after its state was restored have
+            other causes. Default None, before there is a model.
+    """
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except Exception as error:
+        if checkpoint is None or (model is not None and not is_restoring(model)):
+            raise
+        reason = f"{type(error).__name__}: {error}".split("\n")[0]
+        raise InputError(
+            f"the state of training in {checkpoint} cannot be restored ({reason}); start from its "
+            f"weights with --init_from {checkpoint}, or see with ZOO_DEBUG=1 where it fails"
+        ) from error
+
+
 def resumed_run(
-    path: Path, checkpoint: Mapping[str, Any], config: Mapping[str, Any], given: Collection[str]
+    path: str | Path,
+    checkpoint: Mapping[str, Any],
+    config: Mapping[str, Any],
+    given: Collection[str],
 ) -> ResumedRun:
     """Return the run that continues from a checkpoint.
 
@@ -87,7 +115,7 @@ def resumed_run(
     Raises:
         InputError: the folder contains a link that leads out of it.
     """
-    settings = config["trainer"]
+    path, settings = Path(path), config["trainer"]
     name = config["name"] if "--name" in given else None
     root = settings["default_root_dir"] if "--trainer.default_root_dir" in given else None
     folder = path.absolute().parent.parent

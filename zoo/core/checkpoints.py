@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from packaging.version import InvalidVersion, Version
 
 import zoo
 from zoo.core.files import replacing
@@ -108,6 +109,13 @@ def _check_structure(checkpoint: dict[str, Any], path: Path) -> None:
     for name, kind in ENTRIES.items():
         if name in checkpoint:
             _check_entry(checkpoint, name, kind, path)
+    version = checkpoint.get("pytorch-lightning_version", "0")
+    try:
+        Version(version)
+    except InvalidVersion:
+        raise InputError(
+            f"checkpoint {path} is damaged: {version!r} is not a version of Lightning{_hint(path)}"
+        ) from None
     for name in NAMED:
         for key in checkpoint.get(name, ()):
             if not isinstance(key, str):

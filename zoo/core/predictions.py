@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from zoo.functional.precision import widen
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -53,12 +55,16 @@ def tensor_columns(outputs: dict[str, Tensor]) -> dict[str, Sequence[Any]]:
     """
     columns: dict[str, Sequence[Any]] = {}
     for name, values in outputs.items():
-        values = values.float() if values.is_floating_point() else values
         if values.ndim == 1:
-            columns[name] = values.tolist()
+            columns[name] = column(values)
         elif values.ndim == 2 and values.shape[1] <= MAX_COLUMNS:
-            columns |= {f"{name}_{i + 1}": values[:, i].tolist() for i in range(values.shape[1])}
+            columns |= {f"{name}_{i + 1}": column(values[:, i]) for i in range(values.shape[1])}
     return columns
+
+
+def column(values: Tensor) -> Sequence[Any]:
+    """Return a column of numbers, (N,), which are written with the digits of their precision."""
+    return list(widen(values).cpu().numpy())
 
 
 def class_columns(
@@ -76,10 +82,10 @@ def class_columns(
     best = probabilities.float().max(1)
     columns: dict[str, Sequence[Any]] = {
         "class": [class_names[k] for k in best.indices.tolist()],
-        "probability": best.values.tolist(),
+        "probability": column(best.values),
     }
     return columns | {
-        f"p({name})": probabilities[:, k].float().tolist() for k, name in enumerate(class_names)
+        f"p({name})": column(probabilities[:, k]) for k, name in enumerate(class_names)
     }
 
 

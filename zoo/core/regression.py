@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from zoo.core.precision import keep_targets
+from zoo.core.predictions import column
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least
 from zoo.functional.likelihoods import gaussian_log_prob
@@ -110,16 +111,14 @@ class Regressor(Task):
 
     def prediction_columns(self, outputs: dict[str, Tensor], data: Any) -> dict[str, Sequence[Any]]:
         """Return the prediction of each target by name, and its standard deviation if known."""
-        means = outputs["prediction"].float()
+        means = outputs["prediction"]
         names = getattr(data, "target_names", None) or []
         if len(names) != means.shape[1]:
             names = [f"target_{i + 1}" for i in range(means.shape[1])]
-        columns: dict[str, Sequence[Any]] = {
-            name: means[:, i].tolist() for i, name in enumerate(names)
-        }
+        columns = {name: column(means[:, i]) for i, name in enumerate(names)}
         if "variance" in outputs:
             std = outputs["variance"].float().sqrt()
-            columns |= {f"std({name})": std[:, i].tolist() for i, name in enumerate(names)}
+            columns |= {f"std({name})": column(std[:, i]) for i, name in enumerate(names)}
         return columns
 
 

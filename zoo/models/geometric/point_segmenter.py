@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
+from zoo.core.predictions import column
 from zoo.models.geometric.point_model import PointModel
 from zoo.networks.point_clouds import PointFeatures, SharedMLP
 
@@ -58,7 +59,7 @@ class PointSegmenter(PointModel):
         """Return the fraction of each cloud's points in each part."""
         fractions = F.one_hot(outputs["class"], self.num_classes).float().mean(1)  # (B, K)
         names = data.class_names
-        return {f"fraction({name})": fractions[:, k].tolist() for k, name in enumerate(names)}
+        return {f"fraction({name})": column(fractions[:, k]) for k, name in enumerate(names)}
 
     @torch.no_grad()
     def segment(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1
 
 from zoo.core.classification import Classifier, class_weight_tensor
 from zoo.core.create import create_model
+from zoo.core.predictions import column
 from zoo.core.registry import import_class, recipe_for
 from zoo.core.task import Task
 from zoo.errors import InputError, check_at_least
@@ -154,8 +155,8 @@ class MultiLabelClassifier(Task):
             "|".join(name for name, is_present in zip(names, row, strict=True) if is_present)
             for row in outputs["labels"].tolist()
         ]
-        probabilities = outputs["probabilities"].float()
+        probabilities = outputs["probabilities"]
         return {
             "labels": found,
-            **{f"p({name})": probabilities[:, k].tolist() for k, name in enumerate(names)},
+            **{f"p({name})": column(probabilities[:, k]) for k, name in enumerate(names)},
         }
