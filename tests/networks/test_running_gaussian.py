@@ -33,3 +33,15 @@ def test_a_collapsed_dimension_is_sampled_as_a_constant() -> None:
     gaussian = RunningGaussian(2)
     gaussian.update(torch.tensor([[1.0, 0.0], [2.0, 0.0]]))
     assert (gaussian.sample(10)[:, 1] == 0).all()
+
+
+def test_codes_in_half_precision_are_averaged_in_float32() -> None:
+    torch.manual_seed(0)
+    z = (torch.randn(100, 3) + 7).bfloat16()
+    expected, gaussian = RunningGaussian(3), RunningGaussian(3)
+    for _ in range(2):
+        expected.update(z.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            gaussian.update(z)
+    torch.testing.assert_close(gaussian.mean, expected.mean, rtol=0, atol=0)
+    torch.testing.assert_close(gaussian.covariance, expected.covariance, rtol=0, atol=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from zoo.functional.precision import without_autocast
+
 
 class RunningGaussian(nn.Module):
     """Mean and covariance of a stream of vectors, as exponential moving averages.
@@ -30,11 +32,13 @@ class RunningGaussian(nn.Module):
     @torch.no_grad()
     def update(self, z: Tensor) -> None:
         """Update the averages with a batch of vectors, (B, D)."""
+        z = z.to(self.mean.dtype)
         # torch.where instead of an if: reading the count on the host would synchronize the device
         weight = torch.where(self.batches == 0, 1.0, self.momentum).to(z.dtype)
-        self.mean.lerp_(z.mean(0).to(self.mean.dtype), weight)
+        self.mean.lerp_(z.mean(0), weight)
         centered = z - self.mean
-        self.covariance.lerp_((centered.T @ centered / len(z)).to(self.covariance.dtype), weight)
+        with without_autocast([z.device.type]):
+            self.covariance.lerp_(centered.T @ centered / len(z), weight)
         self.batches += 1
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
