@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import pytest
+import torch
 
 from tests.conftest import ROOT, file_size_limit
 from zoo.cli.commands.reproduce import last_value
@@ -195,6 +196,48 @@ def test_a_checkpoint_that_cannot_be_written(fails: Fails, run: Run) -> None:
     assert after.pop(rows).startswith(before.pop(rows))
     assert after == before
     assert not list(folder.rglob(".*"))  # no partial file
+
+
+def test_a_model_in_a_checkpoint_that_does_not_fit_into_memory(fails: Fails, run: Run) -> None:
+    last = run("fit", "--model=vae", *SHORT) / "checkpoints/last.ckpt"
+    content = torch.load(last, weights_only=True)
+    content["hyper_parameters"]["hidden_dims"] = [10**12]
+    torch.save(content, last)
+    message = fails("interpolate", str(last))
+    assert (
+        "out of memory: 256000000000000 bytes could not be allocated; reduce --data.bat" in message
+    )
+
+
+class Exhausted(L.Callback):
+    """Raise an error when training starts."""
+
+    error: Exception
+
+    def on_train_start(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"),
+            "out of memory: 20.00 GiB could not be allocated; reduce",
+        ),
+        (
+            MemoryError("Unable to allocate 6.98 GiB for an array with shape (30599, 30599)"),
+            "out of memory: 6.98 GiB could not be allocated; reduce",
+        ),
+        (MemoryError(), "out of memory; reduce"),
+    ],
+)
+def test_no_memory_in_training(
+    error: Exception, message: str, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Exhausted, "error", error, raising=False)
+    option = f"--trainer.callbacks={__name__}.Exhausted"
+    assert message in fails("fit", "--model=vae", option, *SHORT)
 
 
 class Vanish(L.Callback):

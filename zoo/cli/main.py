@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -110,10 +111,10 @@ def main(args: list[str] | None = None) -> None:
             _end("interrupted", 130)
         raise
     except Exception as error:
-        is_wandb = type(error).__module__.startswith("wandb.")  # which is imported where needed
-        if os.environ.get("ZOO_DEBUG") or not is_wandb:
+        reason = _describe_limit(error)
+        if os.environ.get("ZOO_DEBUG") or reason is None:
             raise
-        _fail(f"Weights & Biases: {error} WANDB_MODE=offline logs to the run folder only", 2)
+        _fail(reason, 2)
 
 
 @contextmanager
@@ -193,6 +194,22 @@ def _discard_unwritten_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _describe_limit(error: Exception) -> str | None:
+    """Return the reason of an error of Weights & Biases, or for lack of memory; None for others."""
+    from lightning.pytorch.utilities.memory import is_oom_error
+
+    if type(error).__module__.startswith("wandb."):  # which is imported where needed
+        return f"Weights & Biases: {error} WANDB_MODE=offline logs to the run folder only"
+    if not isinstance(error, MemoryError) and not is_oom_error(error):
+        return None
+    asked = re.search(r"(?:allocate|for) ([\d.]+ \w+)", str(error))
+    size = f": {asked[1]} could not be allocated" if asked else ""
+    return (
+        f"out of memory{size}; reduce --data.batch_size or the size of the model "
+        "(ZOO_DEBUG=1 shows where)"
+    )
 
 
 def _describe(error: OSError) -> str:
