@@ -36,8 +36,8 @@ class GraphCSV(GraphDataModule):
 
     A checkpoint contains the names, scaling and order of the features and the names of the classes,
     and a graph from other tables is read by them. Such a graph is tested on all of its labeled
-    nodes. ``predict`` predicts every node of the table, labeled or not; if no node has an edge,
-    the edge table contains only its header.
+    nodes. ``predict`` predicts every node of the table, labeled or not. A graph without edges has
+    an edge table of only a header.
 
     Args:
         path: node table, separated by commas, semicolons, tabs, vertical bars or spaces.
@@ -113,9 +113,6 @@ class GraphCSV(GraphDataModule):
         schema = nodes.learn(options)
         self._encoded = nodes.encode_features(schema)
         mean, std = self._scaling(self._encoded)
-        edge_index, weights = self._edges
-        if not edge_index.numel():
-            raise DataError(f"{self.edges} has no edges between different nodes")
         return {
             "schema": schema.to_state(),
             "columns": nodes.feature_columns,
@@ -123,7 +120,7 @@ class GraphCSV(GraphDataModule):
             "std": torch.from_numpy(std),
             "node_ids": [] if schema.features else list(nodes.ids),  # of the one-hot features
             "class_names": schema.class_names,
-            "is_weighted": weights is not None,
+            "is_weighted": self._edges[1] is not None,
             "fingerprint": self._fingerprint(),
         }
 
@@ -170,6 +167,8 @@ class GraphCSV(GraphDataModule):
     def load(self) -> Data:
         x, y = self._read_features(), self._nodes.encode_labels(self._schema)
         edge_index, weights = self._edges
+        if not self.has_loaded_state:
+            self._check_edges(edge_index)
         graph = Data(x=x, y=y, edge_index=edge_index)
         graph.predict_mask = torch.ones(len(y), dtype=torch.bool)
         if weights is not None and self._uses_weights():
@@ -181,6 +180,11 @@ class GraphCSV(GraphDataModule):
         )
         self._set_masks(graph)
         return graph
+
+    def _check_edges(self, edge_index: Tensor) -> None:
+        """Refuse to train on a graph without edges."""
+        if not edge_index.numel():
+            raise DataError(f"{self.edges} has no edges between different nodes")
 
     def _uses_weights(self) -> bool:
         if self.task == "links":
@@ -195,6 +199,8 @@ class GraphCSV(GraphDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         graph = self.graph
+        if stage == "fit":
+            self._check_edges(graph.edge_index)
         if stage == "fit" and not self._is_training_graph:
             self._is_training_graph = True  # from now on
             self._set_masks(graph)

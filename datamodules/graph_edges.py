@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ class EdgeColumns:
 def read_edges(
     path: Path, nodes: Mapping[str, int], node_table: Path, directed: bool, use_weights: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the edges of a table and their weights; a table with a header only has none.
+    """Return the edges of a table and their weights; a table of only a header has no edges.
 
     Self-loops are left out, and so are repeated edges; their weights are averaged.
 
@@ -68,10 +69,9 @@ def read_edges(
     if bool(loops.any()):
         _say(f"{path}: {_count(loops.sum(), 'self-loop')} left out, as models add their own")
     pairs, weights = pairs[:, ~loops], weights[~loops]
-    edges = pairs
     if pairs.shape[1]:
-        edges, weights = _merge(path, pairs, weights, directed, is_weighted)
-    return edges, weights.float() if is_weighted else None
+        pairs, weights = _merge(path, pairs, weights, directed, is_weighted)
+    return pairs, weights.float() if is_weighted else None
 
 
 # -- columns ---------------------------------------------------------------------------------------
@@ -79,8 +79,11 @@ def read_edges(
 
 def _read_table(path: Path, nodes: Mapping[str, int]) -> TextTable:
     """Return the table; cells may also be separated by spaces, and columns may have no names."""
-    table = read_text_table(path, lambda first: _has_header(first, nodes), comment="#", min_rows=0)
+    has_header = partial(_has_header, nodes=nodes)
+    table = read_text_table(path, has_header, comment="#", allow_empty=True)
     names = [str(name) for name in table.cells.columns]
+    if len(names) == 1 and table.cells.empty:
+        return replace(table, cells=table.cells.reindex(columns=names[0].split()))
     if len(names) > 1 or not table.cells[names[0]].str.contains(" ", regex=False).any():
         return table
     cells = table.cells[names[0]].str.split(expand=True)

@@ -46,7 +46,7 @@ def read_text_table(
     path: Path,
     has_header: Callable[[list[str]], bool] | None = None,
     comment: str | None = None,
-    min_rows: int = 1,
+    allow_empty: bool = False,
 ) -> TextTable:
     """Read a table whose first row names the columns.
 
@@ -60,11 +60,11 @@ def read_text_table(
         has_header: function of the first row that returns whether it names the columns, default
             always. Without names, the columns are numbered from 1.
         comment: beginning of lines above the table that are left out, default none.
-        min_rows: smallest number of rows below the header, 0 or 1, default 1.
+        allow_empty: whether there may be no row below the header, default False.
 
     Raises:
-        DataError: the table has too few rows, no header, a repeated column name, a quotation mark
-            is never closed, or a row with more or fewer values than the header.
+        DataError: the table has no rows, no header, a repeated column name, a quotation mark
+            that is never closed, or a row with more or fewer values than the header.
     """
     if path.suffix.lower() in BINARY_SUFFIXES:
         raise DataError(f"{path} is not a text file: export the table as CSV in UTF-8")
@@ -83,7 +83,7 @@ def read_text_table(
         numbers = [*map(str, range(1, len(names))), ""]
         names, cells = _match_header(path, numbers, rows)
         return TextTable(path, cells.set_axis(names, axis=1), separator, num_empty)
-    if len(rows) - 1 < min_rows:
+    if not len(rows) or (len(rows) == 1 and not allow_empty):
         raise DataError(f"{path} has no rows below its header")
     names, cells = _match_header(path, names, rows.iloc[1:])
     _check_names(path, names)

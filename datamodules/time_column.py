@@ -307,10 +307,10 @@ def _apply_zone(
     if shifted.isna().any():
         try:
             shifted = ordered.tz_localize(ZoneInfo(zone), ambiguous="infer")
-        # pandas tells which of two equal hours is which from their order
         except Exception as error:
+            # pandas 2 raises pytz's AmbiguousTimeError, which is not a ValueError
             if not isinstance(error, ValueError) and type(error).__name__ != "AmbiguousTimeError":
-                raise  # the latter is pytz's, which pandas 2 raises
+                raise
             first = int(np.flatnonzero(shifted.isna())[0])
             line = (lines[::-1] if is_descending else lines)[first]
             raise DataError(

@@ -204,9 +204,7 @@ def test_a_model_in_a_checkpoint_that_does_not_fit_into_memory(fails: Fails, run
     content["hyper_parameters"]["hidden_dims"] = [10**12]
     torch.save(content, last)
     message = fails("interpolate", str(last))
-    assert (
-        "out of memory: 256000000000000 bytes could not be allocated; reduce --data.bat" in message
-    )
+    assert "out of memory: 256000000000000 bytes could not be allocated; use smaller bat" in message
 
 
 class Exhausted(L.Callback):
@@ -223,13 +221,13 @@ class Exhausted(L.Callback):
     [
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has"),
-            "out of memory: 20.00 GiB could not be allocated; reduce",
+            "out of memory: 20.00 GiB could not be allocated; use",
         ),
         (
             MemoryError("Unable to allocate 6.98 GiB for an array with shape (30599, 30599)"),
-            "out of memory: 6.98 GiB could not be allocated; reduce",
+            "out of memory: 6.98 GiB could not be allocated; use",
         ),
-        (MemoryError(), "out of memory; reduce"),
+        (MemoryError(), "out of memory; use"),
     ],
 )
 def test_no_memory_in_training(

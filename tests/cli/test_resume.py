@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch import Callback
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
@@ -459,11 +460,30 @@ def test_a_damaged_state_of_training_is_one_line(
     if changes == {"callbacks": 1}:
         changes = {"callbacks": dict.fromkeys(content["callbacks"], 1)}
     torch.save(content | changes, finished)
+    files = [finished.parents[1] / name for name in ("config.yaml", "metrics.csv")]
+    before = [path.read_bytes() for path in files]
     error = fails("fit", f"--ckpt_path={finished}", "--trainer.max_epochs=9")
-    assert re.search(
-        r"the state of training in \S+ cannot be restored \(\w+: .*\); start from", error
-    )
+    assert re.search(r"cannot restore the training state in \S+ \(\w+: .*\); start a new", error)
     assert f"--init_from {finished}" in error
+    assert [path.read_bytes() for path in files] == before
+
+
+class Faulty(Callback):
+    """A user's callback with a bug."""
+
+    def on_fit_start(self, *_: Any) -> None:
+        raise KeyError("my key")
+
+
+def test_other_errors_of_a_resumed_run_are_not_blamed_on_the_checkpoint(
+    finished: Path, fails: Callable[..., str]
+) -> None:
+    resume = ("fit", f"--ckpt_path={finished}", "--trainer.max_epochs=9")
+    with pytest.raises(KeyError, match="my key"):
+        main([*resume, f"--trainer.callbacks={__name__}.Faulty"])
+    error = fails(*resume, "--trainer.val_check_interval=1000")
+    assert "val_check_interval" in error
+    assert "cannot restore" not in error
 
 
 def test_a_resumed_run_is_the_same_run_of_weights_and_biases(

@@ -331,7 +331,7 @@ def test_another_graph_is_read_as_the_training_graph(tmp_path: Path) -> None:
     assert other.prediction_ids() == {"node": ["q", "r"]}
 
 
-@pytest.mark.parametrize("edges", ["source,target\n", "source,target\nq,q\n"])
+@pytest.mark.parametrize("edges", ["source,target\n", "source target\n", "source,target\nq,q\n"])
 @pytest.mark.filterwarnings("ignore")
 def test_another_graph_may_have_no_edges(tmp_path: Path, edges: str) -> None:
     data = table(tmp_path, "id,label,height\na,x,1\nb,y,2\nc,x,3\nd,y,4\ne,x,5\n")
@@ -342,6 +342,8 @@ def test_another_graph_may_have_no_edges(tmp_path: Path, edges: str) -> None:
     assert batch.edge_index.shape == (2, 0)
     model = NodeClassifier(1, 2).eval()
     assert model.predict_step(batch)["probabilities"].shape == (1, 2)
+    with pytest.raises(DataError, match=r"edges\.csv has no edges between different nodes"):
+        other.setup("fit")
 
 
 @pytest.mark.filterwarnings("ignore:.*standardized", "ignore:.*repeated edge")

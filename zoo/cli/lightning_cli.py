@@ -28,7 +28,6 @@ from zoo.cli.run_folder import make_logger, make_run_folder, upload_checkpoints
 from zoo.core import checkpoints, registry
 from zoo.core.create import data_property
 from zoo.core.distributed import destroy_process_group
-from zoo.core.files import replacing
 from zoo.core.finetuning import initialize_from
 from zoo.core.migrations import migrate
 from zoo.core.report import print_rank_zero
@@ -287,7 +286,7 @@ class ZooCLI(LightningCLI):
                 self._test_finished_run(self.resumed.checkpoint)
                 return
             checkpoint = self.resumed.checkpoint if self.resumed else None
-            with self._saved_config(), resume.faults_explained(checkpoint, self.model):
+            with self._saved_config(), resume.faults_explained(checkpoint):
                 super()._run_subcommand(subcommand)
         finally:
             for logger in self.trainer.loggers:
@@ -296,20 +295,13 @@ class ZooCLI(LightningCLI):
 
     @contextmanager
     def _saved_config(self) -> Iterator[None]:
-        """Save the settings; if a resumed run refuses them, restore its former file."""
+        """Save the settings; if a resumed run refuses them, restore its former files."""
         if not self.trainer.is_global_zero or self.trainer.fast_dev_run:
             yield
             return
-        path = self.run_folder / "config.yaml"
-        former = path.read_bytes() if path.is_file() else None
-        self._save_config()
-        try:
+        with resume.files_restored_if_refused(self.run_folder, self.trainer.loggers):
+            self._save_config()
             yield
-        except InputError:
-            if former is not None:
-                with replacing(path) as partial:
-                    partial.write_bytes(former)
-            raise
 
     def _save_config(self) -> None:
         """Write the complete settings to ``config.yaml`` and to the loggers that take them."""

@@ -71,6 +71,12 @@ COMMANDS = {
 }
 
 
+#: torch's messages on CPUs and on Apple's GPUs
+OUT_OF_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory|MPS backend out of"
+)
+
+
 class _Terminated(SystemExit):
     """SIGTERM was received."""
 
@@ -111,7 +117,7 @@ def main(args: list[str] | None = None) -> None:
             _end("interrupted", 130)
         raise
     except Exception as error:
-        reason = _describe_limit(error)
+        reason = _one_line_reason(error)
         if os.environ.get("ZOO_DEBUG") or reason is None:
             raise
         _fail(reason, 2)
@@ -196,18 +202,20 @@ def _discard_unwritten_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _describe_limit(error: Exception) -> str | None:
-    """Return the reason of an error of Weights & Biases, or for lack of memory; None for others."""
-    from lightning.pytorch.utilities.memory import is_oom_error
+def _one_line_reason(error: Exception) -> str | None:
+    """Describe an error of Weights & Biases, or a lack of memory; return None for any other."""
+    import torch
 
+    text = str(error)
     if type(error).__module__.startswith("wandb."):  # which is imported where needed
-        return f"Weights & Biases: {error} WANDB_MODE=offline logs to the run folder only"
-    if not isinstance(error, MemoryError) and not is_oom_error(error):
+        return f"Weights & Biases: {text} WANDB_MODE=offline logs to the run folder only"
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if not is_memory and not OUT_OF_MEMORY.search(text):
         return None
-    asked = re.search(r"(?:allocate|for) ([\d.]+ \w+)", str(error))
+    asked = re.search(r"allocate ([\d.]+ \w+)", text)
     size = f": {asked[1]} could not be allocated" if asked else ""
     return (
-        f"out of memory{size}; reduce --data.batch_size or the size of the model "
+        f"out of memory{size}; use smaller batches, fewer samples or a smaller model "
         "(ZOO_DEBUG=1 shows where)"
     )
 

@@ -5,16 +5,29 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import walk_tb
+from types import FrameType, TracebackType
 from typing import Any
 
-from zoo.core.resume import is_restoring
+import torch
+
+from zoo.core.files import replacing
 from zoo.core.trust import check_links
 from zoo.errors import InputError
 
+#: functions that restore the training state, by module
+RESTORING = {
+    "zoo.cli.resume": ("resumed_run",),
+    "zoo.core.resume": ("load", "on_fit_start", "on_train_start"),
+    "lightning.pytorch.trainer.connectors.checkpoint_connector": (
+        "restore_training_state", "restore_loops", "restore_optimizers_and_schedulers",
+        "restore_callbacks", "_restore_modules_and_callbacks",
+    ),
+}  # fmt: skip
 WANDB_FOLDER = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(.+)")
 
 
@@ -73,26 +86,55 @@ class ResumedRun:
 
 
 @contextmanager
-def faults_explained(checkpoint: str | Path | None, model: Any = None) -> Iterator[None]:
-    """Turn errors that a checkpoint's state of training causes into one line.
+def faults_explained(checkpoint: str | Path | None) -> Iterator[None]:
+    """Report errors in a checkpoint's training state in one line.
+
+    Other errors, such as those of a user's callback, are raised as they are.
 
     Args:
         checkpoint: the checkpoint file; None if the run does not start from one.
-        model: the model whose training is continued; errors after its state was restored have
-            other causes. Default None, before there is a model.
     """
     try:
         yield
-    except (InputError, OSError):
+    except (InputError, OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        if checkpoint is None or (model is not None and not is_restoring(model)):
+        if checkpoint is None or not _is_restoring(error.__traceback__):
             raise
         reason = f"{type(error).__name__}: {error}".split("\n")[0]
         raise InputError(
-            f"the state of training in {checkpoint} cannot be restored ({reason}); start from its "
-            f"weights with --init_from {checkpoint}, or see with ZOO_DEBUG=1 where it fails"
+            f"cannot restore the training state in {checkpoint} ({reason}); start a new run from "
+            f"its weights with --model NAME --init_from {checkpoint} (ZOO_DEBUG=1 shows where)"
         ) from error
+
+
+def _is_restoring(traceback: TracebackType | None) -> bool:
+    """Return whether an error was raised by a function that restores the training state."""
+    frames = walk_tb(traceback)
+    return any(frame.f_code.co_name in RESTORING.get(_module(frame), ()) for frame, _ in frames)
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+@contextmanager
+def files_restored_if_refused(run_folder: Path, loggers: Iterable[Any]) -> Iterator[None]:
+    """Restore ``config.yaml`` and ``metrics.csv`` of a resumed run if it ends with an InputError.
+
+    The metrics are kept once new rows have been written.
+    """
+    files = [run_folder / name for name in ("config.yaml", "metrics.csv")]
+    former = {path: path.read_bytes() for path in files if path.is_file()}
+    try:
+        yield
+    except InputError:
+        if any(getattr(logger, "has_new_rows", False) for logger in loggers):
+            former.pop(run_folder / "metrics.csv", None)
+        for path, content in former.items():
+            with replacing(path) as partial:
+                partial.write_bytes(content)
+        raise
 
 
 def resumed_run(

@@ -95,6 +95,11 @@ class MetricsFile(CSVLogger):
         self.num_rows = len(rows)
 
     @property
+    def has_new_rows(self) -> bool:
+        """Whether rows have been logged after those with which the file starts."""
+        return self.num_rows > len(self._first_rows)
+
+    @property
     @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:

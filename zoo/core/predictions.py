@@ -63,7 +63,7 @@ def tensor_columns(outputs: dict[str, Tensor]) -> dict[str, Sequence[Any]]:
 
 
 def column(values: Tensor) -> Sequence[Any]:
-    """Return a column of numbers, (N,), which are written with the digits of their precision."""
+    """Return a column of numbers, (N,); half precision is widened to float32."""
     return list(widen(values).cpu().numpy())
 
 

@@ -36,9 +36,8 @@ SCHEDULE_ARGUMENTS = ("schedule", "warmup", "schedule_options")
 def without_functions(state: Any) -> Any:
     """Return a state without the entries of dictionaries that are functions.
 
-    Such an entry can only be read by running code, which reading a checkpoint never does. The
-    object has it anyway once it is created again, such as SWALR's ``anneal_func``, which torch 2.6
-    saves.
+    A function is pickled by its name, which ``torch.load(weights_only=True)`` refuses. SWALR of
+    torch 2.6 saves its ``anneal_func``, which it has anyway once it is created again.
     """
     if type(state) is dict:
         items = state.items()
@@ -65,7 +64,6 @@ class Resumption:
         self._configured_steps: float | None = None  # per epoch, when optimizers were created
         self._max_steps: int | None = None  # the Trainer's limit, while the last epoch is completed
         self._is_at_epoch_end = False
-        self.is_restoring = False  # whether the Trainer is restoring the state of a checkpoint
 
     # -- saving ---------------------------------------------------------------------------------
 
@@ -115,7 +113,6 @@ class Resumption:
         self._changed, self._optimizer_states, self._schedule_states = {}, [], []
         if task._trainer is None or task.trainer.state.fn != "fit":
             return
-        self.is_restoring = True
         if not {"optimizer_states", "lr_schedulers", "global_step"} <= checkpoint.keys():
             raise InputError(
                 "the checkpoint contains weights only, without the state of the optimizer: resume "
@@ -242,7 +239,6 @@ class Resumption:
             self._continue_after_batch()
         if state:
             self._continue_averaging()
-        self.is_restoring = False
 
     def _continue_averaging(self) -> None:
         """Create the schedule of stochastic weight averaging, which Lightning does only at the
@@ -335,12 +331,6 @@ class Resumption:
             if is_same_kind
             else f"schedule {name} continues at step {positions[0]} with learning rate {rate:.3g}"
         )
-
-
-def is_restoring(model: Any) -> bool:
-    """Return whether the Trainer is restoring the model's state of training from a checkpoint."""
-    resumption = getattr(model, "_resumption", None)
-    return isinstance(resumption, Resumption) and resumption.is_restoring
 
 
 def set_position(schedule: LRScheduler, step: int) -> None:
