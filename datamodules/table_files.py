@@ -60,7 +60,7 @@ def read_text_table(
         has_header: function of the first row that returns whether it names the columns, default
             always. Without names, the columns are numbered from 1.
         comment: beginning of lines above the table that are left out, default none.
-        allow_empty: whether there may be no row below the header, default False.
+        allow_empty: whether a table of only a header is allowed, default False.
 
     Raises:
         DataError: the table has no rows, no header, a repeated column name, a quotation mark
@@ -83,7 +83,9 @@ def read_text_table(
         numbers = [*map(str, range(1, len(names))), ""]
         names, cells = _match_header(path, numbers, rows)
         return TextTable(path, cells.set_axis(names, axis=1), separator, num_empty)
-    if not len(rows) or (len(rows) == 1 and not allow_empty):
+    if not len(rows):
+        raise DataError(f"{path} has neither a header nor rows")
+    if len(rows) == 1 and not allow_empty:
         raise DataError(f"{path} has no rows below its header")
     names, cells = _match_header(path, names, rows.iloc[1:])
     _check_names(path, names)
@@ -154,7 +156,7 @@ class _Rows:
             self.width = self._parse(nrows=1).shape[1]
             rows = self._parse(names=range(self.width + 1))
         except pd.errors.EmptyDataError:
-            raise DataError(f"{self.path} has no rows below its header") from None
+            raise DataError(f"{self.path} has neither a header nor rows") from None
         except pd.errors.ParserError as error:
             raise self._explain(str(error)) from None
         rows.index = pd.Index(self._first_lines(rows), name="line")

@@ -152,7 +152,7 @@ def test_scaling_is_fitted_on_training_rows(make: Make) -> None:
             "line 7: a quotation mark is not closed",
         ),
         (HOUSES.replace("80", "inf"), {}, "line 3, column 'area': the value is infinite"),
-        ("", {}, "has no rows below its header"),
+        ("", {}, "has neither a header nor rows"),
         ("a,price\n", {}, "has no rows below its header"),
         ("1,2\n3,4\n", {}, "starts with numbers: its first line must name the columns"),
         ("a,a,price\n1,2,3\n", {}, "more than one column 'a'"),

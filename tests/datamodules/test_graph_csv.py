@@ -53,7 +53,7 @@ def test_given_splits_and_no_features(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "edges", "message"),
     [
-        ("", EDGES, "nodes.csv has no rows below its header"),
+        ("", EDGES, "nodes.csv has neither a header nor rows"),
         (
             "name,label\na,x\n",
             EDGES,
@@ -211,7 +211,7 @@ def test_weights_change_the_predictions_of_models_that_use_them(tmp_path: Path) 
         ("one,two,three\na,b,c\n", "the columns with the nodes of an edge are unknown; name them"),
         ("source,target\na,a\n", "edges.csv has no edges between different nodes"),
         ("source,target\n", "edges.csv has no edges between different nodes"),
-        ("", "edges.csv has no rows below its header"),
+        ("", "edges.csv has neither a header nor rows"),
         ("source,target\na,b,c\n", "edges.csv, line 2: expected 2 values, got 3"),
         ("a b\nb\n", "edges.csv, line 2: expected 2 values, as in other lines"),
     ],

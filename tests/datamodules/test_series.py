@@ -73,7 +73,7 @@ def test_columns_can_be_chosen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "has no rows below its header"),
+        ("", "has neither a header nor rows"),
         ("a,b\n1,2\n3\n", r"t\.csv, line 3: expected 2 values, got 1"),
         ("a,b\n1,2\n3,\n", r"t\.csv, line 3, column 'b': the value is missing"),
         ("a,b\n1,2\n3,four\n", r"t\.csv, line 3, column 'b': 'four' is not a finite number"),

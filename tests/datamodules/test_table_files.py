@@ -97,8 +97,8 @@ def test_row_numbers_without_a_name(read: Read, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "t.csv has no rows below its header"),
-        ("\n\n", "t.csv has no rows below its header"),
+        ("", "t.csv has neither a header nor rows"),
+        ("\n\n", "t.csv has neither a header nor rows"),
         ("a,b\n", "t.csv has no rows below its header"),
         ("a,b\n,\n\n", "t.csv has no rows below its header"),
         ("1,2\n3,4\n", "starts with numbers: its first line must name the columns"),

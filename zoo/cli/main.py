@@ -69,8 +69,6 @@ COMMANDS = {
     "forecast": "forecast",
     "study": "study",
 }
-
-
 #: torch's messages on CPUs and on Apple's GPUs
 OUT_OF_MEMORY = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory|MPS backend out of"

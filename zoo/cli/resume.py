@@ -89,7 +89,7 @@ class ResumedRun:
 def faults_explained(checkpoint: str | Path | None) -> Iterator[None]:
     """Report errors in a checkpoint's training state in one line.
 
-    Other errors, such as those of a user's callback, are raised as they are.
+    Other errors, such as those of a user's callback, are raised unchanged.
 
     Args:
         checkpoint: the checkpoint file; None if the run does not start from one.

@@ -96,7 +96,7 @@ class MetricsFile(CSVLogger):
 
     @property
     def has_new_rows(self) -> bool:
-        """Whether rows have been logged after those with which the file starts."""
+        """True once a row has been logged after those of the resumed run."""
         return self.num_rows > len(self._first_rows)
 
     @property
